@@ -1,0 +1,108 @@
+package sandbox
+
+import (
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"time"
+
+	"golang.org/x/sys/unix"
+)
+
+const cgroupRoot = "/sys/fs/cgroup"
+
+// Unified tells whether /sys/fs/cgroup is cgroup v2 alone.
+func Unified() bool {
+	var s unix.Statfs_t
+	return unix.Statfs(cgroupRoot, &s) == nil && s.Type == unix.CGROUP2_SUPER_MAGIC
+}
+
+// CgroupDirs are the directories of cgroup path in every hierarchy that has it.
+func CgroupDirs(path string) []string {
+	if Unified() {
+		return existing(filepath.Join(cgroupRoot, path))
+	}
+	dirs, _ := filepath.Glob(filepath.Join(cgroupRoot, "*", path))
+	return existing(dirs...)
+}
+
+func existing(dirs ...string) []string {
+	return slices.DeleteFunc(dirs, func(d string) bool {
+		info, err := os.Lstat(d)
+		return err != nil || !info.IsDir()
+	})
+}
+
+// Devices is devices.list of a cgroup, one rule a line, sorted. cgroup v2 has
+// no such list.
+func Devices(path string) ([]string, error) {
+	data, err := os.ReadFile(filepath.Join(cgroupRoot, "devices", path, "devices.list"))
+	if err != nil {
+		return nil, err
+	}
+	rules := strings.Split(strings.TrimSpace(string(data)), "\n")
+	slices.Sort(rules)
+	return rules, nil
+}
+
+// removeCgroups removes the cgroups below path in all hierarchies. The
+// processes are dead by now, but the kernel lets go of them a little later.
+func removeCgroups(path string) error {
+	var errs []error
+	for _, dir := range CgroupDirs(path) {
+		errs = append(errs, removeCgroup(dir))
+	}
+	return errors.Join(errs...)
+}
+
+func removeCgroup(dir string) error {
+	var dirs []string
+	err := filepath.WalkDir(dir, func(p string, d fs.DirEntry, err error) error {
+		if err == nil && d.IsDir() {
+			dirs = append(dirs, p)
+		}
+		return nil
+	})
+	if err != nil {
+		return err
+	}
+	slices.Reverse(dirs)
+	for _, d := range dirs {
+		for tries := 0; ; tries++ {
+			err := unix.Rmdir(d)
+			if err == nil || errors.Is(err, fs.ErrNotExist) {
+				break
+			}
+			if !errors.Is(err, unix.EBUSY) || tries == 500 {
+				return fmt.Errorf("remove cgroup %s: %w", d, err)
+			}
+			time.Sleep(10 * time.Millisecond)
+		}
+	}
+	return nil
+}
+
+// thaw lets frozen processes below path go, so that they can be killed.
+func thaw(path string) error {
+	var errs []error
+	for _, dir := range CgroupDirs(path) {
+		err := filepath.WalkDir(dir, func(p string, d fs.DirEntry, err error) error {
+			if err != nil || d.IsDir() {
+				return nil
+			}
+			switch d.Name() {
+			case "freezer.state":
+				return os.WriteFile(p, []byte("THAWED"), 0)
+			case "cgroup.freeze":
+				return os.WriteFile(p, []byte("0"), 0)
+			}
+			return nil
+		})
+		errs = append(errs, err)
+	}
+	return errors.Join(errs...)
+}

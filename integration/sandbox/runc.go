@@ -1,0 +1,148 @@
+package sandbox
+
+import (
+	"encoding/json"
+	"errors"
+	"fmt"
+	"os"
+	"os/exec"
+	"strings"
+	"testing"
+	"time"
+)
+
+// Runc runs containers with the runc of the host.
+type Runc struct {
+	Root string // --root, /run/runc of the sandbox when empty
+}
+
+// State is what `runc state` says.
+type State struct {
+	ID     string `json:"id"`
+	Pid    int    `json:"pid"`
+	Status string `json:"status"`
+	Bundle string `json:"bundle"`
+	Rootfs string `json:"rootfs"`
+}
+
+// Create makes the container and runs its prestart hooks.
+func (r Runc) Create(id, bundle string) error {
+	_, err := r.run("create", "--bundle", bundle, id)
+	return err
+}
+
+// Start runs the process of a created container.
+func (r Runc) Start(id string) error {
+	_, err := r.run("start", id)
+	return err
+}
+
+// Run is Create and Start.
+func (r Runc) Run(id, bundle string) error {
+	if err := r.Create(id, bundle); err != nil {
+		return err
+	}
+	return r.Start(id)
+}
+
+// Exec runs a command in the container and returns its standard output.
+func (r Runc) Exec(id string, args ...string) (string, error) {
+	return r.run(append([]string{"exec", id}, args...)...)
+}
+
+// Kill sends a signal, like "KILL", to the container's init.
+func (r Runc) Kill(id, signal string) error {
+	_, err := r.run("kill", id, signal)
+	return err
+}
+
+// State asks for the container's state.
+func (r Runc) State(id string) (State, error) {
+	var s State
+	out, err := r.run("state", id)
+	if err != nil {
+		return s, err
+	}
+	if err := json.Unmarshal([]byte(out), &s); err != nil {
+		return s, fmt.Errorf("decode state of %q: %w", id, err)
+	}
+	return s, nil
+}
+
+// Stop kills the container's init, waits until it is gone, and leaves the
+// container stopped.
+func (r Runc) Stop(id string) error {
+	s, err := r.State(id)
+	if err != nil {
+		return err
+	}
+	if s.Status == "stopped" {
+		return nil
+	}
+	if err := r.Kill(id, "KILL"); err != nil {
+		return err
+	}
+	return waitGone(s.Pid)
+}
+
+// Delete stops the container when needed, runs its poststop hooks and forgets
+// it. What the hooks print and their failure are not runc's to tell.
+func (r Runc) Delete(id string) error {
+	_, err := r.run("delete", "--force", id)
+	return err
+}
+
+// DeleteAtEnd deletes the container when the test ends, if it is still there.
+func (r Runc) DeleteAtEnd(t testing.TB, id string) {
+	t.Helper()
+	t.Cleanup(func() {
+		if err := r.Delete(id); err != nil {
+			t.Errorf("clean up: %v", err)
+		}
+	})
+}
+
+// waitGone waits until no process has this pid.
+func waitGone(pid int) error {
+	for range 1000 {
+		if _, err := os.Stat(fmt.Sprintf("/proc/%d", pid)); errors.Is(err, os.ErrNotExist) {
+			return nil
+		}
+		time.Sleep(10 * time.Millisecond)
+	}
+	return fmt.Errorf("process %d does not end", pid)
+}
+
+// run runs runc and returns its standard output. Output goes through files:
+// the container's init inherits them and would keep a pipe open.
+func (r Runc) run(args ...string) (string, error) {
+	out, err := os.CreateTemp("", "runc-out-")
+	if err != nil {
+		return "", err
+	}
+	defer out.Close()
+	defer os.Remove(out.Name())
+	msg, err := os.CreateTemp("", "runc-err-")
+	if err != nil {
+		return "", err
+	}
+	defer msg.Close()
+	defer os.Remove(msg.Name())
+
+	root := r.Root
+	if root == "" {
+		root = "/run/runc"
+	}
+	cmd := exec.Command("runc", append([]string{"--root", root}, args...)...)
+	cmd.Stdout, cmd.Stderr = out, msg
+	runErr := cmd.Run()
+	stdout, err := os.ReadFile(out.Name())
+	if err != nil {
+		return "", err
+	}
+	if runErr != nil {
+		stderr, _ := os.ReadFile(msg.Name())
+		return string(stdout), fmt.Errorf("runc %s: %w: %s", strings.Join(args, " "), runErr, strings.TrimSpace(string(stderr)))
+	}
+	return string(stdout), nil
+}
