@@ -1,0 +1,105 @@
+# isulad-tools. `make help` lists what can be asked for.
+
+SHELL := /bin/bash
+.DELETE_ON_ERROR:
+.NOTPARALLEL:
+
+# A bare root shell often lacks Go's folder, su without "-" the sbin ones, and a
+# service has no HOME, which Go's caches need.
+export PATH := $(PATH):/usr/local/go/bin:/usr/local/sbin:/usr/sbin:/sbin
+export HOME := $(or $(HOME),/root)
+GO := $(or $(shell PATH="$(PATH)" command -v go),go)
+
+# What `isulad-tools --version` says. A fixed abbreviation: git's own length
+# depends on the clone, and two clones of a commit must give the same bytes.
+VERSION := $(or $(VERSION),$(shell git describe --tags --always --dirty --abbrev=12 2>/dev/null),devel)
+
+# Everything that could make two builds of one commit differ is pinned here, and
+# by go.mod's versions. urfave_cli_no_docs drops a documentation generator that
+# costs every start.
+TAGS    := urfave_cli_no_docs
+HERMETIC := CGO_ENABLED=0 GOOS=linux GOFLAGS= GOEXPERIMENT= GOFIPS140=off GOAMD64=v1 GOARM64=v8.0
+BUILD   := $(GO) build -trimpath -buildvcs=false -tags $(TAGS) -ldflags "-s -w -X main.version=$(VERSION)"
+
+TOOL  := $(GO) tool -modfile=hack/tools.mod
+STAGE := hack/stage
+TEST  := $(GO) test -tags $(TAGS)
+INSTALL := $(GO) run ./hack/install
+
+BINARY := bin/isulad-tools
+
+.PHONY: build
+build: ## bin/isulad-tools, the one static executable (the default)
+	$(HERMETIC) $(BUILD) -o $(BINARY) ./cmd/isulad-tools
+
+.PHONY: test
+test: deps build vm-image ## everything: unit, recorded cases, real runc, VM, kill and fault loops, arm64
+	$(STAGE) test 1800 env CI=$(CI) $(TEST) -count=1 -timeout 60m ./...
+	$(MAKE) cross
+
+# A missing prerequisite fails a test instead of skipping it. CI= make test skips.
+CI ?= true
+
+.PHONY: check
+check: ## formatting, vet, staticcheck, dead code, go.mod, unit tests with the race detector
+	hack/packages build check test
+	$(STAGE) --silent gofumpt 120 $(TOOL) gofumpt -l .
+	$(STAGE) vet 180 $(GO) vet -tags $(TAGS) ./...
+	$(STAGE) staticcheck 300 $(TOOL) staticcheck -tags $(TAGS) ./...
+	$(STAGE) --silent deadcode 180 $(TOOL) deadcode -tags $(TAGS) -test ./...
+	$(STAGE) --silent deadcode-ship 120 $(TOOL) deadcode -tags $(TAGS) ./cmd/isulad-tools
+	$(STAGE) tidy 60 $(GO) mod tidy -diff
+	$(STAGE) race 600 env CGO_ENABLED=1 CI=$(CI) $(TEST) -race -timeout 20m $(UNIT)
+
+# The packages whose tests stand alone; integration/ has those that need the
+# built binary, runc or a VM.
+UNIT = $$($(GO) list -tags $(TAGS) ./... | grep -v '^isula.org/isulad-tools/integration/')
+
+# Run under user-mode emulation: no namespaces, mounts or device nodes there.
+PORTABLE = $$($(GO) list -tags $(TAGS) ./... | grep -v -E '^isula.org/isulad-tools/(integration|hack)/')
+EMULATOR = $(if $(filter aarch64,$(shell uname -m)),,-exec qemu-aarch64)
+
+.PHONY: cross
+cross: ## the same for arm64, with the unit tests under user-mode emulation
+	hack/packages build cross
+	$(STAGE) build-arm64 180 env $(HERMETIC) GOARCH=arm64 $(BUILD) -o $(BINARY).arm64 ./cmd/isulad-tools
+	$(STAGE) vet-arm64 180 env CGO_ENABLED=0 GOARCH=arm64 $(GO) vet -tags $(TAGS) ./...
+	$(STAGE) test-arm64 600 env CGO_ENABLED=0 GOARCH=arm64 $(TEST) -short -timeout 20m $(EMULATOR) $(PORTABLE)
+
+.PHONY: bench
+bench: deps build ## start-up, devices and binds against the bare system calls
+	$(TEST) -run '^$$' -bench . -timeout 30m ./integration/...
+
+.PHONY: demo
+demo: ## a real container with modules, a device and paths, on this machine, leaving nothing
+	hack/packages build demo
+	hack/demo
+
+.PHONY: demo-vm
+demo-vm: build vm-image ## the same on a stock Debian kernel in a VM
+	hack/vm/demo
+
+.PHONY: vm-image
+vm-image: ## the VM's image, from Debian packages (once)
+	hack/packages build test
+	$(STAGE) vm-image 300 hack/vm/build
+
+.PHONY: deps
+deps: ## what the tests need from the distribution
+	hack/packages build check test
+
+.PHONY: install
+install: build ## put it into place: DESTDIR= for a package, GRAPH= when iSulad's root dir is elsewhere
+	$(INSTALL) -destdir "$(DESTDIR)" -graph "$(GRAPH)" install $(BINARY)
+
+.PHONY: uninstall
+uninstall: ## take it away again and bring back what was there before
+	$(INSTALL) -destdir "$(DESTDIR)" -graph "$(GRAPH)" uninstall
+
+.PHONY: clean
+clean: ## remove bin/ (the VM's image stays in its cache)
+	rm -rf bin
+
+.PHONY: help
+help: ## this list
+	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' Makefile | expand -t 12
