@@ -1,0 +1,184 @@
+package main
+
+import (
+	"bytes"
+	"debug/buildinfo"
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"os"
+	"path/filepath"
+)
+
+const mainPackage = "isula.org/isulad-tools/cmd/isulad-tools"
+
+// generations are the two sets of names under which deployments know the tool.
+var generations = []struct{ tools, hooks string }{
+	{"isulad-tools", "isulad-hooks"},
+	{"syscontainer-tools", "syscontainer-hooks"},
+}
+
+// binaries are the six places of the one executable. Each is a copy: a symlink
+// would pass iSulad's checks, but the program would find its target's name and
+// folder instead of its own, and from these it tells its role (under lcr argv[0]
+// may be empty) and the graph root. Hard links cannot span the three folders,
+// which may lie on as many file systems, and two rules for six files are one too many.
+func binaries(graph string) []string {
+	var paths []string
+	for _, g := range generations {
+		paths = append(paths,
+			"/usr/local/bin/"+g.tools,
+			filepath.Join(graph, "hooks", g.hooks),
+			"/lib/udev/"+g.tools+"_wrapper")
+	}
+	return paths
+}
+
+// spec is a hook spec and the hook it names.
+type spec struct{ path, hook string }
+
+func specs(graph string) []spec {
+	var all []spec
+	for _, g := range generations {
+		all = append(all, spec{
+			path: "/etc/" + g.tools + "/hookspec.json",
+			hook: filepath.Join(graph, "hooks", g.hooks),
+		})
+	}
+	return all
+}
+
+// install puts the executable and then the hook specs into place, so that no
+// spec ever names a hook that is not there. One line a file goes to out.
+func install(t *tree, askedGraph, binary string, out io.Writer) error {
+	content, err := os.ReadFile(binary)
+	if err != nil {
+		return err
+	}
+	if info, err := buildinfo.Read(bytes.NewReader(content)); err != nil || info.Path != mainPackage {
+		return fmt.Errorf("%s is not a build of %s", binary, mainPackage)
+	}
+	graph, err := findGraph(t, askedGraph)
+	if err != nil {
+		return err
+	}
+	if err := mkdirs(t, graph); err != nil {
+		return err
+	}
+	for _, path := range binaries(graph) {
+		said, err := place(t, path, content, 0o755, isBuild(t, path))
+		if err != nil {
+			return fmt.Errorf("install %s: %w", t.show(path), err)
+		}
+		said.print(out, t.show(path))
+	}
+	for _, s := range specs(graph) {
+		said, err := placeSpec(t, s)
+		if err != nil {
+			return fmt.Errorf("install %s: %w", t.show(s.path), err)
+		}
+		said.print(out, t.show(s.path))
+	}
+	return nil
+}
+
+func mkdirs(t *tree, graph string) error {
+	type dir struct {
+		path string
+		mode fs.FileMode
+	}
+	dirs := []dir{
+		{"/usr/local/bin", 0o755},
+		{"/lib/udev", 0o755},
+		{graph, 0o750}, // as iSulad makes it
+		{filepath.Join(graph, "hooks"), 0o755},
+	}
+	for _, s := range specs(graph) {
+		dirs = append(dirs, dir{filepath.Dir(s.path), 0o750})
+	}
+	for _, d := range dirs {
+		if err := t.mkdir(d.path, d.mode); err != nil {
+			return fmt.Errorf("create %s: %w", t.show(d.path), err)
+		}
+	}
+	return nil
+}
+
+// result is what a line of output says about a file.
+type result struct{ verb, note string }
+
+func (r result) print(out io.Writer, path string) {
+	fmt.Fprintf(out, "%-10s %s", r.verb, path)
+	if r.note != "" {
+		fmt.Fprintf(out, " (%s)", r.note)
+	}
+	fmt.Fprintln(out)
+}
+
+// placeSpec leaves a hook spec alone that an operator made of ours: time-outs,
+// environment and further hooks survive an upgrade as long as it runs our hook.
+func placeSpec(t *tree, s spec) (result, error) {
+	want, err := hookSpec(s.hook)
+	if err != nil {
+		return result{}, err
+	}
+	// What cannot be read is somebody's, and stays as a backup.
+	have, err := t.read(s.path, limit)
+	if err == nil && !bytes.Equal(have, want) && serves(have, s.hook) {
+		return result{"kept", "edited; it runs our hook"}, nil
+	}
+	return place(t, s.path, want, 0o640, err == nil && writtenFor(have) != "")
+}
+
+// place writes content to path unless it is there. What was there and is not
+// ours stays as a backup: the very file, by a hard link, so that its mode,
+// owner, times and attributes survive and path is at no moment missing.
+func place(t *tree, path string, content []byte, mode fs.FileMode, ours bool) (result, error) {
+	info, err := t.lstat(path)
+	if err != nil {
+		return result{}, err
+	}
+	said := result{verb: "installed"}
+	switch {
+	case info == nil:
+	case info.IsDir():
+		return result{}, errors.New("a directory is in the way")
+	case same(t, path, info, content, mode):
+		return result{verb: "unchanged"}, t.discard(temporary(path))
+	case ours:
+		said = result{verb: "updated"}
+	default:
+		kept, err := backUp(t, path, info)
+		if err != nil {
+			return result{}, fmt.Errorf("keep the previous file: %w", err)
+		}
+		said.note = fmt.Sprintf("the previous file is kept as %s", filepath.Base(kept))
+	}
+	return said, t.write(path, bytes.NewReader(content), mode)
+}
+
+// same reports a file that needs no work. Owner and mode count: iSulad refuses
+// a hook that is not root's or that others may write.
+func same(t *tree, path string, info fs.FileInfo, content []byte, mode fs.FileMode) bool {
+	if info.Mode() != mode || info.Size() != int64(len(content)) || !ownedByUs(info) {
+		return false
+	}
+	have, err := t.read(path, info.Size())
+	return err == nil && bytes.Equal(have, content)
+}
+
+// isBuild reports whether path is an executable of this project, of whatever version.
+func isBuild(t *tree, path string) bool {
+	info, err := t.lstat(path)
+	if err != nil || info == nil || !info.Mode().IsRegular() {
+		return false
+	}
+	f, err := t.open(path)
+	if err != nil {
+		return false
+	}
+	defer f.Close()
+	build, err := buildinfo.Read(f)
+	return err == nil && build.Path == mainPackage
+}
