@@ -36,16 +36,21 @@ func (t *tree) close() { t.root.Close() }
 // show is the path as the person at the keyboard finds the file.
 func (t *tree) show(path string) string { return filepath.Join(t.dir, path) }
 
-// rel is path as the root's methods want it. os.Root refuses absolute symlinks
-// altogether; on the running system they are ordinary (/var/lib/isulad -> /data),
-// so there the directory is resolved first.
+// rel is path as the root's methods want it, its last element as it stands.
+// os.Root refuses absolute symlinks altogether; on the running system they are
+// ordinary (/var/lib/isulad -> /data), so there they are resolved first.
 func (t *tree) rel(path string) (string, error) {
+	dir, err := t.target(filepath.Dir(path))
+	return filepath.Join(dir, filepath.Base(path)), err
+}
+
+// target is like rel for what path leads to, should it be a symlink.
+func (t *tree) target(path string) (string, error) {
 	if t.dir == "/" {
-		dir, err := resolve(filepath.Dir(path))
-		if err != nil {
+		var err error
+		if path, err = resolve(path); err != nil {
 			return "", err
 		}
-		path = filepath.Join(dir, filepath.Base(path))
 	}
 	return filepath.Rel("/", path)
 }
@@ -75,7 +80,7 @@ func (t *tree) lstat(path string) (fs.FileInfo, error) {
 
 // open follows symlinks that stay inside; an operator may keep a hook spec elsewhere.
 func (t *tree) open(path string) (*os.File, error) {
-	name, err := t.rel(path)
+	name, err := t.target(path)
 	if err != nil {
 		return nil, err
 	}
@@ -103,7 +108,7 @@ func (t *tree) read(path string, limit int64) ([]byte, error) {
 // mkdir makes dir when it is missing; missing parents get 0755. What exists
 // keeps its mode and owner.
 func (t *tree) mkdir(dir string, mode fs.FileMode) error {
-	name, err := t.rel(dir)
+	name, err := t.target(dir)
 	if err != nil {
 		return err
 	}
