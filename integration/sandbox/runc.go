@@ -58,13 +58,17 @@ func (r Runc) Kill(id, signal string) error {
 
 // State asks for the container's state.
 func (r Runc) State(id string) (State, error) {
-	var s State
 	out, err := r.run("state", id)
 	if err != nil {
-		return s, err
+		return State{}, err
 	}
-	if err := json.Unmarshal([]byte(out), &s); err != nil {
-		return s, fmt.Errorf("decode state of %q: %w", id, err)
+	return decodeState([]byte(out))
+}
+
+func decodeState(data []byte) (State, error) {
+	var s State
+	if err := json.Unmarshal(data, &s); err != nil {
+		return s, fmt.Errorf("decode state %q: %w", data, err)
 	}
 	return s, nil
 }

@@ -69,6 +69,54 @@ func TestContainerSeesItsBundle(t *testing.T) {
 	}
 }
 
+func TestHeldContainerIsNotPivotedYet(t *testing.T) {
+	const id = "held"
+	dir := t.TempDir()
+	if err := sandbox.Rootfs(filepath.Join(dir, "rootfs")); err != nil {
+		t.Fatal(err)
+	}
+	var runc sandbox.Runc
+	runc.DeleteAtEnd(t, id)
+	h, err := runc.CreateHeld(&sandbox.Bundle{Dir: dir, ID: id})
+	if err != nil {
+		t.Fatal(err)
+	}
+	tree, err := h.Tree()
+	if err != nil {
+		t.Error(err)
+	}
+	if got := tree["/dev/null"].String(); got != "c 0666 0:0 1:3" {
+		t.Errorf("/dev/null in the held container is %q", got)
+	}
+	if _, err := sandbox.Lstat(filepath.Join(h.Root, "dev/null")); err == nil {
+		t.Error("the container's /dev is visible from the host")
+	}
+	if err := h.Release(0); err != nil {
+		t.Fatal(err)
+	}
+	if s, err := runc.State(id); err != nil || s.Status != "created" || s.Pid != h.Pid {
+		t.Errorf("state after release: %+v, %v", s, err)
+	}
+}
+
+func TestHeldContainerCanFail(t *testing.T) {
+	dir := t.TempDir()
+	if err := sandbox.Rootfs(filepath.Join(dir, "rootfs")); err != nil {
+		t.Fatal(err)
+	}
+	var runc sandbox.Runc
+	h, err := runc.CreateHeld(&sandbox.Bundle{Dir: dir, ID: "failing"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := h.Release(3); err == nil || !strings.Contains(err.Error(), "exit status 3") {
+		t.Errorf("runc says %v, want the hook's status", err)
+	}
+	if _, err := runc.State("failing"); err == nil {
+		t.Error("the container exists although its hook failed")
+	}
+}
+
 func TestUserNamespace(t *testing.T) {
 	const id = "mapped"
 	dir := t.TempDir()
