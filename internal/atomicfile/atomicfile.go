@@ -1,0 +1,82 @@
+// Package atomicfile replaces a file as a whole: a reader, a full disk and a
+// kill between any two lines see the old content or the new one.
+package atomicfile
+
+import (
+	"errors"
+	"io/fs"
+	"os"
+
+	"golang.org/x/sys/unix"
+)
+
+// Write replaces dir/name by data with permissions perm (umask has no say).
+// The caller holds whatever lock guards the file: the temporary file has a
+// fixed name, so that what a kill left is overwritten, not collected.
+func Write(dir, name string, data []byte, perm os.FileMode) (err error) {
+	d, err := os.OpenFile(dir, os.O_RDONLY|unix.O_DIRECTORY|unix.O_CLOEXEC, 0)
+	if err != nil {
+		return err
+	}
+	defer d.Close()
+
+	tmp := temporary(name)
+	f, err := create(d, tmp, perm)
+	if err != nil {
+		return err
+	}
+	defer func() {
+		if err != nil {
+			_ = unix.Unlinkat(int(d.Fd()), tmp, 0)
+		}
+	}()
+	_, err = f.Write(data)
+	if err == nil {
+		err = f.Chmod(perm)
+	}
+	if err == nil {
+		err = f.Sync()
+	}
+	if e := f.Close(); err == nil {
+		err = e
+	}
+	if err != nil {
+		return err
+	}
+	path := dir + "/" + name
+	if err := unix.Renameat(int(d.Fd()), tmp, int(d.Fd()), name); err != nil {
+		return &os.LinkError{Op: "rename", Old: dir + "/" + tmp, New: path, Err: err}
+	}
+	return d.Sync()
+}
+
+func temporary(name string) string { return "." + name + ".new" }
+
+// Sweep removes what a killed Write of dir/name left behind.
+func Sweep(dir, name string) error {
+	err := os.Remove(dir + "/" + temporary(name))
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil
+	}
+	return err
+}
+
+// create opens a new file below d, in place of whatever has its name.
+func create(d *os.File, name string, perm os.FileMode) (*os.File, error) {
+	const flags = unix.O_WRONLY | unix.O_CREAT | unix.O_EXCL | unix.O_NOFOLLOW | unix.O_CLOEXEC
+	path := d.Name() + "/" + name
+	for {
+		fd, err := unix.Openat(int(d.Fd()), name, flags, uint32(perm))
+		switch {
+		case err == nil:
+			return os.NewFile(uintptr(fd), path), nil
+		case errors.Is(err, unix.EINTR):
+			continue
+		case !errors.Is(err, fs.ErrExist):
+			return nil, &os.PathError{Op: "create", Path: path, Err: err}
+		}
+		if err := unix.Unlinkat(int(d.Fd()), name, 0); err != nil && !errors.Is(err, unix.ENOENT) {
+			return nil, &os.PathError{Op: "remove", Path: path, Err: err}
+		}
+	}
+}

@@ -1,0 +1,93 @@
+// Package cgroup finds a container's cgroup directories.
+package cgroup
+
+import (
+	"bufio"
+	"errors"
+	"fmt"
+	"os"
+	"path"
+	"path/filepath"
+	"strings"
+
+	"github.com/moby/sys/mountinfo"
+	"golang.org/x/sys/unix"
+)
+
+// root is where every distribution mounts the hierarchies.
+const root = "/sys/fs/cgroup"
+
+// Container says where a container's cgroups are.
+type Container struct {
+	Path string // linux.cgroupsPath of its spec
+	PID  int    // its init process
+}
+
+// V1 returns the container's directory in the cgroup v1 hierarchy of a
+// controller. Its path is the spec's when that is absolute; a relative, empty
+// or systemd one ("slice:prefix:name") is looked up from the init process.
+func (c Container) V1(controller string) (string, error) {
+	p := c.Path
+	if !path.IsAbs(p) {
+		var err error
+		if p, err = ofProcess(c.PID, controller); err != nil {
+			return "", err
+		}
+	}
+	top, err := hierarchy(controller)
+	if err != nil {
+		return "", err
+	}
+	return filepath.Join(top, path.Clean(p)), nil // no .. out of the hierarchy
+}
+
+// hierarchy returns the mount point of a cgroup v1 controller.
+func hierarchy(controller string) (string, error) {
+	var fs unix.Statfs_t
+	usual := filepath.Join(root, controller)
+	if err := unix.Statfs(usual, &fs); err == nil && fs.Type == unix.CGROUP_SUPER_MAGIC {
+		return usual, nil
+	}
+	mounts, err := mountinfo.GetMounts(func(m *mountinfo.Info) (skip, stop bool) {
+		if m.FSType != "cgroup" || !hasOption(m.VFSOptions, controller) {
+			return true, false
+		}
+		return false, true
+	})
+	if err != nil {
+		return "", err
+	}
+	if len(mounts) == 0 {
+		return "", fmt.Errorf("no cgroup v1 hierarchy with the controller %s is mounted", controller)
+	}
+	return mounts[0].Mountpoint, nil
+}
+
+func hasOption(options, name string) bool {
+	for o := range strings.SplitSeq(options, ",") {
+		if o == name {
+			return true
+		}
+	}
+	return false
+}
+
+// ofProcess returns the path of process pid in a v1 controller's hierarchy,
+// without the scope that an init inside the container may have put itself in.
+func ofProcess(pid int, controller string) (string, error) {
+	name := fmt.Sprintf("/proc/%d/cgroup", pid)
+	f, err := os.Open(name)
+	if err != nil {
+		return "", err
+	}
+	defer f.Close()
+	for s := bufio.NewScanner(f); s.Scan(); {
+		// hierarchy:controllers:path, see cgroups(7)
+		_, rest, _ := strings.Cut(s.Text(), ":")
+		controllers, p, ok := strings.Cut(rest, ":")
+		if ok && hasOption(controllers, controller) {
+			return strings.TrimSuffix(p, "/init.scope"), nil
+		}
+	}
+	return "", fmt.Errorf("%s: %w", name, errors.New("no cgroup v1 controller "+controller))
+}

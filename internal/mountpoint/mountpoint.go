@@ -1,0 +1,52 @@
+// Package mountpoint makes and removes the host's mount points. Nothing in it
+// removes what has content, or anything through a mount.
+package mountpoint
+
+import (
+	"errors"
+	"os"
+
+	"golang.org/x/sys/unix"
+)
+
+// Mkdir makes a directory of exactly this mode. One that exists is left as it
+// is.
+func Mkdir(dir string, mode os.FileMode) error {
+	err := os.Mkdir(dir, mode)
+	if errors.Is(err, os.ErrExist) {
+		return nil
+	}
+	if err != nil {
+		return err
+	}
+	return os.Chmod(dir, mode)
+}
+
+// Detach unmounts everything that is mounted on path itself; a last element
+// that is a link is not followed. What is no mount point, or does not exist,
+// is fine.
+func Detach(path string) error {
+	for range 1024 {
+		err := unix.Unmount(path, unix.MNT_DETACH|unix.UMOUNT_NOFOLLOW)
+		switch {
+		case errors.Is(err, unix.EINVAL), errors.Is(err, unix.ENOENT):
+			return nil
+		case err != nil && !errors.Is(err, unix.EINTR):
+			return &os.PathError{Op: "unmount", Path: path, Err: err}
+		}
+	}
+	return &os.PathError{Op: "unmount", Path: path, Err: unix.EBUSY}
+}
+
+// Remove detaches what is mounted on path and then removes the mount point, a
+// file or an empty directory. That it is gone already is fine.
+func Remove(path string) error {
+	if err := Detach(path); err != nil {
+		return err
+	}
+	// os.Remove is unlink(2), then rmdir(2): both stop at a mount.
+	if err := os.Remove(path); err != nil && !errors.Is(err, os.ErrNotExist) {
+		return err
+	}
+	return nil
+}

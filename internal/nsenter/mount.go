@@ -1,0 +1,81 @@
+// Package nsenter runs functions inside another process's mount namespace.
+//
+// A thread that has entered a mount namespace is never given back to the Go
+// runtime: it stays locked to its goroutine and ends with it. Nothing is
+// forked or executed. The caller's main goroutine must be locked to the
+// start-up thread (runtime.LockOSThread in an init), because that one thread
+// cannot end.
+package nsenter
+
+import (
+	"fmt"
+	"os"
+	"runtime"
+	"strconv"
+
+	"golang.org/x/sys/unix"
+)
+
+// Mount is a thread inside a mount namespace. Its working directory is the
+// host's /proc/self/fd, so that a descriptor, opened by anyone in this
+// process, is reached by the relative path FD(fd): neither a path of the
+// container nor a /proc of the container is trusted.
+type Mount struct {
+	work chan func()
+}
+
+// EnterMount starts a thread inside the mount namespace of process pid.
+func EnterMount(pid int) (*Mount, error) {
+	ns, err := os.Open(fmt.Sprintf("/proc/%d/ns/mnt", pid))
+	if err != nil {
+		return nil, err
+	}
+	defer ns.Close()
+	fds, err := os.OpenFile("/proc/self/fd", unix.O_PATH|unix.O_DIRECTORY|unix.O_CLOEXEC, 0)
+	if err != nil {
+		return nil, err
+	}
+	defer fds.Close()
+
+	m := &Mount{work: make(chan func())}
+	entered := make(chan error)
+	go func() {
+		runtime.LockOSThread() // and never unlocked: the thread ends here
+		err := enter(ns, fds)
+		entered <- err
+		if err != nil {
+			return
+		}
+		for f := range m.work {
+			f()
+		}
+	}()
+	if err := <-entered; err != nil {
+		return nil, fmt.Errorf("enter the mount namespace of process %d: %w", pid, err)
+	}
+	return m, nil
+}
+
+func enter(ns, fds *os.File) error {
+	// The kernel moves no thread that shares its root and working directory.
+	if err := unix.Unshare(unix.CLONE_FS); err != nil {
+		return os.NewSyscallError("unshare", err)
+	}
+	if err := unix.Setns(int(ns.Fd()), unix.CLONE_NEWNS); err != nil {
+		return os.NewSyscallError("setns", err)
+	}
+	return os.NewSyscallError("fchdir", unix.Fchdir(int(fds.Fd())))
+}
+
+// Do runs f on the thread. f starts no goroutine and executes nothing.
+func (m *Mount) Do(f func() error) error {
+	done := make(chan error)
+	m.work <- func() { done <- f() }
+	return <-done
+}
+
+// Close ends the thread.
+func (m *Mount) Close() { close(m.work) }
+
+// FD is the path of an open file as seen by the thread.
+func FD(f *os.File) string { return strconv.Itoa(int(f.Fd())) }

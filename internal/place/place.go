@@ -1,0 +1,47 @@
+// Package place knows the names and places of the two generations of the tool
+// that one executable serves, and the directories that both share. It touches
+// nothing.
+package place
+
+import "path/filepath"
+
+// SharedPath is the host directory through which both generations carry host
+// trees into running containers. It is one place for both, whatever the name
+// we run under.
+const SharedPath = "/.sharedpath"
+
+// Generation is the set of names and places of one generation of the tool.
+// What we write goes to the generation whose name we run under; what either
+// left behind is recognised.
+type Generation struct {
+	Tool   string // name of the command line tool
+	Hook   string // name of the OCI hook
+	Helper string // name of the udev helper
+	RunDir string // state that a reboot may forget
+	Log    string // log file of the udev helper
+}
+
+// The two generations.
+var (
+	Isulad       = generation("isulad-tools", "isulad-hooks")
+	Syscontainer = generation("syscontainer-tools", "syscontainer-hooks")
+
+	// Generations lists both, the primary one first.
+	Generations = []Generation{Isulad, Syscontainer}
+)
+
+func generation(tool, hook string) Generation {
+	return Generation{
+		Tool:   tool,
+		Hook:   hook,
+		Helper: tool + "_wrapper",
+		RunDir: "/run/" + tool,
+		Log:    "/var/log/hyperagent/" + tool + ".log",
+	}
+}
+
+// NetNS is the directory of the pinned network namespaces, one file a container.
+func (g Generation) NetNS() string { return filepath.Join(g.RunDir, "netns") }
+
+// Starts is the directory of the start records, one file a container.
+func (g Generation) Starts() string { return filepath.Join(g.RunDir, "containers") }

@@ -1,0 +1,56 @@
+// Package process tells one process from another that got its pid later.
+package process
+
+import (
+	"bytes"
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"strconv"
+
+	"golang.org/x/sys/unix"
+)
+
+// ErrGone says that a process does not exist, or only as a zombie.
+var ErrGone = errors.New("no such process")
+
+// ID names one process for as long as the machine runs: its pid and the time
+// when it started, in clock ticks after boot (proc(5), stat, field 22).
+type ID struct {
+	PID   int    `json:"pid"`
+	Start uint64 `json:"start"`
+}
+
+// Find returns the process that has this pid now. ErrGone: there is none.
+func Find(pid int) (ID, error) {
+	if pid <= 0 {
+		return ID{}, fmt.Errorf("process %d: %w", pid, ErrGone)
+	}
+	b, err := os.ReadFile(fmt.Sprintf("/proc/%d/stat", pid))
+	if errors.Is(err, fs.ErrNotExist) || errors.Is(err, unix.ESRCH) {
+		return ID{}, fmt.Errorf("process %d: %w", pid, ErrGone)
+	}
+	if err != nil {
+		return ID{}, err
+	}
+	// The command's name, in parentheses, may hold anything.
+	fields := bytes.Fields(b[bytes.LastIndexByte(b, ')')+1:])
+	if len(fields) < 20 {
+		return ID{}, fmt.Errorf("/proc/%d/stat: unexpected content", pid)
+	}
+	if s := fields[0][0]; s == 'Z' || s == 'X' {
+		return ID{}, fmt.Errorf("process %d: %w", pid, ErrGone)
+	}
+	start, err := strconv.ParseUint(string(fields[19]), 10, 64)
+	if err != nil {
+		return ID{}, fmt.Errorf("/proc/%d/stat: start time: %w", pid, err)
+	}
+	return ID{PID: pid, Start: start}, nil
+}
+
+// Lives tells whether this very process still runs.
+func (id ID) Lives() bool {
+	now, err := Find(id.PID)
+	return err == nil && now == id
+}

@@ -1,0 +1,187 @@
+// Package rootfs reaches what lies below a container's root. All of it is
+// hostile input: the image, or the container's own processes at the same
+// moment, choose the symbolic links. Paths are therefore resolved by the
+// kernel inside the root only, and what is found is acted on by descriptor.
+// No mount namespace is entered: the descriptor of the root carries it.
+package rootfs
+
+import (
+	"errors"
+	"fmt"
+	"os"
+	"path"
+
+	"github.com/cyphar/filepath-securejoin/pathrs-lite"
+	"golang.org/x/sys/unix"
+
+	"isula.org/isulad-tools/internal/undo"
+)
+
+// Owner is the user and group, in host ids, that own what is created for a
+// container.
+type Owner struct{ UID, GID int }
+
+// Root is a directory that confines every path given to its methods.
+type Root struct{ dir *os.File }
+
+// OfProcess opens the root directory of process pid, in that process's mount
+// namespace.
+func OfProcess(pid int) (*Root, error) {
+	d, err := os.OpenFile(fmt.Sprintf("/proc/%d/root", pid), unix.O_PATH|unix.O_DIRECTORY|unix.O_CLOEXEC, 0)
+	if err != nil {
+		return nil, err
+	}
+	return &Root{d}, nil
+}
+
+// Close releases the root.
+func (r *Root) Close() error { return r.dir.Close() }
+
+// Sub returns the directory p below r as a root of its own.
+func (r *Root) Sub(p string) (*Root, error) {
+	d, err := r.Open(p, unix.O_PATH|unix.O_DIRECTORY)
+	if err != nil {
+		return nil, err
+	}
+	return &Root{d}, nil
+}
+
+// Same tells whether r is the directory that p names on the host.
+func (r *Root) Same(p string) (bool, error) {
+	var here, there unix.Stat_t
+	if err := unix.Fstat(int(r.dir.Fd()), &here); err != nil {
+		return false, os.NewSyscallError("fstat", err)
+	}
+	if err := unix.Stat(p, &there); err != nil {
+		return false, &os.PathError{Op: "stat", Path: p, Err: err}
+	}
+	return here.Dev == there.Dev && here.Ino == there.Ino, nil
+}
+
+// Open opens p, in which links may lead anywhere but out of the root.
+// O_CREAT is not for here: see Create and MkdirAll.
+func (r *Root) Open(p string, flags int) (*os.File, error) {
+	how := unix.OpenHow{
+		Flags:   uint64(flags | unix.O_CLOEXEC),
+		Resolve: unix.RESOLVE_IN_ROOT | unix.RESOLVE_NO_MAGICLINKS,
+	}
+	for try := 0; ; try++ {
+		fd, err := unix.Openat2(int(r.dir.Fd()), p, &how)
+		switch {
+		case err == nil:
+			return os.NewFile(uintptr(fd), p), nil
+		case errors.Is(err, unix.EINTR), errors.Is(err, unix.EAGAIN) && try < 128:
+			// EAGAIN: the kernel saw a rename on the way (openat2(2)).
+		case errors.Is(err, unix.ENOSYS): // before Linux 5.6
+			return r.openWithout(p, flags)
+		default:
+			return nil, &os.PathError{Op: "open in container", Path: p, Err: err}
+		}
+	}
+}
+
+func (r *Root) openWithout(p string, flags int) (*os.File, error) {
+	h, err := pathrs.OpenatInRoot(r.dir, p)
+	if err != nil {
+		return nil, err
+	}
+	if flags&unix.O_PATH != 0 && flags&unix.O_DIRECTORY == 0 {
+		return h, nil
+	}
+	defer h.Close()
+	return pathrs.Reopen(h, flags)
+}
+
+// Dir opens the directory that holds p, making it and its parents when
+// missing, and returns it with p's last element.
+func (r *Root) Dir(p string, own Owner, u *undo.Stack) (dir *os.File, base string, err error) {
+	p = path.Clean("/" + p)
+	if p == "/" {
+		return nil, "", &os.PathError{Op: "create in container", Path: p, Err: unix.EEXIST}
+	}
+	dir, err = r.MkdirAll(path.Dir(p), own, u)
+	return dir, path.Base(p), err
+}
+
+// MkdirAll opens directory p, making it and its parents, 0755, when missing.
+// What it makes is pushed on u.
+func (r *Root) MkdirAll(p string, own Owner, u *undo.Stack) (*os.File, error) {
+	p = path.Clean("/" + p)
+	d, err := r.Open(p, unix.O_RDONLY|unix.O_DIRECTORY|unix.O_NONBLOCK)
+	if err == nil || !errors.Is(err, unix.ENOENT) || p == "/" {
+		return d, err
+	}
+	parent, base, err := r.Dir(p, own, u)
+	if err != nil {
+		return nil, err
+	}
+	defer parent.Close()
+	if err := unix.Mkdirat(int(parent.Fd()), base, 0o755); err != nil {
+		return nil, &os.PathError{Op: "mkdir in container", Path: p, Err: err}
+	}
+	u.Push("remove directory "+p, func() error { return r.remove(p, unix.AT_REMOVEDIR) })
+	return openNew(parent, base, unix.O_RDONLY|unix.O_DIRECTORY, 0o755, own)
+}
+
+// Create opens, as a bare descriptor (O_PATH), the file p, and makes an empty
+// one, 0644, and its parent directories, when there is none.
+func (r *Root) Create(p string, own Owner, u *undo.Stack) (*os.File, error) {
+	f, err := r.Open(p, unix.O_PATH)
+	if err == nil || !errors.Is(err, unix.ENOENT) {
+		return f, err
+	}
+	dir, base, err := r.Dir(p, own, u)
+	if err != nil {
+		return nil, err
+	}
+	defer dir.Close()
+	// O_EXCL: a dangling link is not followed to wherever it wants a file.
+	fd, err := unix.Openat(int(dir.Fd()), base, unix.O_CREAT|unix.O_EXCL|unix.O_WRONLY|unix.O_NOFOLLOW|unix.O_CLOEXEC, 0o644)
+	if err != nil {
+		return nil, &os.PathError{Op: "create in container", Path: p, Err: err}
+	}
+	unix.Close(fd)
+	u.Push("remove file "+p, func() error { return r.remove(p, 0) })
+	w, err := openNew(dir, base, unix.O_RDONLY, 0o644, own)
+	if err != nil {
+		return nil, err
+	}
+	defer w.Close()
+	return r.Open(p, unix.O_PATH)
+}
+
+// openNew opens what was just made and gives it its mode, whatever the umask,
+// and its owner. Something else in its place is never touched: links are not
+// followed.
+func openNew(dir *os.File, base string, flags int, mode uint32, own Owner) (*os.File, error) {
+	fd, err := unix.Openat(int(dir.Fd()), base, flags|unix.O_NOFOLLOW|unix.O_NONBLOCK|unix.O_CLOEXEC, 0)
+	if err != nil {
+		return nil, &os.PathError{Op: "open in container", Path: base, Err: err}
+	}
+	f := os.NewFile(uintptr(fd), base)
+	if own != (Owner{}) {
+		err = f.Chown(own.UID, own.GID)
+	}
+	if err == nil {
+		err = f.Chmod(os.FileMode(mode))
+	}
+	if err != nil {
+		f.Close()
+		return nil, err
+	}
+	return f, nil
+}
+
+// remove unlinks p, or removes the empty directory p (AT_REMOVEDIR).
+func (r *Root) remove(p string, flags int) error {
+	dir, err := r.Open(path.Dir(p), unix.O_PATH|unix.O_DIRECTORY)
+	if err != nil {
+		return err
+	}
+	defer dir.Close()
+	err = unix.Unlinkat(int(dir.Fd()), path.Base(p), flags)
+	if err != nil && !errors.Is(err, unix.ENOENT) {
+		return &os.PathError{Op: "remove in container", Path: p, Err: err}
+	}
+	return nil
+}

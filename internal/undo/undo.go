@@ -1,0 +1,40 @@
+// Package undo keeps compensations next to the actions that they undo.
+//
+//	var u undo.Stack
+//	defer u.OnError(&err)
+//	if err := mkdir(p); err != nil { return err }
+//	u.Push("remove "+p, func() error { return rmdir(p) })
+package undo
+
+import (
+	"errors"
+	"fmt"
+)
+
+// Stack holds compensations, last in first out. Its zero value is empty.
+type Stack struct{ steps []step }
+
+type step struct {
+	what string
+	do   func() error
+}
+
+// Push adds a compensation, right after the action that it undoes succeeded.
+// what names it in the error when it fails in turn.
+func (s *Stack) Push(what string, do func() error) {
+	s.steps = append(s.steps, step{what, do})
+}
+
+// OnError runs the compensations, the last one first, when *err is not nil.
+// What fails on the way is joined to *err, never lost.
+func (s *Stack) OnError(err *error) {
+	if *err == nil {
+		return
+	}
+	for i := len(s.steps) - 1; i >= 0; i-- {
+		if e := s.steps[i].do(); e != nil {
+			*err = errors.Join(*err, fmt.Errorf("undo: %s: %w", s.steps[i].what, e))
+		}
+	}
+	s.steps = nil
+}
