@@ -1,0 +1,66 @@
+package config
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"time"
+
+	"golang.org/x/sys/unix"
+)
+
+// LockName is the file in the state directory on which the tool, of either
+// generation, takes its flock.
+const LockName = ".device_hook.lock"
+
+// Lock holds a flock until Unlock, or until the process ends.
+type Lock struct{ f *os.File }
+
+// LockContainer takes the container's lock in its state directory. It waits
+// no longer than wait.
+func LockContainer(ctx context.Context, dir string, wait time.Duration) (*Lock, error) {
+	path := filepath.Join(dir, LockName)
+	f, err := os.OpenFile(path, os.O_RDWR|os.O_CREATE|unix.O_NOFOLLOW, 0o600)
+	if err != nil {
+		return nil, err
+	}
+	return flock(ctx, f, wait)
+}
+
+// LockDir takes the lock of a directory that is shared by all containers.
+func LockDir(ctx context.Context, dir string, wait time.Duration) (*Lock, error) {
+	f, err := os.OpenFile(dir, os.O_RDONLY|unix.O_DIRECTORY|unix.O_NOFOLLOW, 0)
+	if err != nil {
+		return nil, err
+	}
+	return flock(ctx, f, wait)
+}
+
+func flock(ctx context.Context, f *os.File, wait time.Duration) (*Lock, error) {
+	ctx, cancel := context.WithTimeout(ctx, wait)
+	defer cancel()
+	// flock(2) itself knows no time-out.
+	for pause := time.Millisecond; ; pause = min(2*pause, 50*time.Millisecond) {
+		err := unix.Flock(int(f.Fd()), unix.LOCK_EX|unix.LOCK_NB)
+		switch {
+		case err == nil:
+			return &Lock{f}, nil
+		case errors.Is(err, unix.EINTR):
+			continue
+		case !errors.Is(err, unix.EWOULDBLOCK):
+			f.Close()
+			return nil, &os.PathError{Op: "flock", Path: f.Name(), Err: err}
+		}
+		select {
+		case <-ctx.Done():
+			f.Close()
+			return nil, fmt.Errorf("lock %s: another command holds it for more than %v; find it with fuser(1)", f.Name(), wait)
+		case <-time.After(pause):
+		}
+	}
+}
+
+// Unlock lets the next one in.
+func (l *Lock) Unlock() { l.f.Close() }
