@@ -1,0 +1,131 @@
+package resource
+
+import (
+	"context"
+	"errors"
+	"fmt"
+
+	"isula.org/isulad-tools/config"
+)
+
+// Policy says what the failure of one record means for the others.
+type Policy int
+
+// The policies.
+const (
+	Stop Policy = iota // the first failure ends the plan
+	Skip               // it is reported, and the plan goes on
+)
+
+// Kind is one kind of resource: how its records, of type T, are kept and what
+// makes them real.
+type Kind[T fmt.Stringer] struct {
+	Name   string // one of it, in messages: "device"
+	Key    string // its list in device_hook.json
+	Policy Policy // of a restore
+
+	// Check refuses a file whose records contradict each other. It touches
+	// nothing.
+	Check func([]T) error
+	// Resolve returns the record as the host is now (a device's present
+	// number). It reads the host and changes nothing.
+	Resolve func(T) (T, error)
+	// Apply makes the record real, all of it or nothing; a record that is
+	// real already is left as it is.
+	Apply func(context.Context, *Target, T) error
+	// Verify returns nil when the record is real.
+	Verify func(context.Context, *Target, T) error
+}
+
+// Plan is what a transaction is going to do, in order.
+type Plan struct {
+	Policy Policy
+	Steps  []Step
+}
+
+// Step is one record's part of a plan.
+type Step struct {
+	Kind   string
+	Record fmt.Stringer
+
+	resolveErr error // why the host cannot serve it
+	do, verify func(context.Context, *Target) error
+}
+
+// Restore plans to make real what is recorded in d, renewed from the host's
+// facts; renewed records are put into d. Errors are those of the file; a
+// record that the host cannot serve now is a step that fails.
+func (k *Kind[T]) Restore(d *config.Document) (Plan, error) {
+	records, err := config.List[T](d, k.Key)
+	if err != nil {
+		return Plan{}, err
+	}
+	if k.Check != nil {
+		if err := k.Check(records); err != nil {
+			return Plan{}, fmt.Errorf("%s: %w", k.Key, err)
+		}
+	}
+	plan := Plan{Policy: k.Policy, Steps: make([]Step, len(records))}
+	for i, old := range records {
+		now, err := k.Resolve(old)
+		if err == nil && now.String() != old.String() {
+			if err := config.Replace(d, k.Key, i, now); err != nil {
+				return Plan{}, err
+			}
+		}
+		plan.Steps[i] = k.step(now, err)
+	}
+	return plan, nil
+}
+
+func (k *Kind[T]) step(r T, resolveErr error) Step {
+	s := Step{Kind: k.Name, Record: r, resolveErr: resolveErr}
+	if resolveErr != nil {
+		fail := func(context.Context, *Target) error { return resolveErr }
+		s.do, s.verify = fail, fail
+		return s
+	}
+	s.do = func(ctx context.Context, t *Target) error { return k.Apply(ctx, t, r) }
+	s.verify = func(ctx context.Context, t *Target) error { return k.Verify(ctx, t, r) }
+	return s
+}
+
+// Do makes the plan's records real, one after the other. Under Skip, failures
+// are given to report and Do returns nil.
+func (p Plan) Do(ctx context.Context, t *Target, report func(error)) error {
+	return p.run(ctx, t, "add", func(s Step) func(context.Context, *Target) error { return s.do }, report)
+}
+
+// Verify checks that the plan's records are real, and changes nothing.
+func (p Plan) Verify(ctx context.Context, t *Target, report func(error)) error {
+	return p.run(ctx, t, "verify", func(s Step) func(context.Context, *Target) error { return s.verify }, report)
+}
+
+func (p Plan) run(ctx context.Context, t *Target, verb string, pick func(Step) func(context.Context, *Target) error, report func(error)) error {
+	for _, s := range p.Steps {
+		err := ctx.Err()
+		if err == nil {
+			err = pick(s)(ctx, t)
+		}
+		if err == nil {
+			continue
+		}
+		err = fmt.Errorf("%s %s %s: %w", verb, s.Kind, s.Record, err)
+		if p.Policy == Stop || ctx.Err() != nil {
+			return err
+		}
+		report(err)
+	}
+	return nil
+}
+
+// Refused returns the error of the first step that fails for this reason, be
+// it reached or not. It is for what stops a start before anything is changed.
+func (p Plan) Refused(reason error) error {
+	for _, s := range p.Steps {
+		if errors.Is(s.resolveErr, reason) {
+			return fmt.Errorf("%s %s: %w", s.Kind, s.Record, s.resolveErr)
+		}
+	}
+	return nil
+}

@@ -1,0 +1,39 @@
+// Package resource is the engine that the hooks and the command line share:
+// what a container is to us (Target), what can be done with one kind of
+// resource (Kind), and how a list of records becomes steps with one policy
+// for failures (Plan). It knows no particular kind.
+package resource
+
+import (
+	"isula.org/isulad-tools/internal/cgroup"
+	"isula.org/isulad-tools/internal/nsenter"
+	"isula.org/isulad-tools/internal/process"
+	"isula.org/isulad-tools/internal/rootfs"
+)
+
+// Target is a container whose resources change: its init process, and the
+// ways into it. Nothing in it is a path that the container could redirect.
+type Target struct {
+	ID    string
+	Init  process.ID
+	Root  *rootfs.Root   // the container's root directory, in its mount namespace
+	Owner Owner          // the container's own root user, if it has one
+	NS    *nsenter.Mount // a thread in the container's mount namespace
+	// Cgroups finds the container's cgroup directories.
+	Cgroups cgroup.Container
+}
+
+// Owner is the root user and group of a container that has a user namespace of
+// its own, in host ids; -1 is an id that is not mapped, or no such namespace.
+type Owner struct{ UID, GID int }
+
+// Or returns the owner with other's ids where o has none.
+func (o Owner) Or(other rootfs.Owner) rootfs.Owner {
+	if o.UID >= 0 {
+		other.UID = o.UID
+	}
+	if o.GID >= 0 {
+		other.GID = o.GID
+	}
+	return other
+}
