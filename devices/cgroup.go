@@ -1,0 +1,85 @@
+package devices
+
+import (
+	"fmt"
+	"os"
+	"strings"
+
+	"isula.org/isulad-tools/resource"
+)
+
+// rule is d in the language of the cgroup v1 device controller. Recorded
+// permissions may be empty: that is all of them.
+func rule(d Device) string {
+	permissions := d.CgroupPermissions
+	if permissions == "" {
+		permissions = "rwm"
+	}
+	return fmt.Sprintf("%s %d:%d %s", d.Type, d.Major, d.Minor, permissions)
+}
+
+// allow lets the container use d. Only this rule is written: the controller
+// keeps all others, and there is no moment without them.
+func allow(t *resource.Target, d Device) error {
+	dir, err := t.Cgroups.V1("devices")
+	if err != nil {
+		return err
+	}
+	return write(dir+"/devices.allow", rule(d))
+}
+
+func write(file, value string) error {
+	f, err := os.OpenFile(file, os.O_WRONLY, 0)
+	if err != nil {
+		return err
+	}
+	_, err = f.WriteString(value)
+	if e := f.Close(); err == nil {
+		err = e
+	}
+	if err != nil {
+		return fmt.Errorf("write %q: %w", value, err)
+	}
+	return nil
+}
+
+// verifyAllowed returns nil when the container may use d.
+func verifyAllowed(t *resource.Target, d Device) error {
+	dir, err := t.Cgroups.V1("devices")
+	if err != nil {
+		return err
+	}
+	list, err := os.ReadFile(dir + "/devices.list")
+	if err != nil {
+		return err
+	}
+	want := rule(d)
+	missing := want[strings.LastIndexByte(want, ' ')+1:]
+	for line := range strings.Lines(string(list)) {
+		if have, ok := grants(strings.Fields(line), d); ok {
+			missing = strings.Map(func(c rune) rune {
+				if strings.ContainsRune(have, c) {
+					return -1
+				}
+				return c
+			}, missing)
+		}
+	}
+	if missing != "" {
+		return fmt.Errorf("%s does not allow %q", dir, want)
+	}
+	return nil
+}
+
+// grants returns the permissions that a line of devices.list, such as
+// "c 1:* rm" or "a *:* rwm", gives for d.
+func grants(line []string, d Device) (string, bool) {
+	if len(line) != 3 || line[0] != "a" && line[0] != d.Type {
+		return "", false
+	}
+	major, minor, _ := strings.Cut(line[1], ":")
+	if major != "*" && major != fmt.Sprint(d.Major) || minor != "*" && minor != fmt.Sprint(d.Minor) {
+		return "", false
+	}
+	return line[2], true
+}

@@ -1,0 +1,104 @@
+// Package devices gives containers device nodes of the host and the
+// permission to use them. It knows records, nodes and the device cgroup; it
+// does not know which container is meant or why.
+package devices
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"strings"
+
+	"golang.org/x/sys/unix"
+
+	"isula.org/isulad-tools/config"
+	"isula.org/isulad-tools/resource"
+)
+
+// Device is a record of device_hook.json's deviceToAdd.
+type Device struct {
+	Type              string // "c" or "b"
+	Minor             int64
+	Major             int64
+	PathOnHost        string
+	PathInContainer   string
+	CgroupPermissions string // a subset of "rwm"; "" is all
+	Parent            string // host path of the disk that a partition belongs to
+}
+
+// ErrBlock says that a device is a block device, which are not served yet.
+var ErrBlock = errors.New("block devices are not supported by this version")
+
+// Kind is the kind of resource that devices are.
+var Kind = resource.Kind[Device]{
+	Name:    "device",
+	Key:     config.Devices,
+	Policy:  resource.Stop,
+	Resolve: resolve,
+	Apply:   apply,
+	Verify:  verify,
+}
+
+// String is the record in the form host:container:permissions, with the
+// numbers where it names a device.
+func (d Device) String() string {
+	return fmt.Sprintf("%s:%s:%s (%s %d:%d)", d.PathOnHost, d.PathInContainer, d.CgroupPermissions, d.Type, d.Major, d.Minor)
+}
+
+// resolve renews type and numbers from the host's node, to which links may
+// lead: they change when drivers are loaded in another order.
+func resolve(d Device) (Device, error) {
+	if err := checkPermissions(d.CgroupPermissions); err != nil {
+		return d, err
+	}
+	for _, p := range []string{d.PathOnHost, d.PathInContainer} {
+		if !filepath.IsAbs(p) {
+			return d, fmt.Errorf("path %q: not absolute", p)
+		}
+	}
+	st, err := stat(d.PathOnHost)
+	if err != nil {
+		return d, err
+	}
+	switch st.Mode & unix.S_IFMT {
+	case unix.S_IFCHR:
+		d.Type = "c"
+	case unix.S_IFBLK:
+		d.Type = "b"
+		return d, ErrBlock
+	default:
+		return d, fmt.Errorf("%s: not a device", d.PathOnHost)
+	}
+	d.Major, d.Minor = int64(unix.Major(st.Rdev)), int64(unix.Minor(st.Rdev))
+	return d, nil
+}
+
+func stat(p string) (st unix.Stat_t, err error) {
+	if err := unix.Stat(p, &st); err != nil {
+		return st, &os.PathError{Op: "stat", Path: p, Err: err}
+	}
+	return st, nil
+}
+
+func checkPermissions(p string) error {
+	for i, c := range p {
+		if !strings.ContainsRune("rwm", c) || strings.ContainsRune(p[:i], c) {
+			return fmt.Errorf("invalid permission: %s", p)
+		}
+	}
+	return nil
+}
+
+func apply(ctx context.Context, t *resource.Target, d Device) error {
+	// The permission comes last: what fails before it leaves no rule behind.
+	return makeNode(t, d, func() error { return allow(t, d) })
+}
+
+func verify(_ context.Context, t *resource.Target, d Device) error {
+	if err := verifyNode(t, d); err != nil {
+		return err
+	}
+	return verifyAllowed(t, d)
+}

@@ -1,0 +1,154 @@
+package devices
+
+import (
+	"errors"
+	"fmt"
+	"os"
+	"strconv"
+
+	"golang.org/x/sys/unix"
+
+	"isula.org/isulad-tools/internal/rootfs"
+	"isula.org/isulad-tools/internal/undo"
+	"isula.org/isulad-tools/resource"
+)
+
+// makeNode makes d's node in the container, of the host node's mode and owner,
+// and its parent directories, 0755 and of the same owner; then it calls
+// commit. When anything fails, what it made is gone again. A different file in
+// its place is replaced, a node that is this device already is adopted.
+func makeNode(t *resource.Target, d Device, commit func() error) (err error) {
+	host, err := stat(d.PathOnHost)
+	if err != nil {
+		return err
+	}
+	own := t.Owner.Or(rootfs.Owner{UID: int(host.Uid), GID: int(host.Gid)})
+	var u undo.Stack
+	defer u.OnError(&err)
+	dir, base, err := t.Root.Dir(d.PathInContainer, own, &u)
+	if err != nil {
+		return err
+	}
+	defer dir.Close()
+	if err := notTheHosts(dir, base, host); err != nil {
+		return err
+	}
+	made, err := mknod(dir, base, host)
+	if err != nil {
+		return fmt.Errorf("make node %s: %w", d.PathInContainer, err)
+	}
+	if made {
+		u.Push("remove node "+d.PathInContainer, func() error { return unlink(dir, base, 0) })
+	}
+	if err := dress(dir, base, host, own, made); err != nil {
+		return fmt.Errorf("make node %s: %w", d.PathInContainer, err)
+	}
+	return commit()
+}
+
+// notTheHosts refuses to make or replace a node in the host's own /dev, which a
+// container may have bound as its own. A node that is there already is fine.
+func notTheHosts(dir *os.File, base string, host unix.Stat_t) error {
+	var d, st unix.Stat_t
+	if err := unix.Fstat(int(dir.Fd()), &d); err != nil {
+		return os.NewSyscallError("fstat", err)
+	}
+	if dev, err := stat("/dev"); err != nil || d.Dev != dev.Dev {
+		return err
+	}
+	if err := unix.Fstatat(int(dir.Fd()), base, &st, unix.AT_SYMLINK_NOFOLLOW); err == nil && sameDevice(st, host) {
+		return nil
+	}
+	return errors.New("the container's directory for it is the host's /dev, which is left alone")
+}
+
+// mknod makes dir/base the device that host is, and tells whether it had to.
+func mknod(dir *os.File, base string, host unix.Stat_t) (made bool, err error) {
+	for try := 0; try < 3; try++ {
+		err = unix.Mknodat(int(dir.Fd()), base, host.Mode, int(host.Rdev))
+		if !errors.Is(err, unix.EEXIST) {
+			return err == nil, os.NewSyscallError("mknodat", err)
+		}
+		var st unix.Stat_t
+		if err := unix.Fstatat(int(dir.Fd()), base, &st, unix.AT_SYMLINK_NOFOLLOW); err != nil {
+			return false, os.NewSyscallError("fstatat", err)
+		}
+		if sameDevice(st, host) {
+			return false, nil
+		}
+		flags := 0
+		if st.Mode&unix.S_IFMT == unix.S_IFDIR {
+			flags = unix.AT_REMOVEDIR // only when empty
+		}
+		if err := unlink(dir, base, flags); err != nil {
+			return false, fmt.Errorf("replace what is there: %w", err)
+		}
+	}
+	return false, os.NewSyscallError("mknodat", err)
+}
+
+func sameDevice(a, b unix.Stat_t) bool {
+	return a.Mode&unix.S_IFMT == b.Mode&unix.S_IFMT && a.Rdev == b.Rdev
+}
+
+// dress gives the node its mode, whatever the umask, and its owner. It acts on
+// what it has opened and looked at. A node that is bind-mounted here is the
+// host's own and keeps what it has.
+func dress(dir *os.File, base string, host unix.Stat_t, own rootfs.Owner, made bool) error {
+	fd, err := unix.Openat(int(dir.Fd()), base, unix.O_PATH|unix.O_NOFOLLOW|unix.O_CLOEXEC, 0)
+	if err != nil {
+		return os.NewSyscallError("openat", err)
+	}
+	defer unix.Close(fd)
+	var st, parent unix.Stat_t
+	if err := unix.Fstat(fd, &st); err != nil {
+		return os.NewSyscallError("fstat", err)
+	}
+	if !sameDevice(st, host) {
+		return errors.New("something else took its place")
+	}
+	if !made {
+		if err := unix.Fstat(int(dir.Fd()), &parent); err != nil {
+			return os.NewSyscallError("fstat", err)
+		}
+		if st.Dev != parent.Dev || st.Dev == host.Dev && st.Ino == host.Ino {
+			return nil
+		}
+	}
+	if int(st.Uid) != own.UID || int(st.Gid) != own.GID {
+		if err := unix.Fchownat(fd, "", own.UID, own.GID, unix.AT_EMPTY_PATH); err != nil {
+			return os.NewSyscallError("fchownat", err)
+		}
+	}
+	if st.Mode&0o7777 != host.Mode&0o7777 {
+		// An O_PATH descriptor has no fchmod(2).
+		err := unix.Chmod("/proc/self/fd/"+strconv.Itoa(fd), host.Mode&0o7777)
+		return os.NewSyscallError("chmod", err)
+	}
+	return nil
+}
+
+func unlink(dir *os.File, base string, flags int) error {
+	err := unix.Unlinkat(int(dir.Fd()), base, flags)
+	if errors.Is(err, unix.ENOENT) {
+		return nil
+	}
+	return os.NewSyscallError("unlinkat", err)
+}
+
+// verifyNode returns nil when the container has d's node.
+func verifyNode(t *resource.Target, d Device) error {
+	f, err := t.Root.Open(d.PathInContainer, unix.O_PATH|unix.O_NOFOLLOW)
+	if err != nil {
+		return err
+	}
+	defer f.Close()
+	var st unix.Stat_t
+	if err := unix.Fstat(int(f.Fd()), &st); err != nil {
+		return os.NewSyscallError("fstat", err)
+	}
+	if st.Mode&unix.S_IFMT != unix.S_IFCHR || st.Rdev != unix.Mkdev(uint32(d.Major), uint32(d.Minor)) {
+		return fmt.Errorf("%s in the container is another file", d.PathInContainer)
+	}
+	return nil
+}

@@ -1,0 +1,199 @@
+package mounts
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"time"
+
+	"golang.org/x/sys/unix"
+
+	"isula.org/isulad-tools/config"
+	"isula.org/isulad-tools/internal/mountpoint"
+	"isula.org/isulad-tools/internal/nsenter"
+	"isula.org/isulad-tools/internal/place"
+	"isula.org/isulad-tools/internal/rootfs"
+	"isula.org/isulad-tools/internal/undo"
+	"isula.org/isulad-tools/resource"
+)
+
+// The shared path, on the host:
+//
+//	/.sharedpath                      its flock guards the two below
+//	/.sharedpath/master               one shared tmpfs for all containers
+//	/.sharedpath/master/<id>          seen by container <id> as its /.sharedpath
+//	/.sharedpath/master/<id>/<sha>    a host tree; arrives in the container
+//	/.sharedpath/midpath/<id>/<sha>   the same tree on its way there, where it
+//	                                  gets its options before it propagates
+const (
+	master  = place.SharedPath + "/master"
+	midpath = place.SharedPath + "/midpath"
+)
+
+const lockWait = 10 * time.Second
+
+// Share gives a starting container its shared path: what is mounted below
+// master/<id> on the host from now on arrives at /.sharedpath inside.
+// Leftovers of an earlier start, whose poststop never ran, are removed first.
+func Share(ctx context.Context, t *resource.Target) (err error) {
+	if err := prepareMaster(ctx); err != nil {
+		return err
+	}
+	if err := Clean(t.ID); err != nil {
+		return fmt.Errorf("remove what an earlier start left: %w", err)
+	}
+	var u undo.Stack
+	defer u.OnError(&err)
+	own := filepath.Join(master, t.ID)
+	if err := mountpoint.Mkdir(own, 0o600); err != nil {
+		return err
+	}
+	u.Push("remove "+own, func() error { return os.Remove(own) })
+	dir, err := os.OpenFile(own, unix.O_PATH|unix.O_DIRECTORY|unix.O_NOFOLLOW, 0)
+	if err != nil {
+		return err
+	}
+	defer dir.Close()
+
+	point, err := sharedPoint(t, &u)
+	if err != nil {
+		return err
+	}
+	defer point.Close()
+	if err := attachShared(t, dir, point); err != nil {
+		return err
+	}
+	mnt, err := t.Root.Open(place.SharedPath, unix.O_PATH|unix.O_DIRECTORY|unix.O_NOFOLLOW)
+	if err != nil {
+		return err
+	}
+	defer mnt.Close()
+	if same, err := sameFile(mnt, dir); err != nil || !same {
+		return errors.Join(err, fmt.Errorf("%s in the container: something else was mounted on it", place.SharedPath))
+	}
+	u.Push("unmount "+place.SharedPath+" in the container", func() error {
+		return t.NS.Do(func() error {
+			return os.NewSyscallError("umount2", unix.Unmount(nsenter.FD(mnt), unix.MNT_DETACH))
+		})
+	})
+	return t.NS.Do(func() error {
+		if err := setPropagation(mnt, unix.MS_SLAVE|unix.MS_REC, nsenter.FD); err != nil {
+			return err
+		}
+		return setReadOnly(mnt, false, nsenter.FD)
+	})
+}
+
+// prepareMaster makes the part of the shared path that all containers share.
+// All of it is idempotent, so a start that was killed in it needs no repair.
+func prepareMaster(ctx context.Context) error {
+	if err := mountpoint.Mkdir(place.SharedPath, 0o600); err != nil {
+		return err
+	}
+	lock, err := config.LockDir(ctx, place.SharedPath, lockWait)
+	if err != nil {
+		return err
+	}
+	defer lock.Unlock()
+	for _, dir := range []string{master, midpath} {
+		if err := mountpoint.Mkdir(dir, 0o600); err != nil {
+			return err
+		}
+	}
+	var top, m unix.Stat_t
+	if err := unix.Lstat(place.SharedPath, &top); err != nil {
+		return &os.PathError{Op: "lstat", Path: place.SharedPath, Err: err}
+	}
+	if err := unix.Lstat(master, &m); err != nil {
+		return &os.PathError{Op: "lstat", Path: master, Err: err}
+	}
+	if m.Dev == top.Dev {
+		if err := unix.Mount("tmpfs", master, "tmpfs", 0, "size=16m"); err != nil {
+			return &mountError{"mount", "tmpfs", master, err}
+		}
+	}
+	if err := unix.Mount("", master, "", unix.MS_SHARED, ""); err != nil {
+		return &mountError{"make shared", "", master, err}
+	}
+	return nil
+}
+
+// sharedPoint opens the container's /.sharedpath, made when missing. An image
+// that has something else there is refused.
+func sharedPoint(t *resource.Target, u *undo.Stack) (*os.File, error) {
+	point, err := t.Root.Open(place.SharedPath, unix.O_PATH|unix.O_DIRECTORY|unix.O_NOFOLLOW)
+	switch {
+	case errors.Is(err, unix.ENOENT):
+		return t.Root.MkdirAll(place.SharedPath, t.Owner.Or(rootfs.Owner{}), u)
+	case errors.Is(err, unix.ELOOP), errors.Is(err, unix.ENOTDIR):
+		return nil, fmt.Errorf("the image has a link or file at %s, where the container's shared path must be: remove it from the image", place.SharedPath)
+	}
+	return point, err
+}
+
+// attachShared mounts dir, master/<id>, on point in the container. Where the
+// container's namespace still has the host's mounts it is an ordinary bind
+// there; elsewhere a detached clone is handed in (Linux 5.2).
+func attachShared(t *resource.Target, dir, point *os.File) error {
+	bound := false
+	err := t.NS.Do(func() error {
+		fd, err := unix.Open(dir.Name(), unix.O_PATH|unix.O_DIRECTORY|unix.O_NOFOLLOW|unix.O_CLOEXEC, 0)
+		if err != nil {
+			return nil // not visible here, whatever the reason
+		}
+		seen := os.NewFile(uintptr(fd), dir.Name())
+		defer seen.Close()
+		if same, err := sameFile(seen, dir); err != nil || !same {
+			return err
+		}
+		bound = true
+		return bind(seen, point, 0, nsenter.FD)
+	})
+	if err != nil || bound {
+		return err
+	}
+	tree, err := cloneTree(dir)
+	if errors.Is(err, unix.ENOSYS) {
+		return fmt.Errorf("%s does not reach the container: the host's / is not a shared mount, and this kernel (before 5.2) has no other way; run: mount --make-rshared /, and start the container again", master)
+	}
+	if err != nil {
+		return err
+	}
+	defer tree.Close()
+	return t.NS.Do(func() error { return attach(tree, point) })
+}
+
+// Clean removes the container's part of the shared path from the host. It
+// unmounts and then removes what is left empty; what does not unmount stays,
+// and so does everything below it.
+func Clean(id string) error {
+	return errors.Join(
+		cleanDir(filepath.Join(master, id)),
+		cleanDir(filepath.Join(midpath, id)),
+	)
+}
+
+// cleanDir removes the mount points in dir, and dir. Names in master/<id> may be
+// the container's own doing: none is followed.
+func cleanDir(dir string) error {
+	d, err := os.OpenFile(dir, unix.O_RDONLY|unix.O_DIRECTORY|unix.O_NOFOLLOW, 0)
+	if errors.Is(err, unix.ENOENT) {
+		return nil
+	}
+	if err != nil {
+		return err
+	}
+	defer d.Close()
+	names, err := d.Readdirnames(-1)
+	if err != nil {
+		return err
+	}
+	var errs []error
+	for _, name := range names {
+		errs = append(errs, mountpoint.Remove(filepath.Join(dir, name)))
+	}
+	errs = append(errs, mountpoint.Remove(dir))
+	return errors.Join(errs...)
+}

@@ -1,0 +1,256 @@
+package mounts
+
+import (
+	"context"
+	"crypto/sha256"
+	"encoding/hex"
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"strings"
+
+	"golang.org/x/sys/unix"
+
+	"isula.org/isulad-tools/config"
+	"isula.org/isulad-tools/internal/mountpoint"
+	"isula.org/isulad-tools/internal/nsenter"
+	"isula.org/isulad-tools/internal/place"
+	"isula.org/isulad-tools/internal/rootfs"
+	"isula.org/isulad-tools/internal/undo"
+	"isula.org/isulad-tools/resource"
+)
+
+// Kind is the kind of resource that binds are. One that fails is reported and
+// the container starts without it, as it always did.
+var Kind = resource.Kind[Bind]{
+	Name:    "path",
+	Key:     config.Binds,
+	Policy:  resource.Skip,
+	Check:   Check,
+	Resolve: resolve,
+	Apply:   apply,
+	Verify:  verify,
+}
+
+func resolve(b Bind) (Bind, error) {
+	for _, p := range []string{b.Host, b.Container} {
+		if !filepath.IsAbs(p) {
+			return b, fmt.Errorf("path %q: not absolute", p)
+		}
+	}
+	_, _, err := parseOptions(b.Options)
+	return b, err
+}
+
+// sha names the transfer mounts of a host path, cleaned but not resolved.
+func sha(host string) string {
+	sum := sha256.Sum256([]byte(filepath.Clean(host)))
+	return hex.EncodeToString(sum[:])
+}
+
+func apply(_ context.Context, t *resource.Target, b Bind) (err error) {
+	var u undo.Stack
+	defer u.OnError(&err)
+	own := t.Owner.Or(rootfs.Owner{})
+	host, dir, err := openHost(b.Host, own, &u)
+	if err != nil {
+		return err
+	}
+	defer host.Close()
+	if err := transfer(t.ID, host, dir, b, &u); err != nil {
+		return err
+	}
+	arrived, err := openArrived(t, host, b)
+	if err != nil {
+		return err
+	}
+	defer arrived.Close()
+	var point *os.File
+	if dir {
+		point, err = t.Root.MkdirAll(b.Container, own, &u)
+	} else {
+		point, err = t.Root.Create(b.Container, own, &u)
+	}
+	if err != nil {
+		return err
+	}
+	defer point.Close()
+	return t.NS.Do(func() error { return bind(arrived, point, unix.MS_REC, nsenter.FD) })
+}
+
+// openHost opens the host path of a bind and tells whether it is a directory.
+// A missing one is made, 0755, for the container's root.
+func openHost(p string, own rootfs.Owner, u *undo.Stack) (f *os.File, dir bool, err error) {
+	p = filepath.Clean(p)
+	f, err = os.OpenFile(p, unix.O_PATH, 0)
+	if errors.Is(err, os.ErrNotExist) {
+		if err = mkdirHost(p, own, u); err == nil {
+			f, err = os.OpenFile(p, unix.O_PATH, 0)
+		}
+	}
+	if err != nil {
+		return nil, false, err
+	}
+	info, err := f.Stat()
+	if err != nil {
+		f.Close()
+		return nil, false, err
+	}
+	return f, info.IsDir(), nil
+}
+
+func mkdirHost(p string, own rootfs.Owner, u *undo.Stack) error {
+	if _, err := os.Stat(filepath.Dir(p)); errors.Is(err, os.ErrNotExist) {
+		if err := mkdirHost(filepath.Dir(p), own, u); err != nil {
+			return err
+		}
+	}
+	if err := os.Mkdir(p, 0o755); err != nil {
+		if target, e := os.Readlink(p); e == nil {
+			return fmt.Errorf("%s is a link to %s, which does not exist", p, target)
+		}
+		return err
+	}
+	u.Push("remove directory "+p, func() error { return os.Remove(p) })
+	if err := os.Chmod(p, 0o755); err != nil {
+		return err
+	}
+	return os.Lchown(p, own.UID, own.GID)
+}
+
+// transfer puts the host tree on its way: on midpath/<id>/<sha>, where it gets
+// the record's options, and from there on master/<id>/<sha>, from where it
+// propagates into the container. A pair that is there serves all records of
+// the same host path.
+func transfer(id string, host *os.File, dir bool, b Bind, u *undo.Stack) error {
+	readOnly, propagation, err := parseOptions(b.Options)
+	if err != nil {
+		return err
+	}
+	name := sha(b.Host)
+	midDir, masterDir := filepath.Join(midpath, id), filepath.Join(master, id)
+	if mounted(filepath.Join(masterDir, name), host) && mounted(filepath.Join(midDir, name), host) {
+		return nil
+	}
+	if err := mountpoint.Mkdir(midDir, 0o600); err != nil {
+		return err
+	}
+	flags := uintptr(unix.MS_REC)
+	if strings.HasPrefix(place.SharedPath+"/", strings.TrimSuffix(host.Name(), "/")+"/") {
+		flags = 0 // the shared path below itself would double with each bind
+	}
+	mid, err := mountAt(midDir, name, dir, host, flags, u)
+	if err != nil {
+		return err
+	}
+	defer mid.Close()
+	// A mount keeps the rw or ro that it had when it propagated: so now.
+	if readOnly {
+		if err := setReadOnly(mid, true, procFD); err != nil {
+			return err
+		}
+	}
+	if propagation != 0 {
+		if err := setPropagation(mid, propagation, procFD); err != nil {
+			return err
+		}
+	}
+	out, err := mountAt(masterDir, name, dir, mid, unix.MS_REC, u)
+	if err != nil {
+		return err
+	}
+	defer out.Close()
+	if propagation != 0 {
+		return setPropagation(out, propagation, procFD)
+	}
+	return nil
+}
+
+// mounted tells whether path is a mount of what host has open. A mount point
+// of ours is never the same inode as that.
+func mounted(path string, host *os.File) bool {
+	f, err := os.OpenFile(path, unix.O_PATH|unix.O_NOFOLLOW, 0)
+	if err != nil {
+		return false
+	}
+	defer f.Close()
+	same, err := sameFile(f, host)
+	return err == nil && same
+}
+
+// mountAt binds source on a new mount point name in dir and returns the root
+// of the new mount. What an earlier start left there is replaced.
+func mountAt(dir, name string, isDir bool, source *os.File, flags uintptr, u *undo.Stack) (*os.File, error) {
+	d, err := os.OpenFile(dir, unix.O_RDONLY|unix.O_DIRECTORY|unix.O_NOFOLLOW, 0)
+	if err != nil {
+		return nil, err
+	}
+	defer d.Close()
+	path := filepath.Join(dir, name)
+	make := func() error { return unix.Mkdirat(int(d.Fd()), name, 0o600) }
+	if !isDir {
+		make = func() error { return unix.Mknodat(int(d.Fd()), name, unix.S_IFREG|0o600, 0) }
+	}
+	err = make()
+	if errors.Is(err, unix.EEXIST) {
+		if err := mountpoint.Remove(path); err != nil {
+			return nil, err
+		}
+		err = make()
+	}
+	if err != nil {
+		return nil, &os.PathError{Op: "make mount point", Path: path, Err: err}
+	}
+	u.Push("remove transfer mount "+path, func() error { return mountpoint.Remove(path) })
+	point, err := openAt(d, name)
+	if err != nil {
+		return nil, err
+	}
+	defer point.Close()
+	if err := bind(source, point, flags, procFD); err != nil {
+		return nil, err
+	}
+	return openAt(d, name)
+}
+
+func openAt(d *os.File, name string) (*os.File, error) {
+	path := filepath.Join(d.Name(), name)
+	fd, err := unix.Openat(int(d.Fd()), name, unix.O_PATH|unix.O_NOFOLLOW|unix.O_CLOEXEC, 0)
+	if err != nil {
+		return nil, &os.PathError{Op: "open", Path: path, Err: err}
+	}
+	return os.NewFile(uintptr(fd), path), nil
+}
+
+// openArrived opens, in the container, the transfer mount of b.
+func openArrived(t *resource.Target, host *os.File, b Bind) (*os.File, error) {
+	path := filepath.Join(place.SharedPath, sha(b.Host))
+	f, err := t.Root.Open(path, unix.O_PATH|unix.O_NOFOLLOW)
+	if err != nil {
+		return nil, fmt.Errorf("it does not reach the container: %w", err)
+	}
+	if same, err := sameFile(f, host); err != nil || !same {
+		f.Close()
+		return nil, errors.Join(err, fmt.Errorf("it does not reach the container: %s there is something else", path))
+	}
+	return f, nil
+}
+
+// verify returns nil when the bind's container path is the host's tree.
+func verify(_ context.Context, t *resource.Target, b Bind) error {
+	host, err := os.OpenFile(b.Host, unix.O_PATH, 0)
+	if err != nil {
+		return err
+	}
+	defer host.Close()
+	inside, err := t.Root.Open(b.Container, unix.O_PATH)
+	if err != nil {
+		return err
+	}
+	defer inside.Close()
+	if same, err := sameFile(inside, host); err != nil || !same {
+		return errors.Join(err, fmt.Errorf("%s in the container is something else", b.Container))
+	}
+	return nil
+}
