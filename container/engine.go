@@ -1,0 +1,123 @@
+package container
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+
+	"isula.org/isulad-tools/internal/command"
+)
+
+// Container is what an engine answers for a name.
+type Container struct {
+	ID  string
+	PID int    // of its init; 0 when it does not run
+	Dir string // its state directory, where device_hook.json is
+}
+
+// Engine answers for containers by name.
+type Engine interface {
+	// Find returns the container that name, an id or, where the engine has
+	// them, a name or the beginning of an id, stands for.
+	Find(ctx context.Context, name string) (Container, error)
+}
+
+// NewEngine returns the engine that a word stands for: "isula", "runc" or
+// "runc:ROOT", ROOT being runc's --root.
+func NewEngine(word string) (Engine, error) {
+	name, root, hasRoot := strings.Cut(word, ":")
+	switch {
+	case name == "isula" && !hasRoot:
+		return Isula{}, nil
+	case name == "runc" && !hasRoot:
+		return Runc{Root: "/run/runc"}, nil
+	case name == "runc" && filepath.IsAbs(root):
+		return Runc{Root: root}, nil
+	}
+	return nil, fmt.Errorf("unknown engine %q: want isula, runc or runc:ROOT", word)
+}
+
+// Isula asks iSulad, by its client.
+type Isula struct{}
+
+// inspected is what we read of `isula inspect NAME`, an array of one.
+type inspected struct {
+	ID    string `json:"Id"`
+	State struct {
+		Pid int
+	}
+	ResolvConfPath, HostsPath, LogPath string // they lie in the state directory
+}
+
+// Find implements Engine. An error of the client is its output and exit
+// status, as it was.
+func (Isula) Find(ctx context.Context, name string) (Container, error) {
+	path, err := exec.LookPath("isula")
+	if err != nil {
+		return Container{}, fmt.Errorf(": %w", err) // Compat: isula-not-installed
+	}
+	out, err := command.Cmd{Path: path, Args: []string{"inspect", "--", name}}.Run(ctx)
+	var exit *exec.ExitError
+	if errors.As(err, &exit) {
+		return Container{}, fmt.Errorf("%s%s: %w", out.Stdout, out.Stderr, exit)
+	}
+	if err != nil {
+		return Container{}, err
+	}
+	return parseInspect(out.Stdout, name)
+}
+
+func parseInspect(data []byte, name string) (Container, error) {
+	var list []inspected
+	if err := json.Unmarshal(data, &list); err != nil {
+		return Container{}, fmt.Errorf("isula inspect %s: %w", name, err)
+	}
+	if len(list) != 1 || list[0].ID == "" {
+		return Container{}, fmt.Errorf("isula inspect %s: it describes %d objects, not one container", name, len(list))
+	}
+	c := list[0]
+	for _, p := range []string{c.ResolvConfPath, c.HostsPath, c.LogPath} {
+		if dir := filepath.Dir(p); filepath.IsAbs(p) && filepath.Base(dir) == c.ID {
+			return Container{ID: c.ID, PID: c.State.Pid, Dir: dir}, nil
+		}
+	}
+	return Container{}, fmt.Errorf("isula inspect %s: no path in its state directory", name)
+}
+
+// Runc reads the state that plain runc keeps below its root directory. It
+// executes nothing.
+type Runc struct{ Root string }
+
+// Find implements Engine; name is the whole id.
+func (r Runc) Find(_ context.Context, name string) (Container, error) {
+	path := filepath.Join(r.Root, name, "state.json")
+	b, err := os.ReadFile(path)
+	if errors.Is(err, os.ErrNotExist) {
+		return Container{}, fmt.Errorf("no container %s of runc in %s", name, r.Root)
+	}
+	if err != nil {
+		return Container{}, err
+	}
+	// libcontainer's State
+	var s struct {
+		ID     string `json:"id"`
+		PID    int    `json:"init_process_pid"`
+		Config struct {
+			Labels []string `json:"labels"`
+		} `json:"config"`
+	}
+	if err := json.Unmarshal(b, &s); err != nil {
+		return Container{}, fmt.Errorf("%s: %w", path, err)
+	}
+	for _, l := range s.Config.Labels {
+		if dir, ok := strings.CutPrefix(l, "bundle="); ok && filepath.IsAbs(dir) {
+			return Container{ID: s.ID, PID: s.PID, Dir: dir}, nil
+		}
+	}
+	return Container{}, fmt.Errorf("%s: it names no bundle", path)
+}

@@ -1,0 +1,82 @@
+// Package container knows who a container is: the record of what runs now,
+// which the hooks keep, and the engines that answer for a name.
+package container
+
+import (
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+
+	"isula.org/isulad-tools/internal/atomicfile"
+	"isula.org/isulad-tools/internal/mountpoint"
+	"isula.org/isulad-tools/internal/place"
+	"isula.org/isulad-tools/internal/process"
+)
+
+// Start is the record of one start of a container: what runs now. prestart
+// writes it, under the container's lock, when all its work is done; poststop
+// removes it.
+type Start struct {
+	Engine  string     `json:"engine"` // as in the path of its bundle; "" when that is of another form
+	Init    process.ID `json:"init"`
+	Bundle  string     `json:"bundle"`
+	Root    string     `json:"root"`    // as given by the runtime, a path of the host
+	Cgroups Cgroups    `json:"cgroups"` // directories, by controller
+}
+
+// Cgroups maps a cgroup v1 controller to the container's directory.
+type Cgroups map[string]string
+
+// ReadStart returns the record of container id, of either generation.
+// fs.ErrNotExist: there is none.
+func ReadStart(id string) (Start, error) {
+	for _, g := range place.Generations {
+		s, err := readStart(filepath.Join(g.Starts(), id))
+		if !errors.Is(err, fs.ErrNotExist) {
+			return s, err
+		}
+	}
+	return Start{}, fmt.Errorf("start record of %s: %w", id, fs.ErrNotExist)
+}
+
+func readStart(path string) (s Start, err error) {
+	b, err := os.ReadFile(path)
+	if err != nil {
+		return s, err
+	}
+	if err := json.Unmarshal(b, &s); err != nil {
+		return s, fmt.Errorf("%s: %w", path, err)
+	}
+	return s, nil
+}
+
+// WriteStart keeps the record of container id.
+func WriteStart(g place.Generation, id string, s Start) error {
+	if err := mountpoint.Mkdir(g.RunDir, 0o644); err != nil {
+		return err
+	}
+	if err := mountpoint.Mkdir(g.Starts(), 0o700); err != nil {
+		return err
+	}
+	b, err := json.Marshal(s)
+	if err != nil {
+		return err
+	}
+	return atomicfile.Write(g.Starts(), id, append(b, '\n'), 0o600)
+}
+
+// RemoveStart forgets container id. What is gone already is fine.
+func RemoveStart(id string) error {
+	var errs []error
+	for _, g := range place.Generations {
+		err := os.Remove(filepath.Join(g.Starts(), id))
+		if err != nil && !errors.Is(err, fs.ErrNotExist) {
+			errs = append(errs, err)
+		}
+		errs = append(errs, atomicfile.Sweep(g.Starts(), id))
+	}
+	return errors.Join(errs...)
+}
