@@ -1,0 +1,133 @@
+package cli
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"regexp"
+	"time"
+
+	"github.com/urfave/cli"
+
+	"isula.org/isulad-tools/config"
+	"isula.org/isulad-tools/container"
+	"isula.org/isulad-tools/devices"
+	"isula.org/isulad-tools/mounts"
+)
+
+// inspectWait is how long isulad may take to answer; it does not while it
+// starts or stops the very container.
+const inspectWait = 150 * time.Second
+
+var prettyFlag = cli.BoolFlag{Name: "pretty, p", Usage: "print JSON for people"}
+
+func (a App) commands() []cli.Command {
+	return []cli.Command{
+		{
+			Name:      "list-device",
+			Usage:     "list the devices added to a container",
+			ArgsUsage: "<container>",
+			Flags:     []cli.Flag{prettyFlag, cli.BoolFlag{Name: "sub-partition", Usage: "list partitions too"}},
+			Action: func(c *cli.Context) error {
+				return a.list(c, "device", func(d *config.Document) (any, error) {
+					list, err := config.List[devices.Device](d, config.Devices)
+					if !c.Bool("sub-partition") {
+						list = disks(list)
+					}
+					return some(list), err
+				})
+			},
+		},
+		{
+			Name:      "list-path",
+			Usage:     "list the host paths added to a container",
+			ArgsUsage: "<container>",
+			Flags:     []cli.Flag{prettyFlag},
+			Action: func(c *cli.Context) error {
+				return a.list(c, "path", func(d *config.Document) (any, error) {
+					list, err := config.List[mounts.Bind](d, config.Binds)
+					if err == nil {
+						err = mounts.Check(list)
+					}
+					return some(list), err
+				})
+			},
+		},
+	}
+}
+
+// disks leaves out partitions. Compat: list-device-only-partitions.
+func disks(list []devices.Device) []devices.Device {
+	var out []devices.Device
+	for _, d := range list {
+		if d.Parent == "" {
+			out = append(out, d)
+		}
+	}
+	return out
+}
+
+// some is list, or nil when there is nothing in it.
+func some[T any](list []T) any {
+	if len(list) == 0 {
+		return nil
+	}
+	return list
+}
+
+// list prints what pick finds in the container's resource file.
+func (a App) list(c *cli.Context, what string, pick func(*config.Document) (any, error)) error {
+	dir, err := stateDir(c)
+	if err != nil {
+		return err
+	}
+	doc, err := config.Load(dir)
+	if err == nil {
+		var list any
+		if list, err = pick(doc); err == nil {
+			return printJSON(a.Stdout, list, c.Bool("pretty"))
+		}
+	}
+	return fmt.Errorf("Failed to list %s in container: %w", what, err) //nolint:staticcheck // the old wording
+}
+
+// stateDir returns the state directory of the container that is the only
+// argument.
+func stateDir(c *cli.Context) (string, error) {
+	switch {
+	case c.NArg() == 0:
+		return "", fmt.Errorf("%s: %q must accept a container-id", argv0(), c.Command.Name)
+	case c.NArg() > 1:
+		return "", errors.New("Don't put container-id in the middle of options") //nolint:staticcheck // the old wording
+	}
+	name := c.Args().First()
+	if !regexp.MustCompile(`^/?[a-zA-Z0-9][a-zA-Z0-9_.-]+$`).MatchString(name) {
+		return "", fmt.Errorf("Invalid container name (%s), only [a-zA-Z0-9][a-zA-Z0-9_.-] are allowed", name) //nolint:staticcheck // the old wording
+	}
+	engine, err := container.NewEngine(c.GlobalString("engine"))
+	if err != nil {
+		return "", err
+	}
+	ctx, cancel := context.WithTimeout(context.Background(), inspectWait)
+	defer cancel()
+	found, err := engine.Find(ctx, name)
+	return found.Dir, err
+}
+
+// printJSON prints v on one line, or indented. Nothing is printed for nil.
+func printJSON(w io.Writer, v any, pretty bool) error {
+	if v == nil {
+		return nil
+	}
+	data, err := json.Marshal(v)
+	if pretty {
+		data, err = json.MarshalIndent(v, "", "\t")
+	}
+	if err != nil {
+		return err
+	}
+	_, err = fmt.Fprintf(w, "%s\n", data)
+	return err
+}

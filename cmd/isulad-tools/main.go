@@ -1,0 +1,79 @@
+// Command isulad-tools is one program under six names: the command line tool,
+// the OCI hook and the udev helper of two generations. The base name of
+// argv[0], and where that says nothing the executable's, picks which.
+package main
+
+import (
+	"os"
+	"path/filepath"
+	"runtime"
+
+	"isula.org/isulad-tools/cmd/internal/cli"
+	"isula.org/isulad-tools/hooks"
+	"isula.org/isulad-tools/internal/place"
+	"isula.org/isulad-tools/udev"
+)
+
+// version is set by the build.
+var version = "devel"
+
+func init() {
+	// The start-up thread cannot end: no goroutine may take it into another
+	// namespace. See internal/nsenter.
+	runtime.LockOSThread()
+}
+
+func main() { os.Exit(run(os.Args)) }
+
+func run(argv []string) int {
+	if len(argv) == 0 {
+		argv = []string{""}
+	}
+	g, role, name := personality(argv[0])
+	hook := func() *hooks.Hook {
+		return &hooks.Hook{Generation: g, Stdin: os.Stdin, Stdout: os.Stdout, Stderr: os.Stderr}
+	}
+	switch role {
+	case hookRole:
+		return hook().Run(name, argv[1:])
+	case helperRole:
+		return udev.Helper(name, argv[1:], os.Stderr)
+	}
+	app := cli.App{
+		Generation: g, Name: name, Version: version,
+		Stdout: os.Stdout, Stderr: os.Stderr,
+		Hook: func(stage string, args []string) int {
+			return hook().Run(name+" "+stage, append(args, "--state", stage))
+		},
+		UdevEvent: func(args []string) int { return udev.Helper(name+" udev-event", args, os.Stderr) },
+	}
+	return app.Run(argv)
+}
+
+type role int
+
+const (
+	toolRole role = iota
+	hookRole
+	helperRole
+)
+
+// personality tells which program we are, of which generation, and under
+// which name. A runtime may pass any argv[0], also an empty one.
+func personality(argv0 string) (place.Generation, role, string) {
+	exe, _ := os.Executable()
+	for _, path := range []string{argv0, exe} {
+		name := filepath.Base(path)
+		for _, g := range place.Generations {
+			switch name {
+			case g.Tool:
+				return g, toolRole, name
+			case g.Hook:
+				return g, hookRole, name
+			case g.Helper:
+				return g, helperRole, name
+			}
+		}
+	}
+	return place.Isulad, toolRole, place.Isulad.Tool
+}

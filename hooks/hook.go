@@ -1,0 +1,107 @@
+// Package hooks is the OCI hook: it restores at prestart what is recorded for
+// a container, and removes at poststop what the host has of it. It never
+// calls isulad, which waits for the hook.
+package hooks
+
+import (
+	"context"
+	"errors"
+	"flag"
+	"fmt"
+	"io"
+	"os/signal"
+	"strings"
+	"time"
+
+	"github.com/sirupsen/logrus"
+	"golang.org/x/sys/unix"
+
+	"isula.org/isulad-tools/internal/logging"
+	"isula.org/isulad-tools/internal/place"
+)
+
+// Stages are the names that --state takes.
+var Stages = []string{"prestart", "poststart", "poststop"}
+
+// A runtime kills a hook after 30 s. We give up before, so that what is done
+// is undone and the reason is told.
+const (
+	budget   = 25 * time.Second
+	lockWait = 10 * time.Second
+)
+
+// Hook is the hook program of one generation.
+type Hook struct {
+	Generation     place.Generation
+	Stdin          io.Reader
+	Stdout, Stderr io.Writer
+
+	log *logrus.Logger
+}
+
+// Run does what the command line args asks for, name being the program's, and
+// returns the exit code.
+func (h *Hook) Run(name string, args []string) int {
+	flags := flag.NewFlagSet(name, flag.ContinueOnError)
+	flags.SetOutput(h.Stderr)
+	stage := flags.String("state", "", "set the hook's `stage`: "+strings.Join(Stages, ", "))
+	file := flags.String("log", "", "append the log to `file` instead of sending it to syslog")
+	relabel := flags.Bool("with-relabel", false, "relabel the container's root file system for SELinux at its first start")
+	// Compat: hook-help, hook-unknown-flag; hook-extra-args: surplus arguments
+	// mean nothing.
+	switch err := flags.Parse(args); {
+	case errors.Is(err, flag.ErrHelp):
+		return 0
+	case err != nil:
+		return 2
+	}
+	return h.Stage(*stage, *file, *relabel)
+}
+
+// Stage runs one stage and returns the exit code. Whatever goes wrong is one
+// line on standard error, and in the log.
+func (h *Hook) Stage(stage, logFile string, relabel bool) int {
+	if stage == "poststart" {
+		// It has nothing to do, and under runc its failure would kill.
+		return 0
+	}
+	// A terminal's signals are for the runtime; half a change is for nobody.
+	signal.Ignore(unix.SIGINT, unix.SIGHUP, unix.SIGQUIT, unix.SIGTERM)
+	ctx, cancel := context.WithTimeout(context.Background(), budget)
+	defer cancel()
+	h.log = logging.Hook(h.Generation.Hook, logFile, h.Stderr)
+
+	var err error
+	switch stage {
+	case "prestart":
+		err = h.prestart(ctx, relabel)
+	case "poststop":
+		err = h.poststop(ctx)
+	case "":
+		err = fmt.Errorf("no --state: want one of %s", strings.Join(Stages, ", "))
+	default:
+		err = fmt.Errorf("unknown --state %q: want one of %s", stage, strings.Join(Stages, ", "))
+	}
+	if err == nil {
+		return 0
+	}
+	if ctx.Err() != nil {
+		err = fmt.Errorf("not done within %v: %w", budget, err)
+	}
+	line := oneLine(err.Error())
+	h.log.Error(line)
+	fmt.Fprintln(h.Stderr, line)
+	return 1
+}
+
+// oneLine makes a message one printable line: joined errors come a line each,
+// and what a container chose to be named may hold anything.
+func oneLine(s string) string {
+	s = strings.ReplaceAll(strings.TrimSpace(s), "\n", "; ")
+	return strings.Map(func(r rune) rune {
+		if r < ' ' || r == 0x7f {
+			return '?'
+		}
+		return r
+	}, s)
+}

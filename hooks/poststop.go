@@ -1,0 +1,52 @@
+package hooks
+
+import (
+	"context"
+	"errors"
+	"io/fs"
+	"os"
+	"path/filepath"
+
+	"isula.org/isulad-tools/config"
+	"isula.org/isulad-tools/container"
+	"isula.org/isulad-tools/mounts"
+	"isula.org/isulad-tools/network"
+)
+
+// poststop removes what the host has of a container that ended. It never
+// stops at an error: each is logged. Only an id that cannot be known is one
+// for the runtime.
+func (h *Hook) poststop(ctx context.Context) error {
+	st, err := readState(ctx, h.Stdin, false)
+	if err != nil {
+		return err
+	}
+	log := h.log.WithField("id", st.ID)
+	warn := func(err error) {
+		if err != nil {
+			log.Warn("poststop: " + oneLine(err.Error()))
+		}
+	}
+	if filepath.IsAbs(st.Bundle) {
+		lock, err := config.LockContainer(ctx, st.Bundle, lockWait)
+		switch {
+		case err == nil:
+			defer lock.Unlock()
+			warn(config.Sweep(st.Bundle))
+		case !errors.Is(err, fs.ErrNotExist): // the bundle may be gone
+			warn(err)
+		}
+	}
+	running, err := container.ReadStart(st.ID)
+	if err != nil && !errors.Is(err, os.ErrNotExist) {
+		warn(err)
+	}
+	if err == nil && running.Init.PID != st.PID && running.Init.Lives() {
+		log.Infof("poststop: nothing removed, the container runs as process %d", running.Init.PID)
+		return nil
+	}
+	warn(mounts.Clean(st.ID))
+	warn(network.Unpin(st.ID))
+	warn(container.RemoveStart(st.ID))
+	return nil
+}

@@ -1,0 +1,259 @@
+package hooks
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io/fs"
+	"path/filepath"
+
+	"isula.org/isulad-tools/config"
+	"isula.org/isulad-tools/container"
+	"isula.org/isulad-tools/devices"
+	"isula.org/isulad-tools/internal/cgroup"
+	"isula.org/isulad-tools/internal/nsenter"
+	"isula.org/isulad-tools/internal/process"
+	"isula.org/isulad-tools/internal/rootfs"
+	"isula.org/isulad-tools/kmod"
+	"isula.org/isulad-tools/mounts"
+	"isula.org/isulad-tools/network"
+	"isula.org/isulad-tools/resource"
+)
+
+// start is one container start, as the phases see it.
+type start struct {
+	state    state
+	spec     *spec
+	target   *resource.Target
+	recorded recorded
+	report   func(error) // of what a start survives
+}
+
+// phase is one part of a start. The first that fails ends it; what the earlier
+// ones did is poststop's, which the runtime runs.
+type phase struct {
+	name string
+	do   func(*Hook, context.Context, *start) error
+}
+
+// phases lists what prestart does under the container's lock, in order. The
+// kernel modules come before: devices may need them, and loading can be slow.
+var phases = []phase{
+	{"shared path", func(_ *Hook, ctx context.Context, s *start) error { return mounts.Share(ctx, s.target) }},
+	{"devices", func(_ *Hook, ctx context.Context, s *start) error {
+		return s.recorded.devices.Do(ctx, s.target, s.report)
+	}},
+	{"paths", func(_ *Hook, ctx context.Context, s *start) error {
+		return s.recorded.paths.Do(ctx, s.target, s.report)
+	}},
+	{"network namespace", func(h *Hook, _ context.Context, s *start) error {
+		return network.Pin(h.Generation, s.state.ID, s.state.PID)
+	}},
+}
+
+// prestart makes the container's recorded resources real. It reads and checks
+// everything before it changes anything.
+func (h *Hook) prestart(ctx context.Context, relabel bool) error {
+	st, err := readState(ctx, h.Stdin, true)
+	if err != nil {
+		return err
+	}
+	sp, err := readSpec(st.Bundle)
+	if err != nil {
+		return err
+	}
+	if len(sp.Linux.Sysctl) > 0 && len(sp.Linux.UIDMappings)+len(sp.Linux.GIDMappings) > 0 {
+		return fmt.Errorf("%s: linux.sysctl of a container with a user namespace is not supported by this version", filepath.Join(st.Bundle, "config.json"))
+	}
+	modules, err := kmod.Requested(sp.Process.Env)
+	if err != nil {
+		return err
+	}
+	init, err := process.Find(st.PID)
+	if err != nil {
+		return err
+	}
+	if len(modules) > 0 {
+		// Slow, and no business of the container's lock. Its file is looked
+		// at first: a start that cannot succeed loads nothing.
+		if _, err := load(st.Bundle); err != nil {
+			return err
+		}
+		if err := (kmod.Loader{}).Load(ctx, modules); err != nil {
+			return err
+		}
+	}
+
+	lock, err := config.LockContainer(ctx, st.Bundle, lockWait)
+	if err != nil {
+		return err
+	}
+	defer lock.Unlock()
+	s := &start{state: st, spec: sp, report: func(err error) {
+		h.log.WithField("id", st.ID).Warn(oneLine(err.Error()) + ", skipping")
+	}}
+	if s.recorded, err = load(st.Bundle); err != nil {
+		return err
+	}
+	var closeTarget func()
+	if s.target, closeTarget, err = openTarget(st, sp, init); err != nil {
+		return err
+	}
+	defer closeTarget()
+	if done, err := container.ReadStart(st.ID); err == nil && done.Init == init {
+		return s.verify(ctx) // hook specs are merged: we may be listed twice
+	} else if err != nil && !errors.Is(err, fs.ErrNotExist) {
+		s.report(err)
+	}
+	if err := s.run(ctx, h); err != nil {
+		return err
+	}
+	if relabel {
+		h.relabel(s)
+	}
+	return nil
+}
+
+// run does the work of a first prestart. Renewed device numbers are saved
+// first: whatever becomes of this start, the new ones are right.
+func (s *start) run(ctx context.Context, h *Hook) error {
+	if err := s.recorded.doc.Save(); err != nil {
+		return err
+	}
+	for _, p := range phases {
+		err := ctx.Err()
+		if err == nil {
+			err = p.do(h, ctx, s)
+		}
+		if err != nil {
+			return fmt.Errorf("%s: %w", p.name, err)
+		}
+	}
+	if !s.target.Init.Lives() {
+		return fmt.Errorf("process %d ended meanwhile", s.state.PID)
+	}
+	return container.WriteStart(h.Generation, s.state.ID, s.record())
+}
+
+// verify is what a second prestart of the same start does.
+func (s *start) verify(ctx context.Context) error {
+	if err := s.recorded.devices.Verify(ctx, s.target, s.report); err != nil {
+		return err
+	}
+	return s.recorded.paths.Verify(ctx, s.target, s.report)
+}
+
+func (s *start) record() container.Start {
+	r := container.Start{
+		Init:    s.target.Init,
+		Bundle:  s.state.Bundle,
+		Root:    s.state.Root,
+		Cgroups: container.Cgroups{},
+	}
+	if engines := filepath.Dir(filepath.Dir(s.state.Bundle)); filepath.Base(engines) == "engines" {
+		r.Engine = filepath.Base(filepath.Dir(s.state.Bundle))
+	}
+	if dir, err := s.target.Cgroups.V1("devices"); err == nil {
+		r.Cgroups["devices"] = dir
+	}
+	return r
+}
+
+// recorded is what a container's resource file asks for.
+type recorded struct {
+	doc            *config.Document
+	devices, paths resource.Plan
+}
+
+// load reads the resource file of the container whose bundle is dir. It
+// refuses what this version cannot restore, rather than start a container
+// without it.
+func load(dir string) (r recorded, err error) {
+	if r.doc, err = config.Load(dir); err != nil {
+		return r, err
+	}
+	for _, later := range []struct{ key, what string }{
+		{config.ReadIOPS, "I/O limits"},
+		{config.WriteIOPS, "I/O limits"},
+		{config.ReadBPS, "I/O limits"},
+		{config.WriteBPS, "I/O limits"},
+		{config.BlkioWeight, "I/O weights"},
+		{config.NetInterfaces, "network interfaces"},
+		{config.NetRoutes, "routes"},
+	} {
+		if r.doc.Len(later.key) > 0 {
+			return r, fmt.Errorf("%s: %s: %s are not supported by this version", filepath.Join(dir, config.Name), later.key, later.what)
+		}
+	}
+	if r.devices, err = devices.Kind.Restore(r.doc); err != nil {
+		return r, fmt.Errorf("%s: %w", filepath.Join(dir, config.Name), err)
+	}
+	if err := r.devices.Refused(devices.ErrBlock); err != nil {
+		return r, err
+	}
+	if r.paths, err = mounts.Kind.Restore(r.doc); err != nil {
+		return r, fmt.Errorf("%s: %w", filepath.Join(dir, config.Name), err)
+	}
+	return r, nil
+}
+
+// openTarget opens the ways into the container. Where its root is inside its
+// mount namespace differs: runc runs prestart before pivot_root(2), so it is
+// the root's host path there; iSulad 2.1's lcr runs it after, so it is /.
+func openTarget(st state, sp *spec, init process.ID) (t *resource.Target, closeAll func(), err error) {
+	var closers []func()
+	closeAll = func() {
+		for _, c := range closers {
+			c()
+		}
+	}
+	defer func() {
+		if err != nil {
+			closeAll()
+		}
+	}()
+	root, err := rootfs.OfProcess(st.PID)
+	if err != nil {
+		return nil, nil, err
+	}
+	closers = append(closers, func() { root.Close() })
+	if ours, err := root.Same("/"); err != nil {
+		return nil, nil, err
+	} else if ours {
+		if root, err = root.Sub(rootPath(st, sp)); err != nil {
+			return nil, nil, fmt.Errorf("container's root: %w", err)
+		}
+		closers = append(closers, func() { root.Close() })
+		if host, err := root.Same("/"); err != nil || host {
+			return nil, nil, errors.Join(err, errors.New("the container's root is the host's /, which is left alone"))
+		}
+	}
+	ns, err := nsenter.EnterMount(st.PID)
+	if err != nil {
+		return nil, nil, err
+	}
+	closers = append(closers, ns.Close)
+	if !init.Lives() { // then what was opened by its pid may be another's
+		return nil, nil, fmt.Errorf("process %d: %w", st.PID, process.ErrGone)
+	}
+	return &resource.Target{
+		ID:      st.ID,
+		Init:    init,
+		Root:    root,
+		Owner:   sp.owner(),
+		NS:      ns,
+		Cgroups: cgroup.Container{Path: sp.Linux.CgroupsPath, PID: st.PID},
+	}, closeAll, nil
+}
+
+// rootPath is the host path of the container's root file system.
+func rootPath(st state, sp *spec) string {
+	switch {
+	case st.Root != "":
+		return st.Root
+	case filepath.IsAbs(sp.Root.Path):
+		return sp.Root.Path
+	default:
+		return filepath.Join(st.Bundle, sp.Root.Path)
+	}
+}

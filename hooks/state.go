@@ -1,0 +1,173 @@
+package hooks
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"path/filepath"
+	"reflect"
+	"strings"
+)
+
+// maxInput bounds the state on standard input; config.json may hold more.
+const (
+	maxState = 1 << 20
+	maxSpec  = 16 << 20
+)
+
+// state is what we read of the OCI state that the runtime gives a hook.
+type state struct {
+	ID     string
+	PID    int // 0 when the runtime gave none, as at poststop
+	Bundle string
+	Root   string // host path of the root file system; iSulad's lcr gives it
+}
+
+// validID tells whether id can be a container's: it becomes a file's name.
+func validID(id string) bool {
+	if id == "" || len(id) > 255 || strings.ContainsAny(id[:1], "._+-") {
+		return false
+	}
+	for _, c := range []byte(id) {
+		switch {
+		case 'a' <= c && c <= 'z', 'A' <= c && c <= 'Z', '0' <= c && c <= '9':
+		case strings.IndexByte("_+.-", c) >= 0:
+		default:
+			return false
+		}
+	}
+	return true
+}
+
+// readState reads the state from the runtime. strict refuses what prestart
+// cannot work with; otherwise the id is enough, and a field of a wrong type
+// is as good as none.
+func readState(ctx context.Context, in io.Reader, strict bool) (state, error) {
+	var s state
+	data, err := readAll(ctx, in)
+	if err != nil {
+		return s, stateError(err)
+	}
+	var fields map[string]json.RawMessage
+	if err := json.Unmarshal(data, &fields); err != nil {
+		return s, stateError(jsonError(err))
+	}
+	var oldBundle string
+	for _, f := range []struct {
+		name string
+		to   any
+		need bool
+	}{
+		{"id", &s.ID, true},
+		{"pid", &s.PID, strict},
+		{"bundle", &s.Bundle, strict},
+		{"bundlePath", &oldBundle, strict},
+		{"root", &s.Root, strict},
+	} {
+		raw, ok := fields[f.name]
+		if !ok {
+			continue
+		}
+		if err := json.Unmarshal(raw, f.to); err != nil && f.need {
+			return s, stateError(fmt.Errorf("%s: %w", f.name, jsonError(err)))
+		}
+	}
+	if s.Bundle == "" {
+		s.Bundle = oldBundle
+	}
+	if !validID(s.ID) {
+		return s, stateError(fmt.Errorf("id: %q is not a container's id", s.ID))
+	}
+	if s.Bundle == "" {
+		s.Bundle = derivedBundle(s.ID)
+	}
+	if !strict {
+		return s, nil
+	}
+	if _, ok := fields["pid"]; !ok {
+		return s, stateError(errors.New("pid: missing"))
+	}
+	if s.PID <= 0 {
+		return s, stateError(fmt.Errorf("pid: %d is not a process", s.PID))
+	}
+	if !filepath.IsAbs(s.Bundle) {
+		return s, stateError(fmt.Errorf("bundle: %q is not an absolute path", s.Bundle))
+	}
+	return s, nil
+}
+
+func stateError(err error) error {
+	return fmt.Errorf("container state on standard input: %w", err)
+}
+
+// jsonError words an error of encoding/json without Go's type names.
+func jsonError(err error) error {
+	var te *json.UnmarshalTypeError
+	switch {
+	case errors.As(err, &te) && te.Field != "":
+		return fmt.Errorf("%s: want %s, found %s", te.Field, jsonKind(te.Type), te.Value)
+	case errors.As(err, &te):
+		return fmt.Errorf("want %s, found %s", jsonKind(te.Type), te.Value)
+	case errors.Is(err, io.ErrUnexpectedEOF) || err.Error() == "unexpected end of JSON input":
+		return errors.New("it ends in the middle of its JSON")
+	}
+	return err
+}
+
+// jsonKind is what JSON calls a value that decodes into t.
+func jsonKind(t reflect.Type) string {
+	switch t.Kind() {
+	case reflect.String:
+		return "string"
+	case reflect.Slice:
+		return "array"
+	case reflect.Struct, reflect.Map:
+		return "object"
+	default:
+		return "number"
+	}
+}
+
+// readAll reads to the end, or until ctx is done: a runtime that never closes
+// the pipe must not keep the container waiting for ever.
+func readAll(ctx context.Context, in io.Reader) ([]byte, error) {
+	type result struct {
+		data []byte
+		err  error
+	}
+	done := make(chan result, 1)
+	go func() {
+		data, err := io.ReadAll(io.LimitReader(in, maxState+1))
+		done <- result{data, err}
+	}()
+	select {
+	case r := <-done:
+		if r.err == nil && len(r.data) > maxState {
+			return nil, fmt.Errorf("larger than %d bytes", maxState)
+		}
+		return r.data, r.err
+	case <-ctx.Done():
+		return nil, errors.New("it does not end")
+	}
+}
+
+// derivedBundle is where a container of this id has its bundle when the state
+// does not say: next to the hooks directory that we were started from. ""
+// when there is none.
+func derivedBundle(id string) string {
+	exe, err := os.Executable()
+	if err != nil {
+		return ""
+	}
+	graph := filepath.Dir(filepath.Dir(exe))
+	for _, runtime := range []string{"lcr", "runc"} {
+		dir := filepath.Join(graph, "engines", runtime, id)
+		if _, err := os.Stat(filepath.Join(dir, "config.json")); err == nil {
+			return dir
+		}
+	}
+	return ""
+}
