@@ -1,0 +1,141 @@
+package house
+
+import (
+	"crypto/sha256"
+	"debug/elf"
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"testing"
+)
+
+const executable = "bin/isulad-tools"
+
+// commit copies the tree as it stands into a repository of its own at dir, so
+// that changes not committed yet are tested too.
+func commit(t *testing.T, dir string) {
+	t.Helper()
+	from := top(t)
+	if err := os.MkdirAll(dir, 0o755); err != nil {
+		t.Fatal(err)
+	}
+	for name, content := range sources(t, "") {
+		info, err := os.Stat(filepath.Join(from, name))
+		if err != nil {
+			t.Fatal(err)
+		}
+		to := filepath.Join(dir, name)
+		if err := os.MkdirAll(filepath.Dir(to), 0o755); err != nil {
+			t.Fatal(err)
+		}
+		if err := os.WriteFile(to, content, info.Mode().Perm()); err != nil {
+			t.Fatal(err)
+		}
+	}
+	output(t, dir, "git", "init", "-q")
+	output(t, dir, "git", "add", "-A")
+	output(t, dir, "git", "-c", "user.name=house", "-c", "user.email=house@example.org", "commit", "-q", "-m", "the tree")
+}
+
+// build runs the build that a person runs, with an own cache when one is named.
+func build(t *testing.T, dir string, env ...string) [sha256.Size]byte {
+	t.Helper()
+	c := exec.CommandContext(t.Context(), "make", "build")
+	c.Dir = dir
+	// Not what the surrounding make or a developer's shell happens to set.
+	for _, v := range os.Environ() {
+		if name, _, _ := strings.Cut(v, "="); name != "MAKEFLAGS" && name != "MFLAGS" && name != "MAKELEVEL" && name != "VERSION" {
+			c.Env = append(c.Env, v)
+		}
+	}
+	c.Env = append(c.Env, env...)
+	if out, err := c.CombinedOutput(); err != nil {
+		t.Fatalf("make in %s: %v\n%s", dir, err, out)
+	}
+	content, err := os.ReadFile(filepath.Join(dir, executable))
+	if err != nil {
+		t.Fatal(err)
+	}
+	return sha256.Sum256(content)
+}
+
+func TestTwoClonesOfACommitGiveTheSameSmallStaticExecutable(t *testing.T) {
+	t.Parallel()
+	one := filepath.Join(t.TempDir(), "one")
+	two := filepath.Join(t.TempDir(), "a/longer/path/to/two")
+	commit(t, one)
+	output(t, "/", "git", "clone", "-q", one, two)
+
+	// The second build shares nothing with the first, neither the cache nor
+	// what a shell may have set; else it would only link the first one's objects.
+	first := build(t, one)
+	second := build(t, two, "GOCACHE="+t.TempDir(), "GOFLAGS=-v", "GOAMD64=v2", "CGO_ENABLED=1", "TZ=Asia/Tokyo", "USER=nobody")
+	if first != second {
+		t.Errorf("two builds of one commit differ: %x, %x", first, second)
+	}
+
+	binary := filepath.Join(one, executable)
+	isStatic(t, binary)
+	info, err := os.Stat(binary)
+	if err != nil {
+		t.Fatal(err)
+	}
+	const most = 8 << 20
+	t.Logf("%d bytes", info.Size())
+	if info.Size() > most {
+		t.Errorf("%d bytes, more than %d", info.Size(), most)
+	}
+
+	// It says which commit it is, and holds no path of the machine it was built on.
+	hash := strings.TrimSpace(output(t, one, "git", "rev-parse", "--short=12", "HEAD"))
+	if said := output(t, one, binary, "--version"); !strings.Contains(said, hash) {
+		t.Errorf("--version says %q, not %s", said, hash)
+	}
+	content, err := os.ReadFile(binary)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, path := range []string{one, strings.TrimSpace(output(t, one, "go", "env", "GOROOT")), strings.TrimSpace(output(t, one, "go", "env", "GOMODCACHE"))} {
+		if strings.Contains(string(content), path+"/") {
+			t.Errorf("holds the path %s", path)
+		}
+	}
+}
+
+// isStatic: no program interpreter and no library, so that it runs in any root.
+func isStatic(t *testing.T, path string) {
+	t.Helper()
+	f, err := elf.Open(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer f.Close()
+	for _, p := range f.Progs {
+		if p.Type == elf.PT_INTERP || p.Type == elf.PT_DYNAMIC {
+			t.Errorf("%s has a %v segment", path, p.Type)
+		}
+	}
+	if libraries, err := f.ImportedLibraries(); err != nil || len(libraries) > 0 {
+		t.Errorf("%s: libraries %v, %v", path, libraries, err)
+	}
+	if f.Type != elf.ET_EXEC {
+		t.Errorf("%s is %v, not an ordinary executable", path, f.Type)
+	}
+}
+
+func TestMakeHelpNamesEveryTarget(t *testing.T) {
+	t.Parallel()
+	makefile, err := os.ReadFile(filepath.Join(top(t), "Makefile"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	help := output(t, top(t), "make", "--no-print-directory", "help")
+	for _, line := range lines(string(makefile)) {
+		target, ok := strings.CutPrefix(line, ".PHONY: ")
+		if ok && !strings.Contains("\n"+help, fmt.Sprintf("\n%s ", target)) {
+			t.Errorf("make help does not name %q", target)
+		}
+	}
+}

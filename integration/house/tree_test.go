@@ -1,0 +1,142 @@
+package house
+
+import (
+	"bytes"
+	"crypto/sha256"
+	"fmt"
+	"go/ast"
+	"go/parser"
+	"go/token"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"testing"
+)
+
+// sources are the files git would take, by extension, with their content.
+func sources(t *testing.T, extension string) map[string][]byte {
+	t.Helper()
+	files := map[string][]byte{}
+	for _, name := range lines(output(t, top(t), "git", "ls-files", "--cached", "--others", "--exclude-standard")) {
+		if !strings.HasSuffix(name, extension) {
+			continue
+		}
+		content, err := os.ReadFile(filepath.Join(top(t), name))
+		if os.IsNotExist(err) {
+			continue // removed, not committed yet
+		}
+		if err != nil {
+			t.Fatal(err)
+		}
+		files[name] = content
+	}
+	if len(files) == 0 {
+		t.Fatalf("no %s file found", extension)
+	}
+	return files
+}
+
+// isShipped tells product code from its tests and from what only builds or tests it.
+func isShipped(name string) bool {
+	folder, _, _ := strings.Cut(name, "/")
+	return slices.Contains(shipped, folder) && !strings.HasSuffix(name, "_test.go")
+}
+
+func TestFilesStaySmall(t *testing.T) {
+	t.Parallel()
+	const most = 400
+	for name, content := range sources(t, ".go") {
+		if n := bytes.Count(content, []byte("\n")); isShipped(name) && n > most {
+			t.Errorf("%s has %d lines, more than %d", name, n, most)
+		}
+	}
+}
+
+func TestFoldersAreNouns(t *testing.T) {
+	t.Parallel()
+	unsaying := []string{"util", "utils", "common", "types", "helper", "helpers", "misc", "lib", "pkg"}
+	for name := range sources(t, "") {
+		for _, part := range strings.Split(filepath.Dir(name), "/") {
+			if slices.Contains(unsaying, part) {
+				t.Errorf("%s: %q says nothing of what is in it", name, part)
+			}
+		}
+	}
+}
+
+// habits are calls that shipped code does not make, and where it may after all.
+var habits = []struct{ call, except, why string }{
+	{"os.Exit", "cmd/isulad-tools/", "only main exits"},
+	{"panic", "", "input never panics"},
+	{"os.Create", "", "files are written atomically or with O_EXCL|O_NOFOLLOW"},
+	{"os.RemoveAll", "", "nothing is removed recursively: a mount may lie below"},
+	{"logrus.Fatal", "", "only main exits"},
+	{"logrus.Fatalf", "", "only main exits"},
+	{"log.Fatal", "", "only main exits"},
+	{"exec.Command", "internal/command/", "one place executes programs"},
+	{"exec.CommandContext", "internal/command/", "one place executes programs"},
+	{"unix.Setns", "internal/nsenter/", "one place enters namespaces"},
+	{"fmt.Println", "cmd/", "libraries never print"},
+	{"fmt.Printf", "cmd/", "libraries never print"},
+}
+
+func TestShippedCodeKeepsTheHabits(t *testing.T) {
+	t.Parallel()
+	files := token.NewFileSet()
+	for name, content := range sources(t, ".go") {
+		if !isShipped(name) {
+			continue
+		}
+		file, err := parser.ParseFile(files, name, content, parser.SkipObjectResolution)
+		if err != nil {
+			t.Fatal(err)
+		}
+		ast.Inspect(file, func(n ast.Node) bool {
+			call, ok := n.(*ast.CallExpr)
+			if !ok {
+				return true
+			}
+			for _, h := range habits {
+				if spelling(call.Fun) == h.call && (h.except == "" || !strings.HasPrefix(name, h.except)) {
+					t.Errorf("%s calls %s: %s", files.Position(call.Pos()), h.call, h.why)
+				}
+			}
+			return true
+		})
+	}
+}
+
+// spelling is a called function as written: panic, os.Exit.
+func spelling(fun ast.Expr) string {
+	switch f := fun.(type) {
+	case *ast.Ident:
+		return f.Name
+	case *ast.SelectorExpr:
+		if x, ok := f.X.(*ast.Ident); ok {
+			return x.Name + "." + f.Sel.Name
+		}
+	}
+	return ""
+}
+
+func TestEveryPackageSaysWhatItIs(t *testing.T) {
+	t.Parallel()
+	for _, line := range lines(output(t, top(t), "go", "list", tags, "-f", "{{.ImportPath}}\t{{if .GoFiles}}{{.Doc}}{{else}}-{{end}}", "./...")) {
+		if pkg, doc, _ := strings.Cut(line, "\t"); doc == "" {
+			t.Errorf("%s has no package comment", pkg)
+		}
+	}
+}
+
+func TestTheLicenceIsTheStandardText(t *testing.T) {
+	t.Parallel()
+	content, err := os.ReadFile(filepath.Join(top(t), "LICENSE"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	const apache = "cfc7749b96f63bd31c3c42b5c471bf756814053e847c10f3eb003417bc523d30"
+	if got := fmt.Sprintf("%x", sha256.Sum256(content)); got != apache {
+		t.Errorf("LICENSE is not Apache-2.0 as published: %s", got)
+	}
+}
