@@ -97,10 +97,8 @@ func prepareMaster(ctx context.Context) error {
 		return err
 	}
 	defer lock.Unlock()
-	for _, dir := range []string{master, midpath} {
-		if err := mountpoint.Mkdir(dir, 0o600); err != nil {
-			return err
-		}
+	if err := mountpoint.Mkdir(master, 0o600); err != nil {
+		return err
 	}
 	var top, m unix.Stat_t
 	if err := unix.Lstat(place.SharedPath, &top); err != nil {

@@ -133,8 +133,10 @@ func transfer(id string, host *os.File, dir bool, b Bind, u *undo.Stack) error {
 	if mounted(filepath.Join(masterDir, name), host) && mounted(filepath.Join(midDir, name), host) {
 		return nil
 	}
-	if err := mountpoint.Mkdir(midDir, 0o600); err != nil {
-		return err
+	for _, dir := range []string{midpath, midDir} {
+		if err := mountpoint.Mkdir(dir, 0o600); err != nil {
+			return err
+		}
 	}
 	flags := uintptr(unix.MS_REC)
 	if strings.HasPrefix(place.SharedPath+"/", strings.TrimSuffix(host.Name(), "/")+"/") {
