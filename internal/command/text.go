@@ -1,0 +1,80 @@
+package command
+
+import (
+	"strconv"
+	"strings"
+	"sync"
+)
+
+// lineLimit leaves room for the rest of a message in one line of syslog.
+const lineLimit = 1024
+
+// OneLine makes text fit for the inside of a one-line message: lines are joined
+// with "; ", what a terminal could act on is escaped, and the length is bounded.
+func OneLine(text string) string {
+	cut := len(text) > lineLimit
+	if cut {
+		text = text[:lineLimit]
+	}
+	var b strings.Builder
+	for line := range strings.Lines(text) {
+		line = strings.TrimSpace(strings.ReplaceAll(line, "\t", " "))
+		if line == "" {
+			continue
+		}
+		if b.Len() > 0 {
+			b.WriteString("; ")
+		}
+		b.WriteString(Printable(line))
+	}
+	if cut {
+		b.WriteString(" ...")
+	}
+	return b.String()
+}
+
+// Printable escapes, as a Go string would, the characters that are not printable
+// and the bytes that are not UTF-8.
+func Printable(text string) string {
+	quoted := strconv.Quote(text)
+	quoted = quoted[1 : len(quoted)-1]
+	if quoted == text {
+		return text
+	}
+	return strings.ReplaceAll(quoted, `\"`, `"`)
+}
+
+// buffer keeps the first limit bytes written to it and takes, but drops, the
+// rest: a program must not hang because nobody reads. It is locked because an
+// abandoned program may still write when its output is looked at.
+type buffer struct {
+	mu    sync.Mutex
+	limit int
+	data  []byte
+	full  bool
+}
+
+func (b *buffer) Write(p []byte) (int, error) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	room := b.limit - len(b.data)
+	if len(p) > room {
+		b.full = true
+		b.data = append(b.data, p[:room]...)
+	} else {
+		b.data = append(b.data, p...)
+	}
+	return len(p), nil
+}
+
+func (b *buffer) bytes() []byte {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return b.data[:len(b.data):len(b.data)]
+}
+
+func (b *buffer) over() bool {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return b.full
+}
