@@ -6,7 +6,7 @@ SHELL := /bin/bash
 
 # A bare root shell often lacks Go's folder, su without "-" the sbin ones, and a
 # service has no HOME, which Go's caches need.
-export PATH := $(PATH):/usr/local/go/bin:/usr/local/sbin:/usr/sbin:/sbin
+export PATH := $(PATH):/usr/local/go/bin:/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin
 export HOME := $(or $(HOME),/root)
 GO := $(or $(shell PATH="$(PATH)" command -v go),go)
 
