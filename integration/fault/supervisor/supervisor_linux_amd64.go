@@ -1,8 +1,10 @@
 package supervisor
 
 import (
+	"errors"
 	"fmt"
 	"os"
+	"runtime"
 	"syscall"
 	"time"
 
@@ -162,22 +164,34 @@ func (c Command) Run(f Fault) (*Result, error) {
 	}
 	defer io.close()
 
-	type answer struct {
-		res *Result
-		err error
+	var res *Result
+	onFreshThread(func() { res, err = newTracer(c, f).run(io.files()) })
+	if err != nil {
+		return nil, fmt.Errorf("trace %q: %w", c.Path, err)
 	}
-	done := make(chan answer)
+	res.Stdout, res.Stderr = io.collect()
+	return res, nil
+}
+
+// onFreshThread calls f on a thread that has no children and ends with f: what
+// the test has started on the same thread before would be waited for, and
+// collected, by the tracer. Threads with children are held until another one is
+// found, so that the scheduler has to come up with one.
+func onFreshThread(f func()) {
+	done := make(chan bool)
 	go func() {
-		t := newTracer(c, f)
-		res, err := t.run(io.files())
-		done <- answer{res, err}
+		runtime.LockOSThread()
+		const flags = unix.WEXITED | unix.WNOHANG | unix.WNOWAIT | unix.WALL | unix.WNOTHREAD
+		err := unix.Waitid(unix.P_ALL, 0, nil, flags, nil)
+		if errors.Is(err, unix.ECHILD) {
+			f() // never unlocked: PTRACE_O_EXITKILL ends the traced with the thread
+		} else {
+			onFreshThread(f)
+			runtime.UnlockOSThread()
+		}
+		close(done)
 	}()
-	a := <-done
-	if a.err != nil {
-		return nil, fmt.Errorf("trace %q: %w", c.Path, a.err)
-	}
-	a.res.Stdout, a.res.Stderr = io.collect()
-	return a.res, nil
+	<-done
 }
 
 // stdio is the three pipes of a traced program.

@@ -4,7 +4,6 @@ import (
 	"errors"
 	"fmt"
 	"os"
-	"runtime"
 	"strings"
 	"sync"
 	"syscall"
@@ -13,8 +12,8 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// tracer is one run. All its methods but expire run on one locked thread,
-// because only the thread that traces may wait for and steer the traced.
+// tracer is one run. All its methods but expire run on one thread, because only
+// the thread that traces may wait for and steer the traced.
 type tracer struct {
 	cmd   Command
 	fault Fault
@@ -53,8 +52,6 @@ const traceOptions = unix.PTRACE_O_EXITKILL | unix.PTRACE_O_TRACESYSGOOD | unix.
 	unix.PTRACE_O_TRACECLONE | unix.PTRACE_O_TRACEFORK | unix.PTRACE_O_TRACEVFORK | unix.PTRACE_O_TRACEEXEC
 
 func (t *tracer) run(files []uintptr) (*Result, error) {
-	runtime.LockOSThread() // never unlocked: PTRACE_O_EXITKILL ends the traced with this thread
-
 	pid, err := syscall.ForkExec(t.cmd.Path, t.cmd.Args, &syscall.ProcAttr{
 		Dir: t.cmd.Dir, Env: t.cmd.Env, Files: files,
 		Sys: &syscall.SysProcAttr{Ptrace: true},
@@ -101,8 +98,6 @@ func (t *tracer) begin() error {
 func (t *tracer) loop() error {
 	for {
 		var ws unix.WaitStatus
-		// Without WNOTHREAD this would take exit statuses that other goroutines
-		// of the test wait for.
 		tid, err := wait(-1, &ws)
 		if errors.Is(err, unix.ECHILD) {
 			return nil
@@ -120,6 +115,8 @@ func (t *tracer) loop() error {
 	}
 }
 
+// wait waits for a child of this thread: without WNOTHREAD it would take exit
+// statuses that other goroutines of the test wait for.
 func wait(pid int, ws *unix.WaitStatus) (int, error) {
 	for {
 		tid, err := unix.Wait4(pid, ws, unix.WALL|unix.WNOTHREAD, nil)
