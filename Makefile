@@ -27,7 +27,8 @@ LOOK_AT := $(TAGS),vmguest
 TOOL  := $(GO) tool -modfile=hack/tools.mod
 STAGE := hack/stage
 TEST  := $(GO) test -tags $(TAGS)
-INSTALL := $(GO) run ./hack/install
+# With the build's flags, so that the standard library is compiled once.
+INSTALL := $(HERMETIC) $(GO) run -trimpath ./hack/install
 
 BINARY := bin/isulad-tools
 
@@ -86,7 +87,7 @@ bench: deps build ## start-up, devices and binds against the bare system calls
 	ISULAD_TOOLS_BIN=$(CURDIR)/$(BINARY) $(TEST) -run '^$$' -bench . -timeout 30m ./integration/bench
 
 .PHONY: demo
-demo: ## a real container with modules, a device and paths, on this machine, leaving nothing
+demo: build ## a real container with modules, a device and paths, on this machine, leaving nothing
 	hack/packages build demo
 	hack/demo
 
