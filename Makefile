@@ -65,9 +65,9 @@ tidy:
 race:
 	$(STAGE) race 600 env CGO_ENABLED=1 CI=$(CI) $(TEST) -race -timeout 20m $(UNIT)
 
-# The packages whose tests stand alone; integration/ has those that need the
-# built binary, runc or a VM.
-UNIT = $$($(GO) list -tags $(TAGS) ./... | grep -v '^isula.org/isulad-tools/integration/')
+# The packages whose tests stand alone, and units, which tests the rest of them as
+# root; the others below integration/ need the built binary, runc or a VM.
+UNIT = $$($(GO) list -tags $(TAGS) ./... | grep -v '^isula.org/isulad-tools/integration/') ./integration/units
 
 # Run under user-mode emulation, where a program cannot execute itself again: the
 # packages whose tests need no world of their own.

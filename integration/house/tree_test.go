@@ -158,9 +158,7 @@ func TestDependenciesAreWrittenDown(t *testing.T) {
 		}
 	}
 	needed := lines(output(t, top(t), "go", "list", "-m", "-f", "{{if not (or .Main .Indirect)}}{{.Path}}{{end}}", "all"))
-	for _, tool := range lines(output(t, top(t), "go", "list", "-modfile=hack/tools.mod", "-f", "{{.Module.Path}}", "tool")) {
-		needed = append(needed, tool)
-	}
+	needed = append(needed, lines(output(t, top(t), "go", "list", "-modfile=hack/tools.mod", "-f", "{{.Module.Path}}", "tool"))...)
 	slices.Sort(written)
 	slices.Sort(needed)
 	if diff := cmp.Diff(needed, written); diff != "" {
