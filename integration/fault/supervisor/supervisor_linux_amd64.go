@@ -20,7 +20,8 @@ const (
 	// Guard alters nothing lasting, but what follows relies on its success:
 	// fsync, flock, setns, unshare, chroot, execve.
 	Guard
-	// Look is a read-only open. Not selected unless asked for.
+	// Look only opens something to read or to refer to it. Not selected unless
+	// asked for.
 	Look
 )
 
@@ -61,9 +62,9 @@ type Fault struct {
 	At     int // number of the point, from 1
 	Action Action
 	Errno  syscall.Errno // for Fail
-	// Sticky makes every later point that the same cause would hit fail too: the
-	// ones of the same name, and for ENOSPC all that need space. A full disk
-	// does not become empty after the first error.
+	// Sticky makes every later point that the same cause would hit fail too: for
+	// ENOSPC all that need room on a file system, else the ones of the same
+	// name. A full disk does not become empty after the first error.
 	Sticky bool
 }
 

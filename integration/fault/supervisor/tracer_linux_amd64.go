@@ -24,7 +24,7 @@ type tracer struct {
 	busy    int                 // tid of the thread inside a point, 0 when none
 	queue   []int               // tids that wait at the entry of a point
 	killing bool                // everything has been killed, only reaping is left
-	sticky  map[string]bool     // names of calls that fail from now on
+	stuck   bool                // the chosen point has failed, and others do now, too
 	mu      sync.Mutex          // guards procs and expired
 	procs   map[int]*os.Process // traced processes; a pidfd each
 	expired bool
@@ -44,7 +44,7 @@ type thread struct {
 func newTracer(c Command, f Fault) *tracer {
 	return &tracer{
 		cmd: c, fault: f, res: &Result{ExitCode: -1},
-		threads: map[int]*thread{}, sticky: map[string]bool{}, procs: map[int]*os.Process{},
+		threads: map[int]*thread{}, procs: map[int]*os.Process{},
 	}
 }
 
@@ -218,18 +218,26 @@ func (t *tracer) entry(tid int, th *thread) {
 		return
 	case hit && t.fault.Action == KillAfter:
 		th.kill = true
-	case hit && t.fault.Action == Fail, t.sticky[c.name], t.sticky["space"] && c.space:
+	case hit && t.fault.Action == Fail, t.sticks(c, p):
 		regs.Orig_rax, regs.Rax = ^uint64(0), uint64(-int64(t.fault.Errno))
 		if err := unix.PtraceSetRegsAmd64(tid, &regs); err != nil {
 			t.resume(tid, 0)
 			return
 		}
-		if t.fault.Sticky {
-			t.sticky[c.name] = true
-			t.sticky["space"] = t.fault.Errno == unix.ENOSPC
-		}
+		t.stuck = t.fault.Sticky
 	}
 	t.resumeSyscall(tid)
+}
+
+// sticks tells whether a point fails for the same reason as the chosen one did.
+func (t *tracer) sticks(c call, p Point) bool {
+	if !t.stuck {
+		return false
+	}
+	if t.fault.Errno == unix.ENOSPC {
+		return c.space && !strings.Contains(p.Args, "</sys/") && !strings.Contains(p.Args, "</proc/")
+	}
+	return c.name == t.res.Hit.Name
 }
 
 // point counts the call when it is one of those asked for.
