@@ -35,9 +35,11 @@ const (
 	BlkioWeight   = "blkioWeight"
 	NetInterfaces = "networkInterfaces"
 	NetRoutes     = "networkRoute"
+	// The older versions of the tool know nothing of what follows.
+	KernelModules = "kernelModules"
 )
 
-var order = []string{Binds, Devices, ReadIOPS, WriteIOPS, ReadBPS, WriteBPS, BlkioWeight, NetInterfaces, NetRoutes}
+var order = []string{Binds, Devices, ReadIOPS, WriteIOPS, ReadBPS, WriteBPS, BlkioWeight, NetInterfaces, NetRoutes, KernelModules}
 
 // Document is the content of one resource file.
 type Document struct {
@@ -169,6 +171,31 @@ func fieldError(err error) error {
 		return fmt.Errorf(": want a %s, found a %s", te.Type.Kind(), te.Value)
 	}
 	return fmt.Errorf(".%s: want a %s, found a %s", te.Field, te.Type, te.Value)
+}
+
+// Put makes records the list at key. Those that were in it keep the fields that
+// T does not have.
+func Put[T fmt.Stringer](d *Document, key string, records []T) error {
+	old, err := List[T](d, key)
+	if err != nil {
+		return err
+	}
+	same := len(old) == len(records)
+	list := make([]json.RawMessage, len(records))
+	for i, r := range records {
+		was := slices.IndexFunc(old, func(o T) bool { return o.String() == r.String() })
+		if was >= 0 {
+			list[i] = d.lists[key][was]
+		} else if list[i], err = json.Marshal(r); err != nil {
+			return fmt.Errorf("%s[%d]: %w", key, i, err)
+		}
+		same = same && was == i
+	}
+	if !same {
+		d.lists[key] = list
+		d.dirty = true
+	}
+	return nil
 }
 
 // Replace puts v in the place of record i at key. Fields of that record which

@@ -10,6 +10,7 @@ import (
 	"isula.org/isulad-tools/config"
 	"isula.org/isulad-tools/container"
 	"isula.org/isulad-tools/internal/command"
+	"isula.org/isulad-tools/kmod"
 	"isula.org/isulad-tools/mounts"
 	"isula.org/isulad-tools/network"
 )
@@ -48,6 +49,7 @@ func (h *Hook) poststop(ctx context.Context) error {
 	}
 	warn(mounts.Clean(st.ID))
 	warn(network.Unpin(st.ID))
+	warn(kmod.Loader{}.Forget(st.ID))
 	warn(container.RemoveStart(st.ID))
 	return nil
 }

@@ -27,6 +27,7 @@ type start struct {
 	spec     *spec
 	target   *resource.Target
 	recorded recorded
+	modules  modules
 	report   func(error) // of what a start survives
 }
 
@@ -66,7 +67,7 @@ func (h *Hook) prestart(ctx context.Context, relabel bool) error {
 	if len(sp.Linux.Sysctl) > 0 && len(sp.Linux.UIDMappings)+len(sp.Linux.GIDMappings) > 0 {
 		return fmt.Errorf("%s: linux.sysctl of a container with a user namespace is not supported by this version", filepath.Join(st.Bundle, "config.json"))
 	}
-	modules, err := kmod.Requested(sp.Process.Env)
+	wanted, err := kmod.Requested(sp.Process.Env)
 	if err != nil {
 		return err
 	}
@@ -74,28 +75,14 @@ func (h *Hook) prestart(ctx context.Context, relabel bool) error {
 	if err != nil {
 		return err
 	}
-	if len(modules) > 0 {
-		// Slow, and no business of the container's lock. Its file is looked
-		// at first: a start that cannot succeed loads nothing.
-		if _, err := load(st.Bundle); err != nil {
-			return err
-		}
-		if err := (kmod.Loader{}).Load(ctx, modules); err != nil {
-			return err
-		}
-	}
-
-	lock, err := config.LockContainer(ctx, st.Bundle, lockWait)
+	asked, lock, rec, err := h.askModules(ctx, st, init, wanted)
 	if err != nil {
 		return err
 	}
 	defer lock.Unlock()
-	s := &start{state: st, spec: sp, report: func(err error) {
+	s := &start{state: st, spec: sp, recorded: rec, modules: asked, report: func(err error) {
 		h.log.WithField("id", st.ID).Warn(command.OneLine(err.Error()) + ", skipping")
 	}}
-	if s.recorded, err = load(st.Bundle); err != nil {
-		return err
-	}
 	var closeTarget func()
 	if s.target, closeTarget, err = openTarget(st, sp, init); err != nil {
 		return err
@@ -122,6 +109,9 @@ func (h *Hook) prestart(ctx context.Context, relabel bool) error {
 // first: whatever becomes of this start, the new ones are right.
 func (s *start) run(ctx context.Context, h *Hook) error {
 	if err := s.recorded.doc.Save(); err != nil {
+		return err
+	}
+	if err := s.modules.record(); err != nil {
 		return err
 	}
 	for _, p := range phases {
@@ -167,6 +157,7 @@ func (s *start) record() container.Start {
 type recorded struct {
 	doc            *config.Document
 	devices, paths resource.Plan
+	modules        []string
 }
 
 // load reads the resource file of the container whose bundle is dir. It
@@ -188,6 +179,9 @@ func load(dir string) (r recorded, err error) {
 		if r.doc.Len(later.key) > 0 {
 			return r, fmt.Errorf("%s: %s: %s are not supported by this version", filepath.Join(dir, config.Name), later.key, later.what)
 		}
+	}
+	if r.modules, err = kmod.Recorded(r.doc); err != nil {
+		return r, fmt.Errorf("%s: %w", filepath.Join(dir, config.Name), err)
 	}
 	if r.devices, err = devices.Kind.Restore(r.doc); err != nil {
 		return r, fmt.Errorf("%s: %w", filepath.Join(dir, config.Name), err)

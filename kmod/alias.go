@@ -77,7 +77,7 @@ func (h *host) lookUp(name string) meaning {
 	return m
 }
 
-func (m *meaning) add(module, via string, conf *config) {
+func (m *meaning) add(module, via string, conf *rules) {
 	if !slices.ContainsFunc(m.targets, func(t target) bool { return t.module == module }) {
 		m.targets = append(m.targets, target{module: module, via: via, blacklisted: conf.blacklisted(module)})
 	}

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"fmt"
 	"os"
+	"path"
 	"slices"
 	"strings"
 )
@@ -15,29 +16,37 @@ var configDirs = [...]string{
 	"/etc/modprobe.d", "/run/modprobe.d", "/usr/local/lib/modprobe.d", "/usr/lib/modprobe.d", "/lib/modprobe.d",
 }
 
-// config is what modprobe.d(5) says about the loading of modules, as far as it
-// decides whether a module gets loaded; options and soft dependencies do not.
-type config struct {
+// rules are what modprobe.d(5) says about the loading of modules, as far as it
+// decides whether and with what a module gets loaded; options do not.
+type rules struct {
 	aliases   []rule
 	blacklist []rule
 	install   []rule
+	softdeps  []rule
 	forbidden []string // the kernel's own list: module_blacklist=
 }
 
 // rule is one line of the configuration.
 type rule struct {
 	pattern string // what it is about; '-' outside of brackets is '_'
-	value   string // an alias' module, an install line's command
+	value   string // an alias' module, the rest of an install or softdep line
 	where   string // file:line
 }
 
 // conf reads the configuration.
-func (h *host) conf() *config {
+func (h *host) conf() *rules {
 	if h.config != nil {
 		return h.config
 	}
-	h.config = new(config)
-	for _, file := range h.confFiles() {
+	h.config = new(rules)
+	// depmod collects the modules' own soft dependencies in a file that kmod sorts
+	// among the others by its name.
+	files, own := h.confFiles(), h.dir()+"/modules.softdep"
+	at := slices.IndexFunc(files, func(f string) bool { return path.Base(f) > path.Base(own) })
+	if at < 0 {
+		at = len(files)
+	}
+	for _, file := range slices.Insert(files, at, own) {
 		h.config.parse(read(h.root+file), file)
 	}
 	h.config.parseCommandLine(read(h.root + "/proc/cmdline"))
@@ -87,7 +96,7 @@ func (h *host) confFiles() []string {
 
 // parse adds the lines of one file. Bad lines are ignored, as modprobe ignores
 // them (with a complaint). A '#' counts at the beginning of a line only.
-func (c *config) parse(data []byte, file string) {
+func (c *rules) parse(data []byte, file string) {
 	lines := wrapped{data: data}
 	for {
 		line, number, ok := lines.next()
@@ -116,6 +125,10 @@ func (c *config) parse(data []byte, file string) {
 			if r.value = strings.TrimLeft(rest, " \t"); r.value != "" {
 				c.install = append(c.install, r)
 			}
+		case "softdep":
+			if r.value = strings.TrimLeft(rest, " \t"); r.value != "" {
+				c.softdeps = append(c.softdeps, r)
+			}
 		}
 	}
 }
@@ -125,7 +138,7 @@ func (c *config) parse(data []byte, file string) {
 // module (EPERM), however it is asked for. Both compare names as they are: with
 // kmod 30 and Linux 6.1 neither modprobe.blacklist=nf-nat nor
 // module_blacklist=nf-nat keeps nf_nat away.
-func (c *config) parseCommandLine(data []byte) {
+func (c *rules) parseCommandLine(data []byte) {
 	for param := range strings.FieldsSeq(string(data)) {
 		key, value, _ := strings.Cut(param, "=")
 		names := strings.Split(strings.Trim(value, `"`), ",")
@@ -142,7 +155,7 @@ func (c *config) parseCommandLine(data []byte) {
 
 // blacklisted returns where a module is kept from being loaded by an alias, or
 // "". Blacklist lines are names, not patterns.
-func (c *config) blacklisted(module string) string {
+func (c *rules) blacklisted(module string) string {
 	for _, r := range c.blacklist {
 		if r.pattern == module {
 			return r.where
@@ -153,7 +166,7 @@ func (c *config) blacklisted(module string) string {
 
 // installLine returns the line whose command modprobe executes instead of
 // loading the module. The first counts.
-func (c *config) installLine(module string) (rule, bool) {
+func (c *rules) installLine(module string) (rule, bool) {
 	for _, r := range c.install {
 		if match(r.pattern, module) {
 			return r, true

@@ -15,7 +15,7 @@ import (
 // `modprobe -c`.
 func TestParseReadsWhatModprobeReads(t *testing.T) {
 	t.Parallel()
-	var c config
+	var c rules
 	c.parse([]byte(`# comment
 alias myfoo dummy
   alias	indented 	dummy  and more
@@ -63,7 +63,7 @@ alias crlf dummy`+"\r\n"+`alias last dummy`), "f")
 
 func TestKernelCommandLine(t *testing.T) {
 	t.Parallel()
-	var c config
+	var c rules
 	c.parseCommandLine([]byte("ro module_blacklist=gone modprobe.blacklist=ifb,nf-nat x.modprobe.blacklist=no module-blacklist=\"btrfs,nf-tables\" modprobe.blacklist=b quiet\n"))
 	// The kernel keeps the last module_blacklist=, libkmod adds up.
 	if want := []string{"btrfs", "nf-tables"}; !slices.Equal(c.forbidden, want) {
@@ -201,7 +201,7 @@ func FuzzConfigAndAliases(f *testing.F) {
 			return
 		}
 		h := &host{
-			release: "r", config: new(config),
+			release: "r", config: new(rules),
 			files: map[string][]byte{"modules.alias": aliases, "modules.builtin.modinfo": modinfo, "modules.dep": aliases, "modules.builtin": aliases},
 		}
 		h.config.parse(conf, "f")

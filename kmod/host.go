@@ -22,7 +22,8 @@ type host struct {
 	root    string // prefix of all paths
 	release string // "": ask the kernel when it matters
 	files   map[string][]byte
-	config  *config
+	lists   map[string]map[string][]byte // lines of some files, by module
+	config  *rules
 	means   map[string]meaning
 }
 
@@ -132,25 +133,41 @@ func (h *host) index(name string) []byte {
 // listed tells whether a list of module files (modules.builtin, modules.dep) has
 // the module.
 func (h *host) listed(list, module string) bool {
-	_, ok := h.entry(list, module)
+	_, _, ok := h.entry(list, module)
 	return ok
 }
 
-// entry returns the rest of the line of the list that begins with the module's
-// file: in modules.dep, the files it depends on.
-func (h *host) entry(list, module string) (rest string, ok bool) {
-	for line := range bytes.Lines(h.index(list)) {
-		file, rest, _ := bytes.Cut(line, []byte(":"))
-		if moduleOf(string(bytes.TrimSpace(file))) == module {
-			return string(bytes.TrimSpace(rest)), true
+// entry returns the two parts of the line of the list that begins with the
+// module's file: in modules.dep, this file and those it depends on.
+func (h *host) entry(list, module string) (file, rest string, ok bool) {
+	lines, known := h.lists[list]
+	if !known {
+		lines = make(map[string][]byte)
+		for line := range bytes.Lines(h.index(list)) {
+			f, _, _ := bytes.Cut(line, []byte(":"))
+			if m := moduleOf(string(bytes.TrimSpace(f))); lines[m] == nil {
+				lines[m] = line
+			}
 		}
+		if h.lists == nil {
+			h.lists = make(map[string]map[string][]byte)
+		}
+		h.lists[list] = lines
 	}
-	return "", false
+	line, ok := lines[module]
+	f, r, _ := bytes.Cut(line, []byte(":"))
+	return string(bytes.TrimSpace(f)), string(bytes.TrimSpace(r)), ok
+}
+
+// depFile is a module's file as modules.dep has it, "" when that does not know it.
+func (h *host) depFile(module string) string {
+	file, _, _ := h.entry("modules.dep", module)
+	return file
 }
 
 // dependencies are the modules that module needs.
 func (h *host) dependencies(module string) []string {
-	files, _ := h.entry("modules.dep", module)
+	_, files, _ := h.entry("modules.dep", module)
 	modules := strings.Fields(files)
 	for i, file := range modules {
 		modules[i] = moduleOf(file)

@@ -70,6 +70,12 @@ func Requested(env []string) ([]string, error) {
 	return nil, nil
 }
 
+// CheckNames refuses a list with a bad name in it.
+func CheckNames(names []string) error {
+	_, err := unique(names)
+	return err
+}
+
 // unique checks names and drops repetitions: ip-vs is ip_vs.
 func unique(names []string) ([]string, error) {
 	for _, name := range names {

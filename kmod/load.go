@@ -5,56 +5,220 @@ import (
 	"fmt"
 	"slices"
 	"strings"
+	"time"
 
 	"isula.org/isulad-tools/internal/command"
 )
 
-// Loader loads modules. Its zero value is the one to use; the fields are for
-// tests.
+// Loader loads modules, and knows what was loaded and who asks for it. Its zero
+// value is the one to use; Root, Release, Run and Remove are for tests.
 type Loader struct {
-	Root    string // prefix of /sys, /proc, /lib/modules and the modprobe.d folders
+	Root    string // prefix of all paths
 	Release string // of the kernel; "": the running one's
 	// Run has modprobe load names and returns what it wrote to standard error.
 	Run func(ctx context.Context, names []string) (stderr []byte, err error)
+	// Remove unloads one module.
+	Remove func(module string) error
+	// Wait is how long others may hold the module lock; 0: ten seconds.
+	Wait time.Duration
 }
 
-// Load makes every named module present in the running kernel. It executes
-// modprobe once, for those that are neither loaded nor built in, and nothing when
-// there are none. What was loaded stays when others fail; the error, one line,
-// says so and gives a reason for each that is not there.
-func (l Loader) Load(ctx context.Context, names []string) error {
+// Outcome is what became of one request for a module.
+type Outcome string
+
+// The outcomes.
+const (
+	Present  Outcome = "present" // before, or by another container's start meanwhile
+	BuiltIn  Outcome = "built in"
+	Loaded   Outcome = "loaded"
+	Denied   Outcome = "denied"
+	Failed   Outcome = "failed"
+	Unloaded Outcome = "unloaded"  // for the log only
+	Skipped  Outcome = "not tried" // because another one was refused
+)
+
+// Result is what became of one request for a module.
+type Result struct {
+	Name    string   // as asked for
+	Modules []string // that it stands for, as far as that had to be found out
+	Outcome Outcome
+	Reason  string // why it was denied or failed
+	Took    time.Duration
+}
+
+// Load makes every named module present in the running kernel, for a container
+// that asks. It executes modprobe once, for those that are neither loaded nor
+// built in, and nothing when there are none. What was loaded stays when others
+// fail; the error, one line, says so and gives a reason for each that is not
+// there. A policy that denies one of the names has nothing loaded at all. Bad
+// names give no results, everything else one for each name.
+func (l Loader) Load(ctx context.Context, by Asker, names []string) ([]Result, error) {
 	names, err := unique(names)
+	if err != nil || len(names) == 0 {
+		return nil, err
+	}
+	r := request{Loader: l, host: l.host(), by: by, start: time.Now(), results: make([]Result, len(names))}
+	for i, name := range names {
+		r.results[i].Name = name
+	}
+	err = r.serve(ctx)
+	return r.results, err
+}
+
+// request is one call of Load.
+type request struct {
+	Loader
+	*host
+	by      Asker
+	start   time.Time
+	results []Result
+}
+
+func (r *request) serve(ctx context.Context) error {
+	policy, err := r.policy()
 	if err != nil {
+		return r.fail(err)
+	}
+	if err := r.refuse(policy); err != nil {
 		return err
 	}
-	h := l.host()
-	missing := slices.DeleteFunc(slices.Clone(names), func(name string) bool { return h.has(name, false) })
+	if len(r.missing()) == 0 {
+		return nil
+	}
+	// Whoever waits here finds, in most cases, that another start has loaded what
+	// is missing: parallel starts execute modprobe once.
+	lock, err := r.lock(ctx)
+	if err != nil {
+		return r.fail(err)
+	}
+	defer lock.Unlock()
+	missing := r.missing()
 	if len(missing) == 0 {
 		return nil
 	}
-	before := h.parts(missing)
-	run := l.Run
+	return r.load(ctx, missing)
+}
+
+// refuse fails when the policy denies one of the names.
+func (r *request) refuse(p *policy) error {
+	if p == nil {
+		return nil
+	}
+	denied := &loadError{}
+	for i := range r.results {
+		res := &r.results[i]
+		modules, reason := r.denial(p, res.Name)
+		res.Modules = modules
+		if reason != "" {
+			res.Outcome, res.Reason, res.Took = Denied, reason, time.Since(r.start)
+			denied.add(res.Name, reason)
+		} else {
+			res.Outcome = Skipped
+		}
+	}
+	if len(denied.reasons) == 0 {
+		return nil
+	}
+	return denied
+}
+
+// denial returns the modules that the policy looks at for a name, and why it
+// denies them, "" when it does not. All that modprobe would load by an alias must
+// be allowed; the alias itself does not matter.
+func (h *host) denial(p *policy, name string) (modules []string, reason string) {
+	name = canonical(name)
+	if h.state(name).present() {
+		modules = []string{name}
+		return modules, p.denial(name)
+	}
+	m := h.meaning(name)
+	targets := m.wanted()
+	if len(targets) == 0 {
+		targets = m.targets // one of them may be there
+	}
+	if len(targets) == 0 {
+		targets = []target{{module: name}}
+	}
+	for _, t := range targets {
+		modules = append(modules, t.module)
+		if why := p.denial(t.module); why != "" && reason == "" {
+			if reason = why; t.via != "" {
+				reason = fmt.Sprintf("alias for %s (%s): %s", command.Printable(t.module), t.via, why)
+			}
+		}
+	}
+	return modules, reason
+}
+
+// missing returns the results that wait for modprobe, and settles the others.
+func (r *request) missing() []*Result {
+	var missing []*Result
+	for i := range r.results {
+		res := &r.results[i]
+		if !r.has(res.Name, false) {
+			missing = append(missing, res)
+			continue
+		}
+		if res.Outcome == Present || res.Outcome == BuiltIn {
+			continue
+		}
+		res.Took = time.Since(r.start)
+		if res.Outcome = Present; r.state(canonical(res.Name)) == builtin {
+			res.Outcome = BuiltIn
+		}
+	}
+	return missing
+}
+
+// fail settles all that is not settled.
+func (r *request) fail(err error) error {
+	for i := range r.results {
+		if res := &r.results[i]; res.Outcome == "" || res.Outcome == Skipped {
+			res.Outcome, res.Reason, res.Took = Failed, err.Error(), time.Since(r.start)
+		}
+	}
+	return err
+}
+
+// load executes modprobe, under the module lock.
+func (r *request) load(ctx context.Context, missing []*Result) error {
+	names := make([]string, len(missing))
+	for i, res := range missing {
+		names[i] = res.Name
+	}
+	before := r.parts(names)
+	book, err := r.announce(missing)
+	if err != nil {
+		return r.fail(err)
+	}
+	run := r.Run
 	if run == nil {
 		run = modprobe
 	}
 	out := outcome{}
-	out.stderr, out.err = run(ctx, missing)
+	out.stderr, out.err = run(ctx, names)
 
 	// Neither the exit status nor its absence tells which module is there: -a goes
-	// on after a failure, a blacklisted alias is no failure, and two containers
-	// may start at once. So look again.
+	// on after a failure, a blacklisted alias is no failure, and an operator may
+	// load at the same time. So look again.
 	failed := &loadError{err: out.err}
-	for _, name := range missing {
-		if h.has(name, true) {
-			failed.kept = append(failed.kept, name)
+	for _, res := range missing {
+		res.Modules, res.Took = r.asked(res.Name), time.Since(r.start)
+		if r.has(res.Name, true) {
+			res.Outcome = Loaded
+			failed.kept = append(failed.kept, res.Name)
 			continue
 		}
-		failed.add(name, h.reason(name, out))
+		res.Outcome, res.Reason = Failed, r.reason(res.Name, out)
+		failed.add(res.Name, res.Reason)
+	}
+	if err := book.close(out); err != nil {
+		failed.add(names[0], err.Error())
 	}
 	if len(failed.reasons) == 0 {
 		return nil
 	}
-	for _, module := range h.parts(missing) {
+	for _, module := range r.parts(names) {
 		if !slices.Contains(before, module) && !slices.Contains(failed.kept, module) {
 			failed.kept = append(failed.kept, module)
 		}
@@ -62,8 +226,20 @@ func (l Loader) Load(ctx context.Context, names []string) error {
 	return failed
 }
 
-// modprobe executes modprobe. A kernel that loads the same module for two callers
-// at once makes the second wait, so there is no lock here.
+// asked returns the modules that modprobe loads for a name.
+func (h *host) asked(name string) []string {
+	m := h.meaning(canonical(name))
+	if len(m.targets) == 0 {
+		return []string{canonical(name)}
+	}
+	var modules []string
+	for _, t := range m.wanted() {
+		modules = append(modules, t.module)
+	}
+	return modules
+}
+
+// modprobe executes modprobe.
 func modprobe(ctx context.Context, names []string) ([]byte, error) {
 	path, err := command.Find("modprobe")
 	if err != nil {

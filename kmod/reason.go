@@ -100,12 +100,12 @@ func (h *host) why(module string, out outcome, spellings ...string) string {
 	if cause := h.notFound(module); cause != "" {
 		return cause
 	}
-	if strings.TrimSpace(string(read(h.root+"/proc/sys/kernel/modules_disabled"))) == "1" {
-		return "loading modules is switched off until the next boot (sysctl kernel.modules_disabled is 1)"
+	if cause := h.frozen(); cause != "" {
+		return cause
 	}
 	switch s := h.state(module); {
 	case said != "":
-		return said
+		return h.classify(said)
 	case s != absent:
 		return "modprobe left it in state " + command.Printable(string(s))
 	case out.err != nil:
@@ -154,3 +154,22 @@ func (h *host) notFound(module string) string {
 
 // kernel is the running kernel's release.
 func (h *host) kernel() string { return strings.TrimPrefix(h.dir(), "/lib/modules/") }
+
+// causes lists what the kernel's errors come to, by modprobe's words for them.
+// They are errno's, and all that user space learns; dmesg may have more.
+var causes = []struct{ word, cause string }{
+	{"Exec format error", "wrong version: it was not built for this kernel (%s), or its file is damaged"},
+	{"Key was rejected by service", "bad signature: this kernel (%s) does not trust its key, and loads nothing else"},
+	{"Required key not available", "bad signature: it is not signed by a key that this kernel (%s) knows, which loads nothing else"},
+	{"Bad message", "bad signature: this kernel (%s) cannot read it"},
+}
+
+// classify puts the cause in front of what modprobe said.
+func (h *host) classify(said string) string {
+	for _, c := range causes {
+		if strings.Contains(said, c.word) {
+			return fmt.Sprintf(c.cause, h.kernel()) + " (modprobe: " + said + ")"
+		}
+	}
+	return said
+}

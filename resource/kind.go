@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 
 	"isula.org/isulad-tools/config"
 )
@@ -128,4 +129,42 @@ func (p Plan) Refused(reason error) error {
 		}
 	}
 	return nil
+}
+
+// Change takes the records of the kind in d from what they are to want, and
+// saves. While do runs, the file holds both: it is never less than what may be
+// real, so that repeating the command, or the next start, completes what was
+// interrupted. When do fails, what it did being undone, the old records come
+// back. The caller holds the container's lock. do may be nil.
+func (k *Kind[T]) Change(d *config.Document, want []T, do func() error) (err error) {
+	old, err := config.List[T](d, k.Key)
+	if err != nil {
+		return err
+	}
+	if k.Check != nil {
+		if err := k.Check(want); err != nil {
+			return err
+		}
+	}
+	save := func(records []T) error {
+		if err := config.Put(d, k.Key, records); err != nil {
+			return err
+		}
+		return d.Save()
+	}
+	if do != nil {
+		both := slices.Clone(old)
+		for _, w := range want {
+			if !slices.ContainsFunc(old, func(o T) bool { return o.String() == w.String() }) {
+				both = append(both, w)
+			}
+		}
+		if err := save(both); err != nil {
+			return err
+		}
+		if err := do(); err != nil {
+			return errors.Join(err, save(old))
+		}
+	}
+	return save(want)
 }

@@ -15,13 +15,11 @@ import (
 // Hook returns the logger of a hook: to file when one is given, else to
 // syslog. What stands in its way is said once on warn.
 func Hook(name, file string, warn io.Writer) *logrus.Logger {
+	if file == "" {
+		return toSyslog(name, "hook ", warn)
+	}
 	log := logrus.New()
 	log.SetFormatter(&logrus.TextFormatter{DisableColors: true})
-	if file == "" {
-		log.SetFormatter(&logrus.TextFormatter{DisableColors: true, DisableTimestamp: true})
-		log.SetOutput(&lazySyslog{name: name, tag: "hook ", warn: warn})
-		return log
-	}
 	f, err := os.OpenFile(file, os.O_WRONLY|os.O_APPEND|os.O_CREATE|unix.O_NOFOLLOW|unix.O_NONBLOCK, 0o600)
 	if err != nil {
 		fmt.Fprintf(warn, "warning: no log: %v\n", err)
@@ -29,6 +27,16 @@ func Hook(name, file string, warn io.Writer) *logrus.Logger {
 		return log
 	}
 	log.SetOutput(f)
+	return log
+}
+
+// Tool returns the logger of the command line tool's changes: to syslog.
+func Tool(name string, warn io.Writer) *logrus.Logger { return toSyslog(name, "tools ", warn) }
+
+func toSyslog(name, tag string, warn io.Writer) *logrus.Logger {
+	log := logrus.New()
+	log.SetFormatter(&logrus.TextFormatter{DisableColors: true, DisableTimestamp: true})
+	log.SetOutput(&lazySyslog{name: name, tag: tag, warn: warn})
 	return log
 }
 

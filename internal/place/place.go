@@ -10,6 +10,15 @@ import "path/filepath"
 // we run under.
 const SharedPath = "/.sharedpath"
 
+// Kernel modules are the host's, so what is known of them has one place, too.
+const (
+	// ModulePolicy says which kernel modules containers may have.
+	ModulePolicy = "/etc/isulad-tools/kmod.json"
+	// Modules is the directory of what is remembered of kernel modules until the
+	// next boot: who asks for which, and which we loaded.
+	Modules = "/run/isulad-tools/modules"
+)
+
 // Generation is the set of names and places of one generation of the tool.
 // What we write goes to the generation whose name we run under; what either
 // left behind is recognised.

@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"slices"
 
 	"github.com/urfave/cli"
 
@@ -35,10 +36,10 @@ func (c exitCode) Error() string { return fmt.Sprintf("exit code %d", int(c)) }
 func (a App) Run(argv []string) int {
 	app := cli.NewApp()
 	app.Name, app.HelpName, app.Version = a.Name, a.Name, a.Version
-	app.Usage = "give running and starting containers devices and paths of the host"
+	app.Usage = "give running and starting containers kernel modules, devices and paths of the host"
 	app.Writer, app.ErrWriter = a.Stdout, a.Stderr
 	app.Flags = globalFlags
-	app.Commands = append(a.commands(), a.personalities()...)
+	app.Commands = slices.Concat(a.commands(), a.moduleCommands(), a.personalities())
 	app.ExitErrHandler = func(*cli.Context, error) {} // only main exits
 	app.Action = func(c *cli.Context) error {
 		if c.NArg() > 0 {

@@ -79,11 +79,11 @@ func some[T any](list []T) any {
 
 // list prints what pick finds in the container's resource file.
 func (a App) list(c *cli.Context, what string, pick func(*config.Document) (any, error)) error {
-	dir, err := stateDir(c)
+	found, err := one(c)
 	if err != nil {
 		return err
 	}
-	doc, err := config.Load(dir)
+	doc, err := config.Load(found.Dir)
 	if err == nil {
 		var list any
 		if list, err = pick(doc); err == nil {
@@ -93,27 +93,29 @@ func (a App) list(c *cli.Context, what string, pick func(*config.Document) (any,
 	return fmt.Errorf("Failed to list %s in container: %w", what, err) //nolint:staticcheck // the old wording
 }
 
-// stateDir returns the state directory of the container that is the only
-// argument.
-func stateDir(c *cli.Context) (string, error) {
+// one returns the container that is the only argument.
+func one(c *cli.Context) (container.Container, error) {
 	switch {
 	case c.NArg() == 0:
-		return "", fmt.Errorf("%s: %q must accept a container-id", argv0(), c.Command.Name)
+		return container.Container{}, fmt.Errorf("%s: %q must accept a container-id", argv0(), c.Command.Name)
 	case c.NArg() > 1:
-		return "", errors.New("Don't put container-id in the middle of options") //nolint:staticcheck // the old wording
+		return container.Container{}, errors.New("Don't put container-id in the middle of options") //nolint:staticcheck // the old wording
 	}
-	name := c.Args().First()
+	return find(c, c.Args().First())
+}
+
+// find asks the engine for the container that name stands for.
+func find(c *cli.Context, name string) (container.Container, error) {
 	if !regexp.MustCompile(`^/?[a-zA-Z0-9][a-zA-Z0-9_.-]+$`).MatchString(name) {
-		return "", fmt.Errorf("Invalid container name (%s), only [a-zA-Z0-9][a-zA-Z0-9_.-] are allowed", name) //nolint:staticcheck // the old wording
+		return container.Container{}, fmt.Errorf("Invalid container name (%s), only [a-zA-Z0-9][a-zA-Z0-9_.-] are allowed", name) //nolint:staticcheck // the old wording
 	}
 	engine, err := container.NewEngine(c.GlobalString("engine"))
 	if err != nil {
-		return "", err
+		return container.Container{}, err
 	}
 	ctx, cancel := context.WithTimeout(context.Background(), inspectWait)
 	defer cancel()
-	found, err := engine.Find(ctx, name)
-	return found.Dir, err
+	return engine.Find(ctx, name)
 }
 
 // printJSON prints v on one line, or indented. Nothing is printed for nil.

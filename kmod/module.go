@@ -1,0 +1,105 @@
+package kmod
+
+import (
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"slices"
+
+	"isula.org/isulad-tools/config"
+	"isula.org/isulad-tools/resource"
+)
+
+// Module is a record of device_hook.json's kernelModules: a name as it was given.
+type Module string
+
+func (m Module) String() string { return string(m) }
+
+// Kind is the kind of resource that modules are. They are the host's and are
+// loaded before the container's lock is taken, so there is nothing to apply to a
+// container.
+var Kind = resource.Kind[Module]{Name: "kernel module", Key: config.KernelModules, Check: check}
+
+// check refuses a list with a bad name in it, or with one name twice.
+func check(list []Module) error {
+	for i, m := range list {
+		if !valid(string(m)) {
+			return &NameError{string(m)}
+		}
+		if slices.ContainsFunc(list[:i], func(o Module) bool { return Same(string(o), string(m)) }) {
+			return fmt.Errorf("%q stands twice", string(m))
+		}
+	}
+	if len(list) > maxNames {
+		return fmt.Errorf("%d kernel modules, more than %d", len(list), maxNames)
+	}
+	return nil
+}
+
+// Recorded returns the names that are recorded in a container's file.
+func Recorded(d *config.Document) ([]string, error) {
+	if d.Len(config.KernelModules) == 0 {
+		return nil, nil
+	}
+	list, err := config.List[Module](d, config.KernelModules)
+	if err == nil {
+		if err = check(list); err != nil {
+			err = fmt.Errorf("%s: %w", config.KernelModules, err)
+		}
+	}
+	names := make([]string, len(list))
+	for i, m := range list {
+		names[i] = string(m)
+	}
+	return names, err
+}
+
+// Same tells whether two names are one to modprobe and the kernel.
+func Same(a, b string) bool { return canonical(a) == canonical(b) }
+
+// Others returns the names that are not among those known.
+func Others(names, known []string) []string {
+	return slices.DeleteFunc(slices.Clone(names), func(name string) bool {
+		return slices.ContainsFunc(known, func(k string) bool { return Same(k, name) })
+	})
+}
+
+// Audit returns the fields of the log's line about one request.
+func Audit(by Asker, r Result) map[string]any {
+	fields := map[string]any{
+		"kind": Kind.Name, "id": by.ID, "container": by.Name, "module": r.Name, "result": string(r.Outcome), "ms": r.Took.Milliseconds(),
+	}
+	if r.Reason != "" {
+		fields["reason"] = r.Reason
+	}
+	return fields
+}
+
+// maxSpec bounds what is read of a config.json.
+const maxSpec = 16 << 20
+
+// OfSpec returns the names in the environment of a container whose bundle is dir.
+func OfSpec(dir string) ([]string, error) {
+	path := filepath.Join(dir, "config.json")
+	f, err := os.Open(path)
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil, nil
+	}
+	if err != nil {
+		return nil, err
+	}
+	defer f.Close()
+	var spec struct {
+		Process struct {
+			Env []string `json:"env"`
+		} `json:"process"`
+	}
+	if err := json.NewDecoder(io.LimitReader(f, maxSpec)).Decode(&spec); err != nil {
+		return nil, fmt.Errorf("%s: %w", path, err)
+	}
+	return Requested(spec.Process.Env)
+}
