@@ -106,8 +106,12 @@ func makeDeviceCgroup(dir string) error {
 		return err
 	}
 	for _, w := range [][2]string{
-		{"devices.deny", "a"}, {"devices.allow", "c *:* m"}, {"devices.allow", "b *:* m"},
-		{"devices.allow", "c 1:3 rwm"}, {"devices.allow", "c 1:5 rwm"}, {"devices.allow", "c 136:* rwm"},
+		{"devices.deny", "a"},
+		{"devices.allow", "c *:* m"},
+		{"devices.allow", "b *:* m"},
+		{"devices.allow", "c 1:3 rwm"},
+		{"devices.allow", "c 1:5 rwm"},
+		{"devices.allow", "c 136:* rwm"},
 	} {
 		if err := os.WriteFile(filepath.Join(dir, w[0]), []byte(w[1]), 0); err != nil {
 			return err
