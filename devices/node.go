@@ -8,6 +8,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"isula.org/isulad-tools/internal/eintr"
 	"isula.org/isulad-tools/internal/rootfs"
 	"isula.org/isulad-tools/internal/undo"
 	"isula.org/isulad-tools/resource"
@@ -96,7 +97,7 @@ func sameDevice(a, b unix.Stat_t) bool {
 // what it has opened and looked at. A node that is bind-mounted here is the
 // host's own and keeps what it has.
 func dress(dir *os.File, base string, host unix.Stat_t, own rootfs.Owner, made bool) error {
-	fd, err := unix.Openat(int(dir.Fd()), base, unix.O_PATH|unix.O_NOFOLLOW|unix.O_CLOEXEC, 0)
+	fd, err := eintr.Openat(int(dir.Fd()), base, unix.O_PATH|unix.O_NOFOLLOW|unix.O_CLOEXEC, 0)
 	if err != nil {
 		return os.NewSyscallError("openat", err)
 	}

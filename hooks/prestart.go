@@ -200,28 +200,28 @@ func load(dir string) (r recorded, err error) {
 // the root's host path there; iSulad 2.1's lcr runs it after, so it is /.
 func openTarget(st state, sp *spec, init process.ID) (t *resource.Target, closeAll func(), err error) {
 	var closers []func()
-	closeAll = func() {
+	all := func() {
 		for _, c := range closers {
 			c()
 		}
 	}
 	defer func() {
 		if err != nil {
-			closeAll()
+			all()
 		}
 	}()
 	root, err := rootfs.OfProcess(st.PID)
 	if err != nil {
 		return nil, nil, err
 	}
-	closers = append(closers, func() { root.Close() })
+	closers = append(closers, closer(root))
 	if ours, err := root.Same("/"); err != nil {
 		return nil, nil, err
 	} else if ours {
 		if root, err = root.Sub(rootPath(st, sp)); err != nil {
 			return nil, nil, fmt.Errorf("container's root: %w", err)
 		}
-		closers = append(closers, func() { root.Close() })
+		closers = append(closers, closer(root))
 		if host, err := root.Same("/"); err != nil || host {
 			return nil, nil, errors.Join(err, errors.New("the container's root is the host's /, which is left alone"))
 		}
@@ -241,8 +241,11 @@ func openTarget(st state, sp *spec, init process.ID) (t *resource.Target, closeA
 		Owner:   sp.owner(),
 		NS:      ns,
 		Cgroups: cgroup.Container{Path: sp.Linux.CgroupsPath, PID: st.PID},
-	}, closeAll, nil
+	}, all, nil
 }
+
+// closer closes this root, whatever its variable holds later.
+func closer(r *rootfs.Root) func() { return func() { r.Close() } }
 
 // rootPath is the host path of the container's root file system.
 func rootPath(st state, sp *spec) string {

@@ -11,6 +11,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"isula.org/isulad-tools/config"
+	"isula.org/isulad-tools/internal/eintr"
 	"isula.org/isulad-tools/internal/mountpoint"
 	"isula.org/isulad-tools/internal/nsenter"
 	"isula.org/isulad-tools/internal/place"
@@ -138,7 +139,7 @@ func sharedPoint(t *resource.Target, u *undo.Stack) (*os.File, error) {
 func attachShared(t *resource.Target, dir, point *os.File) error {
 	bound := false
 	err := t.NS.Do(func() error {
-		fd, err := unix.Open(dir.Name(), unix.O_PATH|unix.O_DIRECTORY|unix.O_NOFOLLOW|unix.O_CLOEXEC, 0)
+		fd, err := eintr.Openat(unix.AT_FDCWD, dir.Name(), unix.O_PATH|unix.O_DIRECTORY|unix.O_NOFOLLOW|unix.O_CLOEXEC, 0)
 		if err != nil {
 			return nil // not visible here, whatever the reason
 		}

@@ -13,6 +13,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"isula.org/isulad-tools/config"
+	"isula.org/isulad-tools/internal/eintr"
 	"isula.org/isulad-tools/internal/mountpoint"
 	"isula.org/isulad-tools/internal/nsenter"
 	"isula.org/isulad-tools/internal/place"
@@ -232,7 +233,7 @@ func mountAt(dir, name string, isDir bool, source *os.File, flags uintptr, u *un
 
 func openAt(d *os.File, name string) (*os.File, error) {
 	path := filepath.Join(d.Name(), name)
-	fd, err := unix.Openat(int(d.Fd()), name, unix.O_PATH|unix.O_NOFOLLOW|unix.O_CLOEXEC, 0)
+	fd, err := eintr.Openat(int(d.Fd()), name, unix.O_PATH|unix.O_NOFOLLOW|unix.O_CLOEXEC, 0)
 	if err != nil {
 		return nil, &os.PathError{Op: "open", Path: path, Err: err}
 	}

@@ -26,7 +26,7 @@ func Hook(name, file string, warn io.Writer) *logrus.Logger {
 		log.SetOutput(io.Discard)
 		return log
 	}
-	log.SetOutput(f)
+	log.SetOutput(&once{out: f, warn: warn})
 	return log
 }
 
@@ -38,6 +38,18 @@ func toSyslog(name, tag string, warn io.Writer) *logrus.Logger {
 	log.SetFormatter(&logrus.TextFormatter{DisableColors: true, DisableTimestamp: true})
 	log.SetOutput(&lazySyslog{name: name, tag: tag, warn: warn})
 	return log
+}
+
+// once is a log file whose first failure is told, and which is left alone from
+// then on: a full disk is no reason for a line on standard error per entry.
+type once struct{ out, warn io.Writer }
+
+func (o *once) Write(p []byte) (int, error) {
+	if _, err := o.out.Write(p); err != nil {
+		fmt.Fprintf(o.warn, "warning: no log: %v\n", err)
+		o.out = io.Discard
+	}
+	return len(p), nil
 }
 
 // lazySyslog connects to the local syslog with the first write.

@@ -14,6 +14,7 @@ import (
 	"github.com/cyphar/filepath-securejoin/pathrs-lite"
 	"golang.org/x/sys/unix"
 
+	"isula.org/isulad-tools/internal/eintr"
 	"isula.org/isulad-tools/internal/undo"
 )
 
@@ -81,6 +82,19 @@ func (r *Root) Open(p string, flags int) (*os.File, error) {
 }
 
 func (r *Root) openWithout(p string, flags int) (*os.File, error) {
+	p = path.Clean("/" + p)
+	if flags&unix.O_NOFOLLOW != 0 && p != "/" { // the library follows all links
+		dir, err := pathrs.OpenatInRoot(r.dir, path.Dir(p))
+		if err != nil {
+			return nil, err
+		}
+		defer dir.Close()
+		fd, err := eintr.Openat(int(dir.Fd()), path.Base(p), flags|unix.O_CLOEXEC, 0)
+		if err != nil {
+			return nil, &os.PathError{Op: "open in container", Path: p, Err: err}
+		}
+		return os.NewFile(uintptr(fd), p), nil
+	}
 	h, err := pathrs.OpenatInRoot(r.dir, p)
 	if err != nil {
 		return nil, err
@@ -136,7 +150,7 @@ func (r *Root) Create(p string, own Owner, u *undo.Stack) (*os.File, error) {
 	}
 	defer dir.Close()
 	// O_EXCL: a dangling link is not followed to wherever it wants a file.
-	fd, err := unix.Openat(int(dir.Fd()), base, unix.O_CREAT|unix.O_EXCL|unix.O_WRONLY|unix.O_NOFOLLOW|unix.O_CLOEXEC, 0o644)
+	fd, err := eintr.Openat(int(dir.Fd()), base, unix.O_CREAT|unix.O_EXCL|unix.O_WRONLY|unix.O_NOFOLLOW|unix.O_CLOEXEC, 0o644)
 	if err != nil {
 		return nil, &os.PathError{Op: "create in container", Path: p, Err: err}
 	}
@@ -154,7 +168,7 @@ func (r *Root) Create(p string, own Owner, u *undo.Stack) (*os.File, error) {
 // and its owner. Something else in its place is never touched: links are not
 // followed.
 func openNew(dir *os.File, base string, flags int, mode uint32, own Owner) (*os.File, error) {
-	fd, err := unix.Openat(int(dir.Fd()), base, flags|unix.O_NOFOLLOW|unix.O_NONBLOCK|unix.O_CLOEXEC, 0)
+	fd, err := eintr.Openat(int(dir.Fd()), base, flags|unix.O_NOFOLLOW|unix.O_NONBLOCK|unix.O_CLOEXEC, 0)
 	if err != nil {
 		return nil, &os.PathError{Op: "open in container", Path: base, Err: err}
 	}
