@@ -45,23 +45,43 @@ func LockDir(ctx context.Context, dir string, wait time.Duration) (*Lock, error)
 func flock(ctx context.Context, f *os.File, wait time.Duration) (*Lock, error) {
 	ctx, cancel := context.WithTimeout(ctx, wait)
 	defer cancel()
-	// flock(2) itself knows no time-out.
-	for pause := time.Millisecond; ; pause = min(2*pause, 50*time.Millisecond) {
-		err := unix.Flock(int(f.Fd()), unix.LOCK_EX|unix.LOCK_NB)
-		switch {
-		case err == nil:
-			return &Lock{f}, nil
-		case errors.Is(err, unix.EINTR):
-			continue
-		case !errors.Is(err, unix.EWOULDBLOCK):
-			f.Close()
-			return nil, &os.PathError{Op: "flock", Path: f.Name(), Err: err}
-		}
+	fail := func(err error) (*Lock, error) {
+		f.Close()
+		return nil, &os.PathError{Op: "flock", Path: f.Name(), Err: err}
+	}
+	err := flockRetry(f, unix.LOCK_EX|unix.LOCK_NB)
+	if err == nil {
+		return &Lock{f}, nil
+	}
+	if !errors.Is(err, unix.EWOULDBLOCK) {
+		return fail(err)
+	}
+	// flock(2) itself knows no time-out, but a queue, in which nobody starves and
+	// nobody spins. Who gives up leaves it to the goroutine to give the lock back.
+	done := make(chan error)
+	go func() {
+		err := flockRetry(f, unix.LOCK_EX)
 		select {
+		case done <- err:
 		case <-ctx.Done():
 			f.Close()
-			return nil, fmt.Errorf("lock %s: another command holds it for more than %v; find it with fuser(1)", f.Name(), wait)
-		case <-time.After(pause):
+		}
+	}()
+	select {
+	case err := <-done:
+		if err != nil {
+			return fail(err)
+		}
+		return &Lock{f}, nil
+	case <-ctx.Done():
+		return nil, fmt.Errorf("lock %s: another command holds it for more than %v; find it with fuser(1)", f.Name(), wait)
+	}
+}
+
+func flockRetry(f *os.File, how int) error {
+	for {
+		if err := unix.Flock(int(f.Fd()), how); !errors.Is(err, unix.EINTR) {
+			return err
 		}
 	}
 }

@@ -57,8 +57,11 @@ func (h *host) lookUp(name string) meaning {
 	}
 	m.all = false
 	for line := range bytes.Lines(h.index("modules.alias")) {
+		if len(line) <= len(aliasWord) || !mayMatch(line[len(aliasWord):], name) {
+			continue
+		}
 		pattern, module, ok := aliasLine(line)
-		if ok && mayMatch(pattern, name) && matchRaw(pattern, name) {
+		if ok && matchRaw(pattern, name) {
 			m.add(string(module), h.dir()+"/modules.alias", conf)
 		}
 	}
@@ -88,9 +91,11 @@ func (m meaning) wanted() []target {
 	return slices.DeleteFunc(slices.Clone(m.targets), func(t target) bool { return t.blacklisted != "" })
 }
 
+const aliasWord = "alias "
+
 // aliasLine takes "alias PATTERN MODULE" apart.
 func aliasLine(line []byte) (pattern, module []byte, ok bool) {
-	rest, ok := bytes.CutPrefix(line, []byte("alias "))
+	rest, ok := bytes.CutPrefix(line, []byte(aliasWord))
 	if !ok {
 		return nil, nil, false
 	}

@@ -23,6 +23,7 @@ type host struct {
 	release string // "": ask the kernel when it matters
 	files   map[string][]byte
 	lists   map[string]map[string][]byte // lines of some files, by module
+	lookups int
 	config  *rules
 	means   map[string]meaning
 }
@@ -140,12 +141,23 @@ func (h *host) listed(list, module string) bool {
 // entry returns the two parts of the line of the list that begins with the
 // module's file: in modules.dep, this file and those it depends on.
 func (h *host) entry(list, module string) (file, rest string, ok bool) {
-	lines, known := h.lists[list]
-	if !known {
-		lines = make(map[string][]byte)
+	line := h.line(list, module)
+	f, r, _ := bytes.Cut(line, []byte(":"))
+	return string(bytes.TrimSpace(f)), string(bytes.TrimSpace(r)), line != nil
+}
+
+// fewLookups in a list are cheaper than a map of its thousands of lines.
+const fewLookups = 16
+
+// line finds a module's line in a list, nil when it has none.
+func (h *host) line(list, module string) []byte {
+	if lines, ok := h.lists[list]; ok {
+		return lines[module]
+	}
+	if h.lookups++; h.lookups > fewLookups {
+		lines := make(map[string][]byte)
 		for line := range bytes.Lines(h.index(list)) {
-			f, _, _ := bytes.Cut(line, []byte(":"))
-			if m := moduleOf(string(bytes.TrimSpace(f))); lines[m] == nil {
+			if m := canonical(string(baseOf(line))); lines[m] == nil {
 				lines[m] = line
 			}
 		}
@@ -153,10 +165,34 @@ func (h *host) entry(list, module string) (file, rest string, ok bool) {
 			h.lists = make(map[string]map[string][]byte)
 		}
 		h.lists[list] = lines
+		return lines[module]
 	}
-	line, ok := lines[module]
-	f, r, _ := bytes.Cut(line, []byte(":"))
-	return string(bytes.TrimSpace(f)), string(bytes.TrimSpace(r)), ok
+	for line := range bytes.Lines(h.index(list)) {
+		if base := baseOf(line); len(base) == len(module) && spelt(base, module) {
+			return line
+		}
+	}
+	return nil
+}
+
+// baseOf is the name of the file that a line begins with, up to ".ko".
+func baseOf(line []byte) []byte {
+	file, _, _ := bytes.Cut(line, []byte(":"))
+	base, _, ok := bytes.Cut(file[bytes.LastIndexByte(file, '/')+1:], []byte(".ko"))
+	if !ok {
+		return nil
+	}
+	return base
+}
+
+// spelt tells whether base, of the same length, is a spelling of a canonical name.
+func spelt(base []byte, name string) bool {
+	for i, c := range base {
+		if c != name[i] && (c != '-' || name[i] != '_') {
+			return false
+		}
+	}
+	return true
 }
 
 // depFile is a module's file as modules.dep has it, "" when that does not know it.
@@ -194,12 +230,14 @@ func read(file string) []byte {
 		return nil
 	}
 	defer f.Close()
-	if info, err := f.Stat(); err != nil || !info.Mode().IsRegular() {
+	info, err := f.Stat()
+	if err != nil || !info.Mode().IsRegular() {
 		return nil
 	}
-	data, err := io.ReadAll(io.LimitReader(f, fileLimit))
-	if err != nil {
+	// One allocation for files that have a size, which those of /proc have not.
+	data := bytes.NewBuffer(make([]byte, 0, min(info.Size(), fileLimit)+bytes.MinRead))
+	if _, err := data.ReadFrom(io.LimitReader(f, fileLimit)); err != nil {
 		return nil
 	}
-	return data
+	return data.Bytes()
 }

@@ -30,16 +30,22 @@ func newDriven(t *testing.T, id, modules string) *driven {
 	if err := os.MkdirAll(d.root, 0o755); err != nil {
 		t.Fatal(err)
 	}
-	b := &sandbox.Bundle{Dir: d.dir, ID: id, Root: d.root, CgroupsPath: "/isulad/" + id}
+	d.asks(t, modules)
+	d.begin(t)
+	t.Cleanup(func() { d.end() })
+	return d
+}
+
+// asks writes the bundle anew.
+func (d *driven) asks(t *testing.T, modules string) {
+	t.Helper()
+	b := &sandbox.Bundle{Dir: d.dir, ID: d.id, Root: d.root, CgroupsPath: "/isulad/" + d.id}
 	if modules != "" {
 		b.Env = []string{"KERNEL_MODULES=" + modules}
 	}
 	if err := sandbox.WriteBundle(b); err != nil {
 		t.Fatal(err)
 	}
-	d.begin(t)
-	t.Cleanup(func() { d.end() })
-	return d
 }
 
 // begin starts the process that stands for the container's init.

@@ -23,5 +23,16 @@ func TestMain(m *testing.M) {
 		fmt.Fprintln(os.Stderr, "guest: install isulad-tools:", err)
 		os.Exit(1)
 	}
-	os.Exit(m.Run())
+	if err := syslog.listen("/dev/log"); err != nil {
+		fmt.Fprintln(os.Stderr, "guest:", err)
+		os.Exit(1)
+	}
+	code := m.Run()
+	if os.Getenv("GUEST_BOOT") == "1" {
+		if err := leaveForSecondBoot(); err != nil {
+			fmt.Fprintln(os.Stderr, "guest: leave for the second boot:", err)
+			os.Exit(1)
+		}
+	}
+	os.Exit(code)
 }
