@@ -11,11 +11,11 @@ import (
 	"fmt"
 	"io"
 	"io/fs"
-	"os"
 	"path/filepath"
 	"slices"
 
 	"isula.org/isulad-tools/internal/atomicfile"
+	"isula.org/isulad-tools/internal/open"
 )
 
 // Name is the resource file's name in the container's state directory.
@@ -56,20 +56,12 @@ type member struct {
 // No file means nothing recorded. Errors name the file and what is wrong in it.
 func Load(dir string) (*Document, error) {
 	d := &Document{dir: dir, lists: map[string][]json.RawMessage{}}
-	f, err := os.Open(d.path())
+	data, err := open.Read(d.path(), maxSize)
 	if errors.Is(err, fs.ErrNotExist) {
 		return d, nil
 	}
 	if err != nil {
 		return nil, err
-	}
-	defer f.Close()
-	data, err := io.ReadAll(io.LimitReader(f, maxSize+1))
-	if err != nil {
-		return nil, err
-	}
-	if len(data) > maxSize {
-		return nil, fmt.Errorf("%s: larger than %d bytes", d.path(), maxSize)
 	}
 	if err := d.parse(data); err != nil {
 		return nil, fmt.Errorf("%s: %w", d.path(), err)

@@ -5,6 +5,9 @@ import (
 	"os"
 	"strings"
 
+	"golang.org/x/sys/unix"
+
+	"isula.org/isulad-tools/internal/open"
 	"isula.org/isulad-tools/resource"
 )
 
@@ -18,29 +21,15 @@ func rule(d Device) string {
 	return fmt.Sprintf("%s %d:%d %s", d.Type, d.Major, d.Minor, permissions)
 }
 
-// allow lets the container use d. Only this rule is written: the controller
-// keeps all others, and there is no moment without them.
-func allow(t *resource.Target, d Device) error {
+// openPermission opens the file in which a rule lets the container use a
+// device. Only that rule is written: the controller keeps all others, and there
+// is no moment without them.
+func openPermission(t *resource.Target) (*os.File, error) {
 	dir, err := t.Cgroups.V1("devices")
 	if err != nil {
-		return err
+		return nil, err
 	}
-	return write(dir+"/devices.allow", rule(d))
-}
-
-func write(file, value string) error {
-	f, err := os.OpenFile(file, os.O_WRONLY, 0)
-	if err != nil {
-		return err
-	}
-	_, err = f.WriteString(value)
-	if e := f.Close(); err == nil {
-		err = e
-	}
-	if err != nil {
-		return fmt.Errorf("write %q: %w", value, err)
-	}
-	return nil
+	return open.File(dir+"/devices.allow", unix.O_WRONLY, 0)
 }
 
 // verifyAllowed returns nil when the container may use d.
@@ -49,7 +38,7 @@ func verifyAllowed(t *resource.Target, d Device) error {
 	if err != nil {
 		return err
 	}
-	list, err := os.ReadFile(dir + "/devices.list")
+	list, err := open.Read(dir+"/devices.list", 1<<20)
 	if err != nil {
 		return err
 	}

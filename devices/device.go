@@ -14,6 +14,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"isula.org/isulad-tools/config"
+	"isula.org/isulad-tools/internal/open"
 	"isula.org/isulad-tools/resource"
 )
 
@@ -93,9 +94,15 @@ func checkPermissions(p string) error {
 	return nil
 }
 
-func apply(ctx context.Context, t *resource.Target, d Device) error {
-	// The permission comes last: what fails before it leaves no rule behind.
-	return makeNode(t, d, func() error { return allow(t, d) })
+func apply(_ context.Context, t *resource.Target, d Device) error {
+	// The permission comes last: what fails before it leaves no rule behind. Its
+	// file is opened first: without one nothing is changed at all.
+	p, err := openPermission(t)
+	if err != nil {
+		return err
+	}
+	defer p.Close()
+	return makeNode(t, d, func() error { return open.WriteTo(p, rule(d)) })
 }
 
 func verify(_ context.Context, t *resource.Target, d Device) error {

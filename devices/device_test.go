@@ -10,6 +10,8 @@ import (
 	"testing"
 
 	"golang.org/x/sys/unix"
+
+	"isula.org/isulad-tools/internal/open"
 )
 
 func TestARecordIsWrittenAsTheOldToolDoes(t *testing.T) {
@@ -210,6 +212,14 @@ func FuzzRecord(f *testing.F) {
 
 func TestAControlFileThatRefusesSaysWhatWasWritten(t *testing.T) {
 	t.Parallel()
+	write := func(path, value string) error {
+		f, err := open.File(path, unix.O_WRONLY, 0)
+		if err != nil {
+			return err
+		}
+		defer f.Close()
+		return open.WriteTo(f, value)
+	}
 	dir := t.TempDir()
 	file := filepath.Join(dir, "devices.allow")
 	if err := os.WriteFile(file, nil, 0o600); err != nil {

@@ -8,7 +8,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
-	"isula.org/isulad-tools/internal/eintr"
+	"isula.org/isulad-tools/internal/open"
 	"isula.org/isulad-tools/internal/rootfs"
 	"isula.org/isulad-tools/internal/undo"
 	"isula.org/isulad-tools/resource"
@@ -67,7 +67,10 @@ func notTheHosts(dir *os.File, base string, host unix.Stat_t) error {
 // mknod makes dir/base the device that host is, and tells whether it had to.
 func mknod(dir *os.File, base string, host unix.Stat_t) (made bool, err error) {
 	for try := 0; try < 3; try++ {
+		// With the umask a node would need a chmod, and be wrong until then.
+		umask := unix.Umask(0)
 		err = unix.Mknodat(int(dir.Fd()), base, host.Mode, int(host.Rdev))
+		unix.Umask(umask)
 		if !errors.Is(err, unix.EEXIST) {
 			return err == nil, os.NewSyscallError("mknodat", err)
 		}
@@ -93,15 +96,16 @@ func sameDevice(a, b unix.Stat_t) bool {
 	return a.Mode&unix.S_IFMT == b.Mode&unix.S_IFMT && a.Rdev == b.Rdev
 }
 
-// dress gives the node its mode, whatever the umask, and its owner. It acts on
-// what it has opened and looked at. A node that is bind-mounted here is the
-// host's own and keeps what it has.
+// dress gives the node its mode and its owner. It acts on what it has opened
+// and looked at. A node that is bind-mounted here is the host's own and keeps
+// what it has.
 func dress(dir *os.File, base string, host unix.Stat_t, own rootfs.Owner, made bool) error {
-	fd, err := eintr.Openat(int(dir.Fd()), base, unix.O_PATH|unix.O_NOFOLLOW|unix.O_CLOEXEC, 0)
+	node, err := open.At(dir, base, unix.O_PATH|unix.O_NOFOLLOW, 0)
 	if err != nil {
-		return os.NewSyscallError("openat", err)
+		return err
 	}
-	defer unix.Close(fd)
+	defer node.Close()
+	fd := int(node.Fd())
 	var st, parent unix.Stat_t
 	if err := unix.Fstat(fd, &st); err != nil {
 		return os.NewSyscallError("fstat", err)

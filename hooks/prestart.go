@@ -80,7 +80,7 @@ func (h *Hook) prestart(ctx context.Context, relabel bool) error {
 		if _, err := load(st.Bundle); err != nil {
 			return err
 		}
-		if err := (kmod.Loader{}).Load(ctx, modules); err != nil {
+		if err := loadModules(ctx, modules); err != nil {
 			return err
 		}
 	}
@@ -116,6 +116,12 @@ func (h *Hook) prestart(ctx context.Context, relabel bool) error {
 		h.relabel(s)
 	}
 	return nil
+}
+
+func loadModules(ctx context.Context, names []string) error {
+	ctx, cancel := timed(ctx)
+	defer cancel()
+	return kmod.Loader{}.Load(ctx, names)
 }
 
 // run does the work of a first prestart. Renewed device numbers are saved
@@ -224,7 +230,11 @@ func openTarget(st state, sp *spec, init process.ID) (t *resource.Target, closeA
 	if ours, err := root.Same("/"); err != nil {
 		return nil, nil, err
 	} else if ours {
-		if root, err = root.Sub(rootPath(st, sp)); err != nil {
+		path, err := rootPath(st, sp)
+		if err != nil {
+			return nil, nil, err
+		}
+		if root, err = root.Sub(path); err != nil {
 			return nil, nil, fmt.Errorf("container's root: %w", err)
 		}
 		closers = append(closers, closer(root))
@@ -253,14 +263,19 @@ func openTarget(st state, sp *spec, init process.ID) (t *resource.Target, closeA
 // closer closes this root, whatever its variable holds later.
 func closer(r *rootfs.Root) func() { return func() { r.Close() } }
 
-// rootPath is the host path of the container's root file system.
-func rootPath(st state, sp *spec) string {
+// rootPath is the host path of the container's root file system. It is not
+// guessed: the wrong one would be changed.
+func rootPath(st state, sp *spec) (string, error) {
+	config := filepath.Join(st.Bundle, "config.json")
 	switch {
+	case filepath.IsAbs(st.Root):
+		return st.Root, nil
 	case st.Root != "":
-		return st.Root
+		return "", stateError(fmt.Errorf("root: %q is not an absolute path", st.Root))
+	case sp.Root.Path == "":
+		return "", fmt.Errorf("%s: root.path: missing, and the container's state has no root", config)
 	case filepath.IsAbs(sp.Root.Path):
-		return sp.Root.Path
-	default:
-		return filepath.Join(st.Bundle, sp.Root.Path)
+		return sp.Root.Path, nil
 	}
+	return filepath.Join(st.Bundle, sp.Root.Path), nil
 }

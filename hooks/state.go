@@ -131,29 +131,6 @@ func jsonKind(t reflect.Type) string {
 	}
 }
 
-// readAll reads to the end, or until ctx is done: a runtime that never closes
-// the pipe must not keep the container waiting for ever.
-func readAll(ctx context.Context, in io.Reader) ([]byte, error) {
-	type result struct {
-		data []byte
-		err  error
-	}
-	done := make(chan result, 1)
-	go func() {
-		data, err := io.ReadAll(io.LimitReader(in, maxState+1))
-		done <- result{data, err}
-	}()
-	select {
-	case r := <-done:
-		if r.err == nil && len(r.data) > maxState {
-			return nil, fmt.Errorf("larger than %d bytes", maxState)
-		}
-		return r.data, r.err
-	case <-ctx.Done():
-		return nil, errors.New("it does not end")
-	}
-}
-
 // derivedBundle is where a container of this id has its bundle when the state
 // does not say: next to the hooks directory that we were started from. ""
 // when there is none.

@@ -7,6 +7,8 @@ import (
 
 	"github.com/moby/sys/mountinfo"
 	"golang.org/x/sys/unix"
+
+	"isula.org/isulad-tools/internal/open"
 )
 
 // mountError says which mount system call failed on what.
@@ -82,7 +84,7 @@ func remountBelow(mnt *os.File) error {
 		return err
 	}
 	for _, p := range points {
-		f, err := os.OpenFile(p, unix.O_PATH|unix.O_NOFOLLOW, 0)
+		f, err := open.File(p, unix.O_PATH|unix.O_NOFOLLOW, 0)
 		if err != nil {
 			return err
 		}

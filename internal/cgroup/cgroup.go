@@ -21,12 +21,17 @@ const root = "/sys/fs/cgroup"
 type Container struct {
 	Path string // linux.cgroupsPath of its spec
 	PID  int    // its init process
+
+	v1 map[string]string // directories found
 }
 
 // V1 returns the container's directory in the cgroup v1 hierarchy of a
 // controller. Its path is the spec's when that is absolute; a relative, empty
 // or systemd one ("slice:prefix:name") is looked up from the init process.
-func (c Container) V1(controller string) (string, error) {
+func (c *Container) V1(controller string) (string, error) {
+	if dir, ok := c.v1[controller]; ok {
+		return dir, nil
+	}
 	p := c.Path
 	if !path.IsAbs(p) {
 		var err error
@@ -38,7 +43,11 @@ func (c Container) V1(controller string) (string, error) {
 	if err != nil {
 		return "", err
 	}
-	return filepath.Join(top, path.Clean(p)), nil // no .. out of the hierarchy
+	if c.v1 == nil {
+		c.v1 = map[string]string{}
+	}
+	c.v1[controller] = filepath.Join(top, path.Clean(p)) // no .. out of the hierarchy
+	return c.v1[controller], nil
 }
 
 // hierarchy returns the mount point of a cgroup v1 controller.
