@@ -2,34 +2,23 @@ package devices
 
 import (
 	"fmt"
-	"os"
+	"strconv"
 	"strings"
-
-	"golang.org/x/sys/unix"
 
 	"isula.org/isulad-tools/internal/open"
 	"isula.org/isulad-tools/resource"
 )
 
-// rule is d in the language of the cgroup v1 device controller. Recorded
-// permissions may be empty: that is all of them.
+// rule is d in the language of the cgroup v1 device controller. Written to
+// devices.allow it lets the container use d: the controller keeps all other
+// rules, and there is no moment without them. Recorded permissions may be
+// empty: that is all of them.
 func rule(d Device) string {
 	permissions := d.CgroupPermissions
 	if permissions == "" {
 		permissions = "rwm"
 	}
-	return fmt.Sprintf("%s %d:%d %s", d.Type, d.Major, d.Minor, permissions)
-}
-
-// openPermission opens the file in which a rule lets the container use a
-// device. Only that rule is written: the controller keeps all others, and there
-// is no moment without them.
-func openPermission(t *resource.Target) (*os.File, error) {
-	dir, err := t.Cgroups.V1("devices")
-	if err != nil {
-		return nil, err
-	}
-	return open.File(dir+"/devices.allow", unix.O_WRONLY, 0)
+	return d.Type + " " + strconv.FormatInt(d.Major, 10) + ":" + strconv.FormatInt(d.Minor, 10) + " " + permissions
 }
 
 // verifyAllowed returns nil when the container may use d.

@@ -49,7 +49,7 @@ func TestADeviceGetsTheNumbersThatTheHostHasNow(t *testing.T) {
 	}
 	for _, host := range []string{"/dev/null", link} {
 		old := Device{Type: "b", Minor: 99, Major: 99, PathOnHost: host, PathInContainer: "/x/n", CgroupPermissions: "mr", Parent: "p"}
-		got, err := resolve(old)
+		got, _, err := resolve(old)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -79,12 +79,12 @@ func TestADeviceThatTheHostCannotGiveIsNamed(t *testing.T) {
 		{"/dev/null", "", "", `"": not absolute`},
 		{"/dev/null", "/x", "rwx", "invalid permission: rwx"},
 	} {
-		_, err := resolve(Device{PathOnHost: c.host, PathInContainer: c.container, CgroupPermissions: c.permissions})
+		_, _, err := resolve(Device{PathOnHost: c.host, PathInContainer: c.container, CgroupPermissions: c.permissions})
 		if err == nil || !strings.Contains(err.Error(), c.want) {
 			t.Errorf("%v: %v, want one that says %q", c, err, c.want)
 		}
 	}
-	if _, err := resolve(Device{PathOnHost: gone, PathInContainer: "/x"}); !errors.Is(err, fs.ErrNotExist) {
+	if _, _, err := resolve(Device{PathOnHost: gone, PathInContainer: "/x"}); !errors.Is(err, fs.ErrNotExist) {
 		t.Errorf("a node that is gone: %v, want ErrNotExist", err)
 	}
 }
@@ -100,7 +100,7 @@ func TestABlockDeviceIsRefusedAsOne(t *testing.T) {
 		if e.Type() != fs.ModeDevice {
 			continue
 		}
-		_, err := resolve(Device{PathOnHost: "/dev/" + e.Name(), PathInContainer: "/x"})
+		_, _, err := resolve(Device{PathOnHost: "/dev/" + e.Name(), PathInContainer: "/x"})
 		if !errors.Is(err, ErrBlock) {
 			t.Errorf("/dev/%s: %v, want ErrBlock", e.Name(), err)
 		}
@@ -196,7 +196,7 @@ func FuzzRecord(f *testing.F) {
 		if d.PathOnHost != "/dev/null" {
 			d.PathOnHost = filepath.Join("/nonexistent", d.PathOnHost)
 		}
-		now, err := resolve(d)
+		now, _, err := resolve(d)
 		if err != nil {
 			return
 		}

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"os"
 	"strconv"
+	"strings"
 
 	"golang.org/x/sys/unix"
 
@@ -32,7 +33,7 @@ func makeNode(t *resource.Target, d Device, commit func() error) (err error) {
 	if err != nil {
 		return err
 	}
-	if err := notTheHosts(dir, base, host); err != nil {
+	if err := notTheHosts(t, dir, base, host); err != nil {
 		return err
 	}
 	made, err := mknod(dir, base, host)
@@ -50,13 +51,13 @@ func makeNode(t *resource.Target, d Device, commit func() error) (err error) {
 
 // notTheHosts refuses to make or replace a node in the host's own /dev, which a
 // container may have bound as its own. A node that is there already is fine.
-func notTheHosts(dir *os.File, base string, host unix.Stat_t) error {
+func notTheHosts(t *resource.Target, dir *os.File, base string, host unix.Stat_t) error {
 	var d, st unix.Stat_t
 	if err := unix.Fstat(int(dir.Fd()), &d); err != nil {
 		return os.NewSyscallError("fstat", err)
 	}
-	if dev, err := stat("/dev"); err != nil || d.Dev != dev.Dev {
-		return err
+	if d.Dev != t.HostDev {
+		return nil
 	}
 	if err := unix.Fstatat(int(dir.Fd()), base, &st, unix.AT_SYMLINK_NOFOLLOW); err == nil && sameDevice(st, host) {
 		return nil
@@ -81,15 +82,53 @@ func mknod(dir *os.File, base string, host unix.Stat_t) (made bool, err error) {
 		if sameDevice(st, host) {
 			return false, nil
 		}
-		flags := 0
-		if st.Mode&unix.S_IFMT == unix.S_IFDIR {
-			flags = unix.AT_REMOVEDIR // only when empty
-		}
-		if err := unlink(dir, base, flags); err != nil {
+		if err := removeOther(dir, base, st); err != nil {
 			return false, fmt.Errorf("replace what is there: %w", err)
 		}
 	}
 	return false, os.NewSyscallError("mknodat", err)
+}
+
+// removeOther removes what has the node's place: a file, or an empty directory,
+// but nothing that the container has mounted. The kernel would not mind: to it
+// a mount in another namespace is no reason to keep the mount point.
+func removeOther(dir *os.File, base string, st unix.Stat_t) error {
+	f, err := open.At(dir, base, unix.O_PATH|unix.O_NOFOLLOW, 0)
+	if errors.Is(err, unix.ENOENT) {
+		return nil
+	}
+	if err != nil {
+		return err
+	}
+	defer f.Close()
+	there, err := mountID(f)
+	if err != nil {
+		return err
+	}
+	if around, err := mountID(dir); err != nil || there != around {
+		return errors.Join(err, os.NewSyscallError("unlinkat", unix.EBUSY))
+	}
+	flags := 0
+	if st.Mode&unix.S_IFMT == unix.S_IFDIR {
+		flags = unix.AT_REMOVEDIR // only when empty
+	}
+	return unlink(dir, base, flags)
+}
+
+// mountID tells the mount that f is on from others, as statx(2) does since
+// Linux 5.8 only.
+func mountID(f *os.File) (string, error) {
+	path := fmt.Sprintf("/proc/self/fdinfo/%d", f.Fd())
+	info, err := open.Read(path, 4096)
+	if err != nil {
+		return "", err
+	}
+	for line := range strings.Lines(string(info)) {
+		if id, ok := strings.CutPrefix(line, "mnt_id:"); ok {
+			return strings.TrimSpace(id), nil
+		}
+	}
+	return "", fmt.Errorf("%s: no mnt_id", path)
 }
 
 func sameDevice(a, b unix.Stat_t) bool {

@@ -7,6 +7,8 @@ import (
 	"io/fs"
 	"path/filepath"
 
+	"golang.org/x/sys/unix"
+
 	"isula.org/isulad-tools/config"
 	"isula.org/isulad-tools/container"
 	"isula.org/isulad-tools/devices"
@@ -191,7 +193,7 @@ func load(dir string) (r recorded, err error) {
 		{config.NetInterfaces, "network interfaces"},
 		{config.NetRoutes, "routes"},
 	} {
-		if r.doc.Len(later.key) > 0 {
+		if r.doc.Has(later.key) {
 			return r, fmt.Errorf("%s: %s: %s are not supported by this version", filepath.Join(dir, config.Name), later.key, later.what)
 		}
 	}
@@ -242,6 +244,10 @@ func openTarget(st state, sp *spec, init process.ID) (t *resource.Target, closeA
 			return nil, nil, errors.Join(err, errors.New("the container's root is the host's /, which is left alone"))
 		}
 	}
+	var dev unix.Stat_t
+	if err := unix.Stat("/dev", &dev); err != nil {
+		return nil, nil, &fs.PathError{Op: "stat", Path: "/dev", Err: err}
+	}
 	ns, err := nsenter.EnterMount(st.PID)
 	if err != nil {
 		return nil, nil, err
@@ -250,14 +256,17 @@ func openTarget(st state, sp *spec, init process.ID) (t *resource.Target, closeA
 	if !init.Lives() { // then what was opened by its pid may be another's
 		return nil, nil, fmt.Errorf("process %d: %w", st.PID, process.ErrGone)
 	}
-	return &resource.Target{
+	t = &resource.Target{
+		HostDev: dev.Dev,
 		ID:      st.ID,
 		Init:    init,
 		Root:    root,
 		Owner:   sp.owner(),
 		NS:      ns,
 		Cgroups: cgroup.Container{Path: sp.Linux.CgroupsPath, PID: st.PID},
-	}, all, nil
+	}
+	closers = append(closers, t.Cgroups.Close)
+	return t, all, nil
 }
 
 // closer closes this root, whatever its variable holds later.

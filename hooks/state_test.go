@@ -154,12 +154,12 @@ func TestForPoststopTheIdIsEnough(t *testing.T) {
 func TestAnIdIsAFilesName(t *testing.T) {
 	t.Parallel()
 	for _, id := range []string{lcrID, "a", "0", "A.b_c+d-e", "my..box", "a" + strings.Repeat(".", 100)} {
-		if !validID(id) {
+		if !container.ValidID(id) {
 			t.Errorf("%q is refused", id)
 		}
 	}
 	for _, id := range []string{"", ".", "..", ".a", "-a", "+a", "_a", "a/b", "/a", "a b", "a\n", "a\x00", "é", "a:b", "a*", "a\\b", strings.Repeat("a", 256)} {
-		if validID(id) {
+		if container.ValidID(id) {
 			t.Errorf("%q is accepted", id)
 		}
 	}
@@ -171,7 +171,7 @@ func TestAnIdThatIsAcceptedCanBeRecorded(t *testing.T) {
 	// have must be refused before anything is done.
 	for _, n := range []int{64, 200, 250, 251, 255} {
 		id := strings.Repeat("a", n)
-		if !validID(id) {
+		if !container.ValidID(id) {
 			continue
 		}
 		g := place.Generation{RunDir: filepath.Join(t.TempDir(), "run")}
@@ -246,7 +246,7 @@ func FuzzState(f *testing.F) {
 				}
 				continue
 			}
-			if !validID(st.ID) || filepath.Base(st.ID) != st.ID || strings.ContainsAny(st.ID, "/\x00") {
+			if !container.ValidID(st.ID) || filepath.Base(st.ID) != st.ID || strings.ContainsAny(st.ID, "/\x00") {
 				t.Fatalf("%q: the id is %q", in, st.ID)
 			}
 			if strict && (st.PID <= 0 || !filepath.IsAbs(st.Bundle) || st.Root != "" && !filepath.IsAbs(st.Root)) {

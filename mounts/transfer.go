@@ -34,14 +34,14 @@ var Kind = resource.Kind[Bind]{
 	Verify:  verify,
 }
 
-func resolve(b Bind) (Bind, error) {
+func resolve(b Bind) (Bind, bool, error) {
 	for _, p := range []string{b.Host, b.Container} {
 		if !filepath.IsAbs(p) {
-			return b, fmt.Errorf("path %q: not absolute", p)
+			return b, false, fmt.Errorf("path %q: not absolute", p)
 		}
 	}
 	_, _, err := parseOptions(b.Options)
-	return b, err
+	return b, false, err
 }
 
 // sha names the transfer mounts of a host path, cleaned but not resolved.

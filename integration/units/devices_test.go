@@ -319,7 +319,7 @@ func TestVerifySeesWhatIsMissing(t *testing.T) {
 
 func TestABlockDeviceIsRefusedBeforeAnythingIsDone(t *testing.T) {
 	d := devices.Device{PathOnHost: "/dev/loop0", PathInContainer: "/dev/x"}
-	if _, err := devices.Kind.Resolve(d); !errors.Is(err, devices.ErrBlock) {
+	if _, _, err := devices.Kind.Resolve(d); !errors.Is(err, devices.ErrBlock) {
 		t.Errorf("%v, want ErrBlock", err)
 	}
 }

@@ -84,7 +84,7 @@ func TestResourceFileSurvivesAFullDisk(t *testing.T) {
 	write(t, filepath.Join(dir, config.Name), recorded)
 	d, err := config.Load(dir)
 	must(t, err)
-	must(t, config.Replace(d, config.Binds, 0, "/a:/"+strings.Repeat("x", 100_000)+":rw"))
+	must(t, config.Replace(d, config.Binds, map[int]string{0: "/a:/" + strings.Repeat("x", 100_000) + ":rw"}))
 	err = d.Save()
 	if !errors.Is(err, unix.ENOSPC) || !strings.Contains(err.Error(), filepath.Join(dir, config.Name)) {
 		t.Errorf("%v, want ENOSPC and the file", err)

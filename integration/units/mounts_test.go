@@ -46,7 +46,7 @@ func shared(t testing.TB, prepare func(image string), options ...option) (*holde
 func addPath(t testing.TB, target *resource.Target, host, container, options string) error {
 	t.Helper()
 	b := mounts.Bind{Host: host, Container: container, Options: options}
-	if _, err := mounts.Kind.Resolve(b); err != nil {
+	if _, _, err := mounts.Kind.Resolve(b); err != nil {
 		return err
 	}
 	return mounts.Kind.Apply(t.Context(), target, b)

@@ -12,6 +12,8 @@ import (
 
 	"github.com/moby/sys/mountinfo"
 	"golang.org/x/sys/unix"
+
+	"isula.org/isulad-tools/internal/open"
 )
 
 // root is where every distribution mounts the hierarchies.
@@ -22,7 +24,37 @@ type Container struct {
 	Path string // linux.cgroupsPath of its spec
 	PID  int    // its init process
 
-	v1 map[string]string // directories found
+	v1    map[string]string   // directories found
+	files map[string]*os.File // files opened
+}
+
+// File opens a control file of the container for writing, once: it is closed by
+// Close.
+func (c *Container) File(controller, name string) (*os.File, error) {
+	if f, ok := c.files[name]; ok {
+		return f, nil
+	}
+	dir, err := c.V1(controller)
+	if err != nil {
+		return nil, err
+	}
+	f, err := open.File(filepath.Join(dir, name), unix.O_WRONLY, 0)
+	if err != nil {
+		return nil, err
+	}
+	if c.files == nil {
+		c.files = map[string]*os.File{}
+	}
+	c.files[name] = f
+	return f, nil
+}
+
+// Close closes what File opened.
+func (c *Container) Close() {
+	for _, f := range c.files {
+		f.Close()
+	}
+	c.files = nil
 }
 
 // V1 returns the container's directory in the cgroup v1 hierarchy of a

@@ -6,7 +6,6 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"regexp"
 	"time"
 
 	"github.com/urfave/cli"
@@ -105,7 +104,7 @@ func stateDir(c *cli.Context) (string, error) {
 		return "", errors.New("Don't put container-id in the middle of options")
 	}
 	name := c.Args().First()
-	if !regexp.MustCompile(`^/?[a-zA-Z0-9][a-zA-Z0-9_.-]+$`).MatchString(name) {
+	if !container.ValidName(name) {
 		//lint:ignore ST1005 the wording of v0.9
 		return "", fmt.Errorf("Invalid container name (%s), only [a-zA-Z0-9][a-zA-Z0-9_.-] are allowed", name)
 	}
