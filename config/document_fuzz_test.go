@@ -37,7 +37,7 @@ func FuzzDocument(f *testing.F) {
 		`{"readIops":[{"major":8,"minor":0,"path":"/dev/sda","value":"1000"}],"futureField":18446744073709551615}`,
 		`{"networkInterfaces":[{"Ip":"","Mac":"","Mtu":1500}],"networkRoute":[{"dest":"","gw":"1.2.3.4"}],"x":1e400}`,
 		`{"bindToAdd":[null]}`, `{"bindToAdd":null}`, `{"a":1,"a":2}`, "{\"a\":\"\u2028<>&\\ud800\"}", `{"bindToAdd":["a"],"bindToAdd":[]}`,
-		"{\"\xff\":\"\xff\"}", `{"bindToAdd":["\u0000"],"<&>":{"":[[[[]]]]}}`, `{}{}`, `{"a":01}`, `{"bindToAdd":[" ",{},[],1e999]}`,
+		"{\"\xff\":\"\xff\"}", `{"bindToAdd":[[]],"readIops":[[[]]]}`, `{"bindToAdd":["\u0000"],"<&>":{"":[[[[]]]]}}`, `{}{}`, `{"a":01}`, `{"bindToAdd":[" ",{},[],1e999]}`,
 	} {
 		f.Add([]byte(seed))
 	}

@@ -152,9 +152,6 @@ func TestABrokenFileIsRefusedByNameAndPlace(t *testing.T) {
 		{"a list that is an object", `{"deviceToAdd":{}}`, "deviceToAdd: not a list"},
 		{"a list that is a string", `{"bindToAdd":"/a:/b:rw"}`, "bindToAdd: not a list"},
 		{"a list that is a number", `{"networkRoute":0}`, "networkRoute: not a list"},
-		{"a null record", `{"bindToAdd":[null]}`, "bindToAdd[0]: null"},
-		{"a null record further on", `{"deviceToAdd":[{},{}, null ]}`, "deviceToAdd[2]: null"},
-		{"a null limit", `{"readIops":[null]}`, "readIops[0]: null"},
 		{"deep nesting", `{"futureField":` + strings.Repeat("[", 20000) + strings.Repeat("]", 20000) + `}`, "exceeded max depth"},
 	} {
 		dir := write(t, c.content)
@@ -312,6 +309,47 @@ func TestListNamesTheRecordAndTheField(t *testing.T) {
 	}
 }
 
+func TestANullRecordIsRefusedByName(t *testing.T) {
+	t.Parallel()
+	for _, c := range []struct{ list, want string }{
+		{`[null]`, "deviceToAdd[0]: null"},
+		{` [ {} , null ] `, "deviceToAdd[1]: null"},
+		{`[{"Parent":null},{"Parent":"null"},null,null]`, "deviceToAdd[2]: null"},
+	} {
+		dir := write(t, `{"deviceToAdd":`+c.list+`}`)
+		d, err := Load(dir)
+		if err == nil { // then who uses the list is told
+			if !d.Has(Devices) {
+				t.Errorf("%s: taken for an empty list", c.list)
+			}
+			_, err = List[device](d, Devices)
+		}
+		if want := filepath.Join(dir, Name) + ": " + c.want; err == nil || err.Error() != want {
+			t.Errorf("%s: %v, want %s", c.list, err, want)
+		}
+	}
+	if _, err := List[device](load(t, write(t, `{"deviceToAdd":[{"Parent":null},{"PathOnHost":"/dev/null"}]}`)), Devices); err != nil {
+		t.Errorf("null in a record: %v", err)
+	}
+}
+
+func TestAListOfAnythingIsNotEmpty(t *testing.T) {
+	t.Parallel()
+	// A list that is taken for empty is not served, and not written again.
+	for list, want := range map[string]bool{
+		`[]`: false, `[ ]`: false, "[\n\t]": false, `null`: false,
+		`[[]]`: true, `[[[]]]`: true, `[ [ ] ]`: true, `[{}]`: true, `[""]`: true, `["[]"]`: true, `[0]`: true, `[[],[]]`: true,
+	} {
+		content := `{"networkRoute":` + list + `}`
+		if got := load(t, write(t, content)).Has(NetRoutes); got != want {
+			t.Errorf("%s: %v, want %v", list, got, want)
+		}
+		if got := rewrite(t, content); strings.Contains(got, "networkRoute") != want {
+			t.Errorf("%s is rewritten as %s", list, got)
+		}
+	}
+}
+
 func TestListIgnoresFieldsThatItDoesNotKnow(t *testing.T) {
 	t.Parallel()
 	got, err := List[device](load(t, write(t, `{"deviceToAdd":[{"Type":"c","Future":1e400,"Parent":null}]}`)), Devices)
@@ -327,7 +365,7 @@ func TestReplaceKeepsTheFieldsThatTheRecordTypeLacks(t *testing.T) {
 	t.Parallel()
 	dir := write(t, `{"deviceToAdd":[{"Future":18446744073709551615,"Type":"c","Major":1,"Minor":2,"Label":{"x":1e400}},{"Type":"c"}]}`)
 	d := load(t, dir)
-	if err := Replace(d, Devices, map[int]device{0: device{Type: "c", Major: 10, Minor: 200, PathOnHost: "/dev/a&b"}}); err != nil {
+	if err := Replace(d, Devices, map[int]device{0: {Type: "c", Major: 10, Minor: 200, PathOnHost: "/dev/a&b"}}); err != nil {
 		t.Fatal(err)
 	}
 	if err := d.Save(); err != nil {

@@ -158,6 +158,17 @@ func TestTheRootIsTheStatesElseTheSpecs(t *testing.T) {
 			t.Errorf("%+v: %s, %v", c, got, err)
 		}
 	}
+	for _, c := range []struct{ state, spec, want string }{
+		{"relative", "/from/spec", `standard input: root: "relative"`},
+		{"./rootfs", "", `standard input: root: "./rootfs"`},
+		{"", "", "/b/config.json: root.path: missing"},
+	} {
+		sp := &spec{}
+		sp.Root.Path = c.spec
+		if got, err := rootPath(state{Bundle: "/b", Root: c.state}, sp); err == nil || !strings.Contains(err.Error(), c.want) {
+			t.Errorf("%+v: %s, %v, want an error that says %s", c, got, err, c.want)
+		}
+	}
 }
 
 func FuzzSpec(f *testing.F) {

@@ -175,6 +175,10 @@ func TestTheHostsDevIsNeverChanged(t *testing.T) {
 	// One that is there already is all that is wanted.
 	fuseBefore, err := sandbox.Lstat("/dev/fuse")
 	must(t, err)
+	t.Cleanup(func() { // for the other tests, when this one fails
+		must(t, os.Chown("/dev/fuse", fuseBefore.UID, fuseBefore.GID))
+		must(t, os.Chmod("/dev/fuse", os.FileMode(fuseBefore.Mode)))
+	})
 	d.PathInContainer = "/dev/fuse"
 	must(t, addDevice(t, target, d))
 	node(t, "/dev/fuse", fuseBefore.String())
