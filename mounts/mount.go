@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"strconv"
 
 	"github.com/moby/sys/mountinfo"
 	"golang.org/x/sys/unix"
@@ -27,7 +28,7 @@ func (e *mountError) Error() string {
 func (e *mountError) Unwrap() error { return e.err }
 
 // procFD is an open file's path for system calls that take no descriptor.
-func procFD(f *os.File) string { return fmt.Sprintf("/proc/self/fd/%d", f.Fd()) }
+func procFD(f *os.File) string { return "/proc/self/fd/" + strconv.Itoa(int(f.Fd())) }
 
 // bind mounts what source has open on what target has open; path may be
 // procFD, or nsenter.FD on a thread in another mount namespace.

@@ -173,17 +173,19 @@ func transfer(id string, host *os.File, dir bool, b Bind, u *undo.Stack) error {
 }
 
 // bindFlags returns how a host tree is bound: with what is mounted below it,
-// but for a tree that has the shared path in it, which would double with each
+// but for one that has the shared path in it, which would double with each
 // bind.
 func bindFlags(host *os.File) (uintptr, error) {
-	resolved, err := os.Readlink(procFD(host))
+	root, err := open.File("/", unix.O_PATH, 0)
 	if err != nil {
 		return 0, err
 	}
-	if strings.HasPrefix(place.SharedPath+"/", strings.TrimSuffix(resolved, "/")+"/") {
-		return 0, nil
+	defer root.Close()
+	whole, err := sameFile(host, root)
+	if whole || host.Name() == place.SharedPath || strings.HasPrefix(host.Name(), place.SharedPath+"/") {
+		return 0, err
 	}
-	return unix.MS_REC, nil
+	return unix.MS_REC, err
 }
 
 // mounted tells whether path is a mount of what host has open. A mount point
