@@ -136,7 +136,7 @@ func (h *holder) target(t testing.TB, own resource.Owner) *resource.Target {
 	must(t, err)
 	var dev unix.Stat_t
 	must(t, unix.Stat("/dev", &dev))
-	return &resource.Target{ID: h.id, HostDev: dev.Dev, Init: init, Root: root, Owner: own, NS: ns, HostDev: hostDev(t), Cgroups: cgroup.Container{Path: h.cgroup, PID: h.pid}}
+	return &resource.Target{ID: h.id, HostDev: dev.Dev, Init: init, Root: root, Owner: own, NS: ns, Cgroups: cgroup.Container{Path: h.cgroup, PID: h.pid}}
 }
 
 // hostOwner is the owner of a container without a user namespace.
@@ -209,12 +209,4 @@ func holderMain(args []string) error {
 	fmt.Println("ready")
 	_, err := io.Copy(io.Discard, os.Stdin)
 	return err
-}
-
-// hostDev is the file system of the host's /dev.
-func hostDev(t testing.TB) uint64 {
-	t.Helper()
-	var st unix.Stat_t
-	must(t, unix.Stat("/dev", &st))
-	return st.Dev
 }
