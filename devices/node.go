@@ -33,8 +33,11 @@ func makeNode(t *resource.Target, d Device, commit func() error) (err error) {
 	if err != nil {
 		return err
 	}
-	if err := notTheHosts(t, dir, base, host); err != nil {
+	switch there, err := inHostsDev(t, dir, base, host); {
+	case err != nil:
 		return err
+	case there:
+		return commit()
 	}
 	made, err := mknod(dir, base, host)
 	if err != nil {
@@ -49,20 +52,21 @@ func makeNode(t *resource.Target, d Device, commit func() error) (err error) {
 	return commit()
 }
 
-// notTheHosts refuses to make or replace a node in the host's own /dev, which a
-// container may have bound as its own. A node that is there already is fine.
-func notTheHosts(t *resource.Target, dir *os.File, base string, host unix.Stat_t) error {
+// inHostsDev tells whether dir, which the container may have bound as its own,
+// is of the host's /dev and has the node. Nothing is made, replaced or changed
+// there: what is missing is an error.
+func inHostsDev(t *resource.Target, dir *os.File, base string, host unix.Stat_t) (there bool, err error) {
 	var d, st unix.Stat_t
 	if err := unix.Fstat(int(dir.Fd()), &d); err != nil {
-		return os.NewSyscallError("fstat", err)
+		return false, os.NewSyscallError("fstat", err)
 	}
 	if d.Dev != t.HostDev {
-		return nil
+		return false, nil
 	}
 	if err := unix.Fstatat(int(dir.Fd()), base, &st, unix.AT_SYMLINK_NOFOLLOW); err == nil && sameDevice(st, host) {
-		return nil
+		return true, nil
 	}
-	return errors.New("the container's directory for it is the host's /dev, which is left alone")
+	return false, errors.New("the container's directory for it is the host's /dev, which is left alone")
 }
 
 // mknod makes dir/base the device that host is, and tells whether it had to.

@@ -433,18 +433,26 @@ func TestAPathThatCannotBeGivenLeavesNothing(t *testing.T) {
 
 func TestNoPathOfAnImageLeadsToTheHost(t *testing.T) {
 	out, untouched := victim(t)
-	for _, target := range exits(out) {
-		for _, path := range []string{"/mnt/trap", "/mnt/trap/x", "/mnt/trap/dir"} {
-			for _, file := range []bool{false, true} {
-				h, ctr := shared(t, func(image string) { must(t, os.Symlink(target, filepath.Join(image, "mnt/trap"))) })
-				host := hostDir(t)
-				if file {
-					host = filepath.Join(host, "file")
+	targets := append(exits(out), "trap-to-itself")
+	trap := func(i int) string {
+		if i == len(targets)-1 {
+			return "/mnt/trap-to-itself"
+		}
+		return fmt.Sprintf("/mnt/trap%d", i)
+	}
+	dir := hostDir(t)
+	for _, host := range []string{dir, filepath.Join(dir, "file")} {
+		for _, below := range []string{"", "/x", "/dir"} {
+			h, ctr := shared(t, func(image string) {
+				for i, target := range targets {
+					must(t, os.Symlink(target, image+trap(i)))
 				}
-				before := outsideOf(t, h)
-				_ = addPath(t, ctr, host, path, "rw") // it may fail; it may not lead out
+			})
+			before := outsideOf(t, h)
+			for i, target := range targets {
+				_ = addPath(t, ctr, host, trap(i)+below, "rw") // it may fail; it may not lead out
 				if after := outsideOf(t, h); after != before {
-					t.Errorf("%s is a link to %s: outside of its root the container had\n%s\nand has\n%s", path, target, before, after)
+					t.Fatalf("%s is a link to %s: outside of its root the container had\n%s\nand has\n%s", trap(i)+below, target, before, after)
 				}
 			}
 		}
