@@ -11,11 +11,11 @@ import (
 	"fmt"
 	"io"
 	"io/fs"
-	"os"
 	"path/filepath"
 	"slices"
 
 	"isula.org/isulad-tools/internal/atomicfile"
+	"isula.org/isulad-tools/internal/open"
 )
 
 // Name is the resource file's name in the container's state directory.
@@ -44,8 +44,8 @@ var order = []string{Binds, Devices, ReadIOPS, WriteIOPS, ReadBPS, WriteBPS, Blk
 // Document is the content of one resource file.
 type Document struct {
 	dir   string
-	lists map[string][]json.RawMessage // of the known keys
-	rest  []member                     // all others, as they stood
+	lists map[string]json.RawMessage // arrays, of the known keys
+	rest  []member                   // all others, as they stood
 	dirty bool
 }
 
@@ -57,21 +57,13 @@ type member struct {
 // Load reads the resource file of the container whose state directory is dir.
 // No file means nothing recorded. Errors name the file and what is wrong in it.
 func Load(dir string) (*Document, error) {
-	d := &Document{dir: dir, lists: map[string][]json.RawMessage{}}
-	f, err := os.Open(d.path())
+	d := &Document{dir: dir, lists: map[string]json.RawMessage{}}
+	data, err := open.Read(d.path(), maxSize)
 	if errors.Is(err, fs.ErrNotExist) {
 		return d, nil
 	}
 	if err != nil {
 		return nil, err
-	}
-	defer f.Close()
-	data, err := io.ReadAll(io.LimitReader(f, maxSize+1))
-	if err != nil {
-		return nil, err
-	}
-	if len(data) > maxSize {
-		return nil, fmt.Errorf("%s: larger than %d bytes", d.path(), maxSize)
 	}
 	if err := d.parse(data); err != nil {
 		return nil, fmt.Errorf("%s: %w", d.path(), err)
@@ -94,16 +86,14 @@ func (d *Document) parse(data []byte) error {
 			d.rest = append(d.rest, m)
 			continue
 		}
-		var list []json.RawMessage
-		if err := json.Unmarshal(m.value, &list); err != nil {
+		switch {
+		case string(m.value) == "null":
+			delete(d.lists, m.key)
+		case m.value[0] != '[':
 			return fmt.Errorf("%s: not a list", m.key)
+		default:
+			d.lists[m.key] = m.value
 		}
-		for i, e := range list {
-			if string(e) == "null" {
-				return fmt.Errorf("%s[%d]: null", m.key, i)
-			}
-		}
-		d.lists[m.key] = list
 	}
 	return nil
 }
@@ -147,18 +137,37 @@ func jsonError(err error) error {
 	return err
 }
 
-// Len is the number of records in the list at key.
-func (d *Document) Len(key string) int { return len(d.lists[key]) }
+// Has tells whether there is a record in the list at key.
+func (d *Document) Has(key string) bool {
+	return len(bytes.TrimSpace(bytes.Trim(d.lists[key], "[]"))) > 0
+}
 
 // List decodes the records at key. An error names the record and the field.
 func List[T any](d *Document, key string) ([]T, error) {
-	list := make([]T, len(d.lists[key]))
-	for i, raw := range d.lists[key] {
-		if err := json.Unmarshal(raw, &list[i]); err != nil {
+	raw := d.lists[key]
+	if raw == nil {
+		return nil, nil
+	}
+	var list []T
+	err := json.Unmarshal(raw, &list)
+	if err == nil && !bytes.Contains(raw, []byte("null")) {
+		return list, nil
+	}
+	// Once more, one by one, for what is wrong where.
+	var each []json.RawMessage
+	if err := json.Unmarshal(raw, &each); err != nil {
+		return nil, fmt.Errorf("%s: %s: %w", d.path(), key, err)
+	}
+	for i, e := range each {
+		if string(e) == "null" {
+			return nil, fmt.Errorf("%s: %s[%d]: null", d.path(), key, i)
+		}
+		var v T
+		if err := json.Unmarshal(e, &v); err != nil {
 			return nil, fmt.Errorf("%s: %s[%d]%w", d.path(), key, i, fieldError(err))
 		}
 	}
-	return list, nil
+	return list, err
 }
 
 // fieldError words a decoding error so that it follows the record's name.
@@ -173,6 +182,34 @@ func fieldError(err error) error {
 	return fmt.Errorf(".%s: want a %s, found a %s", te.Field, te.Type, te.Value)
 }
 
+// Replace puts records in the place of those with these numbers at key. Fields
+// that only the old ones have stay.
+func Replace[T any](d *Document, key string, records map[int]T) error {
+	if len(records) == 0 {
+		return nil
+	}
+	var list []json.RawMessage
+	if err := json.Unmarshal(d.lists[key], &list); err != nil {
+		return fmt.Errorf("%s: %w", key, err)
+	}
+	for i, v := range records {
+		now, err := json.Marshal(v)
+		if err == nil {
+			list[i], err = overlay(list[i], now)
+		}
+		if err != nil {
+			return fmt.Errorf("%s[%d]: %w", key, i, err)
+		}
+	}
+	value, err := json.Marshal(list)
+	if err != nil {
+		return fmt.Errorf("%s: %w", key, err)
+	}
+	d.lists[key] = value
+	d.dirty = true
+	return nil
+}
+
 // Put makes records the list at key. Those that were in it keep the fields that
 // T does not have.
 func Put[T fmt.Stringer](d *Document, key string, records []T) error {
@@ -180,36 +217,31 @@ func Put[T fmt.Stringer](d *Document, key string, records []T) error {
 	if err != nil {
 		return err
 	}
+	var raw []json.RawMessage
+	if len(old) > 0 {
+		if err := json.Unmarshal(d.lists[key], &raw); err != nil {
+			return fmt.Errorf("%s: %w", key, err)
+		}
+	}
 	same := len(old) == len(records)
 	list := make([]json.RawMessage, len(records))
 	for i, r := range records {
 		was := slices.IndexFunc(old, func(o T) bool { return o.String() == r.String() })
 		if was >= 0 {
-			list[i] = d.lists[key][was]
+			list[i] = raw[was]
 		} else if list[i], err = json.Marshal(r); err != nil {
 			return fmt.Errorf("%s[%d]: %w", key, i, err)
 		}
 		same = same && was == i
 	}
-	if !same {
-		d.lists[key] = list
-		d.dirty = true
+	if same {
+		return nil
 	}
-	return nil
-}
-
-// Replace puts v in the place of record i at key. Fields of that record which
-// v does not have stay.
-func Replace[T any](d *Document, key string, i int, v T) error {
-	now, err := json.Marshal(v)
+	value, err := json.Marshal(list)
 	if err != nil {
-		return fmt.Errorf("%s[%d]: %w", key, i, err)
+		return fmt.Errorf("%s: %w", key, err)
 	}
-	merged, err := overlay(d.lists[key][i], now)
-	if err != nil {
-		return fmt.Errorf("%s[%d]: %w", key, i, err)
-	}
-	d.lists[key][i] = merged
+	d.lists[key] = value
 	d.dirty = true
 	return nil
 }
@@ -237,17 +269,7 @@ func (d *Document) Save() error {
 	if !d.dirty {
 		return nil
 	}
-	var members []member
-	for _, key := range order {
-		if list := d.lists[key]; len(list) > 0 {
-			value, err := json.Marshal(list)
-			if err != nil {
-				return err
-			}
-			members = append(members, member{key, value})
-		}
-	}
-	data, err := marshal(append(members, d.rest...))
+	data, err := d.encode()
 	if err != nil {
 		return err
 	}
@@ -256,6 +278,17 @@ func (d *Document) Save() error {
 	}
 	d.dirty = false
 	return nil
+}
+
+// encode returns the whole content: known lists in their order, then the rest.
+func (d *Document) encode() ([]byte, error) {
+	var members []member
+	for _, key := range order {
+		if d.Has(key) {
+			members = append(members, member{key, d.lists[key]})
+		}
+	}
+	return marshal(append(members, d.rest...))
 }
 
 // marshal joins members to an object; & < > are escaped, as the older

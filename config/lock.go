@@ -9,6 +9,8 @@ import (
 	"time"
 
 	"golang.org/x/sys/unix"
+
+	"isula.org/isulad-tools/internal/open"
 )
 
 // LockName is the file in the state directory on which the tool, of either
@@ -21,12 +23,8 @@ type Lock struct{ f *os.File }
 // LockContainer takes the container's lock in its state directory. It waits
 // no longer than wait.
 func LockContainer(ctx context.Context, dir string, wait time.Duration) (*Lock, error) {
-	return LockFile(ctx, filepath.Join(dir, LockName), wait)
-}
-
-// LockFile takes the lock of a file, which is made when there is none.
-func LockFile(ctx context.Context, path string, wait time.Duration) (*Lock, error) {
-	f, err := os.OpenFile(path, os.O_RDWR|os.O_CREATE|unix.O_NOFOLLOW, 0o600)
+	path := filepath.Join(dir, LockName)
+	f, err := open.File(path, unix.O_RDWR|unix.O_CREAT|unix.O_NOFOLLOW, 0o600)
 	if err != nil {
 		return nil, err
 	}
@@ -35,32 +33,41 @@ func LockFile(ctx context.Context, path string, wait time.Duration) (*Lock, erro
 
 // LockDir takes the lock of a directory that is shared by all containers.
 func LockDir(ctx context.Context, dir string, wait time.Duration) (*Lock, error) {
-	f, err := os.OpenFile(dir, os.O_RDONLY|unix.O_DIRECTORY|unix.O_NOFOLLOW, 0)
+	f, err := open.File(dir, unix.O_RDONLY|unix.O_DIRECTORY|unix.O_NOFOLLOW, 0)
 	if err != nil {
 		return nil, err
 	}
 	return flock(ctx, f, wait)
 }
 
-func flock(ctx context.Context, f *os.File, wait time.Duration) (*Lock, error) {
-	ctx, cancel := context.WithTimeout(ctx, wait)
-	defer cancel()
+// LockFile takes the lock of a file, which is made when there is none. Many may
+// want it at once: they wait in the kernel's queue, where nobody spins and nobody
+// starves. flock(2) knows no time-out, so who gives up leaves it to a goroutine to
+// give the lock back.
+func LockFile(ctx context.Context, path string, wait time.Duration) (*Lock, error) {
+	f, err := open.File(path, unix.O_RDWR|unix.O_CREAT|unix.O_NOFOLLOW, 0o600)
+	if err != nil {
+		return nil, err
+	}
+	take := func(how int) error {
+		_, err := open.Retry(func() (int, error) { return 0, unix.Flock(int(f.Fd()), how) })
+		return err
+	}
 	fail := func(err error) (*Lock, error) {
 		f.Close()
-		return nil, &os.PathError{Op: "flock", Path: f.Name(), Err: err}
+		return nil, &os.PathError{Op: "flock", Path: path, Err: err}
 	}
-	err := flockRetry(f, unix.LOCK_EX|unix.LOCK_NB)
-	if err == nil {
+	switch err := take(unix.LOCK_EX | unix.LOCK_NB); {
+	case err == nil:
 		return &Lock{f}, nil
-	}
-	if !errors.Is(err, unix.EWOULDBLOCK) {
+	case !errors.Is(err, unix.EWOULDBLOCK):
 		return fail(err)
 	}
-	// flock(2) itself knows no time-out, but a queue, in which nobody starves and
-	// nobody spins. Who gives up leaves it to the goroutine to give the lock back.
+	ctx, cancel := context.WithTimeout(ctx, wait)
+	defer cancel()
 	done := make(chan error)
 	go func() {
-		err := flockRetry(f, unix.LOCK_EX)
+		err := take(unix.LOCK_EX)
 		select {
 		case done <- err:
 		case <-ctx.Done():
@@ -74,15 +81,34 @@ func flock(ctx context.Context, f *os.File, wait time.Duration) (*Lock, error) {
 		}
 		return &Lock{f}, nil
 	case <-ctx.Done():
-		return nil, fmt.Errorf("lock %s: another command holds it for more than %v; find it with fuser(1)", f.Name(), wait)
+		return nil, busy(path, wait)
 	}
 }
 
-func flockRetry(f *os.File, how int) error {
-	for {
-		if err := unix.Flock(int(f.Fd()), how); !errors.Is(err, unix.EINTR) {
-			return err
+func busy(path string, wait time.Duration) error {
+	return fmt.Errorf("lock %s: another command holds it for more than %v; find it with fuser(1)", path, wait)
+}
+
+func flock(ctx context.Context, f *os.File, wait time.Duration) (*Lock, error) {
+	// flock(2) itself knows no time-out. No timer is set for what is nearly
+	// always free.
+	end := time.Now().Add(wait)
+	for pause := time.Millisecond; ; pause = min(2*pause, 50*time.Millisecond) {
+		err := unix.Flock(int(f.Fd()), unix.LOCK_EX|unix.LOCK_NB)
+		switch {
+		case err == nil:
+			return &Lock{f}, nil
+		case errors.Is(err, unix.EINTR):
+			continue
+		case !errors.Is(err, unix.EWOULDBLOCK):
+			f.Close()
+			return nil, &os.PathError{Op: "flock", Path: f.Name(), Err: err}
 		}
+		if ctx.Err() != nil || time.Now().After(end) {
+			f.Close()
+			return nil, busy(f.Name(), wait)
+		}
+		time.Sleep(pause)
 	}
 }
 

@@ -2,45 +2,23 @@ package devices
 
 import (
 	"fmt"
-	"os"
+	"strconv"
 	"strings"
 
+	"isula.org/isulad-tools/internal/open"
 	"isula.org/isulad-tools/resource"
 )
 
-// rule is d in the language of the cgroup v1 device controller. Recorded
-// permissions may be empty: that is all of them.
+// rule is d in the language of the cgroup v1 device controller. Written to
+// devices.allow it lets the container use d: the controller keeps all other
+// rules, and there is no moment without them. Recorded permissions may be
+// empty: that is all of them.
 func rule(d Device) string {
 	permissions := d.CgroupPermissions
 	if permissions == "" {
 		permissions = "rwm"
 	}
-	return fmt.Sprintf("%s %d:%d %s", d.Type, d.Major, d.Minor, permissions)
-}
-
-// allow lets the container use d. Only this rule is written: the controller
-// keeps all others, and there is no moment without them.
-func allow(t *resource.Target, d Device) error {
-	dir, err := t.Cgroups.V1("devices")
-	if err != nil {
-		return err
-	}
-	return write(dir+"/devices.allow", rule(d))
-}
-
-func write(file, value string) error {
-	f, err := os.OpenFile(file, os.O_WRONLY, 0)
-	if err != nil {
-		return err
-	}
-	_, err = f.WriteString(value)
-	if e := f.Close(); err == nil {
-		err = e
-	}
-	if err != nil {
-		return fmt.Errorf("write %q: %w", value, err)
-	}
-	return nil
+	return d.Type + " " + strconv.FormatInt(d.Major, 10) + ":" + strconv.FormatInt(d.Minor, 10) + " " + permissions
 }
 
 // verifyAllowed returns nil when the container may use d.
@@ -49,7 +27,7 @@ func verifyAllowed(t *resource.Target, d Device) error {
 	if err != nil {
 		return err
 	}
-	list, err := os.ReadFile(dir + "/devices.list")
+	list, err := open.Read(dir+"/devices.list", 1<<20)
 	if err != nil {
 		return err
 	}

@@ -7,6 +7,8 @@ import (
 	"io/fs"
 	"path/filepath"
 
+	"golang.org/x/sys/unix"
+
 	"isula.org/isulad-tools/config"
 	"isula.org/isulad-tools/container"
 	"isula.org/isulad-tools/devices"
@@ -176,7 +178,7 @@ func load(dir string) (r recorded, err error) {
 		{config.NetInterfaces, "network interfaces"},
 		{config.NetRoutes, "routes"},
 	} {
-		if r.doc.Len(later.key) > 0 {
+		if r.doc.Has(later.key) {
 			return r, fmt.Errorf("%s: %s: %s are not supported by this version", filepath.Join(dir, config.Name), later.key, later.what)
 		}
 	}
@@ -218,13 +220,21 @@ func openTarget(st state, sp *spec, init process.ID) (t *resource.Target, closeA
 	if ours, err := root.Same("/"); err != nil {
 		return nil, nil, err
 	} else if ours {
-		if root, err = root.Sub(rootPath(st, sp)); err != nil {
+		path, err := rootPath(st, sp)
+		if err != nil {
+			return nil, nil, err
+		}
+		if root, err = root.Sub(path); err != nil {
 			return nil, nil, fmt.Errorf("container's root: %w", err)
 		}
 		closers = append(closers, closer(root))
 		if host, err := root.Same("/"); err != nil || host {
 			return nil, nil, errors.Join(err, errors.New("the container's root is the host's /, which is left alone"))
 		}
+	}
+	var dev unix.Stat_t
+	if err := unix.Stat("/dev", &dev); err != nil {
+		return nil, nil, &fs.PathError{Op: "stat", Path: "/dev", Err: err}
 	}
 	ns, err := nsenter.EnterMount(st.PID)
 	if err != nil {
@@ -234,27 +244,35 @@ func openTarget(st state, sp *spec, init process.ID) (t *resource.Target, closeA
 	if !init.Lives() { // then what was opened by its pid may be another's
 		return nil, nil, fmt.Errorf("process %d: %w", st.PID, process.ErrGone)
 	}
-	return &resource.Target{
+	t = &resource.Target{
+		HostDev: dev.Dev,
 		ID:      st.ID,
 		Init:    init,
 		Root:    root,
 		Owner:   sp.owner(),
 		NS:      ns,
 		Cgroups: cgroup.Container{Path: sp.Linux.CgroupsPath, PID: st.PID},
-	}, all, nil
+	}
+	closers = append(closers, t.Cgroups.Close)
+	return t, all, nil
 }
 
 // closer closes this root, whatever its variable holds later.
 func closer(r *rootfs.Root) func() { return func() { r.Close() } }
 
-// rootPath is the host path of the container's root file system.
-func rootPath(st state, sp *spec) string {
+// rootPath is the host path of the container's root file system. It is not
+// guessed: the wrong one would be changed.
+func rootPath(st state, sp *spec) (string, error) {
+	config := filepath.Join(st.Bundle, "config.json")
 	switch {
+	case filepath.IsAbs(st.Root):
+		return st.Root, nil
 	case st.Root != "":
-		return st.Root
+		return "", stateError(fmt.Errorf("root: %q is not an absolute path", st.Root))
+	case sp.Root.Path == "":
+		return "", fmt.Errorf("%s: root.path: missing, and the container's state has no root", config)
 	case filepath.IsAbs(sp.Root.Path):
-		return sp.Root.Path
-	default:
-		return filepath.Join(st.Bundle, sp.Root.Path)
+		return sp.Root.Path, nil
 	}
+	return filepath.Join(st.Bundle, sp.Root.Path), nil
 }

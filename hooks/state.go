@@ -9,7 +9,8 @@ import (
 	"os"
 	"path/filepath"
 	"reflect"
-	"strings"
+
+	"isula.org/isulad-tools/container"
 )
 
 // maxInput bounds the state on standard input; config.json may hold more.
@@ -24,22 +25,6 @@ type state struct {
 	PID    int // 0 when the runtime gave none, as at poststop
 	Bundle string
 	Root   string // host path of the root file system; iSulad's lcr gives it
-}
-
-// validID tells whether id can be a container's: it becomes a file's name.
-func validID(id string) bool {
-	if id == "" || len(id) > 255 || strings.ContainsAny(id[:1], "._+-") {
-		return false
-	}
-	for _, c := range []byte(id) {
-		switch {
-		case 'a' <= c && c <= 'z', 'A' <= c && c <= 'Z', '0' <= c && c <= '9':
-		case strings.IndexByte("_+.-", c) >= 0:
-		default:
-			return false
-		}
-	}
-	return true
 }
 
 // readState reads the state from the runtime. strict refuses what prestart
@@ -78,7 +63,7 @@ func readState(ctx context.Context, in io.Reader, strict bool) (state, error) {
 	if s.Bundle == "" {
 		s.Bundle = oldBundle
 	}
-	if !validID(s.ID) {
+	if !container.ValidID(s.ID) {
 		return s, stateError(fmt.Errorf("id: %q is not a container's id", s.ID))
 	}
 	if s.Bundle == "" {
@@ -128,29 +113,6 @@ func jsonKind(t reflect.Type) string {
 		return "object"
 	default:
 		return "number"
-	}
-}
-
-// readAll reads to the end, or until ctx is done: a runtime that never closes
-// the pipe must not keep the container waiting for ever.
-func readAll(ctx context.Context, in io.Reader) ([]byte, error) {
-	type result struct {
-		data []byte
-		err  error
-	}
-	done := make(chan result, 1)
-	go func() {
-		data, err := io.ReadAll(io.LimitReader(in, maxState+1))
-		done <- result{data, err}
-	}()
-	select {
-	case r := <-done:
-		if r.err == nil && len(r.data) > maxState {
-			return nil, fmt.Errorf("larger than %d bytes", maxState)
-		}
-		return r.data, r.err
-	case <-ctx.Done():
-		return nil, errors.New("it does not end")
 	}
 }
 

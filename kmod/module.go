@@ -42,7 +42,7 @@ func check(list []Module) error {
 
 // Recorded returns the names that are recorded in a container's file.
 func Recorded(d *config.Document) ([]string, error) {
-	if d.Len(config.KernelModules) == 0 {
+	if !d.Has(config.KernelModules) {
 		return nil, nil
 	}
 	list, err := config.List[Module](d, config.KernelModules)

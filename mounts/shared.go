@@ -11,9 +11,9 @@ import (
 	"golang.org/x/sys/unix"
 
 	"isula.org/isulad-tools/config"
-	"isula.org/isulad-tools/internal/eintr"
 	"isula.org/isulad-tools/internal/mountpoint"
 	"isula.org/isulad-tools/internal/nsenter"
+	"isula.org/isulad-tools/internal/open"
 	"isula.org/isulad-tools/internal/place"
 	"isula.org/isulad-tools/internal/rootfs"
 	"isula.org/isulad-tools/internal/undo"
@@ -54,7 +54,7 @@ func Share(ctx context.Context, t *resource.Target) (err error) {
 		return err
 	}
 	u.Push("remove "+own, func() error { return os.Remove(own) })
-	dir, err := os.OpenFile(own, unix.O_PATH|unix.O_DIRECTORY|unix.O_NOFOLLOW, 0)
+	dir, err := open.File(own, unix.O_PATH|unix.O_DIRECTORY|unix.O_NOFOLLOW, 0)
 	if err != nil {
 		return err
 	}
@@ -139,11 +139,10 @@ func sharedPoint(t *resource.Target, u *undo.Stack) (*os.File, error) {
 func attachShared(t *resource.Target, dir, point *os.File) error {
 	bound := false
 	err := t.NS.Do(func() error {
-		fd, err := eintr.Openat(unix.AT_FDCWD, dir.Name(), unix.O_PATH|unix.O_DIRECTORY|unix.O_NOFOLLOW|unix.O_CLOEXEC, 0)
+		seen, err := open.File(dir.Name(), unix.O_PATH|unix.O_DIRECTORY|unix.O_NOFOLLOW, 0)
 		if err != nil {
 			return nil // not visible here, whatever the reason
 		}
-		seen := os.NewFile(uintptr(fd), dir.Name())
 		defer seen.Close()
 		if same, err := sameFile(seen, dir); err != nil || !same {
 			return err
@@ -178,7 +177,7 @@ func Clean(id string) error {
 // cleanDir removes the mount points in dir, and dir. Names in master/<id> may be
 // the container's own doing: none is followed.
 func cleanDir(dir string) error {
-	d, err := os.OpenFile(dir, unix.O_RDONLY|unix.O_DIRECTORY|unix.O_NOFOLLOW, 0)
+	d, err := open.File(dir, unix.O_RDONLY|unix.O_DIRECTORY|unix.O_NOFOLLOW, 0)
 	if errors.Is(err, unix.ENOENT) {
 		return nil
 	}

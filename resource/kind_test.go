@@ -37,11 +37,12 @@ func (w *world) do(verb string, r word) error {
 func (w *world) kind(p Policy) *Kind[word] {
 	return &Kind[word]{
 		Name: "word", Key: config.Binds, Policy: p,
-		Resolve: func(r word) (word, error) {
+		Resolve: func(r word) (word, bool, error) {
 			if err := w.fail["resolve "+string(r)]; err != nil {
-				return r, err
+				return r, false, err
 			}
-			return word(strings.TrimSuffix(string(r), "-stale")), nil
+			now := word(strings.TrimSuffix(string(r), "-stale"))
+			return now, now != r, nil
 		},
 		Apply:  func(_ context.Context, _ *Target, r word) error { return w.do("apply", r) },
 		Verify: func(_ context.Context, _ *Target, r word) error { return w.do("verify", r) },

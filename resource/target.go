@@ -16,9 +16,11 @@ import (
 type Target struct {
 	ID    string
 	Init  process.ID
-	Root  *rootfs.Root   // the container's root directory, in its mount namespace
-	Owner Owner          // the container's own root user, if it has one
-	NS    *nsenter.Mount // a thread in the container's mount namespace
+	Root  *rootfs.Root // the container's root directory, in its mount namespace
+	Owner Owner        // the container's own root user, if it has one
+
+	HostDev uint64         // the file system of the host's /dev, which is never changed
+	NS      *nsenter.Mount // a thread in the container's mount namespace
 	// Cgroups finds the container's cgroup directories.
 	Cgroups cgroup.Container
 }

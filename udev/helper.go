@@ -5,8 +5,9 @@ package udev
 import (
 	"fmt"
 	"io"
-	"regexp"
 	"strings"
+
+	"isula.org/isulad-tools/container"
 )
 
 // event is what a rule hands over:
@@ -40,7 +41,7 @@ func parse(args []string) (event, error) {
 	switch {
 	case ev.action != "add" && ev.action != "remove":
 		return ev, fmt.Errorf("unknown action %q", ev.action)
-	case !regexp.MustCompile(`^[A-Za-z0-9][A-Za-z0-9_+.-]*$`).MatchString(ev.container):
+	case !container.ValidID(ev.container):
 		return ev, fmt.Errorf("%q is not a container's id", ev.container)
 	case !strings.HasPrefix(ev.path, "/"):
 		return ev, fmt.Errorf("path %q: not absolute", ev.path)

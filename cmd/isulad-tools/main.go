@@ -35,6 +35,8 @@ func run(argv []string) int {
 	}
 	switch role {
 	case hookRole:
+		// One thing after the other: more processors only cost their start.
+		runtime.GOMAXPROCS(1)
 		return hook().Run(name, argv[1:])
 	case helperRole:
 		return udev.Helper(name, argv[1:], os.Stderr)

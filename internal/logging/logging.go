@@ -5,7 +5,6 @@ package logging
 import (
 	"fmt"
 	"io"
-	"log/syslog"
 	"os"
 
 	"github.com/sirupsen/logrus"
@@ -33,14 +32,14 @@ func Hook(name, file string, warn io.Writer) *logrus.Logger {
 // Tool returns the logger of the command line tool's changes: to syslog.
 func Tool(name string, warn io.Writer) *logrus.Logger { return toSyslog(name, "tools ", warn) }
 
-func toSyslog(name, tag string, warn io.Writer) *logrus.Logger {
+func toSyslog(name, prefix string, warn io.Writer) *logrus.Logger {
 	log := logrus.New()
 	log.SetFormatter(&logrus.TextFormatter{DisableColors: true, DisableTimestamp: true})
-	log.SetOutput(&lazySyslog{name: name, tag: tag, warn: warn})
+	log.SetOutput(&once{out: &localSyslog{tag: name, prefix: prefix, socket: "/dev/log"}, warn: warn})
 	return log
 }
 
-// once is a log file whose first failure is told, and which is left alone from
+// once is a log whose first failure is told, and which is left alone from
 // then on: a full disk is no reason for a line on standard error per entry.
 type once struct{ out, warn io.Writer }
 
@@ -48,29 +47,6 @@ func (o *once) Write(p []byte) (int, error) {
 	if _, err := o.out.Write(p); err != nil {
 		fmt.Fprintf(o.warn, "warning: no log: %v\n", err)
 		o.out = io.Discard
-	}
-	return len(p), nil
-}
-
-// lazySyslog connects to the local syslog with the first write.
-type lazySyslog struct {
-	name, tag string
-	warn      io.Writer
-	out       io.Writer
-}
-
-func (s *lazySyslog) Write(p []byte) (int, error) {
-	if s.out == nil {
-		w, err := syslog.New(syslog.LOG_USER|syslog.LOG_INFO, s.name)
-		if err != nil {
-			fmt.Fprintf(s.warn, "warning: no log: %v\n", err)
-			s.out = io.Discard
-		} else {
-			s.out = w
-		}
-	}
-	if _, err := s.out.Write(append([]byte(s.tag), p...)); err != nil {
-		s.out = io.Discard // it said so, or it ended with the daemon
 	}
 	return len(p), nil
 }

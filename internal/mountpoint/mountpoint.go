@@ -9,7 +9,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
-	"isula.org/isulad-tools/internal/eintr"
+	"isula.org/isulad-tools/internal/open"
 )
 
 // Mkdir makes a directory of exactly this mode. One that exists is left as it
@@ -48,15 +48,15 @@ func Detach(path string) error {
 // host tree, bound with everything below, is one: without this, detaching it
 // would unmount on the host what the host has mounted below that tree.
 func makePrivate(path string) error {
-	fd, err := eintr.Openat(unix.AT_FDCWD, path, unix.O_PATH|unix.O_NOFOLLOW|unix.O_CLOEXEC, 0)
+	f, err := open.File(path, unix.O_PATH|unix.O_NOFOLLOW, 0)
 	if errors.Is(err, unix.ENOENT) {
 		return nil
 	}
 	if err != nil {
-		return &os.PathError{Op: "open", Path: path, Err: err}
+		return err
 	}
-	defer unix.Close(fd)
-	err = unix.Mount("", fmt.Sprintf("/proc/self/fd/%d", fd), "", unix.MS_PRIVATE|unix.MS_REC, "")
+	defer f.Close()
+	err = unix.Mount("", fmt.Sprintf("/proc/self/fd/%d", f.Fd()), "", unix.MS_PRIVATE|unix.MS_REC, "")
 	if err != nil && !errors.Is(err, unix.EINVAL) { // EINVAL: no mount point
 		return &os.PathError{Op: "make private", Path: path, Err: err}
 	}

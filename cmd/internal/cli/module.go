@@ -88,7 +88,8 @@ func (a App) moduleChange(c *cli.Context, verb string, do func(context.Context, 
 		err = do(ctx, args)
 	}
 	if err != nil {
-		return fmt.Errorf("Failed to %s module: %w", verb, err) //nolint:staticcheck // as for devices and paths
+		//lint:ignore ST1005 as for devices and paths
+		return fmt.Errorf("Failed to %s module: %w", verb, err)
 	}
 	return nil
 }
@@ -266,7 +267,8 @@ func listModulesOf(c *cli.Context) ([]kmod.Status, error) {
 		}
 	}
 	if err != nil {
-		return nil, fmt.Errorf("Failed to list module in container: %w", err) //nolint:staticcheck // as for devices and paths
+		//lint:ignore ST1005 as for devices and paths
+		return nil, fmt.Errorf("Failed to list module in container: %w", err)
 	}
 	asker := kmod.Asker{ID: found.ID}
 	if c.Args().First() != found.ID {
