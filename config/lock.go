@@ -85,8 +85,11 @@ func LockFile(ctx context.Context, path string, wait time.Duration) (*Lock, erro
 	}
 }
 
+// ErrBusy says that somebody else kept a lock for longer than one would wait.
+var ErrBusy = errors.New("another command holds it")
+
 func busy(path string, wait time.Duration) error {
-	return fmt.Errorf("lock %s: another command holds it for more than %v; find it with fuser(1)", path, wait)
+	return fmt.Errorf("lock %s: %w for more than %v; find it with fuser(1)", path, ErrBusy, wait)
 }
 
 func flock(ctx context.Context, f *os.File, wait time.Duration) (*Lock, error) {

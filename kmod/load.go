@@ -2,11 +2,13 @@ package kmod
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"slices"
 	"strings"
 	"time"
 
+	"isula.org/isulad-tools/config"
 	"isula.org/isulad-tools/internal/command"
 )
 
@@ -82,12 +84,20 @@ func (r *request) serve(ctx context.Context) error {
 	if err := r.refuse(policy); err != nil {
 		return err
 	}
-	if len(r.missing()) == 0 {
+	if r.plain() {
 		return nil
 	}
 	// Whoever waits here finds, in most cases, that another start has loaded what
-	// is missing: parallel starts execute modprobe once.
-	lock, err := r.lock(ctx)
+	// is missing: parallel starts execute modprobe once, and look names up, which
+	// is work, one after the other. But nobody who needs nothing loaded waits long
+	// for somebody else's slow module.
+	lock, err := r.lock(ctx, patience)
+	if errors.Is(err, config.ErrBusy) && ctx.Err() == nil {
+		if len(r.missing()) == 0 {
+			return nil
+		}
+		lock, err = r.lock(ctx, r.Wait)
+	}
 	if err != nil {
 		return r.fail(err)
 	}
@@ -97,6 +107,20 @@ func (r *request) serve(ctx context.Context) error {
 		return nil
 	}
 	return r.load(ctx, missing)
+}
+
+// patience is for a lock that is worth some waiting, to save work.
+const patience = time.Second
+
+// plain tells whether all names are those of modules that are there, which needs
+// no knowledge of aliases.
+func (r *request) plain() bool {
+	for _, res := range r.results {
+		if !r.state(canonical(res.Name)).present() {
+			return false
+		}
+	}
+	return len(r.missing()) == 0
 }
 
 // refuse fails when the policy denies one of the names.

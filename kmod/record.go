@@ -89,11 +89,10 @@ func (l Loader) makePlace() error {
 
 // lock takes the module lock. It is taken alone: modprobe runs under it, which
 // may take long and must not keep a container's commands waiting.
-func (l Loader) lock(ctx context.Context) (*config.Lock, error) {
+func (l Loader) lock(ctx context.Context, wait time.Duration) (*config.Lock, error) {
 	if err := l.makePlace(); err != nil {
 		return nil, err
 	}
-	wait := l.Wait
 	if wait == 0 {
 		wait = 10 * time.Second
 	}

@@ -249,7 +249,7 @@ func (s status) wanted(module string) (why []string) {
 // Unload unloads the modules of names, with what was loaded only because they need
 // it, and returns what is gone. All of them may go, or none does.
 func (l Loader) Unload(ctx context.Context, names []string) (gone []string, err error) {
-	lock, err := l.lock(ctx)
+	lock, err := l.lock(ctx, l.Wait)
 	if err != nil {
 		return nil, err
 	}

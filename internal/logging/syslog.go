@@ -1,6 +1,7 @@
 package logging
 
 import (
+	"errors"
 	"fmt"
 	"os"
 	"time"
@@ -34,8 +35,27 @@ func (s *localSyslog) Write(p []byte) (int, error) {
 		s.fd = fd
 	}
 	line := fmt.Sprintf("<%d>%s %s[%d]: %s%s", priority, time.Now().Format(time.Stamp), s.tag, os.Getpid(), s.prefix, p)
-	if _, err := unix.Write(s.fd, []byte(line)); err != nil {
+	if err := s.send([]byte(line)); err != nil {
 		return 0, &os.PathError{Op: "write to syslog", Path: s.socket, Err: err}
 	}
 	return len(p), nil
+}
+
+// patience is for a daemon that is behind, as when many containers start at once:
+// its queue is short (net.unix.max_dgram_qlen), and an audit must not lose lines.
+const patience = time.Second
+
+func (s *localSyslog) send(line []byte) error {
+	for end := time.Now().Add(patience); ; {
+		_, err := unix.Write(s.fd, line)
+		if errors.Is(err, unix.EINTR) {
+			continue
+		}
+		left := time.Until(end)
+		if !errors.Is(err, unix.EAGAIN) || left <= 0 {
+			return err
+		}
+		// An interrupted or failing poll is one that has seen nothing.
+		_, _ = unix.Poll([]unix.PollFd{{Fd: int32(s.fd), Events: unix.POLLOUT}}, int(left.Milliseconds())+1)
+	}
 }
