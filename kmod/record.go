@@ -122,6 +122,9 @@ func (l Loader) Record(by Asker, names []string) error {
 	}
 	boot := l.bootID()
 	old, err := l.readAsk(by.ID)
+	if by.Name == "" && old.Init == by.Init {
+		by.Name = old.Name
+	}
 	if err == nil && old.Boot == boot && old.Asker == by && slices.Equal(old.Names, names) {
 		return nil
 	}

@@ -228,7 +228,9 @@ func (s status) needed(module string, going []string) (why []string) {
 		}
 		why = append(why, "module "+user+" uses it")
 	}
-	if other := proc.count - len(proc.users); other > 0 {
+	// A user may hold more than one reference (ip_vs_wrr holds two of ip_vs); where
+	// one goes first, the kernel will tell what remains.
+	if other := proc.count - len(proc.users); other > 0 && holders == 0 {
 		why = append(why, fmt.Sprintf("its use count is %d", proc.count))
 	}
 	return append(why, s.wanted(module)...)
@@ -282,8 +284,7 @@ func (l Loader) Unload(ctx context.Context, names []string) (gone []string, err 
 		procs := s.procModules()
 		for _, load := range s.loads {
 			m := load.Module
-			if _, there := procs[m]; !there || procs[m].count > 0 || len(s.wanted(m)) > 0 ||
-				!slices.ContainsFunc(names, func(n string) bool { return Same(n, load.As) }) {
+			if _, there := procs[m]; !there || procs[m].count > 0 || len(s.wanted(m)) > 0 || !s.servant(load, gone, names) {
 				continue
 			}
 			if remove(m) == nil {
@@ -293,6 +294,13 @@ func (l Loader) Unload(ctx context.Context, names []string) (gone []string, err 
 		}
 	}
 	return gone, nil
+}
+
+// servant tells whether a module was loaded for the sake of those gone: because
+// one of them needs it, or with the name that was asked for.
+func (s status) servant(l Load, gone, names []string) bool {
+	return slices.ContainsFunc(gone, func(g string) bool { return slices.Contains(s.dependencies(g), l.Module) }) ||
+		slices.ContainsFunc(names, func(n string) bool { return Same(n, l.As) })
 }
 
 // stillLoaded is what we loaded and what the kernel still has.

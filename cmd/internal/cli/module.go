@@ -98,18 +98,17 @@ func (a App) moduleChange(c *cli.Context, verb string, do func(context.Context, 
 // nothing to take back, and the container's lock is not held while modprobe runs.
 func (a App) addModules(ctx context.Context, args moduleArgs) error {
 	loader := kmod.Loader{Wait: lockWait}
-	asker := kmod.Asker{ID: args.container.ID, Name: strings.TrimPrefix(args.name, "/")}
-	if init, err := process.Find(args.container.PID); err == nil {
-		asker.Init = init
-		results, err := loader.Load(ctx, asker, args.modules)
-		a.audit(asker, results)
+	by := asker(args.container, args.name)
+	if by.Init.PID > 0 {
+		results, err := loader.Load(ctx, by, args.modules)
+		a.audit(by, results)
 		if err != nil {
 			return err
 		}
 	} else if err := forecast(loader, args.modules); err != nil {
 		return err
 	}
-	err := changeModules(ctx, args.container.Dir, &asker, func(old []string) []string {
+	err := changeModules(ctx, args.container.Dir, &by, func(old []string) []string {
 		return append(slices.Clone(old), kmod.Others(args.modules, old)...)
 	})
 	if err != nil {
@@ -119,6 +118,19 @@ func (a App) addModules(ctx context.Context, args moduleArgs) error {
 		fmt.Fprintf(a.Stdout, "Add module (%s) to container(%s) done.\n", m, args.name)
 	}
 	return nil
+}
+
+// asker is the container as the records have it. name is what the user calls it,
+// which may be its id or the beginning of that.
+func asker(c container.Container, name string) kmod.Asker {
+	by := kmod.Asker{ID: c.ID}
+	if name = strings.TrimPrefix(name, "/"); !strings.HasPrefix(c.ID, name) {
+		by.Name = name
+	}
+	if init, err := process.Find(c.PID); err == nil {
+		by.Init = init
+	}
+	return by
 }
 
 // forecast refuses, for a container that does not run, what its start would fail
@@ -138,9 +150,8 @@ func forecast(loader kmod.Loader, names []string) error {
 }
 
 // changeModules changes the container's file and what is remembered of it, under
-// its lock. The start record beats what the engine said: asker becomes what runs
-// now.
-func changeModules(ctx context.Context, dir string, asker *kmod.Asker, change func([]string) []string) error {
+// its lock. The start record beats what the engine said: by becomes what runs now.
+func changeModules(ctx context.Context, dir string, by *kmod.Asker, change func([]string) []string) error {
 	lock, err := config.LockContainer(ctx, dir, lockWait)
 	if err != nil {
 		return err
@@ -162,17 +173,17 @@ func changeModules(ctx context.Context, dir string, asker *kmod.Asker, change fu
 	if err := kmod.Kind.Change(doc, records, nil); err != nil {
 		return err
 	}
-	if start, err := container.ReadStart(asker.ID); err == nil {
-		asker.Init = start.Init
+	if start, err := container.ReadStart(by.ID); err == nil {
+		by.Init = start.Init
 	}
-	if !asker.Init.Lives() {
+	if !by.Init.Lives() {
 		return nil // its next start will tell
 	}
 	ofSpec, err := kmod.OfSpec(dir)
 	if err != nil {
 		return err
 	}
-	return kmod.Loader{}.Record(*asker, append(ofSpec, kmod.Others(want, ofSpec)...))
+	return kmod.Loader{}.Record(*by, append(ofSpec, kmod.Others(want, ofSpec)...))
 }
 
 func (a App) removeModules(ctx context.Context, args moduleArgs) error {
@@ -195,15 +206,15 @@ func (a App) removeModules(ctx context.Context, args moduleArgs) error {
 		}
 		return fmt.Errorf("kernel module %s is not added by %s, can not remove it, please check input parameter", others[0], a.Generation.Tool)
 	}
-	asker := kmod.Asker{ID: args.container.ID, Name: strings.TrimPrefix(args.name, "/")}
+	by := asker(args.container, args.name)
 	loader := kmod.Loader{Wait: lockWait}
 	if args.unload {
 		still := append(ofSpec, kmod.Others(kmod.Others(old, args.modules), ofSpec)...)
-		if err := loader.Unloadable(asker.ID, args.modules, still); err != nil {
+		if err := loader.Unloadable(by.ID, args.modules, still); err != nil {
 			return err
 		}
 	}
-	err = changeModules(ctx, dir, &asker, func(old []string) []string { return kmod.Others(old, args.modules) })
+	err = changeModules(ctx, dir, &by, func(old []string) []string { return kmod.Others(old, args.modules) })
 	if err != nil {
 		return err
 	}
@@ -219,7 +230,7 @@ func (a App) removeModules(ctx context.Context, args moduleArgs) error {
 		results[i] = kmod.Result{Name: m, Outcome: kmod.Unloaded}
 		fmt.Fprintf(a.Stdout, "Unload module (%s) done.\n", m)
 	}
-	a.audit(asker, results)
+	a.audit(by, results)
 	return err
 }
 
@@ -270,14 +281,7 @@ func listModulesOf(c *cli.Context) ([]kmod.Status, error) {
 		//lint:ignore ST1005 as for devices and paths
 		return nil, fmt.Errorf("Failed to list module in container: %w", err)
 	}
-	asker := kmod.Asker{ID: found.ID}
-	if c.Args().First() != found.ID {
-		asker.Name = strings.TrimPrefix(c.Args().First(), "/")
-	}
-	if init, err := process.Find(found.PID); err == nil {
-		asker.Init = init
-	}
-	return kmod.Loader{}.ListFor(asker, names)
+	return kmod.Loader{}.ListFor(asker(found, c.Args().First()), names)
 }
 
 // wantsTable reads --format, which --pretty overrules.
