@@ -4,8 +4,8 @@ package guest
 
 import (
 	"bytes"
+	"context"
 	"errors"
-	"fmt"
 	"io/fs"
 	"os"
 	"os/exec"
@@ -13,6 +13,7 @@ import (
 	"strings"
 	"testing"
 
+	"isula.org/isulad-tools/internal/process"
 	"isula.org/isulad-tools/kmod"
 )
 
@@ -33,11 +34,20 @@ func moduleFile(name string) (string, error) {
 	return strings.TrimSpace(string(out)), err
 }
 
-// leaveForSecondBoot copies what the second boot wants. A container that asks for
-// modules runs, as far as the records can tell.
+// leaveForSecondBoot copies what the second boot wants. A container, by the name
+// of this process, asks for a module.
 func leaveForSecondBoot() error {
-	if out, err := exec.Command("modprobe", "-a", "dummy").CombinedOutput(); err != nil {
-		return fmt.Errorf("modprobe: %w: %s", err, out)
+	_ = exec.Command("rmmod", "dummy").Run() // it may not be there
+	init, err := process.Find(os.Getpid())
+	if err != nil {
+		return err
+	}
+	by := kmod.Asker{ID: "first", Init: init}
+	if _, err := (kmod.Loader{}).Load(context.Background(), by, []string{"dummy"}); err != nil {
+		return err
+	}
+	if err := (kmod.Loader{}).Record(by, []string{"dummy"}); err != nil {
+		return err
 	}
 	if err := os.CopyFS(keptRun, os.DirFS("/run/isulad-tools/modules")); err != nil {
 		return err
