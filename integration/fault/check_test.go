@@ -75,10 +75,12 @@ func (w *world) fingerprint(more ...string) sandbox.Fingerprint {
 	}
 	delete(f, "file "+hookFile)
 	for _, dir := range runDirs {
-		key := "file " + filepath.Join(dir, "containers", id)
-		if v, ok := f[key]; ok {
-			v, _, _ = strings.Cut(v, " 0:0")
-			f[key] = v + " 0:0"
+		for _, record := range []string{"containers", "modules/asks"} {
+			key := "file " + filepath.Join(dir, record, id)
+			if v, ok := f[key]; ok {
+				v, _, _ = strings.Cut(v, " 0:0")
+				f[key] = v + " 0:0"
+			}
 		}
 	}
 	return f

@@ -156,7 +156,8 @@ func TestSecondBootNamesAWrongVersion(t *testing.T) {
 	if i < 0 {
 		t.Fatal("no vermagic")
 	}
-	other := bytes.Clone(data)
+	// A changed file has a bad signature, which counts more; so take that away.
+	other := bytes.Clone(data[:bytes.LastIndex(data, []byte("~Module signature appended~\n"))])
 	other[i+len("vermagic=")] = '9'
 	if err := os.WriteFile(file, other, 0o644); err != nil {
 		t.Fatal(err)
