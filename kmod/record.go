@@ -257,7 +257,15 @@ func (r *request) announce(missing []*Result) (*book, error) {
 			}
 		}
 	}
-	return b, r.save(b.loads)
+	return b, b.save()
+}
+
+// save writes what is there to be written: nothing where no file is known.
+func (b *book) save() error {
+	if len(b.loads) == 0 {
+		return nil
+	}
+	return b.Loader.save(b.loads)
 }
 
 func (b *book) add(module, as string) {
@@ -286,7 +294,10 @@ func (b *book) close(out outcome) error {
 		}
 		loads = append(loads, l)
 	}
-	return b.save(loads)
+	if len(b.loads) == 0 {
+		return nil
+	}
+	return b.Loader.save(loads)
 }
 
 // live returns the names of the loaded modules.

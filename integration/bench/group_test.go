@@ -11,6 +11,7 @@ import (
 // one group runs alternating and is compared with each other.
 var groups = []group{
 	startUp,
+	modulePolicy,
 	perRecord("character devices", 100, 150, charDevices),
 	perRecord("binds", 128, 100, binds),
 }
