@@ -4,12 +4,12 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
-	"os"
 	"path/filepath"
 
 	"github.com/sirupsen/logrus"
 
 	"isula.org/isulad-tools/config"
+	"isula.org/isulad-tools/internal/open"
 	"isula.org/isulad-tools/internal/process"
 	"isula.org/isulad-tools/kmod"
 )
@@ -88,7 +88,7 @@ func (m modules) record() error {
 // containerName is the name that iSulad knows the container by; it keeps that
 // beside config.json. "" where there is none.
 func containerName(bundle string) string {
-	data, err := os.ReadFile(filepath.Join(bundle, "config.v2.json"))
+	data, err := open.Read(filepath.Join(bundle, "config.v2.json"), maxSpec)
 	if err != nil {
 		return ""
 	}

@@ -12,6 +12,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"isula.org/isulad-tools/internal/open"
 	"isula.org/isulad-tools/internal/place"
 )
 
@@ -69,7 +70,7 @@ func (h *host) policy() (*policy, error) {
 // readPolicy returns the content of a file that only root can have written.
 func readPolicy(path string) ([]byte, error) {
 	// O_NONBLOCK for a fifo, which is refused and must not be waited for.
-	f, err := os.OpenFile(path, os.O_RDONLY|unix.O_NOFOLLOW|unix.O_NONBLOCK, 0)
+	f, err := open.File(path, unix.O_RDONLY|unix.O_NOFOLLOW|unix.O_NONBLOCK, 0)
 	switch {
 	case errors.Is(err, fs.ErrNotExist):
 		return nil, fs.ErrNotExist

@@ -19,6 +19,7 @@ import (
 	"isula.org/isulad-tools/config"
 	"isula.org/isulad-tools/internal/atomicfile"
 	"isula.org/isulad-tools/internal/mountpoint"
+	"isula.org/isulad-tools/internal/open"
 	"isula.org/isulad-tools/internal/place"
 	"isula.org/isulad-tools/internal/process"
 )
@@ -37,6 +38,9 @@ const (
 	loadedFile = "loaded"
 	lockName   = "lock"
 )
+
+// recordLimit bounds what is read of a record; the largest has 512 names.
+const recordLimit = 4 << 20
 
 // Asker is a container that asks for modules.
 type Asker struct {
@@ -153,7 +157,7 @@ func (l Loader) Forget(id string) error {
 
 func (l Loader) readAsk(id string) (a Ask, err error) {
 	path := l.place(asksDir, id)
-	data, err := os.ReadFile(path)
+	data, err := open.Read(path, recordLimit)
 	if err != nil {
 		return a, err
 	}
@@ -191,7 +195,7 @@ func (l Loader) asks() ([]Ask, error) {
 // loaded returns the modules that we loaded and that are still there, by name.
 func (l Loader) loaded(h *host) ([]Load, error) {
 	path := l.place(loadedFile)
-	data, err := os.ReadFile(path)
+	data, err := open.Read(path, recordLimit)
 	if errors.Is(err, fs.ErrNotExist) {
 		return nil, nil
 	}
@@ -313,7 +317,7 @@ func (h *host) live() map[string]bool {
 
 // readSmall reads a file of /proc, which has no size.
 func readSmall(path string) []byte {
-	data, err := os.ReadFile(path)
+	data, err := open.Read(path, recordLimit)
 	if err != nil {
 		return nil
 	}

@@ -65,7 +65,8 @@ func boot(t *testing.T, root, share, number string, flags ...string) string {
 		"--cgroup", "v1", "--append", blacklisted, "--share", share, "--timeout", strconv.Itoa(int(limit.Seconds())),
 		"--env", "GUEST_BOOT=" + number,
 		// A program started from the shared folder is read through 9p, page by page.
-		"--", "sh", "-c", `cp guest.test /run/ && exec /run/guest.test -test.v "$@"`, "sh"}, flags...)...)
+		"--", "sh", "-c", `cp guest.test /run/ && exec /run/guest.test -test.v "$@"`, "sh",
+	}, flags...)...)
 	var out bytes.Buffer
 	cmd.Stdout = io.MultiWriter(t.Output(), &out)
 	cmd.Stderr = cmd.Stdout

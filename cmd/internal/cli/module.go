@@ -204,7 +204,7 @@ func (a App) removeModules(ctx context.Context, args moduleArgs) error {
 		if len(kmod.Others(others[:1], ofSpec)) == 0 {
 			return fmt.Errorf("kernel module %s is asked for by KERNEL_MODULES in the container's environment, which cannot be changed", others[0])
 		}
-		return fmt.Errorf("kernel module %s is not added by %s, can not remove it, please check input parameter", others[0], a.Generation.Tool)
+		return fmt.Errorf("kernel module %s is not added by %s, can not remove it, please check input parameter", others[0], a.Name)
 	}
 	by := asker(args.container, args.name)
 	loader := kmod.Loader{Wait: lockWait}
