@@ -287,8 +287,13 @@ func TestARootIsToldFromTheHosts(t *testing.T) {
 		path string
 		want bool
 	}{
-		{host, "/", true}, {host, "/..", true}, {host, dir, false},
-		{rootAt(t, dir), dir, true}, {rootAt(t, dir), dir + "/.", true}, {rootAt(t, dir), "/", false}, {rootAt(t, "/"), "/", true},
+		{host, "/", true},
+		{host, "/..", true},
+		{host, dir, false},
+		{rootAt(t, dir), dir, true},
+		{rootAt(t, dir), dir + "/.", true},
+		{rootAt(t, dir), "/", false},
+		{rootAt(t, "/"), "/", true},
 	} {
 		if same, err := c.root.Same(c.path); err != nil || same != c.want {
 			t.Errorf("%s: %v, %v, want %v", c.path, same, err, c.want)
