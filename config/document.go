@@ -13,8 +13,10 @@ import (
 	"io/fs"
 	"path/filepath"
 	"slices"
+	"strings"
 
 	"isula.org/isulad-tools/internal/atomicfile"
+	"isula.org/isulad-tools/internal/jsonerror"
 	"isula.org/isulad-tools/internal/open"
 )
 
@@ -82,17 +84,17 @@ func (d *Document) parse(data []byte) error {
 		return err
 	}
 	for _, m := range members {
-		if !slices.Contains(order, m.key) {
-			d.rest = append(d.rest, m)
-			continue
-		}
+		// Keys are read in any case, as v0.9 reads them.
+		known := slices.IndexFunc(order, func(key string) bool { return strings.EqualFold(key, m.key) })
 		switch {
+		case known < 0:
+			d.rest = append(d.rest, m)
 		case string(m.value) == "null":
-			delete(d.lists, m.key)
+			delete(d.lists, order[known])
 		case m.value[0] != '[':
 			return fmt.Errorf("%s: not a list", m.key)
 		default:
-			d.lists[m.key] = m.value
+			d.lists[order[known]] = m.value
 		}
 	}
 	return nil
@@ -103,7 +105,7 @@ func object(data []byte) ([]member, error) {
 	dec := json.NewDecoder(bytes.NewReader(data))
 	t, err := dec.Token()
 	if err != nil {
-		return nil, jsonError(err)
+		return nil, jsonerror.Line(err)
 	}
 	if t != json.Delim('{') {
 		return nil, errors.New("not a JSON object")
@@ -112,17 +114,17 @@ func object(data []byte) ([]member, error) {
 	for dec.More() {
 		t, err := dec.Token()
 		if err != nil {
-			return nil, jsonError(err)
+			return nil, jsonerror.Line(err)
 		}
 		var m member
 		m.key, _ = t.(string) // an object's keys are strings, or Token had failed
 		if err := dec.Decode(&m.value); err != nil {
-			return nil, jsonError(err)
+			return nil, jsonerror.Line(err)
 		}
 		members = append(members, m)
 	}
 	if _, err := dec.Token(); err != nil {
-		return nil, jsonError(err)
+		return nil, jsonerror.Line(err)
 	}
 	if _, err := dec.Token(); !errors.Is(err, io.EOF) {
 		return nil, errors.New("more than one JSON value")
@@ -130,16 +132,10 @@ func object(data []byte) ([]member, error) {
 	return members, nil
 }
 
-func jsonError(err error) error {
-	if errors.Is(err, io.EOF) || errors.Is(err, io.ErrUnexpectedEOF) {
-		return errors.New("ends in the middle of its JSON")
-	}
-	return err
-}
-
 // Has tells whether there is a record in the list at key.
 func (d *Document) Has(key string) bool {
-	return len(bytes.TrimSpace(bytes.Trim(d.lists[key], "[]"))) > 0
+	raw := d.lists[key]
+	return len(raw) > 2 && len(bytes.TrimSpace(raw[1:len(raw)-1])) > 0
 }
 
 // List decodes the records at key. An error names the record and the field.
@@ -172,14 +168,11 @@ func List[T any](d *Document, key string) ([]T, error) {
 
 // fieldError words a decoding error so that it follows the record's name.
 func fieldError(err error) error {
-	var te *json.UnmarshalTypeError
-	if !errors.As(err, &te) {
-		return fmt.Errorf(": %w", err)
+	field, err := jsonerror.Reword(err)
+	if field != "" {
+		field = "." + field
 	}
-	if te.Field == "" {
-		return fmt.Errorf(": want a %s, found a %s", te.Type.Kind(), te.Value)
-	}
-	return fmt.Errorf(".%s: want a %s, found a %s", te.Field, te.Type, te.Value)
+	return fmt.Errorf("%s: %w", field, err)
 }
 
 // Replace puts records in the place of those with these numbers at key. Fields
@@ -257,7 +250,7 @@ func overlay(old, now json.RawMessage) (json.RawMessage, error) {
 		return nil, err
 	}
 	for _, m := range then {
-		if !slices.ContainsFunc(members, func(n member) bool { return n.key == m.key }) {
+		if !slices.ContainsFunc(members, func(n member) bool { return strings.EqualFold(n.key, m.key) }) {
 			members = append(members, m)
 		}
 	}

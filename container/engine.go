@@ -130,7 +130,8 @@ func (r Runc) Find(_ context.Context, name string) (Container, error) {
 	if !(process.ID{PID: s.PID, Start: s.Start}).Lives() {
 		s.PID = 0 // runc keeps the state of a container that ended
 	}
-	for _, l := range s.Config.Labels {
+	// Annotations are labels too; runc's own come after them.
+	for _, l := range slices.Backward(s.Config.Labels) {
 		if dir, ok := strings.CutPrefix(l, "bundle="); ok && filepath.IsAbs(dir) {
 			return Container{ID: s.ID, PID: s.PID, Dir: dir}, nil
 		}

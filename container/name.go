@@ -10,9 +10,9 @@ func ValidName(name string) bool {
 }
 
 // ValidID tells whether id can be a container's, or the beginning of one. It
-// becomes a file's name.
+// becomes a file's name, and with a little more a temporary file's.
 func ValidID(id string) bool {
-	return len(id) <= 255 && made(id, "_.-+")
+	return len(id) <= 240 && made(id, "_.-+")
 }
 
 // made tells whether s begins with a letter or digit and has only those and

@@ -6,6 +6,7 @@ import (
 	"path/filepath"
 	"slices"
 
+	"isula.org/isulad-tools/internal/jsonerror"
 	"isula.org/isulad-tools/internal/open"
 	"isula.org/isulad-tools/resource"
 )
@@ -47,7 +48,7 @@ func readSpec(bundle string) (*spec, error) {
 	}
 	s := new(spec)
 	if err := json.Unmarshal(data, s); err != nil {
-		return nil, fmt.Errorf("%s: %w", path, jsonError(err))
+		return nil, fmt.Errorf("%s: %w", path, jsonerror.Line(err))
 	}
 	return s, nil
 }

@@ -8,9 +8,9 @@ import (
 	"io"
 	"os"
 	"path/filepath"
-	"reflect"
 
 	"isula.org/isulad-tools/container"
+	"isula.org/isulad-tools/internal/jsonerror"
 )
 
 // maxInput bounds the state on standard input; config.json may hold more.
@@ -38,7 +38,7 @@ func readState(ctx context.Context, in io.Reader, strict bool) (state, error) {
 	}
 	var fields map[string]json.RawMessage
 	if err := json.Unmarshal(data, &fields); err != nil {
-		return s, stateError(jsonError(err))
+		return s, stateError(jsonerror.Line(err))
 	}
 	var oldBundle string
 	for _, f := range []struct {
@@ -57,7 +57,7 @@ func readState(ctx context.Context, in io.Reader, strict bool) (state, error) {
 			continue
 		}
 		if err := json.Unmarshal(raw, f.to); err != nil && f.need {
-			return s, stateError(fmt.Errorf("%s: %w", f.name, jsonError(err)))
+			return s, stateError(fmt.Errorf("%s: %w", f.name, jsonerror.Line(err)))
 		}
 	}
 	if s.Bundle == "" {
@@ -86,34 +86,6 @@ func readState(ctx context.Context, in io.Reader, strict bool) (state, error) {
 
 func stateError(err error) error {
 	return fmt.Errorf("container state on standard input: %w", err)
-}
-
-// jsonError words an error of encoding/json without Go's type names.
-func jsonError(err error) error {
-	var te *json.UnmarshalTypeError
-	switch {
-	case errors.As(err, &te) && te.Field != "":
-		return fmt.Errorf("%s: want %s, found %s", te.Field, jsonKind(te.Type), te.Value)
-	case errors.As(err, &te):
-		return fmt.Errorf("want %s, found %s", jsonKind(te.Type), te.Value)
-	case errors.Is(err, io.ErrUnexpectedEOF) || err.Error() == "unexpected end of JSON input":
-		return errors.New("it ends in the middle of its JSON")
-	}
-	return err
-}
-
-// jsonKind is what JSON calls a value that decodes into t.
-func jsonKind(t reflect.Type) string {
-	switch t.Kind() {
-	case reflect.String:
-		return "string"
-	case reflect.Slice:
-		return "array"
-	case reflect.Struct, reflect.Map:
-		return "object"
-	default:
-		return "number"
-	}
 }
 
 // derivedBundle is where a container of this id has its bundle when the state

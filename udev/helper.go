@@ -8,6 +8,7 @@ import (
 	"strings"
 
 	"isula.org/isulad-tools/container"
+	"isula.org/isulad-tools/internal/command"
 )
 
 // event is what a rule hands over:
@@ -27,7 +28,7 @@ func Helper(name string, args []string, stderr io.Writer) int {
 		err = fmt.Errorf("%s %s for container %s: partitions are not supported by this version", ev.action, ev.partition, ev.container)
 	}
 	if err != nil {
-		fmt.Fprintf(stderr, "%s: %v\n", name, err)
+		fmt.Fprintf(stderr, "%s: %s\n", name, command.OneLine(err.Error()))
 		return 1
 	}
 	return 0

@@ -45,7 +45,7 @@ func run(argv []string) int {
 		Generation: g, Name: name, Version: version,
 		Stdout: os.Stdout, Stderr: os.Stderr,
 		Hook: func(stage string, args []string) int {
-			return hook().Run(name+" "+stage, append(args, "--state", stage))
+			return hook().Run(name+" "+stage, append([]string{"--state", stage}, args...))
 		},
 		UdevEvent: func(args []string) int { return udev.Helper(name+" udev-event", args, os.Stderr) },
 	}

@@ -136,7 +136,9 @@ func (h *holder) target(t testing.TB, own resource.Owner) *resource.Target {
 	must(t, err)
 	var dev unix.Stat_t
 	must(t, unix.Stat("/dev", &dev))
-	return &resource.Target{ID: h.id, HostDev: dev.Dev, Init: init, Root: root, Owner: own, NS: ns, Cgroups: cgroup.Container{Path: h.cgroup, PID: h.pid}}
+	target := &resource.Target{ID: h.id, HostDev: dev.Dev, Init: init, Root: root, Owner: own, NS: ns, Cgroups: cgroup.Container{Path: h.cgroup, PID: h.pid}}
+	t.Cleanup(func() { target.Cgroups.Close() }) // whichever a test puts there
+	return target
 }
 
 // hostOwner is the owner of a container without a user namespace.

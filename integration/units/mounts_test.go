@@ -230,8 +230,14 @@ func TestPathsAreThereWithTheirOptions(t *testing.T) {
 			options, access string
 			receives        bool // mounts that the host makes below it later
 		}{
-			{"rw", "rw", true}, {"ro", "ro", true}, {"rw,rslave", "rw", true}, {"ro,rslave", "ro", true},
-			{"rw,rprivate", "rw", false}, {"private,ro", "ro", false}, {"private", "rw", false}, {"rslave", "rw", true},
+			{"rw", "rw", true},
+			{"ro", "ro", true},
+			{"rw,rslave", "rw", true},
+			{"ro,rslave", "ro", true},
+			{"rw,rprivate", "rw", false},
+			{"private,ro", "ro", false},
+			{"private", "rw", false},
+			{"rslave", "rw", true},
 		} {
 			dir := hostDir(t)
 			must(t, os.Mkdir(filepath.Join(dir, "later"), 0o755))
