@@ -152,13 +152,15 @@ func TestSecondBootNamesAWrongVersion(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	i := bytes.Index(data, []byte("vermagic=6."))
-	if i < 0 {
+	// The release itself does not count where symbols have versions, as here.
+	magic := bytes.Index(data, []byte("vermagic=6."))
+	if magic < 0 {
 		t.Fatal("no vermagic")
 	}
+	i := magic + bytes.Index(data[magic:], []byte(" mod_unload "))
 	// A changed file has a bad signature, which counts more; so take that away.
 	other := bytes.Clone(data[:bytes.LastIndex(data, []byte("~Module signature appended~\n"))])
-	other[i+len("vermagic=")] = '9'
+	other[i+1] = 'X'
 	if err := os.WriteFile(file, other, 0o644); err != nil {
 		t.Fatal(err)
 	}
