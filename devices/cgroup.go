@@ -1,10 +1,13 @@
 package devices
 
 import (
+	"context"
+	"errors"
 	"fmt"
 	"os"
 	"strings"
 
+	"isula.org/isulad-tools/internal/cgroup"
 	"isula.org/isulad-tools/resource"
 )
 
@@ -18,14 +21,40 @@ func rule(d Device) string {
 	return fmt.Sprintf("%s %d:%d %s", d.Type, d.Major, d.Minor, permissions)
 }
 
-// allow lets the container use d. Only this rule is written: the controller
-// keeps all others, and there is no moment without them.
+// allow lets the container use d. Only this rule is written: the controller of
+// cgroup v1 keeps all others, and there is no moment without them. Where there
+// is none, settle does it for all devices at once.
 func allow(t *resource.Target, d Device) error {
 	dir, err := t.Cgroups.V1("devices")
+	if errors.Is(err, cgroup.ErrNoV1) {
+		return nil
+	}
 	if err != nil {
 		return err
 	}
 	return write(dir+"/devices.allow", rule(d))
+}
+
+// settle lets the container use all of its recorded devices, on cgroup v2: a
+// program can only be replaced as a whole, so it is made of the rules that the
+// container was started with and of ours.
+func settle(_ context.Context, t *resource.Target, all []Device) error {
+	if _, err := t.Cgroups.V1("devices"); !errors.Is(err, cgroup.ErrNoV1) || len(all) == 0 {
+		return err
+	}
+	dir, err := t.Cgroups.V2()
+	if err != nil {
+		return err
+	}
+	rules := t.DeviceRules
+	for _, d := range all {
+		permissions := d.CgroupPermissions
+		if permissions == "" {
+			permissions = "rwm"
+		}
+		rules = append(rules, cgroup.DeviceRule{Allow: true, Type: d.Type, Major: d.Major, Minor: d.Minor, Access: permissions})
+	}
+	return cgroup.SetDevices(dir, rules)
 }
 
 func write(file, value string) error {
@@ -46,6 +75,9 @@ func write(file, value string) error {
 // verifyAllowed returns nil when the container may use d.
 func verifyAllowed(t *resource.Target, d Device) error {
 	dir, err := t.Cgroups.V1("devices")
+	if errors.Is(err, cgroup.ErrNoV1) {
+		return nil // what a program allows cannot be read back
+	}
 	if err != nil {
 		return err
 	}

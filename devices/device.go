@@ -5,7 +5,6 @@ package devices
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"os"
 	"path/filepath"
@@ -28,9 +27,6 @@ type Device struct {
 	Parent            string // host path of the disk that a partition belongs to
 }
 
-// ErrBlock says that a device is a block device, which are not served yet.
-var ErrBlock = errors.New("block devices are not supported by this version")
-
 // Kind is the kind of resource that devices are.
 var Kind = resource.Kind[Device]{
 	Name:    "device",
@@ -38,6 +34,7 @@ var Kind = resource.Kind[Device]{
 	Policy:  resource.Stop,
 	Resolve: resolve,
 	Apply:   apply,
+	Settle:  settle,
 	Verify:  verify,
 }
 
@@ -67,7 +64,6 @@ func resolve(d Device) (Device, error) {
 		d.Type = "c"
 	case unix.S_IFBLK:
 		d.Type = "b"
-		return d, ErrBlock
 	default:
 		return d, fmt.Errorf("%s: not a device", d.PathOnHost)
 	}

@@ -33,6 +33,12 @@ func makeNode(t *resource.Target, d Device, commit func() error) (err error) {
 	if err := notTheHosts(dir, base, host); err != nil {
 		return err
 	}
+	if t.UserNS && !nodesWork(dir) {
+		if err := bindNode(t, d, host, own, &u); err != nil {
+			return fmt.Errorf("make node %s: %w", d.PathInContainer, err)
+		}
+		return commit()
+	}
 	made, err := mknod(dir, base, host)
 	if err != nil {
 		return fmt.Errorf("make node %s: %w", d.PathInContainer, err)
@@ -147,7 +153,11 @@ func verifyNode(t *resource.Target, d Device) error {
 	if err := unix.Fstat(int(f.Fd()), &st); err != nil {
 		return os.NewSyscallError("fstat", err)
 	}
-	if st.Mode&unix.S_IFMT != unix.S_IFCHR || st.Rdev != unix.Mkdev(uint32(d.Major), uint32(d.Minor)) {
+	format := uint32(unix.S_IFCHR)
+	if d.Type == "b" {
+		format = unix.S_IFBLK
+	}
+	if st.Mode&unix.S_IFMT != format || st.Rdev != unix.Mkdev(uint32(d.Major), uint32(d.Minor)) {
 		return fmt.Errorf("%s in the container is another file", d.PathInContainer)
 	}
 	return nil

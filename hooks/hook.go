@@ -18,6 +18,7 @@ import (
 
 	"isula.org/isulad-tools/internal/logging"
 	"isula.org/isulad-tools/internal/place"
+	"isula.org/isulad-tools/udev"
 )
 
 // Stages are the names that --state takes.
@@ -36,7 +37,8 @@ type Hook struct {
 	Stdin          io.Reader
 	Stdout, Stderr io.Writer
 
-	log *logrus.Logger
+	log    *logrus.Logger
+	reload bool // udevd must be told that rules changed
 }
 
 // Run does what the command line args asks for, name being the program's, and
@@ -81,6 +83,12 @@ func (h *Hook) Stage(stage, logFile string, relabel bool) int {
 		err = fmt.Errorf("no --state: want one of %s", strings.Join(Stages, ", "))
 	default:
 		err = fmt.Errorf("unknown --state %q: want one of %s", stage, strings.Join(Stages, ", "))
+	}
+	if h.reload {
+		// After all locks: udevd may wait for a helper that waits for one.
+		if e := udev.Reload(ctx); e != nil {
+			h.log.Warn("udev rules changed, but udevd was not told: " + oneLine(e.Error()))
+		}
 	}
 	if err == nil {
 		return 0

@@ -11,6 +11,7 @@ import (
 	"isula.org/isulad-tools/container"
 	"isula.org/isulad-tools/mounts"
 	"isula.org/isulad-tools/network"
+	"isula.org/isulad-tools/udev"
 )
 
 // poststop removes what the host has of a container that ended. It never
@@ -45,6 +46,8 @@ func (h *Hook) poststop(ctx context.Context) error {
 		log.Infof("poststop: nothing removed, the container runs as process %d", running.Init.PID)
 		return nil
 	}
+	h.reload, err = udev.Sync(ctx, h.Generation, st.ID, nil, lockWait)
+	warn(err)
 	warn(mounts.Clean(st.ID))
 	warn(network.Unpin(st.ID))
 	warn(container.RemoveStart(st.ID))

@@ -19,25 +19,26 @@ import (
 	"isula.org/isulad-tools/resource"
 )
 
-// The shared path, on the host:
-//
-//	/.sharedpath                      its flock guards the two below
-//	/.sharedpath/master               one shared tmpfs for all containers
-//	/.sharedpath/master/<id>          seen by container <id> as its /.sharedpath
-//	/.sharedpath/master/<id>/<sha>    a host tree; arrives in the container
-//	/.sharedpath/midpath/<id>/<sha>   the same tree on its way there, where it
-//	                                  gets its options before it propagates
-const (
-	master  = place.SharedPath + "/master"
-	midpath = place.SharedPath + "/midpath"
-)
-
 const lockWait = 10 * time.Second
 
 // Share gives a starting container its shared path: what is mounted below
 // master/<id> on the host from now on arrives at /.sharedpath inside.
 // Leftovers of an earlier start, whose poststop never ran, are removed first.
-func Share(ctx context.Context, t *resource.Target) (err error) {
+// A container that has no place for it, on a root that cannot be written, is
+// reported and served directly.
+func Share(ctx context.Context, t *resource.Target, report func(error)) error {
+	err := share(ctx, t)
+	if errors.Is(err, errNoPlace) {
+		t.Direct = true
+		report(err)
+		return nil
+	}
+	return err
+}
+
+var errNoPlace = errors.New("the container's root is read-only and has no directory " + place.SharedPath + ": its paths are attached directly, and none can be added by a kernel before 5.12")
+
+func share(ctx context.Context, t *resource.Target) (err error) {
 	if err := prepareMaster(ctx); err != nil {
 		return err
 	}
@@ -46,7 +47,7 @@ func Share(ctx context.Context, t *resource.Target) (err error) {
 	}
 	var u undo.Stack
 	defer u.OnError(&err)
-	own := filepath.Join(master, t.ID)
+	own := filepath.Join(place.Master, t.ID)
 	if err := mountpoint.Mkdir(own, 0o600); err != nil {
 		return err
 	}
@@ -97,23 +98,23 @@ func prepareMaster(ctx context.Context) error {
 		return err
 	}
 	defer lock.Unlock()
-	if err := mountpoint.Mkdir(master, 0o600); err != nil {
+	if err := mountpoint.Mkdir(place.Master, 0o600); err != nil {
 		return err
 	}
 	var top, m unix.Stat_t
 	if err := unix.Lstat(place.SharedPath, &top); err != nil {
 		return &os.PathError{Op: "lstat", Path: place.SharedPath, Err: err}
 	}
-	if err := unix.Lstat(master, &m); err != nil {
-		return &os.PathError{Op: "lstat", Path: master, Err: err}
+	if err := unix.Lstat(place.Master, &m); err != nil {
+		return &os.PathError{Op: "lstat", Path: place.Master, Err: err}
 	}
 	if m.Dev == top.Dev {
-		if err := unix.Mount("tmpfs", master, "tmpfs", 0, "size=16m"); err != nil {
-			return &mountError{"mount", "tmpfs", master, err}
+		if err := unix.Mount("tmpfs", place.Master, "tmpfs", 0, "size=16m"); err != nil {
+			return &mountError{"mount", "tmpfs", place.Master, err}
 		}
 	}
-	if err := unix.Mount("", master, "", unix.MS_SHARED, ""); err != nil {
-		return &mountError{"make shared", "", master, err}
+	if err := unix.Mount("", place.Master, "", unix.MS_SHARED, ""); err != nil {
+		return &mountError{"make shared", "", place.Master, err}
 	}
 	return nil
 }
@@ -124,7 +125,10 @@ func sharedPoint(t *resource.Target, u *undo.Stack) (*os.File, error) {
 	point, err := t.Root.Open(place.SharedPath, unix.O_PATH|unix.O_DIRECTORY|unix.O_NOFOLLOW)
 	switch {
 	case errors.Is(err, unix.ENOENT):
-		return t.Root.MkdirAll(place.SharedPath, t.Owner.Or(rootfs.Owner{}), u)
+		point, err = t.Root.MkdirAll(place.SharedPath, t.Owner.Or(rootfs.Owner{}), u)
+		if errors.Is(err, unix.EROFS) {
+			err = errNoPlace
+		}
 	case errors.Is(err, unix.ELOOP), errors.Is(err, unix.ENOTDIR):
 		return nil, fmt.Errorf("the image has a link or file at %s, where the container's shared path must be: remove it from the image", place.SharedPath)
 	}
@@ -152,9 +156,9 @@ func attachShared(t *resource.Target, dir, point *os.File) error {
 	if err != nil || bound {
 		return err
 	}
-	tree, err := cloneTree(dir)
+	tree, err := cloneTree(dir, 0)
 	if errors.Is(err, unix.ENOSYS) {
-		return fmt.Errorf("%s does not reach the container: the host's / is not a shared mount, and this kernel (before 5.2) has no other way; run: mount --make-rshared /, and start the container again", master)
+		return fmt.Errorf("%s does not reach the container: the host's / is not a shared mount, and this kernel (before 5.2) has no other way; run: mount --make-rshared /, and start the container again", place.Master)
 	}
 	if err != nil {
 		return err
@@ -168,8 +172,8 @@ func attachShared(t *resource.Target, dir, point *os.File) error {
 // and so does everything below it.
 func Clean(id string) error {
 	return errors.Join(
-		cleanDir(filepath.Join(master, id)),
-		cleanDir(filepath.Join(midpath, id)),
+		cleanDir(filepath.Join(place.Master, id)),
+		cleanDir(filepath.Join(place.Midpath, id)),
 	)
 }
 

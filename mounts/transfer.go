@@ -58,14 +58,16 @@ func apply(_ context.Context, t *resource.Target, b Bind) (err error) {
 		return err
 	}
 	defer host.Close()
-	if err := transfer(t.ID, host, dir, b, &u); err != nil {
-		return err
+	var arrived *os.File
+	if !t.Direct {
+		if err := transfer(t.ID, host, dir, b, &u); err != nil {
+			return err
+		}
+		if arrived, err = openArrived(t, host, b); err != nil {
+			return err
+		}
+		defer arrived.Close()
 	}
-	arrived, err := openArrived(t, host, b)
-	if err != nil {
-		return err
-	}
-	defer arrived.Close()
 	var point *os.File
 	if dir {
 		point, err = t.Root.MkdirAll(b.Container, own, &u)
@@ -76,6 +78,9 @@ func apply(_ context.Context, t *resource.Target, b Bind) (err error) {
 		return err
 	}
 	defer point.Close()
+	if t.Direct {
+		return direct(t, host, point, b)
+	}
 	return t.NS.Do(func() error { return bind(arrived, point, unix.MS_REC, nsenter.FD) })
 }
 
@@ -129,11 +134,11 @@ func transfer(id string, host *os.File, dir bool, b Bind, u *undo.Stack) error {
 		return err
 	}
 	name := sha(b.Host)
-	midDir, masterDir := filepath.Join(midpath, id), filepath.Join(master, id)
+	midDir, masterDir := filepath.Join(place.Midpath, id), filepath.Join(place.Master, id)
 	if mounted(filepath.Join(masterDir, name), host) && mounted(filepath.Join(midDir, name), host) {
 		return nil
 	}
-	for _, dir := range []string{midpath, midDir} {
+	for _, dir := range []string{place.Midpath, midDir} {
 		if err := mountpoint.Mkdir(dir, 0o600); err != nil {
 			return err
 		}

@@ -19,8 +19,14 @@ type Target struct {
 	Root  *rootfs.Root   // the container's root directory, in its mount namespace
 	Owner Owner          // the container's own root user, if it has one
 	NS    *nsenter.Mount // a thread in the container's mount namespace
-	// Cgroups finds the container's cgroup directories.
-	Cgroups cgroup.Container
+
+	UserNS bool // it has a user namespace of its own
+	Direct bool // it has no shared path: its mounts are attached directly
+
+	// Cgroups finds the container's cgroup directories; DeviceRules are those
+	// of the device controller in its specification.
+	Cgroups     cgroup.Container
+	DeviceRules []cgroup.DeviceRule
 }
 
 // Owner is the root user and group of a container that has a user namespace of
