@@ -65,13 +65,13 @@ func (h *host) lookUp(name string) meaning {
 	if len(m.targets) > 0 {
 		return m
 	}
-	// MODULE.alias=PATTERN, NUL terminated. kmod reads it since version 27; for
-	// older ones it does no harm: what is built in is there.
+	// kmod reads this since version 27; for older ones it does no harm: what is
+	// built in is there.
 	for field := range bytes.SplitSeq(h.index("modules.builtin.modinfo"), []byte{0}) {
 		module, rest, ok := bytes.Cut(field, []byte("."))
 		pattern, isAlias := bytes.CutPrefix(rest, []byte("alias="))
 		if ok && isAlias && mayMatch(pattern, name) && matchRaw(pattern, name) {
-			m.add(canonical(string(module)), h.dir()+"/modules.builtin.modinfo", conf)
+			m.add(string(module), h.dir()+"/modules.builtin.modinfo", conf)
 		}
 	}
 	return m

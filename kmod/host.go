@@ -58,11 +58,20 @@ func (h *host) state(module string) state {
 	if unix.Access(dir, unix.F_OK) == nil && !h.moves(module) {
 		return builtin
 	}
-	// Most that are built in have no directory at all.
-	if h.listed("modules.builtin", module) {
+	// Most that are built in have no directory at all. modules.builtin lists what
+	// could have been a module in another configuration; debugfs, which could not,
+	// is known to modules.builtin.modinfo only (since Linux 5.2).
+	if h.listed("modules.builtin", module) || h.describes(module) {
 		return builtin
 	}
 	return absent
+}
+
+// describes tells whether modules.builtin.modinfo, MODULE.KEY=VALUE with a NUL
+// after each, has anything about the module.
+func (h *host) describes(module string) bool {
+	info, key := h.index("modules.builtin.modinfo"), []byte(module+".")
+	return bytes.HasPrefix(info, key) || bytes.Contains(info, append([]byte{0}, key...))
 }
 
 // readState reads an initstate. The file is a line of at most seven bytes.

@@ -100,6 +100,9 @@ func (h *host) why(module string, out outcome, spellings ...string) string {
 	if cause := h.notFound(module); cause != "" {
 		return cause
 	}
+	if strings.TrimSpace(string(read(h.root+"/proc/sys/kernel/modules_disabled"))) == "1" {
+		return "loading modules is switched off until the next boot (sysctl kernel.modules_disabled is 1)"
+	}
 	switch s := h.state(module); {
 	case said != "":
 		return said
@@ -111,13 +114,10 @@ func (h *host) why(module string, out outcome, spellings ...string) string {
 	return "modprobe reported success, but it is neither loaded nor built in"
 }
 
-// prevented tells what keeps a module that may well exist from being loaded: the
-// kernel, or a line of the configuration, for itself or for a module it needs.
+// prevented tells which line of the configuration or of the kernel's command line
+// keeps a module from being loaded, or one that it needs.
 func (h *host) prevented(module string) string {
 	conf := h.conf()
-	if strings.TrimSpace(string(read(h.root+"/proc/sys/kernel/modules_disabled"))) == "1" {
-		return "loading modules is switched off until the next boot (sysctl kernel.modules_disabled is 1)"
-	}
 	for _, m := range append([]string{module}, h.dependencies(module)...) {
 		if h.state(m).present() {
 			continue

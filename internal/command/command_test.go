@@ -238,14 +238,14 @@ func TestRunErrorsNameTheProgram(t *testing.T) {
 func TestOneLine(t *testing.T) {
 	t.Parallel()
 	for in, want := range map[string]string{
-		"":                                  "",
-		"\n \r\n":                           "",
-		"one":                               "one",
-		"  one\r\n\n two\tthree\n":          "one; two three",
-		"ünï “quoted” \"plain\" 'x'":        "ünï “quoted” \"plain\" 'x'",
-		"a\x00b\x7f\xff":                    `a\x00b\x7f\xff`,
-		"\u202eevil":                        `\u202eevil`,
-		strings.Repeat("x", lineLimit):      strings.Repeat("x", lineLimit),
+		"":                                   "",
+		"\n \r\n":                            "",
+		"one":                                "one",
+		"  one\r\n\n two\tthree\n":           "one; two three",
+		"ünï “quoted” \"plain\" 'x'":         "ünï “quoted” \"plain\" 'x'",
+		"a\x00b\x7f\xff":                     `a\x00b\x7f\xff`,
+		"\u202eevil":                         `\u202eevil`,
+		strings.Repeat("x", lineLimit):       strings.Repeat("x", lineLimit),
 		strings.Repeat("x", lineLimit) + "y": strings.Repeat("x", lineLimit) + " ...",
 	} {
 		if got := OneLine(in); got != want {
