@@ -39,9 +39,11 @@ var Kind = resource.Kind[Device]{
 }
 
 // String is the record in the form host:container:permissions, with the
-// numbers where it names a device.
+// numbers. Not with the type: one that changed is used and not saved.
+//
+// Compat: hook-prestart-device-type-changed.
 func (d Device) String() string {
-	return fmt.Sprintf("%s:%s:%s (%s %d:%d)", d.PathOnHost, d.PathInContainer, d.CgroupPermissions, d.Type, d.Major, d.Minor)
+	return fmt.Sprintf("%s:%s:%s (%d:%d)", d.PathOnHost, d.PathInContainer, d.CgroupPermissions, d.Major, d.Minor)
 }
 
 // resolve renews type and numbers from the host's node, to which links may

@@ -23,13 +23,14 @@ func makeNode(t *resource.Target, d Device, commit func() error) (err error) {
 		return err
 	}
 	own := t.Owner.Or(rootfs.Owner{UID: int(host.Uid), GID: int(host.Gid)})
+	var dir *os.File
+	defer func() { dir.Close() }() // after the undo, which needs it
 	var u undo.Stack
 	defer u.OnError(&err)
 	dir, base, err := t.Root.Dir(d.PathInContainer, own, &u)
 	if err != nil {
 		return err
 	}
-	defer dir.Close()
 	if err := notTheHosts(dir, base, host); err != nil {
 		return err
 	}

@@ -16,6 +16,7 @@ import (
 	"github.com/sirupsen/logrus"
 	"golang.org/x/sys/unix"
 
+	"isula.org/isulad-tools/internal/command"
 	"isula.org/isulad-tools/internal/logging"
 	"isula.org/isulad-tools/internal/place"
 	"isula.org/isulad-tools/udev"
@@ -96,20 +97,8 @@ func (h *Hook) Stage(stage, logFile string, relabel bool) int {
 	if ctx.Err() != nil {
 		err = fmt.Errorf("not done within %v: %w", budget, err)
 	}
-	line := oneLine(err.Error())
+	line := command.OneLine(err.Error())
 	h.log.Error(line)
 	fmt.Fprintln(h.Stderr, line)
 	return 1
-}
-
-// oneLine makes a message one printable line: joined errors come a line each,
-// and what a container chose to be named may hold anything.
-func oneLine(s string) string {
-	s = strings.ReplaceAll(strings.TrimSpace(s), "\n", "; ")
-	return strings.Map(func(r rune) rune {
-		if r < ' ' || r == 0x7f {
-			return '?'
-		}
-		return r
-	}, s)
 }

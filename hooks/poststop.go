@@ -9,6 +9,7 @@ import (
 
 	"isula.org/isulad-tools/config"
 	"isula.org/isulad-tools/container"
+	"isula.org/isulad-tools/internal/command"
 	"isula.org/isulad-tools/mounts"
 	"isula.org/isulad-tools/network"
 	"isula.org/isulad-tools/udev"
@@ -25,7 +26,7 @@ func (h *Hook) poststop(ctx context.Context) error {
 	log := h.log.WithField("id", st.ID)
 	warn := func(err error) {
 		if err != nil {
-			log.Warn("poststop: " + oneLine(err.Error()))
+			log.Warn("poststop: " + command.OneLine(err.Error()))
 		}
 	}
 	if filepath.IsAbs(st.Bundle) {

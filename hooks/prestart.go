@@ -11,6 +11,7 @@ import (
 	"isula.org/isulad-tools/container"
 	"isula.org/isulad-tools/devices"
 	"isula.org/isulad-tools/internal/cgroup"
+	"isula.org/isulad-tools/internal/command"
 	"isula.org/isulad-tools/internal/nsenter"
 	"isula.org/isulad-tools/internal/process"
 	"isula.org/isulad-tools/internal/rootfs"
@@ -132,7 +133,7 @@ func (h *Hook) prestart(ctx context.Context, relabel bool) error {
 	}
 	defer lock.Unlock()
 	s := &start{state: st, spec: sp, report: func(err error) {
-		h.log.WithField("id", st.ID).Warn(oneLine(err.Error()) + ", skipping")
+		h.log.WithField("id", st.ID).Warn(command.OneLine(err.Error()) + ", skipping")
 	}}
 	if s.recorded, err = load(st.Bundle); err != nil {
 		return err

@@ -45,6 +45,8 @@ func share(ctx context.Context, t *resource.Target) (err error) {
 	if err := Clean(t.ID); err != nil {
 		return fmt.Errorf("remove what an earlier start left: %w", err)
 	}
+	var mnt *os.File
+	defer func() { mnt.Close() }() // after the undo, which needs it
 	var u undo.Stack
 	defer u.OnError(&err)
 	own := filepath.Join(place.Master, t.ID)
@@ -66,11 +68,10 @@ func share(ctx context.Context, t *resource.Target) (err error) {
 	if err := attachShared(t, dir, point); err != nil {
 		return err
 	}
-	mnt, err := t.Root.Open(place.SharedPath, unix.O_PATH|unix.O_DIRECTORY|unix.O_NOFOLLOW)
+	mnt, err = t.Root.Open(place.SharedPath, unix.O_PATH|unix.O_DIRECTORY|unix.O_NOFOLLOW)
 	if err != nil {
 		return err
 	}
-	defer mnt.Close()
 	if same, err := sameFile(mnt, dir); err != nil || !same {
 		return errors.Join(err, fmt.Errorf("%s in the container: something else was mounted on it", place.SharedPath))
 	}

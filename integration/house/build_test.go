@@ -134,7 +134,7 @@ func TestMakeHelpNamesEveryTarget(t *testing.T) {
 	help := output(t, top(t), "make", "--no-print-directory", "help")
 	for _, line := range lines(string(makefile)) {
 		target, ok := strings.CutPrefix(line, ".PHONY: ")
-		if ok && !strings.Contains("\n"+help, fmt.Sprintf("\n%s ", target)) {
+		if ok && !strings.Contains(target, " ") && !strings.Contains("\n"+help, fmt.Sprintf("\n%s ", target)) {
 			t.Errorf("make help does not name %q", target)
 		}
 	}

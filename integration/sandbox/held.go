@@ -89,19 +89,6 @@ func (h *Held) Release(status int) error {
 	return errors.Join(err, <-h.done, h.gate.Close(), os.RemoveAll(h.dir))
 }
 
-// Mounts is what the container will see after pivot_root.
-func (h *Held) Mounts() ([]string, error) {
-	list, err := Mounts(h.Pid)
-	if err != nil {
-		return nil, err
-	}
-	var lines []string
-	for _, m := range MountsBelow(list, h.Root) {
-		lines = append(lines, MountLine(m))
-	}
-	return lines, nil
-}
-
 // Tree is the container's file tree as it will be after pivot_root.
 func (h *Held) Tree() (map[string]Node, error) {
 	return ContainerTree(h.Pid, strings.TrimPrefix(h.Root, "/"))

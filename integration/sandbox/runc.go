@@ -6,9 +6,12 @@ import (
 	"fmt"
 	"os"
 	"os/exec"
+	"path/filepath"
 	"strings"
 	"testing"
 	"time"
+
+	"golang.org/x/sys/unix"
 )
 
 // Runc runs containers with the runc of the host.
@@ -23,6 +26,13 @@ type State struct {
 	Status string `json:"status"`
 	Bundle string `json:"bundle"`
 	Rootfs string `json:"rootfs"`
+}
+
+func (r Runc) root() string {
+	if r.Root == "" {
+		return "/run/runc"
+	}
+	return r.Root
 }
 
 // Create makes the container and runs its prestart hooks.
@@ -83,8 +93,8 @@ func (r Runc) Stop(id string) error {
 	if s.Status == "stopped" {
 		return nil
 	}
-	if err := r.Kill(id, "KILL"); err != nil {
-		return err
+	if err := unix.Kill(s.Pid, unix.SIGKILL); err != nil && !errors.Is(err, unix.ESRCH) {
+		return os.NewSyscallError("kill", err)
 	}
 	return waitGone(s.Pid)
 }
@@ -92,6 +102,10 @@ func (r Runc) Stop(id string) error {
 // Delete stops the container when needed, runs its poststop hooks and forgets
 // it. What the hooks print and their failure are not runc's to tell.
 func (r Runc) Delete(id string) error {
+	// `runc delete --force` alone kills, too, but then sleeps.
+	if err := r.Stop(id); err != nil {
+		return err
+	}
 	_, err := r.run("delete", "--force", id)
 	return err
 }
@@ -100,6 +114,9 @@ func (r Runc) Delete(id string) error {
 func (r Runc) DeleteAtEnd(t testing.TB, id string) {
 	t.Helper()
 	t.Cleanup(func() {
+		if _, err := os.Stat(filepath.Join(r.root(), id)); err != nil {
+			return
+		}
 		if err := r.Delete(id); err != nil {
 			t.Errorf("clean up: %v", err)
 		}
@@ -108,11 +125,11 @@ func (r Runc) DeleteAtEnd(t testing.TB, id string) {
 
 // waitGone waits until no process has this pid.
 func waitGone(pid int) error {
-	for range 1000 {
+	for range 10000 {
 		if _, err := os.Stat(fmt.Sprintf("/proc/%d", pid)); errors.Is(err, os.ErrNotExist) {
 			return nil
 		}
-		time.Sleep(10 * time.Millisecond)
+		time.Sleep(time.Millisecond)
 	}
 	return fmt.Errorf("process %d does not end", pid)
 }
@@ -133,11 +150,7 @@ func (r Runc) run(args ...string) (string, error) {
 	defer msg.Close()
 	defer os.Remove(msg.Name())
 
-	root := r.Root
-	if root == "" {
-		root = "/run/runc"
-	}
-	cmd := exec.Command("runc", append([]string{"--root", root}, args...)...)
+	cmd := exec.Command("runc", append([]string{"--root", r.root()}, args...)...)
 	cmd.Stdout, cmd.Stderr = out, msg
 	runErr := cmd.Run()
 	stdout, err := os.ReadFile(out.Name())

@@ -59,9 +59,6 @@ func Main(m *testing.M) {
 	}
 }
 
-// Inside tells whether this process runs in a sandbox.
-func Inside() bool { return os.Getenv(envRole) == "test" }
-
 // CgroupParent is the one cgroup directory that belongs to this run, like
 // "/isulad-test-4711"; containers go below it. It is made on first use.
 func CgroupParent() string { return os.Getenv(envCgroup) }

@@ -155,6 +155,13 @@ func TestUserNamespace(t *testing.T) {
 	if err != nil || out != "0\n100000\n" {
 		t.Errorf("exec: %q, %v", out, err)
 	}
+	// PID 1 of a PID namespace ignores what it does not handle.
+	if err := runc.Kill(id, "TERM"); err != nil {
+		t.Error(err)
+	}
+	if s, err := runc.State(id); err != nil || s.Status != "running" {
+		t.Errorf("after SIGTERM: %+v, %v", s, err)
+	}
 }
 
 func TestWorldIsPrivate(t *testing.T) {

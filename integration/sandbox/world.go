@@ -67,7 +67,7 @@ func buildWorld(stage string) error {
 	if err := exposeOutputs(root); err != nil {
 		return err
 	}
-	if err := expose(root, filepath.Dir(exe)); err != nil {
+	if err := exposeFile(root, exe); err != nil {
 		return err
 	}
 	if err := exposeBinary(root); err != nil {
@@ -194,12 +194,19 @@ func exposeOutputs(root string) error {
 	return nil
 }
 
-// expose makes dir visible in the sandbox unless it is.
-func expose(root, dir string) error {
-	if _, err := os.Stat(filepath.Join(root, dir)); err == nil {
+// exposeFile makes the host's file visible in the sandbox unless it is.
+func exposeFile(root, file string) error {
+	target := filepath.Join(root, file)
+	if _, err := os.Stat(target); err == nil {
 		return nil
 	}
-	return bindDir(root, dir)
+	if err := os.MkdirAll(filepath.Dir(target), 0o755); err != nil {
+		return err
+	}
+	if err := os.WriteFile(target, nil, 0o755); err != nil {
+		return err
+	}
+	return mount(file, target, "", unix.MS_BIND, "")
 }
 
 func bindDir(root, dir string) error {

@@ -1,9 +1,11 @@
 package command
 
 import (
+	"fmt"
 	"strconv"
 	"strings"
 	"sync"
+	"unicode/utf8"
 )
 
 // lineLimit leaves room for the rest of a message in one line of syslog.
@@ -34,14 +36,22 @@ func OneLine(text string) string {
 }
 
 // Printable escapes, as a Go string would, the characters that are not printable
-// and the bytes that are not UTF-8.
+// and the bytes that are not UTF-8. What is escaped already stays as it is: text
+// passes through here once for each layer that prints it.
 func Printable(text string) string {
-	quoted := strconv.Quote(text)
-	quoted = quoted[1 : len(quoted)-1]
-	if quoted == text {
-		return text
+	var b strings.Builder
+	for i, r := range text {
+		switch {
+		case strconv.IsPrint(r) && (r != utf8.RuneError || strings.HasPrefix(text[i:], "\uFFFD")):
+			b.WriteRune(r)
+		case r == utf8.RuneError:
+			fmt.Fprintf(&b, `\x%02x`, text[i])
+		default:
+			quoted := strconv.QuoteRune(r)
+			b.WriteString(quoted[1 : len(quoted)-1])
+		}
 	}
-	return strings.ReplaceAll(quoted, `\"`, `"`)
+	return b.String()
 }
 
 // buffer keeps the first limit bytes written to it and takes, but drops, the

@@ -1,0 +1,244 @@
+package golden
+
+import (
+	"encoding/json"
+	"fmt"
+	"maps"
+	"path/filepath"
+	"slices"
+	"strings"
+
+	"github.com/google/go-cmp/cmp"
+	"github.com/google/go-cmp/cmp/cmpopts"
+
+	"isula.org/isulad-tools/integration/sandbox"
+)
+
+// wanted is what a run must show; it starts as the recording.
+type wanted struct {
+	exit           int
+	stdout, stderr string // of commands; a hook's are not compared
+	says           string // part of a hook's one line of standard error
+	deviceHook     json.RawMessage
+	effects        effects
+}
+
+func (c *testCase) recorded() wanted {
+	return wanted{exit: c.Exit, stdout: c.Stdout, stderr: c.Stderr, deviceHook: c.DeviceHookAfter, effects: c.Effects}
+}
+
+// differences lists where a run does not show what is wanted.
+func (c *testCase) differences(w wanted, o *observed) []string {
+	var d diffs
+	if o.exit != w.exit {
+		d.add("exit status %d, want %d", o.exit, w.exit)
+	}
+	if c.Kind == "cli" {
+		d.compare("stdout", w.stdout, o.stdout)
+		d.compare("stderr", w.stderr, o.stderr)
+	} else {
+		c.compareHookOutput(&d, w, o)
+	}
+	d.compare("device_hook.json", parsed(string(w.deviceHook)), c.parsedResourceFile(o))
+	c.compareEffects(&d, w, o)
+	return d
+}
+
+// compareHookOutput holds a hook to one line: the runtime shows it to people.
+func (c *testCase) compareHookOutput(d *diffs, w wanted, o *observed) {
+	lines := strings.Count(o.stderr, "\n")
+	if o.exit == 1 && (lines != 1 || strings.TrimSpace(o.stderr) == "") {
+		d.add("exit status 1 with %d lines on stderr, want 1", lines)
+	}
+	if !strings.Contains(o.stderr, w.says) {
+		d.add("stderr does not say %q", w.says)
+	}
+}
+
+// parsedResourceFile is device_hook.json as the recorder kept it: what is no
+// JSON as its text, no file and null as nothing.
+func (c *testCase) parsedResourceFile(o *observed) any {
+	if !o.hasDeviceHook {
+		return nil
+	}
+	if !json.Valid([]byte(o.deviceHook)) {
+		return map[string]any{"raw_unparsable": o.deviceHook}
+	}
+	return parsed(o.deviceHook)
+}
+
+// parsed decodes JSON; {} is as good as nothing.
+func parsed(text string) any {
+	var v any
+	if json.Unmarshal([]byte(text), &v) != nil {
+		return nil
+	}
+	if m, ok := v.(map[string]any); ok && len(m) == 0 {
+		return nil
+	}
+	return v
+}
+
+func (c *testCase) compareEffects(d *diffs, w wanted, o *observed) {
+	want, got := w.effects, o.effects
+	d.lines("ctr_mounts", want.CtrMounts.lines(), got.CtrMounts.lines())
+	d.lines("host_mounts", want.HostMounts.lines(), got.HostMounts.lines())
+	d.lines("cgroup_devices", want.CgroupDevices.lines(), got.CgroupDevices.lines())
+	d.lines("sharedpath", treeLines(want.SharedPath), treeLines(got.SharedPath))
+	c.compareRunDir(d, want.RunDir, got.RunDir)
+
+	// Of the container's nodes the recorder watched some; any other change
+	// must follow from what is recorded for the container.
+	for p, n := range want.CtrNodes {
+		compareNode(d, "ctr_nodes", p, n, o.nodeAt(o.ctr, p))
+	}
+	for p, n := range got.CtrNodes {
+		if _, ok := want.CtrNodes[p]; !ok && !c.follows(p) {
+			d.add("ctr_nodes: %s is %v, want no change", p, n)
+		}
+	}
+	for p, n := range want.HostNodes {
+		compareNode(d, "host_nodes", p, n, o.nodeAt(o.host, p))
+	}
+	for p, n := range got.HostNodes {
+		if _, ok := want.HostNodes[p]; !ok && !c.isLog(p) {
+			d.add("host_nodes: %s is %v, want no change", p, n)
+		}
+	}
+	c.compareCalls(d, want, got)
+}
+
+func (o *observed) nodeAt(all map[string]sandbox.Node, p string) *node {
+	if n, ok := all[p]; ok {
+		return nodeOf(n)
+	}
+	return nil
+}
+
+func compareNode(d *diffs, what, path string, want, got *node) {
+	if !got.equal(want) {
+		d.add("%s: %s is %v, want %v", what, path, got, want)
+	}
+}
+
+// compareCalls compares what other programs and places got to see.
+func (c *testCase) compareCalls(d *diffs, want, got effects) {
+	d.compare("modprobe_argv", withoutDashes(want.ModprobeArgv), withoutDashes(got.ModprobeArgv))
+	d.compare("udevadm_calls", want.UdevadmCalls, got.UdevadmCalls)
+	d.compare("udev_rules", want.UdevRules, got.UdevRules)
+	if c.Kind != "cli" && len(got.IsulaCalls) > 0 {
+		d.add("a hook must not call isula: %q", got.IsulaCalls)
+	}
+	// The wording of a log is free.
+	d.compare("mode of the log file", lastLine(want.LogFile), lastLine(got.LogFile))
+}
+
+// compareRunDir compares the run directory without its start records, which
+// are new, and its udev lock, which need not be made. A run directory that was
+// made for nothing but that lock need not be either.
+func (c *testCase) compareRunDir(d *diffs, want, got map[string]*string) {
+	own := func(p string, _ *string) bool {
+		rel, _ := filepath.Rel(c.names.runDir(), p)
+		return rel == "udevd_config_locker" || rel == "containers" || strings.HasPrefix(rel, "containers/")
+	}
+	want, got = maps.Clone(want), maps.Clone(got)
+	maps.DeleteFunc(want, own)
+	maps.DeleteFunc(got, own)
+	if _, ok := got[c.names.runDir()]; !ok && len(want) == 1 {
+		delete(want, c.names.runDir())
+	}
+	d.lines("run_dir", treeLines(want), treeLines(got))
+}
+
+// follows tells whether a change of path in the container follows from its
+// resource file or the shared path, though the recorder did not watch it.
+func (c *testCase) follows(path string) bool {
+	if path == "/.sharedpath" || strings.HasPrefix(path, "/.sharedpath/") {
+		return true
+	}
+	text, _ := c.resourceFile()
+	var file struct {
+		Binds   []string                           `json:"bindToAdd"`
+		Devices []struct{ PathInContainer string } `json:"deviceToAdd"`
+	}
+	if json.Unmarshal([]byte(text), &file) != nil {
+		return false
+	}
+	for _, d := range file.Devices {
+		if path == d.PathInContainer || strings.HasPrefix(d.PathInContainer, path+"/") {
+			return true
+		}
+	}
+	return slices.ContainsFunc(file.Binds, func(bind string) bool {
+		target := strings.Split(bind, ":")[1]
+		return path == target || strings.HasPrefix(target, path+"/") || strings.HasPrefix(path, target+"/")
+	})
+}
+
+func (c *testCase) isLog(path string) bool {
+	i := slices.Index(c.Argv, "--log")
+	return i >= 0 && c.Argv[i+1] == path
+}
+
+// withoutDashes drops the "--" before the names.
+func withoutDashes(argvs [][]string) [][]string {
+	var list [][]string
+	for _, argv := range argvs {
+		list = append(list, slices.DeleteFunc(slices.Clone(argv), func(a string) bool { return a == "--" }))
+	}
+	return list
+}
+
+func lastLine(text *string) string {
+	if text == nil {
+		return ""
+	}
+	lines := strings.Split(strings.TrimSpace(*text), "\n")
+	return lines[len(lines)-1]
+}
+
+// lines makes one list of what came and went.
+func (c change) lines() []string {
+	var list []string
+	for _, l := range c.Added {
+		list = append(list, "came: "+l)
+	}
+	for _, l := range c.Removed {
+		list = append(list, "went: "+l)
+	}
+	return list
+}
+
+func treeLines(tree map[string]*string) []string {
+	var list []string
+	for p, n := range tree {
+		if n == nil {
+			list = append(list, p+": gone")
+		} else {
+			list = append(list, p+": "+*n)
+		}
+	}
+	return list
+}
+
+// diffs collects differences in words.
+type diffs []string
+
+func (d *diffs) add(format string, args ...any) { *d = append(*d, fmt.Sprintf(format, args...)) }
+
+func (d *diffs) compare(what string, want, got any) {
+	if diff := cmp.Diff(want, got, cmpopts.EquateEmpty()); diff != "" {
+		d.add("%s (-want +got):\n%s", what, diff)
+	}
+}
+
+// lines compares lists whose order does not matter.
+func (d *diffs) lines(what string, want, got []string) {
+	change := difference(want, got)
+	for _, l := range change.Removed {
+		d.add("%s: missing: %s", what, l)
+	}
+	for _, l := range change.Added {
+		d.add("%s: unexpected: %s", what, l)
+	}
+}

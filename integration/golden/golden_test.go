@@ -1,0 +1,102 @@
+package golden
+
+import (
+	"os"
+	"testing"
+
+	"isula.org/isulad-tools/integration/sandbox"
+)
+
+func TestMain(m *testing.M) {
+	if code, ok := standIn(); ok {
+		os.Exit(code)
+	}
+	sandbox.Main(m)
+}
+
+// groups are the recordings that are replayed, files of testdata.
+var groups = []string{"hook-prestart", "hook-poststart", "hook-poststop", "hook-direct", "list-device", "list-path"}
+
+// TestGolden replays every case under the names of both generations.
+func TestGolden(t *testing.T) {
+	w := newWorld(t)
+	listed := compatCases(t)
+	seen := map[string]bool{}
+	for _, n := range generations {
+		for _, g := range groups {
+			cases, err := loadCases(g, n)
+			check(t, err)
+			for _, c := range cases {
+				seen[c.Name] = true
+				t.Run(n.tool+"/"+c.Name, func(t *testing.T) { replay(t, w, c, listed[c.Name]) })
+			}
+		}
+		t.Run(n.tool+"/modprobe-loads", func(t *testing.T) { replayWithModprobe(t, w, n) })
+	}
+	for name := range listed {
+		if !seen[name] {
+			t.Errorf("COMPAT.md lists %s, which is no recorded case", name)
+		}
+	}
+	for name := range deliberate {
+		if !listed[name] {
+			t.Errorf("%s is expected to differ, but COMPAT.md does not list it", name)
+		}
+	}
+	for name := range later {
+		if !seen[name] || listed[name] {
+			t.Errorf("%s waits for a later version, but is no recorded case, or one of COMPAT.md", name)
+		}
+	}
+}
+
+// replay runs one case.
+func replay(t *testing.T, w *world, c *testCase, listed bool) {
+	w.prepare(t, c)
+	if l, ok := later[c.Name]; ok {
+		replayLater(t, w, c, l)
+		return
+	}
+	if deliberate[c.Name].loads {
+		check(t, os.WriteFile(modprobeLoads, nil, 0o600))
+	}
+	run, ok := runners[c.Kind]
+	if !ok {
+		t.Fatalf("no runner for kind %q", c.Kind)
+	}
+	judge(t, c, run(t, w, c), listed)
+}
+
+// replayLater holds a case whose kind of resource is not served yet to the
+// one thing that must be true until then: prestart refuses it, names it, and
+// changes nothing.
+func replayLater(t *testing.T, w *world, c *testCase, l pending) {
+	t.Logf("waits for %s", l.waitsFor)
+	if l.refusal == "" {
+		return
+	}
+	want := wanted{exit: 1, says: l.refusal, deviceHook: c.Setup.DeviceHook}
+	o := runHeld(t, w, c)
+	report(t, o, "is not refused as it must be", c.differences(want, o))
+}
+
+// replayWithModprobe runs the cases in which the recorder's modprobe loaded
+// nothing, which we do not take for success, with one that does its work:
+// there we agree with the recording.
+func replayWithModprobe(t *testing.T, w *world, n names) {
+	cases, err := loadCases("hook-prestart", n)
+	check(t, err)
+	for _, c := range cases {
+		if len(c.Effects.ModprobeArgv) == 0 || c.Exit != 0 || deliberate[c.Name].effects == nil {
+			continue
+		}
+		if c.Name == "hook-modules-long" {
+			continue // no file system has a module of that name
+		}
+		t.Run(c.Name, func(t *testing.T) {
+			w.prepare(t, c)
+			check(t, os.WriteFile(modprobeLoads, nil, 0o600))
+			judge(t, c, runHeld(t, w, c), false)
+		})
+	}
+}

@@ -1,0 +1,167 @@
+package golden
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	"golang.org/x/sys/unix"
+
+	"isula.org/isulad-tools/integration/sandbox"
+)
+
+// runners are the ways a kind of case is run.
+var runners = map[string]func(*testing.T, *world, *testCase) *observed{
+	"hook-runc":   runHeld,
+	"hook-direct": runDirect,
+	"cli":         runCLI,
+}
+
+// patience is far beyond any time-out of the program under test.
+const patience = 2 * time.Minute
+
+// defaultPath is what the recorder's commands had.
+const defaultPath = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
+
+// runHeld runs a prestart hook where runc runs it.
+func runHeld(t *testing.T, w *world, c *testCase) *observed {
+	t.Helper()
+	check(t, c.writeSpec())
+	shell(t, c.Setup.Shell)
+	held, err := w.runc.CreateHeld(c.bundle())
+	check(t, err)
+	defer func() { check(t, held.Release(0)) }()
+
+	before := take(t, c, held.Pid, held.Root)
+	o := c.execute(t, filepath.Join("/var/lib/isulad/hooks", c.names.hook), c.dir(), held.Pid)
+	observe(t, c, before, take(t, c, held.Pid, held.Root), o)
+	check(t, checkPin(c, held.Pid))
+	return o
+}
+
+// runDirect runs a hook on a container that is stopped, or that was started
+// with the prestart hook under test.
+func runDirect(t *testing.T, w *world, c *testCase) *observed {
+	t.Helper()
+	check(t, c.writeSpec())
+	pid := 0
+	if c.Setup.Container == "running" {
+		before, after := c.shellAroundStart()
+		shell(t, before)
+		pid = w.start(t, c)
+		shell(t, after)
+		if !strings.Contains(c.Stdin, "<PID>") {
+			// The recorder kept it alive; to us a living init of the start
+			// record, under no pid at all, is a reason to do nothing.
+			check(t, w.runc.Stop(containerID))
+			pid = 0
+		}
+	} else {
+		shell(t, c.Setup.Shell)
+	}
+	before := take(t, c, pid, "/")
+	o := c.execute(t, filepath.Join("/var/lib/isulad/hooks", c.names.hook), "/", pid)
+	observe(t, c, before, take(t, c, pid, "/"), o)
+	return o
+}
+
+// runCLI runs a command on a stopped or running container.
+func runCLI(t *testing.T, w *world, c *testCase) *observed {
+	t.Helper()
+	check(t, c.writeSpec())
+	shell(t, c.Setup.Shell)
+	pid := 0
+	if c.Setup.Container == "running" {
+		pid = w.start(t, c)
+	}
+	check(t, c.describe(pid))
+	before := take(t, c, pid, "/")
+	o := c.execute(t, filepath.Join("/usr/local/bin", c.names.tool), "/", pid)
+	observe(t, c, before, take(t, c, pid, "/"), o)
+	return o
+}
+
+// startedWithoutHook are containers that ran, but not through our prestart.
+var startedWithoutHook = map[string]bool{"hook-poststop-modules-not-loaded": true}
+
+// start runs the container with the prestart hook under test, and tells its pid.
+func (w *world) start(t *testing.T, c *testCase) int {
+	t.Helper()
+	b := c.bundle()
+	b.Dir = c.dir()
+	if !startedWithoutHook[c.Name] {
+		b.Hooks.Prestart = []sandbox.Hook{{
+			Path: filepath.Join("/var/lib/isulad/hooks", c.names.hook),
+			Args: []string{c.names.hook, "--state", "prestart"}, Env: []string{},
+		}}
+	}
+	check(t, sandbox.WriteBundle(b))
+	check(t, w.runc.Run(containerID, b.Dir))
+	s, err := w.runc.State(containerID)
+	check(t, err)
+	// Calls of this prestart are not the case's.
+	check(t, os.RemoveAll(callsDir))
+	check(t, os.Mkdir(callsDir, 0o755))
+	return s.Pid
+}
+
+// shellAroundStart splits the commands into those that make what the start
+// needs and those that break something afterwards.
+func (c *testCase) shellAroundStart() (before, after []string) {
+	for _, line := range c.Setup.Shell {
+		if strings.HasPrefix(line, "rm ") || strings.HasPrefix(line, "echo ") {
+			after = append(after, line)
+		} else {
+			before = append(before, line)
+		}
+	}
+	return before, after
+}
+
+// execute runs the program under test with the case's input.
+func (c *testCase) execute(t *testing.T, path, dir string, pid int) *observed {
+	t.Helper()
+	ctx, cancel := context.WithTimeout(t.Context(), patience)
+	defer cancel()
+	var stdout, stderr bytes.Buffer
+	cmd := exec.CommandContext(ctx, path)
+	cmd.Args, cmd.Dir, cmd.Env = c.Argv, dir, []string{"PATH=" + defaultPath}
+	if c.Env != nil {
+		cmd.Env = []string{}
+		for k, v := range c.Env {
+			cmd.Env = append(cmd.Env, k+"="+v)
+		}
+	}
+	cmd.Stdin = strings.NewReader(strings.ReplaceAll(c.Stdin, "<PID>", fmt.Sprint(pid)))
+	cmd.Stdout, cmd.Stderr = &stdout, &stderr
+	err := cmd.Run()
+	var exit *exec.ExitError
+	if err != nil && (!errors.As(err, &exit) || ctx.Err() != nil) {
+		t.Fatalf("run %q: %v", c.Argv, err)
+	}
+	return &observed{stdout: stdout.String(), stderr: stderr.String(), exit: cmd.ProcessState.ExitCode()}
+}
+
+// checkPin is an error when the pinned network namespace is not the
+// container's; mount lines do not tell one from another.
+func checkPin(c *testCase, pid int) error {
+	var pin, ns unix.Stat_t
+	path := filepath.Join(c.names.runDir(), "netns", containerID)
+	if err := unix.Stat(path, &pin); err != nil {
+		return nil // there is none, which the mount lines do tell
+	}
+	if err := unix.Stat(fmt.Sprintf("/proc/%d/ns/net", pid), &ns); err != nil {
+		return err
+	}
+	if pin.Dev != ns.Dev || pin.Ino != ns.Ino {
+		return fmt.Errorf("%s is not the container's network namespace", path)
+	}
+	return nil
+}
