@@ -88,7 +88,7 @@ func (h *Hook) Stage(stage, logFile string, relabel bool) int {
 	if h.reload {
 		// After all locks: udevd may wait for a helper that waits for one.
 		if e := udev.Reload(ctx); e != nil {
-			h.log.Warn("udev rules changed, but udevd was not told: " + oneLine(e.Error()))
+			h.log.Warn("udev rules changed, but udevd was not told: " + command.OneLine(e.Error()))
 		}
 	}
 	if err == nil {
