@@ -5,6 +5,7 @@ import (
 	"os"
 	"runtime"
 	"strconv"
+	"strings"
 	"unsafe"
 
 	"golang.org/x/sys/unix"
@@ -48,6 +49,12 @@ func asKernelMain(args []string) error {
 	if err != nil {
 		return err
 	}
+	// As it is: os.Environ leaves out the second of a name.
+	text, err := os.ReadFile("/proc/self/environ")
+	if err != nil {
+		return err
+	}
+	env := strings.FieldsFunc(string(text), func(r rune) bool { return r == 0 })
 	filter := []unix.SockFilter{
 		{Code: unix.BPF_LD | unix.BPF_W | unix.BPF_ABS, K: 0}, // seccomp_data.nr
 		{Code: unix.BPF_JMP | unix.BPF_JGT | unix.BPF_K, K: uint32(last), Jt: 0, Jf: 1},
@@ -60,5 +67,5 @@ func asKernelMain(args []string) error {
 		return os.NewSyscallError("seccomp", errno)
 	}
 	runtime.KeepAlive(filter)
-	return fmt.Errorf("execute %s: %w", args[1], unix.Exec(args[1], args[2:], os.Environ()))
+	return fmt.Errorf("execute %s: %w", args[1], unix.Exec(args[1], args[2:], env))
 }
