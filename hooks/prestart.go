@@ -52,6 +52,9 @@ var phases = []phase{
 }
 
 func (h *Hook) share(ctx context.Context, s *start) error {
+	if err := mounts.Unleak(rootPath(s.state, s.spec)); err != nil {
+		s.report(err)
+	}
 	return mounts.Share(ctx, s.target, s.report)
 }
 
@@ -59,7 +62,7 @@ func (h *Hook) parameters(_ context.Context, s *start) error {
 	if !s.spec.mapped() {
 		return nil // the runtime itself can set them
 	}
-	return sysctl.Set(s.state.PID, s.spec.Linux.Sysctl)
+	return sysctl.Set(s.state.PID, s.target.Owner.UID, s.spec.Linux.Sysctl)
 }
 
 func (h *Hook) devices(ctx context.Context, s *start) error {

@@ -5,12 +5,16 @@
 package sysctl
 
 import (
+	"errors"
 	"fmt"
+	"io/fs"
 	"maps"
 	"os"
 	"path"
 	"slices"
 	"strings"
+
+	"golang.org/x/sys/unix"
 
 	"isula.org/isulad-tools/internal/nsenter"
 )
@@ -31,8 +35,9 @@ func Check(values map[string]string) error {
 }
 
 // Set sets parameters in the namespaces of process pid, through the host's
-// /proc/sys.
-func Set(pid int, values map[string]string) error {
+// /proc/sys. uid is the root of the user namespace that owns them, on the host:
+// since Linux 5.19 it alone may write those of IPC.
+func Set(pid, uid int, values map[string]string) error {
 	if err := Check(values); err != nil || len(values) == 0 {
 		return err
 	}
@@ -42,18 +47,43 @@ func Set(pid int, values map[string]string) error {
 			if err != nil {
 				return err
 			}
-			f, err := os.OpenFile(name, os.O_WRONLY, 0)
+			err = write(name, values[key])
+			if errors.Is(err, fs.ErrPermission) && uid >= 0 {
+				err = as(uid, func() error { return write(name, values[key]) })
+			}
 			if err != nil {
 				return err
-			}
-			_, err = f.WriteString(values[key])
-			f.Close()
-			if err != nil {
-				return fmt.Errorf("write %q: %w", values[key], err)
 			}
 		}
 		return nil
 	})
+}
+
+func write(name, value string) error {
+	f, err := os.OpenFile(name, os.O_WRONLY, 0)
+	if err != nil {
+		return err
+	}
+	_, err = f.WriteString(value)
+	f.Close()
+	if err != nil {
+		return fmt.Errorf("write %q: %w", value, err)
+	}
+	return nil
+}
+
+// as runs f with the effective user id uid, on this thread only: package
+// syscall would change all of them.
+func as(uid int, f func() error) error {
+	const keep = ^uintptr(0)
+	if _, _, e := unix.RawSyscall(unix.SYS_SETRESUID, keep, uintptr(uid), keep); e != 0 {
+		return os.NewSyscallError("setresuid", e)
+	}
+	err := f()
+	if _, _, e := unix.RawSyscall(unix.SYS_SETRESUID, keep, 0, keep); e != 0 {
+		return os.NewSyscallError("setresuid", e)
+	}
+	return err
 }
 
 // file is the parameter's file. Both spellings are known, net.ipv4.ip_forward
