@@ -42,14 +42,17 @@ func share(ctx context.Context, t *resource.Target) (err error) {
 	if err := prepareMaster(ctx); err != nil {
 		return err
 	}
-	if err := Clean(t.ID); err != nil {
+	own := filepath.Join(place.Master, t.ID)
+	// master/<id> itself stays: where it was leaked into the container (Unleak),
+	// locked there by a user namespace, a directory that is gone would let nothing
+	// be mounted on it.
+	if err := errors.Join(empty(own), cleanDir(filepath.Join(place.Midpath, t.ID))); err != nil {
 		return fmt.Errorf("remove what an earlier start left: %w", err)
 	}
 	var mnt *os.File
 	defer func() { mnt.Close() }() // after the undo, which needs it
 	var u undo.Stack
 	defer u.OnError(&err)
-	own := filepath.Join(place.Master, t.ID)
 	if err := mountpoint.Mkdir(own, 0o600); err != nil {
 		return err
 	}
@@ -123,7 +126,16 @@ func prepareMaster(ctx context.Context) error {
 // sharedPoint opens the container's /.sharedpath, made when missing. An image
 // that has something else there is refused.
 func sharedPoint(t *resource.Target, u *undo.Stack) (*os.File, error) {
-	point, err := t.Root.Open(place.SharedPath, unix.O_PATH|unix.O_DIRECTORY|unix.O_NOFOLLOW)
+	const flags = unix.O_PATH | unix.O_DIRECTORY | unix.O_NOFOLLOW
+	point, err := t.Root.Open(place.SharedPath, flags)
+	// The root file system may have come with a shared path that leaked onto it.
+	for try := 0; err == nil && try < 1024 && ofMaster(func(st *unix.Stat_t) error { return unix.Fstat(int(point.Fd()), st) }); try++ {
+		if e := t.NS.Do(func() error { return unix.Unmount(nsenter.FD(point), unix.MNT_DETACH) }); e != nil {
+			break // locked: it is mounted over
+		}
+		point.Close()
+		point, err = t.Root.Open(place.SharedPath, flags)
+	}
 	switch {
 	case errors.Is(err, unix.ENOENT):
 		point, err = t.Root.MkdirAll(place.SharedPath, t.Owner.Or(rootfs.Owner{}), u)
@@ -178,9 +190,18 @@ func Clean(id string) error {
 	)
 }
 
-// cleanDir removes the mount points in dir, and dir. Names in master/<id> may be
-// the container's own doing: none is followed.
+// cleanDir removes the mount points in dir, and dir.
 func cleanDir(dir string) error {
+	return errors.Join(empty(dir), mountpoint.Remove(dir))
+}
+
+// empty removes the mount points in dir. Names in master/<id> may be the
+// container's own doing: none is followed.
+func empty(dir string) error {
+	// What somebody mounted on it has files that are not ours.
+	if err := mountpoint.Detach(dir); err != nil {
+		return err
+	}
 	d, err := os.OpenFile(dir, unix.O_RDONLY|unix.O_DIRECTORY|unix.O_NOFOLLOW, 0)
 	if errors.Is(err, unix.ENOENT) {
 		return nil
@@ -197,6 +218,30 @@ func cleanDir(dir string) error {
 	for _, name := range names {
 		errs = append(errs, mountpoint.Remove(filepath.Join(dir, name)))
 	}
-	errs = append(errs, mountpoint.Remove(dir))
 	return errors.Join(errs...)
+}
+
+// Unleak unmounts the shared path where the older generation left it: below the
+// host's view of the container's root, which a container that has changed its
+// root does not see. Nothing but our own tmpfs is unmounted.
+func Unleak(root string) error {
+	leak := filepath.Join(root, place.SharedPath)
+	for range 1024 {
+		if !ofMaster(func(st *unix.Stat_t) error { return unix.Lstat(leak, st) }) {
+			return nil
+		}
+		if err := unix.Unmount(leak, unix.MNT_DETACH|unix.UMOUNT_NOFOLLOW); err != nil {
+			return &mountError{"unmount", "", leak, err}
+		}
+	}
+	return &mountError{"unmount", "", leak, unix.EBUSY}
+}
+
+// ofMaster tells whether what stat looks at lies on the shared path's tmpfs.
+func ofMaster(stat func(*unix.Stat_t) error) bool {
+	var master, top, st unix.Stat_t
+	if unix.Lstat(place.Master, &master) != nil || unix.Lstat(place.SharedPath, &top) != nil || stat(&st) != nil {
+		return false
+	}
+	return st.Dev == master.Dev && st.Dev != top.Dev
 }
