@@ -24,7 +24,11 @@ import (
 func nodesWork(dir *os.File) bool {
 	const probe = ".isulad-tools-probe"
 	fd := int(dir.Fd())
-	if err := unix.Mknodat(fd, probe, unix.S_IFCHR|0o600, int(unix.Mkdev(1, 3))); err != nil && !errors.Is(err, unix.EEXIST) {
+	err := unix.Mknodat(fd, probe, unix.S_IFCHR|0o600, int(unix.Mkdev(1, 3)))
+	if errors.Is(err, unix.EOVERFLOW) {
+		return false // we are nobody there
+	}
+	if err != nil && !errors.Is(err, unix.EEXIST) {
 		return true // mknod will say why not
 	}
 	defer func() { _ = unix.Unlinkat(fd, probe, 0) }()
@@ -42,7 +46,7 @@ func nodesWork(dir *os.File) bool {
 // owner that is nobody inside, and is not ours to change.
 func bindNode(t *resource.Target, d Device, host unix.Stat_t, own rootfs.Owner, u *undo.Stack) error {
 	if t.Direct {
-		return errors.New("nodes do not work there, and the container has no shared path to bind one from")
+		return errors.New("nodes do not work on a file system of a user namespace, and there is no shared path to bind one from: make the directory /.sharedpath in the image")
 	}
 	sum := sha256.Sum256([]byte(d.PathInContainer))
 	name := "node-" + hex.EncodeToString(sum[:8])

@@ -10,6 +10,7 @@ import (
 	"fmt"
 	"os"
 	"path"
+	"runtime"
 
 	"github.com/cyphar/filepath-securejoin/pathrs-lite"
 	"golang.org/x/sys/unix"
@@ -116,7 +117,7 @@ func (r *Root) MkdirAll(p string, own Owner, u *undo.Stack) (*os.File, error) {
 		return nil, err
 	}
 	defer parent.Close()
-	if err := unix.Mkdirat(int(parent.Fd()), base, 0o755); err != nil {
+	if err := as(own, func() error { return unix.Mkdirat(int(parent.Fd()), base, 0o755) }); err != nil {
 		return nil, &os.PathError{Op: "mkdir in container", Path: p, Err: err}
 	}
 	u.Push("remove directory "+p, func() error { return r.remove(p, unix.AT_REMOVEDIR) })
@@ -136,7 +137,11 @@ func (r *Root) Create(p string, own Owner, u *undo.Stack) (*os.File, error) {
 	}
 	defer dir.Close()
 	// O_EXCL: a dangling link is not followed to wherever it wants a file.
-	fd, err := unix.Openat(int(dir.Fd()), base, unix.O_CREAT|unix.O_EXCL|unix.O_WRONLY|unix.O_NOFOLLOW|unix.O_CLOEXEC, 0o644)
+	var fd int
+	err = as(own, func() (err error) {
+		fd, err = unix.Openat(int(dir.Fd()), base, unix.O_CREAT|unix.O_EXCL|unix.O_WRONLY|unix.O_NOFOLLOW|unix.O_CLOEXEC, 0o644)
+		return err
+	})
 	if err != nil {
 		return nil, &os.PathError{Op: "create in container", Path: p, Err: err}
 	}
@@ -148,6 +153,28 @@ func (r *Root) Create(p string, own Owner, u *undo.Stack) (*os.File, error) {
 	}
 	defer w.Close()
 	return r.Open(p, unix.O_PATH)
+}
+
+// as runs f, which creates a file, as ourselves or, where that cannot be, as own.
+// On a file system that was mounted in a user namespace nobody can create a file
+// whose ids are not mapped there: EOVERFLOW.
+func as(own Owner, f func() error) error {
+	err := f()
+	if !errors.Is(err, unix.EOVERFLOW) || own.UID <= 0 && own.GID <= 0 {
+		return err
+	}
+	runtime.LockOSThread() // these ids are a thread's
+	defer runtime.UnlockOSThread()
+	if _, err := unix.SetfsgidRetGid(own.GID); err != nil {
+		return os.NewSyscallError("setfsgid", err)
+	}
+	if _, err := unix.SetfsuidRetUid(own.UID); err != nil {
+		return os.NewSyscallError("setfsuid", err)
+	}
+	err = f()
+	_, e1 := unix.SetfsuidRetUid(os.Geteuid())
+	_, e2 := unix.SetfsgidRetGid(os.Getegid())
+	return errors.Join(err, e1, e2)
 }
 
 // openNew opens what was just made and gives it its mode, whatever the umask,
