@@ -81,16 +81,33 @@ func (r *Root) Open(p string, flags int) (*os.File, error) {
 	}
 }
 
+// openWithout opens p step by step. A link at its end is the library's to follow
+// unless O_NOFOLLOW says otherwise.
 func (r *Root) openWithout(p string, flags int) (*os.File, error) {
+	p = path.Clean("/" + p)
+	base := "."
+	if flags&unix.O_NOFOLLOW != 0 {
+		p, base = path.Split(p)
+		if base == "" {
+			base = "."
+		}
+	}
 	h, err := pathrs.OpenatInRoot(r.dir, p)
 	if err != nil {
 		return nil, err
 	}
-	if flags&unix.O_PATH != 0 && flags&unix.O_DIRECTORY == 0 {
+	if flags&unix.O_PATH != 0 && flags&(unix.O_DIRECTORY|unix.O_NOFOLLOW) == 0 {
 		return h, nil
 	}
 	defer h.Close()
-	return pathrs.Reopen(h, flags)
+	if flags&unix.O_NOFOLLOW == 0 {
+		return pathrs.Reopen(h, flags)
+	}
+	fd, err := unix.Openat(int(h.Fd()), base, flags|unix.O_CLOEXEC, 0)
+	if err != nil {
+		return nil, &os.PathError{Op: "open in container", Path: path.Join(p, base), Err: err}
+	}
+	return os.NewFile(uintptr(fd), path.Join(p, base)), nil
 }
 
 // Dir opens the directory that holds p, making it and its parents when
