@@ -45,8 +45,8 @@ func nodesWork(dir *os.File) bool {
 // owner. It is bound onto an empty file. The host's own node would have an
 // owner that is nobody inside, and is not ours to change.
 func bindNode(t *resource.Target, d Device, host unix.Stat_t, own rootfs.Owner, u *undo.Stack) error {
-	if t.Direct {
-		return errors.New("nodes do not work on a file system of a user namespace, and there is no shared path to bind one from: make the directory /.sharedpath in the image")
+	if t.Direct != nil {
+		return fmt.Errorf("nodes do not work on a file system of a user namespace, and there is no shared path to bind one from: %w", t.Direct)
 	}
 	sum := sha256.Sum256([]byte(d.PathInContainer))
 	name := "node-" + hex.EncodeToString(sum[:8])

@@ -305,9 +305,11 @@ func openTarget(st state, sp *spec, init process.ID) (t *resource.Target, closeA
 		return nil, nil, err
 	}
 	closers = append(closers, func() { root.Close() })
-	if ours, err := root.Same("/"); err != nil {
+	ours, err := root.Same("/")
+	if err != nil {
 		return nil, nil, err
-	} else if ours {
+	}
+	if ours {
 		if root, err = root.Sub(rootPath(st, sp)); err != nil {
 			return nil, nil, fmt.Errorf("container's root: %w", err)
 		}
@@ -330,6 +332,7 @@ func openTarget(st state, sp *spec, init process.ID) (t *resource.Target, closeA
 		Root:    root,
 		Owner:   sp.owner(),
 		UserNS:  sp.userNS(),
+		Pivoted: !ours,
 		NS:      ns,
 		Cgroups: cgroup.Container{Path: sp.Linux.CgroupsPath, PID: st.PID},
 

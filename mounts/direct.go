@@ -16,13 +16,16 @@ import (
 // whose root could undo a read-only mount that did not propagate to it.
 func direct(t *resource.Target, host, point *os.File, b Bind) error {
 	if t.UserNS {
-		return errors.New("a container with its own user namespace needs the shared path: make the directory /.sharedpath in its image")
+		return fmt.Errorf("a container with its own user namespace needs the shared path: %w", t.Direct)
 	}
 	readOnly, propagation, err := parseOptions(b.Options)
 	if err != nil {
 		return err
 	}
 	tree, err := cloneTree(host, unix.AT_RECURSIVE)
+	if errors.Is(err, unix.ENOSYS) {
+		return errNoWay
+	}
 	if err != nil {
 		return err
 	}
@@ -36,7 +39,7 @@ func direct(t *resource.Target, host, point *os.File, b Bind) error {
 	}
 	err = unix.MountSetattr(int(tree.Fd()), "", unix.AT_EMPTY_PATH|unix.AT_RECURSIVE, &attr)
 	if errors.Is(err, unix.ENOSYS) {
-		return fmt.Errorf("this kernel (before 5.12) has no way into the container: make the directory /.sharedpath in its image")
+		return fmt.Errorf("this kernel (before 5.12) needs the shared path: %w", t.Direct)
 	}
 	if err != nil {
 		return &mountError{"set the options of", "", host.Name(), err}

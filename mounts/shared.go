@@ -24,19 +24,22 @@ const lockWait = 10 * time.Second
 // Share gives a starting container its shared path: what is mounted below
 // master/<id> on the host from now on arrives at /.sharedpath inside.
 // Leftovers of an earlier start, whose poststop never ran, are removed first.
-// A container that has no place for it, on a root that cannot be written, is
-// reported and served directly.
+// A container that has no place for it, on a root that cannot be written, or that
+// the kernel has no way into, is reported and served directly.
 func Share(ctx context.Context, t *resource.Target, report func(error)) error {
 	err := share(ctx, t)
-	if errors.Is(err, errNoPlace) {
-		t.Direct = true
-		report(err)
+	if errors.Is(err, errNoPlace) || errors.Is(err, errNoWay) {
+		t.Direct = err
+		report(fmt.Errorf("no shared path: %w; paths are attached directly, where the kernel can (5.12)", err))
 		return nil
 	}
 	return err
 }
 
-var errNoPlace = errors.New("the container's root is read-only and has no directory " + place.SharedPath + ": its paths are attached directly, and none can be added by a kernel before 5.12")
+var (
+	errNoPlace = errors.New("the container's root is read-only, and its image has no directory " + place.SharedPath)
+	errNoWay   = errors.New("this kernel (before 5.2) has no way into a container that has changed its root")
+)
 
 func share(ctx context.Context, t *resource.Target) (err error) {
 	if err := prepareMaster(ctx); err != nil {
@@ -170,6 +173,9 @@ func attachShared(t *resource.Target, dir, point *os.File) error {
 		return err
 	}
 	tree, err := cloneTree(dir, 0)
+	if errors.Is(err, unix.ENOSYS) && t.Pivoted {
+		return errNoWay
+	}
 	if errors.Is(err, unix.ENOSYS) {
 		return fmt.Errorf("%s does not reach the container: the host's / is not a shared mount, and this kernel (before 5.2) has no other way; run: mount --make-rshared /, and start the container again", place.Master)
 	}

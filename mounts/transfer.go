@@ -59,7 +59,7 @@ func apply(_ context.Context, t *resource.Target, b Bind) (err error) {
 	}
 	defer host.Close()
 	var arrived *os.File
-	if !t.Direct {
+	if t.Direct == nil {
 		if err := transfer(t.ID, host, dir, b, &u); err != nil {
 			return err
 		}
@@ -78,7 +78,7 @@ func apply(_ context.Context, t *resource.Target, b Bind) (err error) {
 		return err
 	}
 	defer point.Close()
-	if t.Direct {
+	if t.Direct != nil {
 		return direct(t, host, point, b)
 	}
 	return t.NS.Do(func() error { return bind(arrived, point, unix.MS_REC, nsenter.FD) })
