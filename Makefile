@@ -6,7 +6,7 @@ SHELL := /bin/bash
 
 # A bare root shell often lacks Go's folder, su without "-" the sbin ones, and a
 # service has no HOME, which Go's caches need.
-export PATH := $(PATH):/usr/local/go/bin:/usr/local/sbin:/usr/sbin:/sbin
+export PATH := $(PATH):/usr/local/go/bin:/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin
 export HOME := $(or $(HOME),/root)
 GO := $(or $(shell PATH="$(PATH)" command -v go),go)
 
@@ -27,7 +27,8 @@ LOOK_AT := $(TAGS),vmguest
 TOOL  := $(GO) tool -modfile=hack/tools.mod
 STAGE := hack/stage
 TEST  := $(GO) test -tags $(TAGS)
-INSTALL := $(GO) run ./hack/install
+# With the build's flags, so that the standard library is compiled once.
+INSTALL := $(HERMETIC) $(GO) run -trimpath ./hack/install
 
 BINARY := bin/isulad-tools
 
@@ -64,12 +65,14 @@ tidy:
 race:
 	$(STAGE) race 600 env CGO_ENABLED=1 CI=$(CI) $(TEST) -race -timeout 20m $(UNIT)
 
-# The packages whose tests stand alone; integration/ has those that need the
-# built binary, runc or a VM.
-UNIT = $$($(GO) list -tags $(TAGS) ./... | grep -v '^isula.org/isulad-tools/integration/')
+# The packages whose tests stand alone, and units, which tests the rest of them as
+# root; the others below integration/ need the built binary, runc or a VM.
+UNIT = $$($(GO) list -tags $(TAGS) ./... | awk '!/\/integration\// || /\/integration\/units$$/')
 
-# Run under user-mode emulation: no namespaces, mounts or device nodes there.
-PORTABLE = $$($(GO) list -tags $(TAGS) ./... | grep -v -E '^isula.org/isulad-tools/(integration|hack)/')
+# Run under user-mode emulation, where a program cannot execute itself again: the
+# packages whose tests need no world of their own.
+PORTABLE = $$($(GO) list -tags $(TAGS) -f '{{.ImportPath}} {{.TestImports}} {{.XTestImports}}' ./... | \
+	grep -v -E '/integration/sandbox|^isula.org/isulad-tools/(integration|hack)/' | cut -d' ' -f1)
 EMULATOR = $(if $(filter aarch64,$(shell uname -m)),,-exec qemu-aarch64)
 
 .PHONY: cross
@@ -84,7 +87,7 @@ bench: deps build ## start-up, devices and binds against the bare system calls
 	ISULAD_TOOLS_BIN=$(CURDIR)/$(BINARY) $(TEST) -run '^$$' -bench . -timeout 30m ./integration/bench
 
 .PHONY: demo
-demo: ## a real container with modules, a device and paths, on this machine, leaving nothing
+demo: build ## a real container with modules, a device and paths, on this machine, leaving nothing
 	hack/packages build demo
 	hack/demo
 

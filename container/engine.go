@@ -8,6 +8,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strings"
 
 	"isula.org/isulad-tools/internal/command"
@@ -61,7 +62,8 @@ func (Isula) Find(ctx context.Context, name string) (Container, error) {
 	if err != nil {
 		return Container{}, fmt.Errorf(": %w", err) // Compat: isula-not-installed
 	}
-	out, err := command.Cmd{Path: path, Args: []string{"inspect", "--", name}}.Run(ctx)
+	// No "--": the client would take it for a name. Ours cannot begin with "-".
+	out, err := command.Cmd{Path: path, Args: []string{"inspect", name}, Env: clientEnv(os.Environ())}.Run(ctx)
 	var exit *exec.ExitError
 	if errors.As(err, &exit) {
 		return Container{}, fmt.Errorf("%s%s: %w", out.Stdout, out.Stderr, exit)
@@ -70,6 +72,14 @@ func (Isula) Find(ctx context.Context, name string) (Container, error) {
 		return Container{}, err
 	}
 	return parseInspect(out.Stdout, name)
+}
+
+// clientEnv is what the client may want of a person's environment: where its
+// daemon and its certificates are.
+func clientEnv(environ []string) []string {
+	return slices.DeleteFunc(slices.Clone(environ), func(e string) bool {
+		return !strings.HasPrefix(e, "HOME=") && !strings.HasPrefix(e, "ISULA")
+	})
 }
 
 func parseInspect(data []byte, name string) (Container, error) {

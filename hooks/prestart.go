@@ -146,9 +146,12 @@ func (h *Hook) prestart(ctx context.Context, relabel bool) error {
 		return err
 	}
 	defer closeTarget()
-	if done, err := container.ReadStart(st.ID); err == nil && done.Init == init {
+	switch before, err := container.ReadStart(st.ID); {
+	case err == nil && before.Init == init:
 		return s.verify(ctx) // hook specs are merged: we may be listed twice
-	} else if err != nil && !errors.Is(err, fs.ErrNotExist) {
+	case err == nil && before.Init.Lives():
+		return fmt.Errorf("container %s runs already, as process %d", st.ID, before.Init.PID)
+	case err != nil && !errors.Is(err, fs.ErrNotExist):
 		s.report(err)
 	}
 	if err := s.run(ctx, h); err != nil {

@@ -143,9 +143,9 @@ func transfer(id string, host *os.File, dir bool, b Bind, u *undo.Stack) error {
 			return err
 		}
 	}
-	flags := uintptr(unix.MS_REC)
-	if strings.HasPrefix(place.SharedPath+"/", strings.TrimSuffix(host.Name(), "/")+"/") {
-		flags = 0 // the shared path below itself would double with each bind
+	flags, err := bindFlags(host)
+	if err != nil {
+		return err
 	}
 	mid, err := mountAt(midDir, name, dir, host, flags, u)
 	if err != nil {
@@ -172,6 +172,20 @@ func transfer(id string, host *os.File, dir bool, b Bind, u *undo.Stack) error {
 		return setPropagation(out, propagation, procFD)
 	}
 	return nil
+}
+
+// bindFlags returns how a host tree is bound: with what is mounted below it,
+// but for a tree that has the shared path in it, which would double with each
+// bind.
+func bindFlags(host *os.File) (uintptr, error) {
+	resolved, err := os.Readlink(procFD(host))
+	if err != nil {
+		return 0, err
+	}
+	if strings.HasPrefix(place.SharedPath+"/", strings.TrimSuffix(resolved, "/")+"/") {
+		return 0, nil
+	}
+	return unix.MS_REC, nil
 }
 
 // mounted tells whether path is a mount of what host has open. A mount point

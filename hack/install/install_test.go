@@ -266,7 +266,7 @@ func TestUninstallBringsBackWhatWasThere(t *testing.T) {
 	t.Parallel()
 	binary := build(t, "v1")
 	random := rand.New(rand.NewPCG(1, 2))
-	for round := range 40 {
+	for round := range 20 {
 		root := t.TempDir()
 		for i, path := range append(six, two...) {
 			switch random.IntN(5) {

@@ -12,6 +12,8 @@ import (
 	"slices"
 	"strings"
 	"testing"
+
+	"github.com/google/go-cmp/cmp"
 )
 
 // sources are the files git would take, by extension, with their content.
@@ -138,5 +140,28 @@ func TestTheLicenceIsTheStandardText(t *testing.T) {
 	const apache = "cfc7749b96f63bd31c3c42b5c471bf756814053e847c10f3eb003417bc523d30"
 	if got := fmt.Sprintf("%x", sha256.Sum256(content)); got != apache {
 		t.Errorf("LICENSE is not Apache-2.0 as published: %s", got)
+	}
+}
+
+// Every direct dependency and tool has its line, and no line is of one that went.
+func TestDependenciesAreWrittenDown(t *testing.T) {
+	t.Parallel()
+	content, err := os.ReadFile(filepath.Join(top(t), "docs/DEPENDENCIES.md"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	var written []string
+	for _, line := range lines(string(content)) {
+		cell, ok := strings.CutPrefix(line, "| ")
+		if name, _, _ := strings.Cut(cell, " "); ok && strings.Contains(name, "/") {
+			written = append(written, name)
+		}
+	}
+	needed := lines(output(t, top(t), "go", "list", "-m", "-f", "{{if not (or .Main .Indirect)}}{{.Path}}{{end}}", "all"))
+	needed = append(needed, lines(output(t, top(t), "go", "list", "-modfile=hack/tools.mod", "-f", "{{.Module.Path}}", "tool"))...)
+	slices.Sort(written)
+	slices.Sort(needed)
+	if diff := cmp.Diff(needed, written); diff != "" {
+		t.Errorf("docs/DEPENDENCIES.md (-needed +written):\n%s", diff)
 	}
 }

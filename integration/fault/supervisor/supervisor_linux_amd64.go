@@ -1,8 +1,10 @@
 package supervisor
 
 import (
+	"errors"
 	"fmt"
 	"os"
+	"runtime"
 	"syscall"
 	"time"
 
@@ -18,7 +20,8 @@ const (
 	// Guard alters nothing lasting, but what follows relies on its success:
 	// fsync, flock, setns, unshare, chroot, execve.
 	Guard
-	// Look is a read-only open. Not selected unless asked for.
+	// Look only opens something to read or to refer to it. Not selected unless
+	// asked for.
 	Look
 )
 
@@ -59,9 +62,9 @@ type Fault struct {
 	At     int // number of the point, from 1
 	Action Action
 	Errno  syscall.Errno // for Fail
-	// Sticky makes every later point that the same cause would hit fail too: the
-	// ones of the same name, and for ENOSPC all that need space. A full disk
-	// does not become empty after the first error.
+	// Sticky makes every later point that the same cause would hit fail too: for
+	// ENOSPC all that need room on a file system, else the ones of the same
+	// name. A full disk does not become empty after the first error.
 	Sticky bool
 }
 
@@ -162,22 +165,34 @@ func (c Command) Run(f Fault) (*Result, error) {
 	}
 	defer io.close()
 
-	type answer struct {
-		res *Result
-		err error
+	var res *Result
+	onFreshThread(func() { res, err = newTracer(c, f).run(io.files()) })
+	if err != nil {
+		return nil, fmt.Errorf("trace %q: %w", c.Path, err)
 	}
-	done := make(chan answer)
+	res.Stdout, res.Stderr = io.collect()
+	return res, nil
+}
+
+// onFreshThread calls f on a thread that has no children and ends with f: what
+// the test has started on the same thread before would be waited for, and
+// collected, by the tracer. Threads with children are held until another one is
+// found, so that the scheduler has to come up with one.
+func onFreshThread(f func()) {
+	done := make(chan bool)
 	go func() {
-		t := newTracer(c, f)
-		res, err := t.run(io.files())
-		done <- answer{res, err}
+		runtime.LockOSThread()
+		const flags = unix.WEXITED | unix.WNOHANG | unix.WNOWAIT | unix.WALL | unix.WNOTHREAD
+		err := unix.Waitid(unix.P_ALL, 0, nil, flags, nil)
+		if errors.Is(err, unix.ECHILD) {
+			f() // never unlocked: PTRACE_O_EXITKILL ends the traced with the thread
+		} else {
+			onFreshThread(f)
+			runtime.UnlockOSThread()
+		}
+		close(done)
 	}()
-	a := <-done
-	if a.err != nil {
-		return nil, fmt.Errorf("trace %q: %w", c.Path, a.err)
-	}
-	a.res.Stdout, a.res.Stderr = io.collect()
-	return a.res, nil
+	<-done
 }
 
 // stdio is the three pipes of a traced program.

@@ -3,6 +3,7 @@ package supervisor
 import (
 	"fmt"
 	"os"
+	"os/exec"
 	"path/filepath"
 	"slices"
 	"strings"
@@ -299,5 +300,31 @@ func TestLooksCountOnlyOnRequest(t *testing.T) {
 func TestMissingProgramIsAnError(t *testing.T) {
 	if res, err := (Command{Path: "/no/such/program"}).Run(Fault{}); err == nil {
 		t.Errorf("result %v, want an error", res)
+	}
+}
+
+func TestLeavesOtherChildrenAlone(t *testing.T) {
+	// Started on one thread after the other, so that the tracer's would be among
+	// them.
+	var others []*exec.Cmd
+	for range 8 {
+		c := command(t, "hang")
+		cmd := exec.Command(c.Path, c.Args[1:]...)
+		cmd.Args[0] = victimName
+		if err := cmd.Start(); err != nil {
+			t.Fatal(err)
+		}
+		others = append(others, cmd)
+		if res := run(t, command(t, "files", t.TempDir()), Fault{}); res.ExitCode != 0 {
+			t.Fatal(res)
+		}
+	}
+	for _, cmd := range others {
+		if err := cmd.Process.Kill(); err != nil {
+			t.Fatal(err)
+		}
+		if err := cmd.Wait(); cmd.ProcessState == nil {
+			t.Errorf("exit status lost: %v", err)
+		}
 	}
 }

@@ -4,7 +4,6 @@ import (
 	"errors"
 	"fmt"
 	"os"
-	"runtime"
 	"strings"
 	"sync"
 	"syscall"
@@ -13,8 +12,8 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// tracer is one run. All its methods but expire run on one locked thread,
-// because only the thread that traces may wait for and steer the traced.
+// tracer is one run. All its methods but expire run on one thread, because only
+// the thread that traces may wait for and steer the traced.
 type tracer struct {
 	cmd   Command
 	fault Fault
@@ -25,7 +24,7 @@ type tracer struct {
 	busy    int                 // tid of the thread inside a point, 0 when none
 	queue   []int               // tids that wait at the entry of a point
 	killing bool                // everything has been killed, only reaping is left
-	sticky  map[string]bool     // names of calls that fail from now on
+	stuck   bool                // the chosen point has failed, and others do now, too
 	mu      sync.Mutex          // guards procs and expired
 	procs   map[int]*os.Process // traced processes; a pidfd each
 	expired bool
@@ -45,7 +44,7 @@ type thread struct {
 func newTracer(c Command, f Fault) *tracer {
 	return &tracer{
 		cmd: c, fault: f, res: &Result{ExitCode: -1},
-		threads: map[int]*thread{}, sticky: map[string]bool{}, procs: map[int]*os.Process{},
+		threads: map[int]*thread{}, procs: map[int]*os.Process{},
 	}
 }
 
@@ -53,8 +52,6 @@ const traceOptions = unix.PTRACE_O_EXITKILL | unix.PTRACE_O_TRACESYSGOOD | unix.
 	unix.PTRACE_O_TRACECLONE | unix.PTRACE_O_TRACEFORK | unix.PTRACE_O_TRACEVFORK | unix.PTRACE_O_TRACEEXEC
 
 func (t *tracer) run(files []uintptr) (*Result, error) {
-	runtime.LockOSThread() // never unlocked: PTRACE_O_EXITKILL ends the traced with this thread
-
 	pid, err := syscall.ForkExec(t.cmd.Path, t.cmd.Args, &syscall.ProcAttr{
 		Dir: t.cmd.Dir, Env: t.cmd.Env, Files: files,
 		Sys: &syscall.SysProcAttr{Ptrace: true},
@@ -101,8 +98,6 @@ func (t *tracer) begin() error {
 func (t *tracer) loop() error {
 	for {
 		var ws unix.WaitStatus
-		// Without WNOTHREAD this would take exit statuses that other goroutines
-		// of the test wait for.
 		tid, err := wait(-1, &ws)
 		if errors.Is(err, unix.ECHILD) {
 			return nil
@@ -120,6 +115,8 @@ func (t *tracer) loop() error {
 	}
 }
 
+// wait waits for a child of this thread: without WNOTHREAD it would take exit
+// statuses that other goroutines of the test wait for.
 func wait(pid int, ws *unix.WaitStatus) (int, error) {
 	for {
 		tid, err := unix.Wait4(pid, ws, unix.WALL|unix.WNOTHREAD, nil)
@@ -221,18 +218,26 @@ func (t *tracer) entry(tid int, th *thread) {
 		return
 	case hit && t.fault.Action == KillAfter:
 		th.kill = true
-	case hit && t.fault.Action == Fail, t.sticky[c.name], t.sticky["space"] && c.space:
+	case hit && t.fault.Action == Fail, t.sticks(c, p):
 		regs.Orig_rax, regs.Rax = ^uint64(0), uint64(-int64(t.fault.Errno))
 		if err := unix.PtraceSetRegsAmd64(tid, &regs); err != nil {
 			t.resume(tid, 0)
 			return
 		}
-		if t.fault.Sticky {
-			t.sticky[c.name] = true
-			t.sticky["space"] = t.fault.Errno == unix.ENOSPC
-		}
+		t.stuck = t.fault.Sticky
 	}
 	t.resumeSyscall(tid)
+}
+
+// sticks tells whether a point fails for the same reason as the chosen one did.
+func (t *tracer) sticks(c call, p Point) bool {
+	if !t.stuck {
+		return false
+	}
+	if t.fault.Errno == unix.ENOSPC {
+		return c.space && !strings.Contains(p.Args, "</sys/") && !strings.Contains(p.Args, "</proc/")
+	}
+	return c.name == t.res.Hit.Name
 }
 
 // point counts the call when it is one of those asked for.

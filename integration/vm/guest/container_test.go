@@ -33,11 +33,16 @@ type container struct {
 	runc sandbox.Runc
 }
 
+// containers counts them, for their ids: one that follows another must not be
+// taken for it, nor clean up after it.
+var containers int
+
 // newContainer writes the bundle; edit may be nil. The container is deleted
 // with the test.
 func newContainer(t *testing.T, modules string, edit func(*sandbox.Bundle)) *container {
 	t.Helper()
-	id := fmt.Sprintf("%x", sha256.Sum256([]byte(t.Name())))
+	containers++
+	id := fmt.Sprintf("%x", sha256.Sum256(fmt.Appendf(nil, "%s %d", t.Name(), containers)))
 	c := &container{t: t, id: id, dir: filepath.Join(graph, "engines/runc", id), root: filepath.Join("/root/rootfs", id[:12])}
 	if err := sandbox.Rootfs(c.root); err != nil {
 		t.Fatal(err)

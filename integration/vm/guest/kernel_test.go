@@ -8,6 +8,8 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
+
+	"golang.org/x/sys/unix"
 )
 
 // modules is what lsmod shows: name -> the modules that use it.
@@ -76,6 +78,27 @@ func load(t *testing.T, names ...string) {
 		t.Fatalf("modprobe %v: %v: %s", names, err, out)
 	}
 	requireLoaded(t, names...)
+}
+
+// builtIn names a module that the kernel has built in, with a '_' in its name.
+func builtIn(t *testing.T) string {
+	t.Helper()
+	var u unix.Utsname
+	if err := unix.Uname(&u); err != nil {
+		t.Fatal(err)
+	}
+	data, err := os.ReadFile(filepath.Join("/lib/modules", unix.ByteSliceToString(u.Release[:]), "modules.builtin"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	for line := range strings.Lines(string(data)) {
+		name := strings.TrimSuffix(filepath.Base(strings.TrimSpace(line)), ".ko")
+		if strings.Contains(name, "_") {
+			return name
+		}
+	}
+	t.Fatal("modules.builtin names none with a _")
+	return ""
 }
 
 // modprobeConf writes a file into /etc/modprobe.d for the time of the test.

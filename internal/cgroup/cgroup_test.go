@@ -1,0 +1,92 @@
+package cgroup
+
+import (
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+)
+
+// top is the devices hierarchy's mount point; a machine without cgroup v1 says so.
+func top(t *testing.T) (string, bool) {
+	t.Helper()
+	dir, err := hierarchy("devices")
+	if err != nil {
+		if !strings.Contains(err.Error(), "devices") {
+			t.Errorf("%v, want an error that names the controller", err)
+		}
+		return "", false
+	}
+	return dir, true
+}
+
+func TestAnAbsolutePathStaysInItsHierarchy(t *testing.T) {
+	t.Parallel()
+	dir, v1 := top(t)
+	for path, want := range map[string]string{
+		"/isulad/abc":           "/isulad/abc",
+		"/isulad//abc/":         "/isulad/abc",
+		"/isulad/./abc":         "/isulad/abc",
+		"/isulad/../abc":        "/abc",
+		"/../../../etc":         "/etc",
+		"/a/../../../../b":      "/b",
+		"/isulad/abc/..":        "/isulad",
+		"/isulad/..abc":         "/isulad/..abc",
+		"/system.slice:isulad:": "/system.slice:isulad:",
+		"/a b\n/é":              "/a b\n/é",
+	} {
+		got, err := Container{Path: path, PID: -1}.V1("devices") // no process is looked at
+		if !v1 {
+			if err == nil {
+				t.Errorf("%q: %s, but there is no cgroup v1", path, got)
+			}
+			continue
+		}
+		if err != nil || got != filepath.Join(dir, want) {
+			t.Errorf("%q: %s, %v, want %s below %s", path, got, err, want, dir)
+		}
+	}
+}
+
+func TestEveryOtherPathIsLookedUpFromTheProcess(t *testing.T) {
+	t.Parallel()
+	if _, v1 := top(t); !v1 {
+		t.Log("this machine has no cgroup v1")
+	}
+	for _, path := range []string{"", "relative", "isulad/abc", "./abc", "../abc", "system.slice:isulad:abc", ":isulad:abc", " /abc"} {
+		got, err := Container{Path: path, PID: 1 << 30}.V1("devices")
+		if err == nil || !strings.Contains(err.Error(), "/proc/1073741824/cgroup") {
+			t.Errorf("%q: %s, %v, want an error that names the process's file", path, got, err)
+		}
+	}
+}
+
+func TestAControllerThatDoesNotExistIsNamed(t *testing.T) {
+	t.Parallel()
+	for _, c := range []Container{{Path: "/abc"}, {Path: "", PID: os.Getpid()}} {
+		if got, err := c.V1("nosuch"); err == nil || !strings.Contains(err.Error(), "nosuch") {
+			t.Errorf("%v: %s, %v, want an error that names the controller", c, got, err)
+		}
+	}
+}
+
+func TestOptionsAreWholeWords(t *testing.T) {
+	t.Parallel()
+	for _, c := range []struct {
+		options, name string
+		want          bool
+	}{
+		{"devices", "devices", true},
+		{"rw,devices", "devices", true},
+		{"cpu,cpuacct", "cpuacct", true},
+		{"cpu,cpuacct", "cpu", true},
+		{"cpuacct", "cpu", false},
+		{"name=devices", "devices", false},
+		{"", "devices", false},
+		{"rw", "", false},
+	} {
+		if got := hasOption(c.options, c.name); got != c.want {
+			t.Errorf("%q in %q: %v", c.name, c.options, got)
+		}
+	}
+}
