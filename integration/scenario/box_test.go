@@ -11,6 +11,7 @@ import (
 
 	"isula.org/isulad-tools/integration/holder"
 	"isula.org/isulad-tools/integration/sandbox"
+	"isula.org/isulad-tools/integration/table"
 )
 
 // kind is a way in which containers are made.
@@ -21,14 +22,15 @@ type kind struct {
 }
 
 func (k kind) name() string {
-	name := "lcr"
-	if k.real {
-		name = "runc"
+	switch {
+	case k.real && k.mapped:
+		return table.MappedRunc
+	case k.real:
+		return table.Runc
+	case k.mapped:
+		return table.MappedLCR
 	}
-	if k.mapped {
-		name += " userns"
-	}
-	return name
+	return table.LCR
 }
 
 // idMaps are the user namespace's.
@@ -79,6 +81,7 @@ func newBox(t *testing.T, k kind, id string) *box {
 // looks at.
 func scratch(t *testing.T) string {
 	t.Helper()
+	check(t, os.MkdirAll("/srv", 0o755))
 	dir, err := os.MkdirTemp("/srv", "scenario-")
 	check(t, err)
 	check(t, os.Chmod(dir, 0o755))
