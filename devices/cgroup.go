@@ -39,7 +39,10 @@ func allow(t *resource.Target, d Device) error {
 // program can only be replaced as a whole, so it is made of the rules that the
 // container was started with and of ours.
 func settle(_ context.Context, t *resource.Target, all []Device) error {
-	if _, err := t.Cgroups.V1("devices"); !errors.Is(err, cgroup.ErrNoV1) || len(all) == 0 {
+	if len(all) == 0 {
+		return nil
+	}
+	if _, err := t.Cgroups.V1("devices"); !errors.Is(err, cgroup.ErrNoV1) {
 		return err
 	}
 	dir, err := t.Cgroups.V2()
