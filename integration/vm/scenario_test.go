@@ -31,10 +31,10 @@ func TestScenarioCgroupV2(t *testing.T) {
 
 	cmd := exec.CommandContext(t.Context(), filepath.Join(root, "hack/vm/run"),
 		"--cgroup", "v2", "--share", share, "--timeout", strconv.Itoa(int(limit.Seconds())),
-		"--env", "ISULAD_TOOLS_BIN=/run/isulad-tools",
-		"--", "sh", "-c", `modprobe -a loop fuse overlay && cp isulad-tools scenario.test /run/ && `+
+		"--env", "ISULAD_TOOLS_BIN=/opt/isulad-tools",
+		"--", "sh", "-c", `modprobe -a loop fuse overlay && mkdir -p /opt && cp isulad-tools scenario.test /opt/ && `+
 			// -test.outputdir: what is written elsewhere is lost with the sandbox.
-			`exec /run/scenario.test -test.v -test.run "$1" -test.outputdir=/share -columns=/share/columns.json`, "sh", os.Getenv("GUEST_RUN"))
+			`exec /opt/scenario.test -test.v -test.run "$1" -test.outputdir=/share -columns=/share/columns.json`, "sh", os.Getenv("GUEST_RUN"))
 	cmd.Stdout = t.Output()
 	cmd.Stderr = cmd.Stdout
 	if err := cmd.Run(); err != nil {
