@@ -59,7 +59,7 @@ func makeCgroups(path string) error {
 			first, _, _ := strings.Cut(rest, "/")
 			d = filepath.Join(d, first)
 		}
-		rules, err := parseRules()
+		rules, err := DeviceRules()
 		if err != nil {
 			return err
 		}
@@ -77,8 +77,8 @@ func makeCgroups(path string) error {
 	return nil
 }
 
-// parseRules puts Rules after a rule that forbids everything.
-func parseRules() ([]cgroup.DeviceRule, error) {
+// DeviceRules are Rules after a rule that forbids everything.
+func DeviceRules() ([]cgroup.DeviceRule, error) {
 	rules := []cgroup.DeviceRule{{Type: "a", Major: cgroup.Any, Minor: cgroup.Any, Access: "rwm"}}
 	for _, text := range Rules {
 		f := strings.FieldsFunc(text, func(r rune) bool { return r == ' ' || r == ':' })
