@@ -27,12 +27,19 @@ func TestScenarioCgroupV2(t *testing.T) {
 	buildImage(t, root)
 	share := t.TempDir()
 	build(t, root, "build", "-tags", "urfave_cli_no_docs", "-o", filepath.Join(share, "isulad-tools"), "./cmd/isulad-tools")
+	disks, err := os.ReadFile("disks.sh")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := os.WriteFile(filepath.Join(share, "disks.sh"), disks, 0o755); err != nil {
+		t.Fatal(err)
+	}
 	build(t, root, "test", "-c", "-o", filepath.Join(share, "scenario.test"), "./integration/scenario")
 
 	cmd := exec.CommandContext(t.Context(), filepath.Join(root, "hack/vm/run"),
-		"--cgroup", "v2", "--share", share, "--timeout", strconv.Itoa(int(limit.Seconds())),
+		"--cgroup", "v2", "--hot", "32M", "--hot", "32M", "--share", share, "--timeout", strconv.Itoa(int(limit.Seconds())),
 		"--env", "ISULAD_TOOLS_BIN=/opt/isulad-tools",
-		"--", "sh", "-c", `modprobe -a loop fuse overlay && mkdir -p /opt && cp isulad-tools scenario.test /opt/ && `+
+		"--", "sh", "-c", `modprobe -a fuse overlay && ./disks.sh && mkdir -p /opt && cp isulad-tools scenario.test /opt/ && `+
 			// -test.outputdir: what is written elsewhere is lost with the sandbox.
 			`exec /opt/scenario.test -test.v -test.run "$1" -test.outputdir=/share -columns=/share/columns.json`, "sh", os.Getenv("GUEST_RUN"))
 	cmd.Stdout = t.Output()
