@@ -11,11 +11,13 @@ import (
 	"fmt"
 	"io"
 	"io/fs"
-	"os"
 	"path/filepath"
 	"slices"
+	"strings"
 
 	"isula.org/isulad-tools/internal/atomicfile"
+	"isula.org/isulad-tools/internal/jsonerror"
+	"isula.org/isulad-tools/internal/open"
 )
 
 // Name is the resource file's name in the container's state directory.
@@ -42,8 +44,8 @@ var order = []string{Binds, Devices, ReadIOPS, WriteIOPS, ReadBPS, WriteBPS, Blk
 // Document is the content of one resource file.
 type Document struct {
 	dir   string
-	lists map[string][]json.RawMessage // of the known keys
-	rest  []member                     // all others, as they stood
+	lists map[string]json.RawMessage // arrays, of the known keys
+	rest  []member                   // all others, as they stood
 	dirty bool
 }
 
@@ -55,21 +57,13 @@ type member struct {
 // Load reads the resource file of the container whose state directory is dir.
 // No file means nothing recorded. Errors name the file and what is wrong in it.
 func Load(dir string) (*Document, error) {
-	d := &Document{dir: dir, lists: map[string][]json.RawMessage{}}
-	f, err := os.Open(d.path())
+	d := &Document{dir: dir, lists: map[string]json.RawMessage{}}
+	data, err := open.Read(d.path(), maxSize)
 	if errors.Is(err, fs.ErrNotExist) {
 		return d, nil
 	}
 	if err != nil {
 		return nil, err
-	}
-	defer f.Close()
-	data, err := io.ReadAll(io.LimitReader(f, maxSize+1))
-	if err != nil {
-		return nil, err
-	}
-	if len(data) > maxSize {
-		return nil, fmt.Errorf("%s: larger than %d bytes", d.path(), maxSize)
 	}
 	if err := d.parse(data); err != nil {
 		return nil, fmt.Errorf("%s: %w", d.path(), err)
@@ -88,20 +82,18 @@ func (d *Document) parse(data []byte) error {
 		return err
 	}
 	for _, m := range members {
-		if !slices.Contains(order, m.key) {
+		// Keys are read in any case, as v0.9 reads them.
+		known := slices.IndexFunc(order, func(key string) bool { return strings.EqualFold(key, m.key) })
+		switch {
+		case known < 0:
 			d.rest = append(d.rest, m)
-			continue
-		}
-		var list []json.RawMessage
-		if err := json.Unmarshal(m.value, &list); err != nil {
+		case string(m.value) == "null":
+			delete(d.lists, order[known])
+		case m.value[0] != '[':
 			return fmt.Errorf("%s: not a list", m.key)
+		default:
+			d.lists[order[known]] = m.value
 		}
-		for i, e := range list {
-			if string(e) == "null" {
-				return fmt.Errorf("%s[%d]: null", m.key, i)
-			}
-		}
-		d.lists[m.key] = list
 	}
 	return nil
 }
@@ -111,7 +103,7 @@ func object(data []byte) ([]member, error) {
 	dec := json.NewDecoder(bytes.NewReader(data))
 	t, err := dec.Token()
 	if err != nil {
-		return nil, jsonError(err)
+		return nil, jsonerror.Line(err)
 	}
 	if t != json.Delim('{') {
 		return nil, errors.New("not a JSON object")
@@ -120,17 +112,17 @@ func object(data []byte) ([]member, error) {
 	for dec.More() {
 		t, err := dec.Token()
 		if err != nil {
-			return nil, jsonError(err)
+			return nil, jsonerror.Line(err)
 		}
 		var m member
 		m.key, _ = t.(string) // an object's keys are strings, or Token had failed
 		if err := dec.Decode(&m.value); err != nil {
-			return nil, jsonError(err)
+			return nil, jsonerror.Line(err)
 		}
 		members = append(members, m)
 	}
 	if _, err := dec.Token(); err != nil {
-		return nil, jsonError(err)
+		return nil, jsonerror.Line(err)
 	}
 	if _, err := dec.Token(); !errors.Is(err, io.EOF) {
 		return nil, errors.New("more than one JSON value")
@@ -138,51 +130,73 @@ func object(data []byte) ([]member, error) {
 	return members, nil
 }
 
-func jsonError(err error) error {
-	if errors.Is(err, io.EOF) || errors.Is(err, io.ErrUnexpectedEOF) {
-		return errors.New("ends in the middle of its JSON")
-	}
-	return err
+// Has tells whether there is a record in the list at key.
+func (d *Document) Has(key string) bool {
+	raw := d.lists[key]
+	return len(raw) > 2 && len(bytes.TrimSpace(raw[1:len(raw)-1])) > 0
 }
-
-// Len is the number of records in the list at key.
-func (d *Document) Len(key string) int { return len(d.lists[key]) }
 
 // List decodes the records at key. An error names the record and the field.
 func List[T any](d *Document, key string) ([]T, error) {
-	list := make([]T, len(d.lists[key]))
-	for i, raw := range d.lists[key] {
-		if err := json.Unmarshal(raw, &list[i]); err != nil {
+	raw := d.lists[key]
+	if raw == nil {
+		return nil, nil
+	}
+	var list []T
+	err := json.Unmarshal(raw, &list)
+	if err == nil && !bytes.Contains(raw, []byte("null")) {
+		return list, nil
+	}
+	// Once more, one by one, for what is wrong where.
+	var each []json.RawMessage
+	if err := json.Unmarshal(raw, &each); err != nil {
+		return nil, fmt.Errorf("%s: %s: %w", d.path(), key, err)
+	}
+	for i, e := range each {
+		if string(e) == "null" {
+			return nil, fmt.Errorf("%s: %s[%d]: null", d.path(), key, i)
+		}
+		var v T
+		if err := json.Unmarshal(e, &v); err != nil {
 			return nil, fmt.Errorf("%s: %s[%d]%w", d.path(), key, i, fieldError(err))
 		}
 	}
-	return list, nil
+	return list, err
 }
 
 // fieldError words a decoding error so that it follows the record's name.
 func fieldError(err error) error {
-	var te *json.UnmarshalTypeError
-	if !errors.As(err, &te) {
-		return fmt.Errorf(": %w", err)
+	field, err := jsonerror.Reword(err)
+	if field != "" {
+		field = "." + field
 	}
-	if te.Field == "" {
-		return fmt.Errorf(": want a %s, found a %s", te.Type.Kind(), te.Value)
-	}
-	return fmt.Errorf(".%s: want a %s, found a %s", te.Field, te.Type, te.Value)
+	return fmt.Errorf("%s: %w", field, err)
 }
 
-// Replace puts v in the place of record i at key. Fields of that record which
-// v does not have stay.
-func Replace[T any](d *Document, key string, i int, v T) error {
-	now, err := json.Marshal(v)
-	if err != nil {
-		return fmt.Errorf("%s[%d]: %w", key, i, err)
+// Replace puts records in the place of those with these numbers at key. Fields
+// that only the old ones have stay.
+func Replace[T any](d *Document, key string, records map[int]T) error {
+	if len(records) == 0 {
+		return nil
 	}
-	merged, err := overlay(d.lists[key][i], now)
-	if err != nil {
-		return fmt.Errorf("%s[%d]: %w", key, i, err)
+	var list []json.RawMessage
+	if err := json.Unmarshal(d.lists[key], &list); err != nil {
+		return fmt.Errorf("%s: %w", key, err)
 	}
-	d.lists[key][i] = merged
+	for i, v := range records {
+		now, err := json.Marshal(v)
+		if err == nil {
+			list[i], err = overlay(list[i], now)
+		}
+		if err != nil {
+			return fmt.Errorf("%s[%d]: %w", key, i, err)
+		}
+	}
+	value, err := json.Marshal(list)
+	if err != nil {
+		return fmt.Errorf("%s: %w", key, err)
+	}
+	d.lists[key] = value
 	d.dirty = true
 	return nil
 }
@@ -198,7 +212,7 @@ func overlay(old, now json.RawMessage) (json.RawMessage, error) {
 		return nil, err
 	}
 	for _, m := range then {
-		if !slices.ContainsFunc(members, func(n member) bool { return n.key == m.key }) {
+		if !slices.ContainsFunc(members, func(n member) bool { return strings.EqualFold(n.key, m.key) }) {
 			members = append(members, m)
 		}
 	}
@@ -210,17 +224,7 @@ func (d *Document) Save() error {
 	if !d.dirty {
 		return nil
 	}
-	var members []member
-	for _, key := range order {
-		if list := d.lists[key]; len(list) > 0 {
-			value, err := json.Marshal(list)
-			if err != nil {
-				return err
-			}
-			members = append(members, member{key, value})
-		}
-	}
-	data, err := marshal(append(members, d.rest...))
+	data, err := d.encode()
 	if err != nil {
 		return err
 	}
@@ -229,6 +233,17 @@ func (d *Document) Save() error {
 	}
 	d.dirty = false
 	return nil
+}
+
+// encode returns the whole content: known lists in their order, then the rest.
+func (d *Document) encode() ([]byte, error) {
+	var members []member
+	for _, key := range order {
+		if d.Has(key) {
+			members = append(members, member{key, d.lists[key]})
+		}
+	}
+	return marshal(append(members, d.rest...))
 }
 
 // marshal joins members to an object; & < > are escaped, as the older

@@ -9,6 +9,8 @@ import (
 	"time"
 
 	"golang.org/x/sys/unix"
+
+	"isula.org/isulad-tools/internal/open"
 )
 
 // LockName is the file in the state directory on which the tool, of either
@@ -26,7 +28,7 @@ func LockContainer(ctx context.Context, dir string, wait time.Duration) (*Lock, 
 
 // LockFile takes the lock of a file that exists for nothing else.
 func LockFile(ctx context.Context, path string, wait time.Duration) (*Lock, error) {
-	f, err := os.OpenFile(path, os.O_RDWR|os.O_CREATE|unix.O_NOFOLLOW, 0o600)
+	f, err := open.File(path, unix.O_RDWR|unix.O_CREAT|unix.O_NOFOLLOW, 0o600)
 	if err != nil {
 		return nil, err
 	}
@@ -35,7 +37,7 @@ func LockFile(ctx context.Context, path string, wait time.Duration) (*Lock, erro
 
 // LockDir takes the lock of a directory that is shared by all containers.
 func LockDir(ctx context.Context, dir string, wait time.Duration) (*Lock, error) {
-	f, err := os.OpenFile(dir, os.O_RDONLY|unix.O_DIRECTORY|unix.O_NOFOLLOW, 0)
+	f, err := open.File(dir, unix.O_RDONLY|unix.O_DIRECTORY|unix.O_NOFOLLOW, 0)
 	if err != nil {
 		return nil, err
 	}
@@ -43,9 +45,9 @@ func LockDir(ctx context.Context, dir string, wait time.Duration) (*Lock, error)
 }
 
 func flock(ctx context.Context, f *os.File, wait time.Duration) (*Lock, error) {
-	ctx, cancel := context.WithTimeout(ctx, wait)
-	defer cancel()
-	// flock(2) itself knows no time-out.
+	// flock(2) itself knows no time-out. No timer is set for what is nearly
+	// always free.
+	end := time.Now().Add(wait)
 	for pause := time.Millisecond; ; pause = min(2*pause, 50*time.Millisecond) {
 		err := unix.Flock(int(f.Fd()), unix.LOCK_EX|unix.LOCK_NB)
 		switch {
@@ -57,12 +59,11 @@ func flock(ctx context.Context, f *os.File, wait time.Duration) (*Lock, error) {
 			f.Close()
 			return nil, &os.PathError{Op: "flock", Path: f.Name(), Err: err}
 		}
-		select {
-		case <-ctx.Done():
+		if ctx.Err() != nil || time.Now().After(end) {
 			f.Close()
 			return nil, fmt.Errorf("lock %s: another command holds it for more than %v; find it with fuser(1)", f.Name(), wait)
-		case <-time.After(pause):
 		}
+		time.Sleep(pause)
 	}
 }
 

@@ -12,6 +12,8 @@ import (
 	"strings"
 
 	"isula.org/isulad-tools/internal/command"
+	"isula.org/isulad-tools/internal/open"
+	"isula.org/isulad-tools/internal/process"
 )
 
 // Container is what an engine answers for a name.
@@ -106,7 +108,7 @@ type Runc struct{ Root string }
 // Find implements Engine; name is the whole id.
 func (r Runc) Find(_ context.Context, name string) (Container, error) {
 	path := filepath.Join(r.Root, name, "state.json")
-	b, err := os.ReadFile(path)
+	b, err := open.Read(path, maxState)
 	if errors.Is(err, os.ErrNotExist) {
 		return Container{}, fmt.Errorf("no container %s of runc in %s", name, r.Root)
 	}
@@ -117,6 +119,7 @@ func (r Runc) Find(_ context.Context, name string) (Container, error) {
 	var s struct {
 		ID     string `json:"id"`
 		PID    int    `json:"init_process_pid"`
+		Start  uint64 `json:"init_process_start"`
 		Config struct {
 			Labels []string `json:"labels"`
 		} `json:"config"`
@@ -124,7 +127,11 @@ func (r Runc) Find(_ context.Context, name string) (Container, error) {
 	if err := json.Unmarshal(b, &s); err != nil {
 		return Container{}, fmt.Errorf("%s: %w", path, err)
 	}
-	for _, l := range s.Config.Labels {
+	if !(process.ID{PID: s.PID, Start: s.Start}).Lives() {
+		s.PID = 0 // runc keeps the state of a container that ended
+	}
+	// Annotations are labels too; runc's own come after them.
+	for _, l := range slices.Backward(s.Config.Labels) {
 		if dir, ok := strings.CutPrefix(l, "bundle="); ok && filepath.IsAbs(dir) {
 			return Container{ID: s.ID, PID: s.PID, Dir: dir}, nil
 		}

@@ -12,6 +12,7 @@ import (
 
 	"isula.org/isulad-tools/internal/atomicfile"
 	"isula.org/isulad-tools/internal/mountpoint"
+	"isula.org/isulad-tools/internal/open"
 	"isula.org/isulad-tools/internal/place"
 	"isula.org/isulad-tools/internal/process"
 )
@@ -26,6 +27,9 @@ type Start struct {
 	Root    string     `json:"root"`    // as given by the runtime, a path of the host
 	Cgroups Cgroups    `json:"cgroups"` // directories, by controller
 }
+
+// maxState bounds what is read of records and of engines' states.
+const maxState = 16 << 20
 
 // Cgroups maps a cgroup v1 controller to the container's directory.
 type Cgroups map[string]string
@@ -43,7 +47,7 @@ func ReadStart(id string) (Start, error) {
 }
 
 func readStart(path string) (s Start, err error) {
-	b, err := os.ReadFile(path)
+	b, err := open.Read(path, maxState)
 	if err != nil {
 		return s, err
 	}

@@ -4,35 +4,35 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"os"
+	"strconv"
 	"strings"
 
 	"isula.org/isulad-tools/internal/cgroup"
+	"isula.org/isulad-tools/internal/open"
 	"isula.org/isulad-tools/resource"
 )
 
-// rule is d in the language of the cgroup v1 device controller. Recorded
-// permissions may be empty: that is all of them.
+// rule is d in the language of the cgroup v1 device controller. Written to
+// devices.allow it lets the container use d: the controller keeps all other
+// rules, and there is no moment without them. Recorded permissions may be
+// empty: that is all of them.
 func rule(d Device) string {
 	permissions := d.CgroupPermissions
 	if permissions == "" {
 		permissions = "rwm"
 	}
-	return fmt.Sprintf("%s %d:%d %s", d.Type, d.Major, d.Minor, permissions)
+	return d.Type + " " + strconv.FormatInt(d.Major, 10) + ":" + strconv.FormatInt(d.Minor, 10) + " " + permissions
 }
 
-// allow lets the container use d. Only this rule is written: the controller of
-// cgroup v1 keeps all others, and there is no moment without them. Where there
-// is none, settle does it for all devices at once.
-func allow(t *resource.Target, d Device) error {
-	dir, err := t.Cgroups.V1("devices")
+// permission returns what lets the container use d: one rule more for the
+// controller of cgroup v1. Where there is none, settle does it for all devices
+// at once.
+func permission(t *resource.Target, d Device) (grant func() error, err error) {
+	f, err := t.Cgroups.File("devices", "devices.allow")
 	if errors.Is(err, cgroup.ErrNoV1) {
-		return nil
+		return func() error { return nil }, nil
 	}
-	if err != nil {
-		return err
-	}
-	return write(dir+"/devices.allow", rule(d))
+	return func() error { return open.WriteTo(f, rule(d)) }, err
 }
 
 // settle lets the container use all of its recorded devices, on cgroup v2: a
@@ -60,21 +60,6 @@ func settle(_ context.Context, t *resource.Target, all []Device) error {
 	return cgroup.SetDevices(dir, rules)
 }
 
-func write(file, value string) error {
-	f, err := os.OpenFile(file, os.O_WRONLY, 0)
-	if err != nil {
-		return err
-	}
-	_, err = f.WriteString(value)
-	if e := f.Close(); err == nil {
-		err = e
-	}
-	if err != nil {
-		return fmt.Errorf("write %q: %w", value, err)
-	}
-	return nil
-}
-
 // verifyAllowed returns nil when the container may use d.
 func verifyAllowed(t *resource.Target, d Device) error {
 	dir, err := t.Cgroups.V1("devices")
@@ -84,7 +69,7 @@ func verifyAllowed(t *resource.Target, d Device) error {
 	if err != nil {
 		return err
 	}
-	list, err := os.ReadFile(dir + "/devices.list")
+	list, err := open.Read(dir+"/devices.list", 1<<20)
 	if err != nil {
 		return err
 	}

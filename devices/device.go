@@ -39,38 +39,40 @@ var Kind = resource.Kind[Device]{
 }
 
 // String is the record in the form host:container:permissions, with the
-// numbers. Not with the type: one that changed is used and not saved.
-//
-// Compat: hook-prestart-device-type-changed.
+// numbers.
 func (d Device) String() string {
 	return fmt.Sprintf("%s:%s:%s (%d:%d)", d.PathOnHost, d.PathInContainer, d.CgroupPermissions, d.Major, d.Minor)
 }
 
 // resolve renews type and numbers from the host's node, to which links may
 // lead: they change when drivers are loaded in another order.
-func resolve(d Device) (Device, error) {
-	if err := checkPermissions(d.CgroupPermissions); err != nil {
-		return d, err
+//
+// Compat: hook-prestart-device-type-changed, a changed type is used, not saved.
+func resolve(old Device) (now Device, renewed bool, err error) {
+	if err := checkPermissions(old.CgroupPermissions); err != nil {
+		return old, false, err
 	}
-	for _, p := range []string{d.PathOnHost, d.PathInContainer} {
+	for _, p := range []string{old.PathOnHost, old.PathInContainer} {
 		if !filepath.IsAbs(p) {
-			return d, fmt.Errorf("path %q: not absolute", p)
+			return old, false, fmt.Errorf("path %q: not absolute", p)
 		}
 	}
-	st, err := stat(d.PathOnHost)
+	st, err := stat(old.PathOnHost)
 	if err != nil {
-		return d, err
+		return old, false, err
 	}
+	now = old
+	now.Major, now.Minor = int64(unix.Major(st.Rdev)), int64(unix.Minor(st.Rdev))
+	renewed = now != old
 	switch st.Mode & unix.S_IFMT {
 	case unix.S_IFCHR:
-		d.Type = "c"
+		now.Type = "c"
 	case unix.S_IFBLK:
-		d.Type = "b"
+		now.Type = "b"
 	default:
-		return d, fmt.Errorf("%s: not a device", d.PathOnHost)
+		return old, false, fmt.Errorf("%s: not a device", old.PathOnHost)
 	}
-	d.Major, d.Minor = int64(unix.Major(st.Rdev)), int64(unix.Minor(st.Rdev))
-	return d, nil
+	return now, renewed, nil
 }
 
 func stat(p string) (st unix.Stat_t, err error) {
@@ -89,9 +91,14 @@ func checkPermissions(p string) error {
 	return nil
 }
 
-func apply(ctx context.Context, t *resource.Target, d Device) error {
-	// The permission comes last: what fails before it leaves no rule behind.
-	return makeNode(t, d, func() error { return allow(t, d) })
+func apply(_ context.Context, t *resource.Target, d Device) error {
+	// The permission comes last: what fails before it leaves no rule behind. Its
+	// file is opened first: without one nothing is changed at all.
+	grant, err := permission(t, d)
+	if err != nil {
+		return err
+	}
+	return makeNode(t, d, grant)
 }
 
 func verify(_ context.Context, t *resource.Target, d Device) error {

@@ -11,6 +11,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"isula.org/isulad-tools/config"
+	"isula.org/isulad-tools/internal/open"
 	"isula.org/isulad-tools/resource"
 )
 
@@ -63,25 +64,26 @@ func LimitKinds() []*resource.Kind[Limit] {
 }
 
 // resolveLimit renews the numbers from the host's node.
-func resolveLimit(l Limit) (Limit, error) {
-	if l.Value == "" || strings.Trim(l.Value, "0123456789") != "" {
-		return l, fmt.Errorf("value %q: not a number", l.Value)
+func resolveLimit(old Limit) (now Limit, renewed bool, err error) {
+	if old.Value == "" || strings.Trim(old.Value, "0123456789") != "" {
+		return old, false, fmt.Errorf("value %q: not a number", old.Value)
 	}
-	st, err := stat(l.Path)
+	st, err := stat(old.Path)
 	if err != nil {
-		return l, err
+		return old, false, err
 	}
 	if st.Mode&unix.S_IFMT != unix.S_IFBLK {
-		return l, fmt.Errorf("%s: not a block device", l.Path)
+		return old, false, fmt.Errorf("%s: not a block device", old.Path)
 	}
-	l.Major, l.Minor = int64(unix.Major(st.Rdev)), int64(unix.Minor(st.Rdev))
-	return l, nil
+	now = old
+	now.Major, now.Minor = int64(unix.Major(st.Rdev)), int64(unix.Minor(st.Rdev))
+	return now, now != old, nil
 }
 
 // set writes the limit to the container's cgroup. A weight that no scheduler
 // of this kernel knows is not an error, as it never was.
 func (k limit) set(t *resource.Target, l Limit) error {
-	file, unified, err := k.file(t)
+	path, unified, err := k.file(t)
 	if err != nil {
 		if k.weight && errors.Is(err, os.ErrNotExist) {
 			return nil
@@ -96,7 +98,12 @@ func (k limit) set(t *resource.Target, l Limit) error {
 	if unified {
 		line = fmt.Sprintf("%d:%d %s%s", l.Major, l.Minor, k.v2key, value)
 	}
-	err = write(file, line)
+	file, err := open.File(path, unix.O_WRONLY, 0)
+	if err != nil {
+		return err
+	}
+	defer file.Close()
+	err = open.WriteTo(file, line)
 	if k.weight && (errors.Is(err, unix.EOPNOTSUPP) || errors.Is(err, unix.EINVAL)) {
 		return nil // the disk's scheduler has no weights
 	}

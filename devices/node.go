@@ -5,9 +5,11 @@ import (
 	"fmt"
 	"os"
 	"strconv"
+	"strings"
 
 	"golang.org/x/sys/unix"
 
+	"isula.org/isulad-tools/internal/open"
 	"isula.org/isulad-tools/internal/rootfs"
 	"isula.org/isulad-tools/internal/undo"
 	"isula.org/isulad-tools/resource"
@@ -31,8 +33,11 @@ func makeNode(t *resource.Target, d Device, commit func() error) (err error) {
 	if err != nil {
 		return err
 	}
-	if err := notTheHosts(dir, base, host); err != nil {
+	switch there, err := inHostsDev(t, dir, base, host); {
+	case err != nil:
 		return err
+	case there:
+		return commit()
 	}
 	if t.UserNS && !nodesWork(dir) {
 		if err := bindNode(t, d, host, own, &u); err != nil {
@@ -53,26 +58,30 @@ func makeNode(t *resource.Target, d Device, commit func() error) (err error) {
 	return commit()
 }
 
-// notTheHosts refuses to make or replace a node in the host's own /dev, which a
-// container may have bound as its own. A node that is there already is fine.
-func notTheHosts(dir *os.File, base string, host unix.Stat_t) error {
+// inHostsDev tells whether dir, which the container may have bound as its own,
+// is of the host's /dev and has the node. Nothing is made, replaced or changed
+// there: what is missing is an error.
+func inHostsDev(t *resource.Target, dir *os.File, base string, host unix.Stat_t) (there bool, err error) {
 	var d, st unix.Stat_t
 	if err := unix.Fstat(int(dir.Fd()), &d); err != nil {
-		return os.NewSyscallError("fstat", err)
+		return false, os.NewSyscallError("fstat", err)
 	}
-	if dev, err := stat("/dev"); err != nil || d.Dev != dev.Dev {
-		return err
+	if d.Dev != t.HostDev {
+		return false, nil
 	}
 	if err := unix.Fstatat(int(dir.Fd()), base, &st, unix.AT_SYMLINK_NOFOLLOW); err == nil && sameDevice(st, host) {
-		return nil
+		return true, nil
 	}
-	return errors.New("the container's directory for it is the host's /dev, which is left alone")
+	return false, errors.New("the container's directory for it is the host's /dev, which is left alone")
 }
 
 // mknod makes dir/base the device that host is, and tells whether it had to.
 func mknod(dir *os.File, base string, host unix.Stat_t) (made bool, err error) {
 	for try := 0; try < 3; try++ {
+		// With the umask a node would need a chmod, and be wrong until then.
+		umask := unix.Umask(0)
 		err = unix.Mknodat(int(dir.Fd()), base, host.Mode, int(host.Rdev))
+		unix.Umask(umask)
 		if !errors.Is(err, unix.EEXIST) {
 			return err == nil, os.NewSyscallError("mknodat", err)
 		}
@@ -83,30 +92,69 @@ func mknod(dir *os.File, base string, host unix.Stat_t) (made bool, err error) {
 		if sameDevice(st, host) {
 			return false, nil
 		}
-		flags := 0
-		if st.Mode&unix.S_IFMT == unix.S_IFDIR {
-			flags = unix.AT_REMOVEDIR // only when empty
-		}
-		if err := unlink(dir, base, flags); err != nil {
+		if err := removeOther(dir, base, st); err != nil {
 			return false, fmt.Errorf("replace what is there: %w", err)
 		}
 	}
 	return false, os.NewSyscallError("mknodat", err)
 }
 
+// removeOther removes what has the node's place: a file, or an empty directory,
+// but nothing that the container has mounted. The kernel would not mind: to it
+// a mount in another namespace is no reason to keep the mount point.
+func removeOther(dir *os.File, base string, st unix.Stat_t) error {
+	f, err := open.At(dir, base, unix.O_PATH|unix.O_NOFOLLOW, 0)
+	if errors.Is(err, unix.ENOENT) {
+		return nil
+	}
+	if err != nil {
+		return err
+	}
+	defer f.Close()
+	there, err := mountID(f)
+	if err != nil {
+		return err
+	}
+	if around, err := mountID(dir); err != nil || there != around {
+		return errors.Join(err, os.NewSyscallError("unlinkat", unix.EBUSY))
+	}
+	flags := 0
+	if st.Mode&unix.S_IFMT == unix.S_IFDIR {
+		flags = unix.AT_REMOVEDIR // only when empty
+	}
+	return unlink(dir, base, flags)
+}
+
+// mountID tells the mount that f is on from others, as statx(2) does since
+// Linux 5.8 only.
+func mountID(f *os.File) (string, error) {
+	path := fmt.Sprintf("/proc/self/fdinfo/%d", f.Fd())
+	info, err := open.Read(path, 4096)
+	if err != nil {
+		return "", err
+	}
+	for line := range strings.Lines(string(info)) {
+		if id, ok := strings.CutPrefix(line, "mnt_id:"); ok {
+			return strings.TrimSpace(id), nil
+		}
+	}
+	return "", fmt.Errorf("%s: no mnt_id", path)
+}
+
 func sameDevice(a, b unix.Stat_t) bool {
 	return a.Mode&unix.S_IFMT == b.Mode&unix.S_IFMT && a.Rdev == b.Rdev
 }
 
-// dress gives the node its mode, whatever the umask, and its owner. It acts on
-// what it has opened and looked at. A node that is bind-mounted here is the
-// host's own and keeps what it has.
+// dress gives the node its mode and its owner. It acts on what it has opened
+// and looked at. A node that is bind-mounted here is the host's own and keeps
+// what it has.
 func dress(dir *os.File, base string, host unix.Stat_t, own rootfs.Owner, made bool) error {
-	fd, err := unix.Openat(int(dir.Fd()), base, unix.O_PATH|unix.O_NOFOLLOW|unix.O_CLOEXEC, 0)
+	node, err := open.At(dir, base, unix.O_PATH|unix.O_NOFOLLOW, 0)
 	if err != nil {
-		return os.NewSyscallError("openat", err)
+		return err
 	}
-	defer unix.Close(fd)
+	defer node.Close()
+	fd := int(node.Fd())
 	var st, parent unix.Stat_t
 	if err := unix.Fstat(fd, &st); err != nil {
 		return os.NewSyscallError("fstat", err)

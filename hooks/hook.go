@@ -4,14 +4,12 @@
 package hooks
 
 import (
-	"context"
 	"errors"
 	"flag"
 	"fmt"
 	"io"
 	"os/signal"
 	"strings"
-	"time"
 
 	"github.com/sirupsen/logrus"
 	"golang.org/x/sys/unix"
@@ -24,13 +22,6 @@ import (
 
 // Stages are the names that --state takes.
 var Stages = []string{"prestart", "poststart", "poststop"}
-
-// A runtime kills a hook after 30 s. We give up before, so that what is done
-// is undone and the reason is told.
-const (
-	budget   = 25 * time.Second
-	lockWait = 10 * time.Second
-)
 
 // Hook is the hook program of one generation.
 type Hook struct {
@@ -70,8 +61,7 @@ func (h *Hook) Stage(stage, logFile string, relabel bool) int {
 	}
 	// A terminal's signals are for the runtime; half a change is for nobody.
 	signal.Ignore(unix.SIGINT, unix.SIGHUP, unix.SIGQUIT, unix.SIGTERM)
-	ctx, cancel := context.WithTimeout(context.Background(), budget)
-	defer cancel()
+	ctx := withDeadline(budget)
 	h.log = logging.Hook(h.Generation.Hook, logFile, h.Stderr)
 
 	var err error

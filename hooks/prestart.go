@@ -7,6 +7,8 @@ import (
 	"io/fs"
 	"path/filepath"
 
+	"golang.org/x/sys/unix"
+
 	"isula.org/isulad-tools/config"
 	"isula.org/isulad-tools/container"
 	"isula.org/isulad-tools/devices"
@@ -52,10 +54,20 @@ var phases = []phase{
 }
 
 func (h *Hook) share(ctx context.Context, s *start) error {
-	if err := mounts.Unleak(rootPath(s.state, s.spec)); err != nil {
+	if err := unleak(s.state, s.spec); err != nil {
 		s.report(err)
 	}
 	return mounts.Share(ctx, s.target, s.report)
+}
+
+// unleak removes what the older generation's hook leaked on the host for a
+// container that had changed its root.
+func unleak(st state, sp *spec) error {
+	root, err := rootPath(st, sp)
+	if err != nil {
+		return nil // then nothing was leaked there either
+	}
+	return mounts.Unleak(root)
 }
 
 func (h *Hook) parameters(_ context.Context, s *start) error {
@@ -125,7 +137,7 @@ func (h *Hook) prestart(ctx context.Context, relabel bool) error {
 		if _, err := load(st.Bundle); err != nil {
 			return err
 		}
-		if err := (kmod.Loader{}).Load(ctx, modules); err != nil {
+		if err := loadModules(ctx, modules); err != nil {
 			return err
 		}
 	}
@@ -161,6 +173,12 @@ func (h *Hook) prestart(ctx context.Context, relabel bool) error {
 		h.relabel(s)
 	}
 	return nil
+}
+
+func loadModules(ctx context.Context, names []string) error {
+	ctx, cancel := timed(ctx)
+	defer cancel()
+	return kmod.Loader{}.Load(ctx, names)
 }
 
 // run does the work of a first prestart. Renewed device numbers are saved
@@ -239,7 +257,7 @@ func load(dir string) (r recorded, err error) {
 		{config.NetInterfaces, "network interfaces"},
 		{config.NetRoutes, "routes"},
 	} {
-		if r.doc.Len(later.key) > 0 {
+		if r.doc.Has(later.key) {
 			return r, fmt.Errorf("%s: %s: %s are not supported by this version", filepath.Join(dir, config.Name), later.key, later.what)
 		}
 	}
@@ -293,33 +311,41 @@ func (r recorded) disks() ([]udev.Disk, error) {
 // the root's host path there; iSulad 2.1's lcr runs it after, so it is /.
 func openTarget(st state, sp *spec, init process.ID) (t *resource.Target, closeAll func(), err error) {
 	var closers []func()
-	closeAll = func() {
+	all := func() {
 		for _, c := range closers {
 			c()
 		}
 	}
 	defer func() {
 		if err != nil {
-			closeAll()
+			all()
 		}
 	}()
 	root, err := rootfs.OfProcess(st.PID)
 	if err != nil {
 		return nil, nil, err
 	}
-	closers = append(closers, func() { root.Close() })
+	closers = append(closers, closer(root))
 	ours, err := root.Same("/")
 	if err != nil {
 		return nil, nil, err
 	}
 	if ours {
-		if root, err = root.Sub(rootPath(st, sp)); err != nil {
+		path, err := rootPath(st, sp)
+		if err != nil {
+			return nil, nil, err
+		}
+		if root, err = root.Sub(path); err != nil {
 			return nil, nil, fmt.Errorf("container's root: %w", err)
 		}
-		closers = append(closers, func() { root.Close() })
+		closers = append(closers, closer(root))
 		if host, err := root.Same("/"); err != nil || host {
 			return nil, nil, errors.Join(err, errors.New("the container's root is the host's /, which is left alone"))
 		}
+	}
+	var dev unix.Stat_t
+	if err := unix.Stat("/dev", &dev); err != nil {
+		return nil, nil, &fs.PathError{Op: "stat", Path: "/dev", Err: err}
 	}
 	ns, err := nsenter.EnterMount(st.PID)
 	if err != nil {
@@ -329,7 +355,8 @@ func openTarget(st state, sp *spec, init process.ID) (t *resource.Target, closeA
 	if !init.Lives() { // then what was opened by its pid may be another's
 		return nil, nil, fmt.Errorf("process %d: %w", st.PID, process.ErrGone)
 	}
-	return &resource.Target{
+	t = &resource.Target{
+		HostDev: dev.Dev,
 		ID:      st.ID,
 		Init:    init,
 		Root:    root,
@@ -340,17 +367,27 @@ func openTarget(st state, sp *spec, init process.ID) (t *resource.Target, closeA
 		Cgroups: cgroup.Container{Path: sp.Linux.CgroupsPath, PID: st.PID},
 
 		DeviceRules: sp.deviceRules(engineOf(st.Bundle)),
-	}, closeAll, nil
+	}
+	closers = append(closers, t.Cgroups.Close)
+	return t, all, nil
 }
 
-// rootPath is the host path of the container's root file system.
-func rootPath(st state, sp *spec) string {
+// closer closes this root, whatever its variable holds later.
+func closer(r *rootfs.Root) func() { return func() { r.Close() } }
+
+// rootPath is the host path of the container's root file system. It is not
+// guessed: the wrong one would be changed.
+func rootPath(st state, sp *spec) (string, error) {
+	config := filepath.Join(st.Bundle, "config.json")
 	switch {
+	case filepath.IsAbs(st.Root):
+		return st.Root, nil
 	case st.Root != "":
-		return st.Root
+		return "", stateError(fmt.Errorf("root: %q is not an absolute path", st.Root))
+	case sp.Root.Path == "":
+		return "", fmt.Errorf("%s: root.path: missing, and the container's state has no root", config)
 	case filepath.IsAbs(sp.Root.Path):
-		return sp.Root.Path
-	default:
-		return filepath.Join(st.Bundle, sp.Root.Path)
+		return sp.Root.Path, nil
 	}
+	return filepath.Join(st.Bundle, sp.Root.Path), nil
 }

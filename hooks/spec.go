@@ -3,12 +3,12 @@ package hooks
 import (
 	"encoding/json"
 	"fmt"
-	"io"
-	"os"
 	"path/filepath"
 	"slices"
 
 	"isula.org/isulad-tools/internal/cgroup"
+	"isula.org/isulad-tools/internal/jsonerror"
+	"isula.org/isulad-tools/internal/open"
 	"isula.org/isulad-tools/resource"
 )
 
@@ -54,21 +54,13 @@ type idMapping struct {
 
 func readSpec(bundle string) (*spec, error) {
 	path := filepath.Join(bundle, "config.json")
-	f, err := os.Open(path)
+	data, err := open.Read(path, maxSpec)
 	if err != nil {
 		return nil, err
-	}
-	defer f.Close()
-	data, err := io.ReadAll(io.LimitReader(f, maxSpec+1))
-	if err != nil {
-		return nil, err
-	}
-	if len(data) > maxSpec {
-		return nil, fmt.Errorf("%s: larger than %d bytes", path, maxSpec)
 	}
 	s := new(spec)
 	if err := json.Unmarshal(data, s); err != nil {
-		return nil, fmt.Errorf("%s: %w", path, jsonError(err))
+		return nil, fmt.Errorf("%s: %w", path, jsonerror.Line(err))
 	}
 	return s, nil
 }

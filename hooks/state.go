@@ -8,8 +8,9 @@ import (
 	"io"
 	"os"
 	"path/filepath"
-	"reflect"
-	"strings"
+
+	"isula.org/isulad-tools/container"
+	"isula.org/isulad-tools/internal/jsonerror"
 )
 
 // maxInput bounds the state on standard input; config.json may hold more.
@@ -26,22 +27,6 @@ type state struct {
 	Root   string // host path of the root file system; iSulad's lcr gives it
 }
 
-// validID tells whether id can be a container's: it becomes a file's name.
-func validID(id string) bool {
-	if id == "" || len(id) > 255 || strings.ContainsAny(id[:1], "._+-") {
-		return false
-	}
-	for _, c := range []byte(id) {
-		switch {
-		case 'a' <= c && c <= 'z', 'A' <= c && c <= 'Z', '0' <= c && c <= '9':
-		case strings.IndexByte("_+.-", c) >= 0:
-		default:
-			return false
-		}
-	}
-	return true
-}
-
 // readState reads the state from the runtime. strict refuses what prestart
 // cannot work with; otherwise the id is enough, and a field of a wrong type
 // is as good as none.
@@ -53,7 +38,7 @@ func readState(ctx context.Context, in io.Reader, strict bool) (state, error) {
 	}
 	var fields map[string]json.RawMessage
 	if err := json.Unmarshal(data, &fields); err != nil {
-		return s, stateError(jsonError(err))
+		return s, stateError(jsonerror.Line(err))
 	}
 	var oldBundle string
 	for _, f := range []struct {
@@ -72,13 +57,13 @@ func readState(ctx context.Context, in io.Reader, strict bool) (state, error) {
 			continue
 		}
 		if err := json.Unmarshal(raw, f.to); err != nil && f.need {
-			return s, stateError(fmt.Errorf("%s: %w", f.name, jsonError(err)))
+			return s, stateError(fmt.Errorf("%s: %w", f.name, jsonerror.Line(err)))
 		}
 	}
 	if s.Bundle == "" {
 		s.Bundle = oldBundle
 	}
-	if !validID(s.ID) {
+	if !container.ValidID(s.ID) {
 		return s, stateError(fmt.Errorf("id: %q is not a container's id", s.ID))
 	}
 	if s.Bundle == "" {
@@ -101,57 +86,6 @@ func readState(ctx context.Context, in io.Reader, strict bool) (state, error) {
 
 func stateError(err error) error {
 	return fmt.Errorf("container state on standard input: %w", err)
-}
-
-// jsonError words an error of encoding/json without Go's type names.
-func jsonError(err error) error {
-	var te *json.UnmarshalTypeError
-	switch {
-	case errors.As(err, &te) && te.Field != "":
-		return fmt.Errorf("%s: want %s, found %s", te.Field, jsonKind(te.Type), te.Value)
-	case errors.As(err, &te):
-		return fmt.Errorf("want %s, found %s", jsonKind(te.Type), te.Value)
-	case errors.Is(err, io.ErrUnexpectedEOF) || err.Error() == "unexpected end of JSON input":
-		return errors.New("it ends in the middle of its JSON")
-	}
-	return err
-}
-
-// jsonKind is what JSON calls a value that decodes into t.
-func jsonKind(t reflect.Type) string {
-	switch t.Kind() {
-	case reflect.String:
-		return "string"
-	case reflect.Slice:
-		return "array"
-	case reflect.Struct, reflect.Map:
-		return "object"
-	default:
-		return "number"
-	}
-}
-
-// readAll reads to the end, or until ctx is done: a runtime that never closes
-// the pipe must not keep the container waiting for ever.
-func readAll(ctx context.Context, in io.Reader) ([]byte, error) {
-	type result struct {
-		data []byte
-		err  error
-	}
-	done := make(chan result, 1)
-	go func() {
-		data, err := io.ReadAll(io.LimitReader(in, maxState+1))
-		done <- result{data, err}
-	}()
-	select {
-	case r := <-done:
-		if r.err == nil && len(r.data) > maxState {
-			return nil, fmt.Errorf("larger than %d bytes", maxState)
-		}
-		return r.data, r.err
-	case <-ctx.Done():
-		return nil, errors.New("it does not end")
-	}
 }
 
 // derivedBundle is where a container of this id has its bundle when the state

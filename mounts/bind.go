@@ -28,7 +28,8 @@ func (b *Bind) UnmarshalText(text []byte) error {
 	fields := strings.Split(string(text), ":")
 	if len(fields) != 3 {
 		// Compat: config-bind-two-part-unloadable.
-		return fmt.Errorf("Wrong bind format: %s,err bind must have two : in string", text) //nolint:staticcheck // the old wording
+		//lint:ignore ST1005 the wording of v0.9
+		return fmt.Errorf("Wrong bind format: %s,err bind must have two : in string", text)
 	}
 	*b = Bind{fields[0], fields[1], fields[2]}
 	return nil
@@ -38,19 +39,40 @@ func (b *Bind) UnmarshalText(text []byte) error {
 func (b Bind) MarshalText() ([]byte, error) { return []byte(b.String()), nil }
 
 // ErrSameTarget says that two records have one container path.
-var ErrSameTarget = errors.New("Mount more than one host paths to a single path in container") //nolint:staticcheck // the old wording
+//
+//lint:ignore ST1005 the wording of v0.9
+var ErrSameTarget = errors.New("Mount more than one host paths to a single path in container")
 
-// Check refuses records that contradict each other.
+// Check refuses records that contradict each other: a container path can be
+// used once, and a host path has one pair of transfer mounts, with one set of
+// options.
 func Check(binds []Bind) error {
 	targets := make(map[string]bool, len(binds))
+	hosts := make(map[string]string, len(binds))
 	for _, b := range binds {
-		target := filepath.Clean(b.Container)
+		target, host := filepath.Clean(b.Container), filepath.Clean(b.Host)
 		if targets[target] {
 			return ErrSameTarget
 		}
 		targets[target] = true
+		if old, ok := hosts[host]; ok && !sameOptions(old, b.Options) {
+			//lint:ignore ST1005 the wording of v0.9
+			return fmt.Errorf("Mount one host path with different permissions, old: %s, new: %s", old, b.Options)
+		}
+		hosts[host] = b.Options
 	}
 	return nil
+}
+
+// sameOptions compares options as sets.
+func sameOptions(a, b string) bool {
+	if a == b {
+		return true
+	}
+	x, y := strings.Split(a, ","), strings.Split(b, ",")
+	slices.Sort(x)
+	slices.Sort(y)
+	return slices.Equal(x, y)
 }
 
 // options lists each option with the flag that mount(2) has for it, and the

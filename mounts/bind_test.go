@@ -57,7 +57,7 @@ func FuzzBind(f *testing.F) {
 		if b.String() != text {
 			t.Fatalf("%q is read as %q", text, b)
 		}
-		now, err := resolve(b)
+		now, _, err := resolve(b)
 		if now != b {
 			t.Fatalf("%q is resolved to %q", text, now)
 		}
@@ -142,7 +142,7 @@ func TestRelativePathsAreRefusedByName(t *testing.T) {
 		{Bind{"./h", "/c", "rw"}, `"./h"`},
 		{Bind{"/h", "/c", "rwx"}, "invalid permissions: rwx"},
 	} {
-		if _, err := resolve(c.bind); err == nil || !strings.Contains(err.Error(), c.want) {
+		if _, _, err := resolve(c.bind); err == nil || !strings.Contains(err.Error(), c.want) {
 			t.Errorf("%v: %v, want one that names %s", c.bind, err, c.want)
 		}
 	}

@@ -4,9 +4,12 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"strconv"
 
 	"github.com/moby/sys/mountinfo"
 	"golang.org/x/sys/unix"
+
+	"isula.org/isulad-tools/internal/open"
 )
 
 // mountError says which mount system call failed on what.
@@ -25,7 +28,7 @@ func (e *mountError) Error() string {
 func (e *mountError) Unwrap() error { return e.err }
 
 // procFD is an open file's path for system calls that take no descriptor.
-func procFD(f *os.File) string { return fmt.Sprintf("/proc/self/fd/%d", f.Fd()) }
+func procFD(f *os.File) string { return "/proc/self/fd/" + strconv.Itoa(int(f.Fd())) }
 
 // bind mounts what source has open on what target has open; path may be
 // procFD, or nsenter.FD on a thread in another mount namespace.
@@ -82,7 +85,7 @@ func remountBelow(mnt *os.File) error {
 		return err
 	}
 	for _, p := range points {
-		f, err := os.OpenFile(p, unix.O_PATH|unix.O_NOFOLLOW, 0)
+		f, err := open.File(p, unix.O_PATH|unix.O_NOFOLLOW, 0)
 		if err != nil {
 			return err
 		}

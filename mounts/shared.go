@@ -13,6 +13,7 @@ import (
 	"isula.org/isulad-tools/config"
 	"isula.org/isulad-tools/internal/mountpoint"
 	"isula.org/isulad-tools/internal/nsenter"
+	"isula.org/isulad-tools/internal/open"
 	"isula.org/isulad-tools/internal/place"
 	"isula.org/isulad-tools/internal/rootfs"
 	"isula.org/isulad-tools/internal/undo"
@@ -60,7 +61,7 @@ func share(ctx context.Context, t *resource.Target) (err error) {
 		return err
 	}
 	u.Push("remove "+own, func() error { return os.Remove(own) })
-	dir, err := os.OpenFile(own, unix.O_PATH|unix.O_DIRECTORY|unix.O_NOFOLLOW, 0)
+	dir, err := open.File(own, unix.O_PATH|unix.O_DIRECTORY|unix.O_NOFOLLOW, 0)
 	if err != nil {
 		return err
 	}
@@ -157,11 +158,10 @@ func sharedPoint(t *resource.Target, u *undo.Stack) (*os.File, error) {
 func attachShared(t *resource.Target, dir, point *os.File) error {
 	bound := false
 	err := t.NS.Do(func() error {
-		fd, err := unix.Open(dir.Name(), unix.O_PATH|unix.O_DIRECTORY|unix.O_NOFOLLOW|unix.O_CLOEXEC, 0)
+		seen, err := open.File(dir.Name(), unix.O_PATH|unix.O_DIRECTORY|unix.O_NOFOLLOW, 0)
 		if err != nil {
 			return nil // not visible here, whatever the reason
 		}
-		seen := os.NewFile(uintptr(fd), dir.Name())
 		defer seen.Close()
 		if same, err := sameFile(seen, dir); err != nil || !same {
 			return err
@@ -208,7 +208,7 @@ func empty(dir string) error {
 	if err := mountpoint.Detach(dir); err != nil {
 		return err
 	}
-	d, err := os.OpenFile(dir, unix.O_RDONLY|unix.O_DIRECTORY|unix.O_NOFOLLOW, 0)
+	d, err := open.File(dir, unix.O_RDONLY|unix.O_DIRECTORY|unix.O_NOFOLLOW, 0)
 	if errors.Is(err, unix.ENOENT) {
 		return nil
 	}

@@ -15,6 +15,7 @@ import (
 	"isula.org/isulad-tools/config"
 	"isula.org/isulad-tools/internal/mountpoint"
 	"isula.org/isulad-tools/internal/nsenter"
+	"isula.org/isulad-tools/internal/open"
 	"isula.org/isulad-tools/internal/place"
 	"isula.org/isulad-tools/internal/rootfs"
 	"isula.org/isulad-tools/internal/undo"
@@ -33,14 +34,14 @@ var Kind = resource.Kind[Bind]{
 	Verify:  verify,
 }
 
-func resolve(b Bind) (Bind, error) {
+func resolve(b Bind) (Bind, bool, error) {
 	for _, p := range []string{b.Host, b.Container} {
 		if !filepath.IsAbs(p) {
-			return b, fmt.Errorf("path %q: not absolute", p)
+			return b, false, fmt.Errorf("path %q: not absolute", p)
 		}
 	}
 	_, _, err := parseOptions(b.Options)
-	return b, err
+	return b, false, err
 }
 
 // sha names the transfer mounts of a host path, cleaned but not resolved.
@@ -88,10 +89,10 @@ func apply(_ context.Context, t *resource.Target, b Bind) (err error) {
 // A missing one is made, 0755, for the container's root.
 func openHost(p string, own rootfs.Owner, u *undo.Stack) (f *os.File, dir bool, err error) {
 	p = filepath.Clean(p)
-	f, err = os.OpenFile(p, unix.O_PATH, 0)
+	f, err = open.File(p, unix.O_PATH, 0)
 	if errors.Is(err, os.ErrNotExist) {
 		if err = mkdirHost(p, own, u); err == nil {
-			f, err = os.OpenFile(p, unix.O_PATH, 0)
+			f, err = open.File(p, unix.O_PATH, 0)
 		}
 	}
 	if err != nil {
@@ -138,9 +139,11 @@ func transfer(id string, host *os.File, dir bool, b Bind, u *undo.Stack) error {
 	if mounted(filepath.Join(masterDir, name), host) && mounted(filepath.Join(midDir, name), host) {
 		return nil
 	}
-	for _, dir := range []string{place.Midpath, midDir} {
-		if err := mountpoint.Mkdir(dir, 0o600); err != nil {
-			return err
+	if _, err := os.Lstat(midDir); errors.Is(err, os.ErrNotExist) {
+		for _, dir := range []string{place.Midpath, midDir} {
+			if err := mountpoint.Mkdir(dir, 0o600); err != nil {
+				return err
+			}
 		}
 	}
 	flags, err := bindFlags(host)
@@ -175,23 +178,25 @@ func transfer(id string, host *os.File, dir bool, b Bind, u *undo.Stack) error {
 }
 
 // bindFlags returns how a host tree is bound: with what is mounted below it,
-// but for a tree that has the shared path in it, which would double with each
+// but for one that has the shared path in it, which would double with each
 // bind.
 func bindFlags(host *os.File) (uintptr, error) {
-	resolved, err := os.Readlink(procFD(host))
+	root, err := open.File("/", unix.O_PATH, 0)
 	if err != nil {
 		return 0, err
 	}
-	if strings.HasPrefix(place.SharedPath+"/", strings.TrimSuffix(resolved, "/")+"/") {
-		return 0, nil
+	defer root.Close()
+	whole, err := sameFile(host, root)
+	if whole || host.Name() == place.SharedPath || strings.HasPrefix(host.Name(), place.SharedPath+"/") {
+		return 0, err
 	}
-	return unix.MS_REC, nil
+	return unix.MS_REC, err
 }
 
 // mounted tells whether path is a mount of what host has open. A mount point
 // of ours is never the same inode as that.
 func mounted(path string, host *os.File) bool {
-	f, err := os.OpenFile(path, unix.O_PATH|unix.O_NOFOLLOW, 0)
+	f, err := open.File(path, unix.O_PATH|unix.O_NOFOLLOW, 0)
 	if err != nil {
 		return false
 	}
@@ -200,20 +205,16 @@ func mounted(path string, host *os.File) bool {
 	return err == nil && same
 }
 
-// mountAt binds source on a new mount point name in dir and returns the root
-// of the new mount. What an earlier start left there is replaced.
+// mountAt binds source on a new mount point dir/name and returns the root of
+// the new mount. What an earlier start left there is replaced. The name may be
+// the container's own doing: it is not followed.
 func mountAt(dir, name string, isDir bool, source *os.File, flags uintptr, u *undo.Stack) (*os.File, error) {
-	d, err := os.OpenFile(dir, unix.O_RDONLY|unix.O_DIRECTORY|unix.O_NOFOLLOW, 0)
-	if err != nil {
-		return nil, err
-	}
-	defer d.Close()
 	path := filepath.Join(dir, name)
-	make := func() error { return unix.Mkdirat(int(d.Fd()), name, 0o600) }
+	make := func() error { return unix.Mkdir(path, 0o600) }
 	if !isDir {
-		make = func() error { return unix.Mknodat(int(d.Fd()), name, unix.S_IFREG|0o600, 0) }
+		make = func() error { return unix.Mknod(path, unix.S_IFREG|0o600, 0) }
 	}
-	err = make()
+	err := make()
 	if errors.Is(err, unix.EEXIST) {
 		if err := mountpoint.Remove(path); err != nil {
 			return nil, err
@@ -224,7 +225,7 @@ func mountAt(dir, name string, isDir bool, source *os.File, flags uintptr, u *un
 		return nil, &os.PathError{Op: "make mount point", Path: path, Err: err}
 	}
 	u.Push("remove transfer mount "+path, func() error { return mountpoint.Remove(path) })
-	point, err := openAt(d, name)
+	point, err := open.File(path, unix.O_PATH|unix.O_NOFOLLOW, 0)
 	if err != nil {
 		return nil, err
 	}
@@ -232,16 +233,7 @@ func mountAt(dir, name string, isDir bool, source *os.File, flags uintptr, u *un
 	if err := bind(source, point, flags, procFD); err != nil {
 		return nil, err
 	}
-	return openAt(d, name)
-}
-
-func openAt(d *os.File, name string) (*os.File, error) {
-	path := filepath.Join(d.Name(), name)
-	fd, err := unix.Openat(int(d.Fd()), name, unix.O_PATH|unix.O_NOFOLLOW|unix.O_CLOEXEC, 0)
-	if err != nil {
-		return nil, &os.PathError{Op: "open", Path: path, Err: err}
-	}
-	return os.NewFile(uintptr(fd), path), nil
+	return open.File(path, unix.O_PATH|unix.O_NOFOLLOW, 0)
 }
 
 // openArrived opens, in the container, the transfer mount of b.
@@ -260,7 +252,7 @@ func openArrived(t *resource.Target, host *os.File, b Bind) (*os.File, error) {
 
 // verify returns nil when the bind's container path is the host's tree.
 func verify(_ context.Context, t *resource.Target, b Bind) error {
-	host, err := os.OpenFile(b.Host, unix.O_PATH, 0)
+	host, err := open.File(b.Host, unix.O_PATH, 0)
 	if err != nil {
 		return err
 	}

@@ -11,6 +11,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"isula.org/isulad-tools/internal/mountpoint"
+	"isula.org/isulad-tools/internal/open"
 	"isula.org/isulad-tools/internal/place"
 	"isula.org/isulad-tools/internal/undo"
 )
@@ -25,7 +26,7 @@ func Pin(g place.Generation, id string, pid int) (err error) {
 	if err := mountpoint.Mkdir(g.NetNS(), 0o600); err != nil {
 		return err
 	}
-	ns, err := os.Open(fmt.Sprintf("/proc/%d/ns/net", pid))
+	ns, err := open.File(fmt.Sprintf("/proc/%d/ns/net", pid), unix.O_RDONLY, 0)
 	if err != nil {
 		return err
 	}
@@ -36,7 +37,7 @@ func Pin(g place.Generation, id string, pid int) (err error) {
 	}
 	var u undo.Stack
 	defer u.OnError(&err)
-	f, err := os.OpenFile(path, os.O_RDONLY|os.O_CREATE|os.O_EXCL|unix.O_NOFOLLOW, 0o444)
+	f, err := open.File(path, unix.O_RDONLY|unix.O_CREAT|unix.O_EXCL|unix.O_NOFOLLOW, 0o444)
 	if err != nil {
 		return err
 	}

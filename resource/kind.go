@@ -27,8 +27,9 @@ type Kind[T fmt.Stringer] struct {
 	// nothing.
 	Check func([]T) error
 	// Resolve returns the record as the host is now (a device's present
-	// number). It reads the host and changes nothing.
-	Resolve func(T) (T, error)
+	// number), and whether the file must learn of it. It reads the host and
+	// changes nothing.
+	Resolve func(T) (now T, renewed bool, err error)
 	// Apply makes the record real, all of it or nothing; a record that is
 	// real already is left as it is.
 	Apply func(context.Context, *Target, T) error
@@ -76,17 +77,16 @@ func (k *Kind[T]) Restore(d *config.Document) (Plan, error) {
 			return nil
 		}
 	}
+	changed := map[int]T{}
 	for i, old := range records {
-		now, err := k.Resolve(old)
-		if err == nil && now.String() != old.String() {
-			if err := config.Replace(d, k.Key, i, now); err != nil {
-				return Plan{}, err
-			}
+		now, renewed, err := k.Resolve(old)
+		if err == nil && renewed {
+			changed[i] = now
 		}
 		records[i] = now
 		plan.Steps[i] = k.step(now, err)
 	}
-	return plan, nil
+	return plan, config.Replace(d, k.Key, changed)
 }
 
 func (k *Kind[T]) step(r T, resolveErr error) Step {

@@ -20,9 +20,10 @@ type Target struct {
 	Owner Owner          // the container's own root user, if it has one
 	NS    *nsenter.Mount // a thread in the container's mount namespace
 
-	UserNS  bool  // it has a user namespace of its own
-	Pivoted bool  // its root is that of its mount namespace: the host's is gone
-	Direct  error // why it has no shared path: its mounts are attached directly
+	UserNS  bool   // it has a user namespace of its own
+	Pivoted bool   // its root is that of its mount namespace: the host's is gone
+	Direct  error  // why it has no shared path: its mounts are attached directly
+	HostDev uint64 // the file system of the host's /dev, which is never changed
 
 	// Cgroups finds the container's cgroup directories; DeviceRules are those
 	// of the device controller in its specification.

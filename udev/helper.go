@@ -5,8 +5,10 @@ package udev
 import (
 	"fmt"
 	"io"
-	"regexp"
 	"strings"
+
+	"isula.org/isulad-tools/container"
+	"isula.org/isulad-tools/internal/command"
 )
 
 // event is what a rule hands over:
@@ -26,7 +28,7 @@ func Helper(name string, args []string, stderr io.Writer) int {
 		err = fmt.Errorf("%s %s for container %s: partitions are not supported by this version", ev.action, ev.partition, ev.container)
 	}
 	if err != nil {
-		fmt.Fprintf(stderr, "%s: %v\n", name, err)
+		fmt.Fprintf(stderr, "%s: %s\n", name, command.OneLine(err.Error()))
 		return 1
 	}
 	return 0
@@ -40,7 +42,7 @@ func parse(args []string) (event, error) {
 	switch {
 	case ev.action != "add" && ev.action != "remove":
 		return ev, fmt.Errorf("unknown action %q", ev.action)
-	case !regexp.MustCompile(`^[A-Za-z0-9][A-Za-z0-9_+.-]*$`).MatchString(ev.container):
+	case !container.ValidID(ev.container):
 		return ev, fmt.Errorf("%q is not a container's id", ev.container)
 	case !strings.HasPrefix(ev.path, "/"):
 		return ev, fmt.Errorf("path %q: not absolute", ev.path)

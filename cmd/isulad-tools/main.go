@@ -35,6 +35,8 @@ func run(argv []string) int {
 	}
 	switch role {
 	case hookRole:
+		// One thing after the other: more processors only cost their start.
+		runtime.GOMAXPROCS(1)
 		return hook().Run(name, argv[1:])
 	case helperRole:
 		return udev.Helper(name, argv[1:], os.Stderr)
@@ -43,7 +45,7 @@ func run(argv []string) int {
 		Generation: g, Name: name, Version: version,
 		Stdout: os.Stdout, Stderr: os.Stderr,
 		Hook: func(stage string, args []string) int {
-			return hook().Run(name+" "+stage, append(args, "--state", stage))
+			return hook().Run(name+" "+stage, append([]string{"--state", stage}, args...))
 		},
 		UdevEvent: func(args []string) int { return udev.Helper(name+" udev-event", args, os.Stderr) },
 	}

@@ -21,12 +21,12 @@ import (
 // renumbered device cannot be recorded: the start is refused and the old
 // records stay; with room again it starts.
 func TestFullDisk(t *testing.T) {
-	for name, limit := range map[string]string{"no space": "size=256k", "no inodes": "nr_inodes=24"} {
-		t.Run(name, func(t *testing.T) {
+	for _, disk := range []struct{ name, limit string }{{"no space", "size=256k"}, {"no inodes", "nr_inodes=24"}} {
+		t.Run(disk.name, func(t *testing.T) {
 			w := newWorld(t)
 			w.learn()
 			w.reset()
-			must(t, unix.Mount("tmpfs", bundle, "tmpfs", 0, "mode=750,"+limit))
+			must(t, unix.Mount("tmpfs", bundle, "tmpfs", 0, "mode=750,"+disk.limit))
 			mounted := true
 			defer func() {
 				if mounted {
@@ -75,7 +75,7 @@ func TestFullDisk(t *testing.T) {
 			for _, line := range lines {
 				t.Error(line)
 			}
-			t.Logf("full disk, %s: refused with %q, old records kept, %d violations", name, strings.TrimSpace(string(res.Stderr)), len(lines))
+			t.Logf("full disk, %s: refused with %q, %d violations", disk.name, short(strings.TrimSpace(string(res.Stderr))), len(lines))
 		})
 	}
 }

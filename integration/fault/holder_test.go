@@ -10,7 +10,9 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strconv"
+	"strings"
 	"syscall"
 	"testing"
 	"time"
@@ -20,11 +22,17 @@ import (
 	"isula.org/isulad-tools/integration/sandbox"
 )
 
+// Options of a holder.
+const (
+	imageDev = "image-dev" // the image's /dev is used as it is, without a tmpfs on it
+	pivoted  = "pivoted"   // its root is changed and its mounts are private, as with lcr of iSulad 2.1
+)
+
 // holder is a container as a prestart hook under runc finds it: namespaces and
 // mounts are there, the root has not been changed yet, the device cgroup is set.
 type holder struct {
 	Pid    int
-	rootfs string
+	rootfs string // where its root is, inside its mount namespace
 	cgroup string
 	cmd    *exec.Cmd
 	leash  io.Closer // the holder ends when this closes
@@ -58,6 +66,9 @@ func startHolder(t testing.TB, rootfs, cgroup string, options ...string) *holder
 		t.Fatalf("holder did not get ready: %v, %v", err, cmd.Wait())
 	}
 	h := &holder{Pid: cmd.Process.Pid, rootfs: rootfs, cgroup: cgroup, cmd: cmd, leash: leash}
+	if slices.Contains(options, pivoted) {
+		h.rootfs = "/"
+	}
 	if err := os.WriteFile(filepath.Join(cgroup, "cgroup.procs"), []byte(strconv.Itoa(h.Pid)), 0); err != nil {
 		t.Fatal(err)
 	}
@@ -85,7 +96,9 @@ func (h *holder) stop(t testing.TB) {
 }
 
 // root is the container's root file system, seen through its mount namespace.
-func (h *holder) root() string { return fmt.Sprintf("/proc/%d/root%s", h.Pid, h.rootfs) }
+func (h *holder) root() string {
+	return fmt.Sprintf("/proc/%d/root%s", h.Pid, strings.TrimSuffix(h.rootfs, "/"))
+}
 
 // makeDeviceCgroup makes a v1 device cgroup with the rules that runc sets.
 func makeDeviceCgroup(dir string) error {
@@ -93,8 +106,12 @@ func makeDeviceCgroup(dir string) error {
 		return err
 	}
 	for _, w := range [][2]string{
-		{"devices.deny", "a"}, {"devices.allow", "c *:* m"}, {"devices.allow", "b *:* m"},
-		{"devices.allow", "c 1:3 rwm"}, {"devices.allow", "c 1:5 rwm"}, {"devices.allow", "c 136:* rwm"},
+		{"devices.deny", "a"},
+		{"devices.allow", "c *:* m"},
+		{"devices.allow", "b *:* m"},
+		{"devices.allow", "c 1:3 rwm"},
+		{"devices.allow", "c 1:5 rwm"},
+		{"devices.allow", "c 136:* rwm"},
 	} {
 		if err := os.WriteFile(filepath.Join(dir, w[0]), []byte(w[1]), 0); err != nil {
 			return err
@@ -103,11 +120,9 @@ func makeDeviceCgroup(dir string) error {
 	return nil
 }
 
-// holderMain is the holder's own side, in the new namespaces. With the option
-// "image-dev" the image's /dev is used as it is, without a tmpfs on it.
+// holderMain is the holder's own side, in the new namespaces.
 func holderMain(args []string) error {
-	rootfs := args[0]
-	imageDev := len(args) > 1 && args[1] == "image-dev"
+	rootfs, bare := args[0], slices.Contains(args, imageDev)
 	steps := []struct {
 		source, target, fstype string
 		flags                  uintptr
@@ -119,7 +134,7 @@ func holderMain(args []string) error {
 		{"proc", rootfs + "/proc", "proc", unix.MS_NOSUID | unix.MS_NODEV | unix.MS_NOEXEC, ""},
 		{"tmpfs", rootfs + "/dev", "tmpfs", unix.MS_NOSUID | unix.MS_STRICTATIME, "mode=755,size=65536k"},
 	}
-	if imageDev {
+	if bare {
 		steps = steps[:len(steps)-1]
 	}
 	for _, s := range steps {
@@ -127,7 +142,7 @@ func holderMain(args []string) error {
 			return fmt.Errorf("holder: mount %s on %s: %w", s.source, s.target, err)
 		}
 	}
-	if !imageDev {
+	if !bare {
 		if err := sandbox.Mknod(rootfs+"/dev/null", unix.S_IFCHR|0o666, 1, 3, 0, 0); err != nil {
 			return err
 		}
@@ -138,7 +153,26 @@ func holderMain(args []string) error {
 	if err := os.Chdir(rootfs); err != nil {
 		return err
 	}
+	if slices.Contains(args, pivoted) {
+		if err := pivot(); err != nil {
+			return err
+		}
+	}
 	fmt.Println("ready")
 	_, err := io.Copy(io.Discard, os.Stdin)
 	return err
+}
+
+// pivot makes the working directory the root and forgets the host's.
+func pivot() error {
+	if err := unix.Mount("", "/", "", unix.MS_PRIVATE|unix.MS_REC, ""); err != nil {
+		return os.NewSyscallError("mount", err)
+	}
+	if err := unix.PivotRoot(".", "."); err != nil {
+		return os.NewSyscallError("pivot_root", err)
+	}
+	if err := unix.Unmount(".", unix.MNT_DETACH); err != nil {
+		return os.NewSyscallError("umount", err)
+	}
+	return os.Chdir("/")
 }

@@ -39,26 +39,30 @@ func TestHostileImage(t *testing.T) {
 	must(t, unix.Mount("tmpfs", "/etc", "tmpfs", 0, "mode=755"))
 	t.Cleanup(func() { must(t, unix.Unmount("/etc", unix.MNT_DETACH)) })
 	must(t, os.WriteFile("/etc/passwd", []byte("root:x:0:0:root:/root:/bin/sh\n"), 0o644))
-	w := newWorld(t)
-	w.learn()
-	tries, violations, refused := 0, 0, 0
-	for _, tr := range traps() {
-		name := tr.path + " is " + tr.what
-		w.reset()
-		path := filepath.Join(image, tr.path)
-		must(t, os.MkdirAll(filepath.Dir(path), 0o755))
-		must(t, os.RemoveAll(path))
-		must(t, tr.make(path))
-		lines, code := w.spring(tr.path)
-		lines = slices.DeleteFunc(lines, tr.nested)
-		tries++
-		violations += len(lines)
-		refused += code
-		if len(lines) > 0 {
-			t.Error(short(fmt.Sprintf("%s:\n\t%s", name, strings.Join(lines, "\n\t"))))
-		}
+	for _, name := range []string{"not pivoted", pivoted} {
+		t.Run(name, func(t *testing.T) {
+			w := newWorld(t)
+			w.options = []string{name} // the first says nothing to a holder
+			w.learn()
+			tries, violations, refused := 0, 0, 0
+			for _, tr := range traps() {
+				w.reset()
+				path := filepath.Join(image, tr.path)
+				must(t, os.MkdirAll(filepath.Dir(path), 0o755))
+				must(t, os.RemoveAll(path))
+				must(t, tr.make(path))
+				lines, code := w.spring(tr.path)
+				lines = slices.DeleteFunc(lines, tr.nested)
+				tries++
+				violations += len(lines)
+				refused += code
+				if len(lines) > 0 {
+					t.Error(short(fmt.Sprintf("%s is %s:\n\t%s", tr.path, tr.what, strings.Join(lines, "\n\t"))))
+				}
+			}
+			t.Logf("hostile image, %s: %d traps, %d starts refused, %d violations", name, tries, refused, violations)
+		})
 	}
-	t.Logf("hostile image: %d traps, %d starts refused, %d violations", tries, refused, violations)
 }
 
 // traps lists, for everything that the hook touches in an image, what may
@@ -130,7 +134,7 @@ func (w *world) spring(path string) (lines []string, code int) {
 	w.t.Helper()
 	before := w.fingerprint(outside...)
 	top := list(w.t, "/")
-	w.start("image-dev")
+	w.start(imageDev)
 	mountsBefore := w.mountsOutside()
 
 	res := w.run("prestart", supervisor.Fault{})
@@ -175,14 +179,14 @@ func (w *world) expected(line string) bool {
 }
 
 // mountsOutside are the mounts of the container's namespace that are not below
-// its root.
+// its root. Pivoted, it has none.
 func (w *world) mountsOutside() facts {
 	w.t.Helper()
 	mounts, err := sandbox.Mounts(w.holder.Pid)
 	must(w.t, err)
 	all := facts{}
 	for _, m := range mounts {
-		if m.Mountpoint != image && !strings.HasPrefix(m.Mountpoint, image+"/") {
+		if w.holder.rootfs != "/" && m.Mountpoint != image && !strings.HasPrefix(m.Mountpoint, image+"/") {
 			all["mount "+sandbox.MountLine(m)] += "+"
 		}
 	}

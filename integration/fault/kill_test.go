@@ -49,6 +49,20 @@ func TestKilledPrestart(t *testing.T) {
 	c.log("before/after × 3 sequels")
 }
 
+// TestKilledPrestartPivoted kills prestart at every point of a start by a runtime
+// that has changed the root before: nothing propagates into the container.
+func TestKilledPrestartPivoted(t *testing.T) {
+	w := newWorld(t)
+	w.options = []string{pivoted}
+	points, _ := w.learn()
+	listPoints(t, "prestart, pivoted,", points)
+	c := newTally(t, "kill loop, prestart, pivoted")
+	for _, action := range kills {
+		everyPoint(w, c, action, []scenario{{"stopped and started anew", killedThenStopped}})
+	}
+	c.log("before/after")
+}
+
 // killedThenStopped is what runtimes do: a failed prestart is followed by
 // poststop. Nothing may be left, and the next start must be whole.
 func killedThenStopped(w *world, f supervisor.Fault) (*supervisor.Point, []string) {

@@ -49,6 +49,8 @@ type world struct {
 	bin    string
 	cgroup string // device cgroup directory of the container
 	holder *holder
+	// options are those of each holder.
+	options []string
 	// classes are the points that count, zero for those that change something.
 	classes supervisor.Class
 
@@ -215,7 +217,7 @@ func unmountBelow(dir string) error {
 // start begins a container, without its hooks.
 func (w *world) start(options ...string) {
 	w.t.Helper()
-	w.holder = startHolder(w.t, image, w.cgroup, options...)
+	w.holder = startHolder(w.t, image, w.cgroup, append(options, w.options...)...)
 }
 
 func (w *world) stop() {

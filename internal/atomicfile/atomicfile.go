@@ -8,13 +8,15 @@ import (
 	"os"
 
 	"golang.org/x/sys/unix"
+
+	"isula.org/isulad-tools/internal/open"
 )
 
 // Write replaces dir/name by data with permissions perm (umask has no say).
 // The caller holds whatever lock guards the file: the temporary file has a
 // fixed name, so that what a kill left is overwritten, not collected.
 func Write(dir, name string, data []byte, perm os.FileMode) (err error) {
-	d, err := os.OpenFile(dir, os.O_RDONLY|unix.O_DIRECTORY|unix.O_CLOEXEC, 0)
+	d, err := open.File(dir, unix.O_RDONLY|unix.O_DIRECTORY, 0)
 	if err != nil {
 		return err
 	}
@@ -63,20 +65,14 @@ func Sweep(dir, name string) error {
 
 // create opens a new file below d, in place of whatever has its name.
 func create(d *os.File, name string, perm os.FileMode) (*os.File, error) {
-	const flags = unix.O_WRONLY | unix.O_CREAT | unix.O_EXCL | unix.O_NOFOLLOW | unix.O_CLOEXEC
-	path := d.Name() + "/" + name
+	const flags = unix.O_WRONLY | unix.O_CREAT | unix.O_EXCL | unix.O_NOFOLLOW
 	for {
-		fd, err := unix.Openat(int(d.Fd()), name, flags, uint32(perm))
-		switch {
-		case err == nil:
-			return os.NewFile(uintptr(fd), path), nil
-		case errors.Is(err, unix.EINTR):
-			continue
-		case !errors.Is(err, fs.ErrExist):
-			return nil, &os.PathError{Op: "create", Path: path, Err: err}
+		f, err := open.At(d, name, flags, uint32(perm))
+		if !errors.Is(err, fs.ErrExist) {
+			return f, err
 		}
 		if err := unix.Unlinkat(int(d.Fd()), name, 0); err != nil && !errors.Is(err, unix.ENOENT) {
-			return nil, &os.PathError{Op: "remove", Path: path, Err: err}
+			return nil, &os.PathError{Op: "remove", Path: d.Name() + "/" + name, Err: err}
 		}
 	}
 }

@@ -12,6 +12,8 @@ import (
 
 	"github.com/moby/sys/mountinfo"
 	"golang.org/x/sys/unix"
+
+	"isula.org/isulad-tools/internal/open"
 )
 
 // root is where every distribution mounts the hierarchies.
@@ -25,12 +27,47 @@ var ErrNoV1 = errors.New("no mounted cgroup v1 hierarchy has the controller")
 type Container struct {
 	Path string // linux.cgroupsPath of its spec
 	PID  int    // its init process
+
+	v1    map[string]string   // directories found
+	files map[string]*os.File // files opened
+}
+
+// File opens a control file of the container for writing, once: it is closed by
+// Close.
+func (c *Container) File(controller, name string) (*os.File, error) {
+	if f, ok := c.files[name]; ok {
+		return f, nil
+	}
+	dir, err := c.V1(controller)
+	if err != nil {
+		return nil, err
+	}
+	f, err := open.File(filepath.Join(dir, name), unix.O_WRONLY, 0)
+	if err != nil {
+		return nil, err
+	}
+	if c.files == nil {
+		c.files = map[string]*os.File{}
+	}
+	c.files[name] = f
+	return f, nil
+}
+
+// Close closes what File opened.
+func (c *Container) Close() {
+	for _, f := range c.files {
+		f.Close()
+	}
+	c.files = nil
 }
 
 // V1 returns the container's directory in the cgroup v1 hierarchy of a
 // controller. Its path is the spec's when that is absolute; a relative, empty
 // or systemd one ("slice:prefix:name") is looked up from the init process.
-func (c Container) V1(controller string) (string, error) {
+func (c *Container) V1(controller string) (string, error) {
+	if dir, ok := c.v1[controller]; ok {
+		return dir, nil
+	}
 	p := c.Path
 	if !path.IsAbs(p) {
 		var err error
@@ -42,7 +79,11 @@ func (c Container) V1(controller string) (string, error) {
 	if err != nil {
 		return "", err
 	}
-	return filepath.Join(top, path.Clean(p)), nil // no .. out of the hierarchy
+	if c.v1 == nil {
+		c.v1 = map[string]string{}
+	}
+	c.v1[controller] = filepath.Join(top, path.Clean(p)) // no .. out of the hierarchy
+	return c.v1[controller], nil
 }
 
 // V2 returns the container's directory in the unified hierarchy.

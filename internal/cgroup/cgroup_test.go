@@ -35,7 +35,7 @@ func TestAnAbsolutePathStaysInItsHierarchy(t *testing.T) {
 		"/system.slice:isulad:": "/system.slice:isulad:",
 		"/a b\n/é":              "/a b\n/é",
 	} {
-		got, err := Container{Path: path, PID: -1}.V1("devices") // no process is looked at
+		got, err := (&Container{Path: path, PID: -1}).V1("devices") // no process is looked at
 		if !v1 {
 			if err == nil {
 				t.Errorf("%q: %s, but there is no cgroup v1", path, got)
@@ -54,7 +54,7 @@ func TestEveryOtherPathIsLookedUpFromTheProcess(t *testing.T) {
 		t.Log("this machine has no cgroup v1")
 	}
 	for _, path := range []string{"", "relative", "isulad/abc", "./abc", "../abc", "system.slice:isulad:abc", ":isulad:abc", " /abc"} {
-		got, err := Container{Path: path, PID: 1 << 30}.V1("devices")
+		got, err := (&Container{Path: path, PID: 1 << 30}).V1("devices")
 		if err == nil || !strings.Contains(err.Error(), "/proc/1073741824/cgroup") {
 			t.Errorf("%q: %s, %v, want an error that names the process's file", path, got, err)
 		}

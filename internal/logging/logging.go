@@ -5,7 +5,6 @@ package logging
 import (
 	"fmt"
 	"io"
-	"log/syslog"
 	"os"
 
 	"github.com/sirupsen/logrus"
@@ -19,7 +18,7 @@ func Hook(name, file string, warn io.Writer) *logrus.Logger {
 	log.SetFormatter(&logrus.TextFormatter{DisableColors: true})
 	if file == "" {
 		log.SetFormatter(&logrus.TextFormatter{DisableColors: true, DisableTimestamp: true})
-		log.SetOutput(&lazySyslog{name: name, tag: "hook ", warn: warn})
+		log.SetOutput(&once{out: &localSyslog{tag: name, prefix: "hook ", socket: "/dev/log"}, warn: warn})
 		return log
 	}
 	f, err := os.OpenFile(file, os.O_WRONLY|os.O_APPEND|os.O_CREATE|unix.O_NOFOLLOW|unix.O_NONBLOCK, 0o600)
@@ -28,29 +27,18 @@ func Hook(name, file string, warn io.Writer) *logrus.Logger {
 		log.SetOutput(io.Discard)
 		return log
 	}
-	log.SetOutput(f)
+	log.SetOutput(&once{out: f, warn: warn})
 	return log
 }
 
-// lazySyslog connects to the local syslog with the first write.
-type lazySyslog struct {
-	name, tag string
-	warn      io.Writer
-	out       io.Writer
-}
+// once is a log whose first failure is told, and which is left alone from
+// then on: a full disk is no reason for a line on standard error per entry.
+type once struct{ out, warn io.Writer }
 
-func (s *lazySyslog) Write(p []byte) (int, error) {
-	if s.out == nil {
-		w, err := syslog.New(syslog.LOG_USER|syslog.LOG_INFO, s.name)
-		if err != nil {
-			fmt.Fprintf(s.warn, "warning: no log: %v\n", err)
-			s.out = io.Discard
-		} else {
-			s.out = w
-		}
-	}
-	if _, err := s.out.Write(append([]byte(s.tag), p...)); err != nil {
-		s.out = io.Discard // it said so, or it ended with the daemon
+func (o *once) Write(p []byte) (int, error) {
+	if _, err := o.out.Write(p); err != nil {
+		fmt.Fprintf(o.warn, "warning: no log: %v\n", err)
+		o.out = io.Discard
 	}
 	return len(p), nil
 }

@@ -2,9 +2,12 @@ package logging
 
 import (
 	"bytes"
+	"fmt"
 	"io/fs"
+	"net"
 	"os"
 	"path/filepath"
+	"regexp"
 	"strings"
 	"testing"
 )
@@ -58,10 +61,11 @@ func TestALogThatIsNotWrittenToTouchesNothing(t *testing.T) {
 	t.Parallel()
 	var warn bytes.Buffer
 	log := Hook("isulad-hooks", "", &warn)
-	if _, ok := log.Out.(*lazySyslog); !ok || warn.Len() != 0 {
-		t.Errorf("logs to %T, warned %q", log.Out, &warn)
+	o, ok := log.Out.(*once)
+	if !ok || warn.Len() != 0 {
+		t.Fatalf("logs to %T, warned %q", log.Out, &warn)
 	}
-	if s := log.Out.(*lazySyslog); s.out != nil || s.tag != "hook " || s.name != "isulad-hooks" {
+	if s := o.out.(*localSyslog); *s != (localSyslog{tag: "isulad-hooks", prefix: "hook ", socket: "/dev/log"}) {
 		t.Errorf("%+v", s)
 	}
 }
@@ -75,25 +79,46 @@ func TestALogDaemonThatEndsIsNoError(t *testing.T) {
 	t.Parallel()
 	var warn bytes.Buffer
 	var out failing
-	s := &lazySyslog{name: "isulad-hooks", tag: "hook ", warn: &warn, out: &out}
+	s := &once{out: &out, warn: &warn}
 	for range 3 {
 		if n, err := s.Write([]byte("line")); n != 4 || err != nil {
 			t.Errorf("%d, %v", n, err)
 		}
 	}
-	if out.writes != 1 {
-		t.Errorf("tried %d times", out.writes)
+	if out.writes != 1 || strings.Count(warn.String(), "\n") != 1 {
+		t.Errorf("tried %d times, warned %q", out.writes, &warn)
 	}
 }
 
 func TestASyslogLineHasItsTag(t *testing.T) {
 	t.Parallel()
-	var out bytes.Buffer
-	s := &lazySyslog{name: "isulad-hooks", tag: "hook ", out: &out}
-	if _, err := s.Write([]byte("level=error msg=x\n")); err != nil {
+	path := filepath.Join(t.TempDir(), "log")
+	daemon, err := net.ListenUnixgram("unixgram", &net.UnixAddr{Name: path})
+	if err != nil {
 		t.Fatal(err)
 	}
-	if got := out.String(); got != "hook level=error msg=x\n" {
-		t.Errorf("sent %q", got)
+	defer daemon.Close()
+	s := &localSyslog{tag: "isulad-hooks", prefix: "hook ", socket: path}
+	for _, text := range []string{"level=error msg=x\n", "level=info msg=y\n"} {
+		if _, err := s.Write([]byte(text)); err != nil {
+			t.Fatal(err)
+		}
+		b := make([]byte, 512)
+		n, err := daemon.Read(b)
+		if err != nil {
+			t.Fatal(err)
+		}
+		want := fmt.Sprintf(`^<14>[A-Z][a-z]{2} [ 0-9]\d \d\d:\d\d:\d\d isulad-hooks\[%d\]: hook %s$`, os.Getpid(), text)
+		if got := string(b[:n]); !regexp.MustCompile(want).MatchString(got) {
+			t.Errorf("sent %q, want %s", got, want)
+		}
+	}
+}
+
+func TestASyslogThatIsNotThereIsNamed(t *testing.T) {
+	t.Parallel()
+	s := &localSyslog{socket: filepath.Join(t.TempDir(), "none")}
+	if _, err := s.Write([]byte("x")); err == nil || !strings.Contains(err.Error(), s.socket) {
+		t.Errorf("%v, want an error that names it", err)
 	}
 }

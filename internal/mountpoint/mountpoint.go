@@ -4,9 +4,12 @@ package mountpoint
 
 import (
 	"errors"
+	"fmt"
 	"os"
 
 	"golang.org/x/sys/unix"
+
+	"isula.org/isulad-tools/internal/open"
 )
 
 // Mkdir makes a directory of exactly this mode. One that exists is left as it
@@ -27,6 +30,9 @@ func Mkdir(dir string, mode os.FileMode) error {
 // is fine.
 func Detach(path string) error {
 	for range 1024 {
+		if err := makePrivate(path); err != nil {
+			return err
+		}
 		err := unix.Unmount(path, unix.MNT_DETACH|unix.UMOUNT_NOFOLLOW)
 		switch {
 		case errors.Is(err, unix.EINVAL), errors.Is(err, unix.ENOENT):
@@ -36,6 +42,25 @@ func Detach(path string) error {
 		}
 	}
 	return &os.PathError{Op: "unmount", Path: path, Err: unix.EBUSY}
+}
+
+// makePrivate cuts what is mounted on path off from its peers. A view of a
+// host tree, bound with everything below, is one: without this, detaching it
+// would unmount on the host what the host has mounted below that tree.
+func makePrivate(path string) error {
+	f, err := open.File(path, unix.O_PATH|unix.O_NOFOLLOW, 0)
+	if errors.Is(err, unix.ENOENT) {
+		return nil
+	}
+	if err != nil {
+		return err
+	}
+	defer f.Close()
+	err = unix.Mount("", fmt.Sprintf("/proc/self/fd/%d", f.Fd()), "", unix.MS_PRIVATE|unix.MS_REC, "")
+	if err != nil && !errors.Is(err, unix.EINVAL) { // EINVAL: no mount point
+		return &os.PathError{Op: "make private", Path: path, Err: err}
+	}
+	return nil
 }
 
 // Remove detaches what is mounted on path and then removes the mount point, a

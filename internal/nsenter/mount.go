@@ -14,6 +14,8 @@ import (
 	"strconv"
 
 	"golang.org/x/sys/unix"
+
+	"isula.org/isulad-tools/internal/open"
 )
 
 // Mount is a thread inside a mount namespace. Its working directory is the
@@ -26,12 +28,12 @@ type Mount struct {
 
 // EnterMount starts a thread inside the mount namespace of process pid.
 func EnterMount(pid int) (*Mount, error) {
-	ns, err := os.Open(fmt.Sprintf("/proc/%d/ns/mnt", pid))
+	ns, err := open.File(fmt.Sprintf("/proc/%d/ns/mnt", pid), unix.O_RDONLY, 0)
 	if err != nil {
 		return nil, err
 	}
 	defer ns.Close()
-	fds, err := os.OpenFile("/proc/self/fd", unix.O_PATH|unix.O_DIRECTORY|unix.O_CLOEXEC, 0)
+	fds, err := open.File("/proc/self/fd", unix.O_PATH|unix.O_DIRECTORY, 0)
 	if err != nil {
 		return nil, err
 	}

@@ -6,10 +6,11 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
-	"os"
 	"strconv"
 
 	"golang.org/x/sys/unix"
+
+	"isula.org/isulad-tools/internal/open"
 )
 
 // ErrGone says that a process does not exist, or only as a zombie.
@@ -27,7 +28,7 @@ func Find(pid int) (ID, error) {
 	if pid <= 0 {
 		return ID{}, fmt.Errorf("process %d: %w", pid, ErrGone)
 	}
-	b, err := os.ReadFile(fmt.Sprintf("/proc/%d/stat", pid))
+	b, err := open.Read(fmt.Sprintf("/proc/%d/stat", pid), 4096)
 	if errors.Is(err, fs.ErrNotExist) || errors.Is(err, unix.ESRCH) {
 		return ID{}, fmt.Errorf("process %d: %w", pid, ErrGone)
 	}

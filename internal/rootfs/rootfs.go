@@ -15,6 +15,7 @@ import (
 	"github.com/cyphar/filepath-securejoin/pathrs-lite"
 	"golang.org/x/sys/unix"
 
+	"isula.org/isulad-tools/internal/open"
 	"isula.org/isulad-tools/internal/undo"
 )
 
@@ -28,7 +29,7 @@ type Root struct{ dir *os.File }
 // OfProcess opens the root directory of process pid, in that process's mount
 // namespace.
 func OfProcess(pid int) (*Root, error) {
-	d, err := os.OpenFile(fmt.Sprintf("/proc/%d/root", pid), unix.O_PATH|unix.O_DIRECTORY|unix.O_CLOEXEC, 0)
+	d, err := open.File(fmt.Sprintf("/proc/%d/root", pid), unix.O_PATH|unix.O_DIRECTORY, 0)
 	if err != nil {
 		return nil, err
 	}
@@ -85,29 +86,23 @@ func (r *Root) Open(p string, flags int) (*os.File, error) {
 // unless O_NOFOLLOW says otherwise.
 func (r *Root) openWithout(p string, flags int) (*os.File, error) {
 	p = path.Clean("/" + p)
-	base := "."
-	if flags&unix.O_NOFOLLOW != 0 {
-		p, base = path.Split(p)
-		if base == "" {
-			base = "."
+	if flags&unix.O_NOFOLLOW != 0 && p != "/" { // the library follows all links
+		dir, err := pathrs.OpenatInRoot(r.dir, path.Dir(p))
+		if err != nil {
+			return nil, err
 		}
+		defer dir.Close()
+		return open.At(dir, path.Base(p), flags, 0)
 	}
 	h, err := pathrs.OpenatInRoot(r.dir, p)
 	if err != nil {
 		return nil, err
 	}
-	if flags&unix.O_PATH != 0 && flags&(unix.O_DIRECTORY|unix.O_NOFOLLOW) == 0 {
+	if flags&unix.O_PATH != 0 && flags&unix.O_DIRECTORY == 0 {
 		return h, nil
 	}
 	defer h.Close()
-	if flags&unix.O_NOFOLLOW == 0 {
-		return pathrs.Reopen(h, flags)
-	}
-	fd, err := unix.Openat(int(h.Fd()), base, flags|unix.O_CLOEXEC, 0)
-	if err != nil {
-		return nil, &os.PathError{Op: "open in container", Path: path.Join(p, base), Err: err}
-	}
-	return os.NewFile(uintptr(fd), path.Join(p, base)), nil
+	return pathrs.Reopen(h, flags)
 }
 
 // Dir opens the directory that holds p, making it and its parents when
@@ -125,7 +120,7 @@ func (r *Root) Dir(p string, own Owner, u *undo.Stack) (dir *os.File, base strin
 // What it makes is pushed on u.
 func (r *Root) MkdirAll(p string, own Owner, u *undo.Stack) (*os.File, error) {
 	p = path.Clean("/" + p)
-	d, err := r.Open(p, unix.O_RDONLY|unix.O_DIRECTORY|unix.O_NONBLOCK)
+	d, err := r.Open(p, unix.O_RDONLY|unix.O_DIRECTORY)
 	if err == nil || !errors.Is(err, unix.ENOENT) || p == "/" {
 		return d, err
 	}
@@ -154,17 +149,17 @@ func (r *Root) Create(p string, own Owner, u *undo.Stack) (*os.File, error) {
 	}
 	defer dir.Close()
 	// O_EXCL: a dangling link is not followed to wherever it wants a file.
-	var fd int
+	var made *os.File
 	err = as(own, func() (err error) {
-		fd, err = unix.Openat(int(dir.Fd()), base, unix.O_CREAT|unix.O_EXCL|unix.O_WRONLY|unix.O_NOFOLLOW|unix.O_CLOEXEC, 0o644)
+		made, err = open.At(dir, base, unix.O_CREAT|unix.O_EXCL|unix.O_WRONLY|unix.O_NOFOLLOW, 0o644)
 		return err
 	})
 	if err != nil {
-		return nil, &os.PathError{Op: "create in container", Path: p, Err: err}
+		return nil, err
 	}
-	unix.Close(fd)
+	made.Close()
 	u.Push("remove file "+p, func() error { return r.remove(p, 0) })
-	w, err := openNew(dir, base, unix.O_RDONLY, 0o644, own)
+	w, err := openNew(dir, base, unix.O_RDONLY|unix.O_NONBLOCK, 0o644, own)
 	if err != nil {
 		return nil, err
 	}
@@ -198,14 +193,12 @@ func as(own Owner, f func() error) error {
 // and its owner. Something else in its place is never touched: links are not
 // followed.
 func openNew(dir *os.File, base string, flags int, mode uint32, own Owner) (*os.File, error) {
-	fd, err := unix.Openat(int(dir.Fd()), base, flags|unix.O_NOFOLLOW|unix.O_NONBLOCK|unix.O_CLOEXEC, 0)
+	f, err := open.At(dir, base, flags|unix.O_NOFOLLOW, 0)
 	if err != nil {
-		return nil, &os.PathError{Op: "open in container", Path: base, Err: err}
+		return nil, err
 	}
-	f := os.NewFile(uintptr(fd), base)
-	if own != (Owner{}) {
-		err = f.Chown(own.UID, own.GID)
-	}
+	// Also for root's: a set-group-ID directory gives its own group.
+	err = f.Chown(own.UID, own.GID)
 	if err == nil {
 		err = f.Chmod(os.FileMode(mode))
 	}

@@ -6,7 +6,6 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"regexp"
 	"time"
 
 	"github.com/urfave/cli"
@@ -90,7 +89,8 @@ func (a App) list(c *cli.Context, what string, pick func(*config.Document) (any,
 			return printJSON(a.Stdout, list, c.Bool("pretty"))
 		}
 	}
-	return fmt.Errorf("Failed to list %s in container: %w", what, err) //nolint:staticcheck // the old wording
+	//lint:ignore ST1005 the wording of v0.9
+	return fmt.Errorf("Failed to list %s in container: %w", what, err)
 }
 
 // stateDir returns the state directory of the container that is the only
@@ -100,11 +100,13 @@ func stateDir(c *cli.Context) (string, error) {
 	case c.NArg() == 0:
 		return "", fmt.Errorf("%s: %q must accept a container-id", argv0(), c.Command.Name)
 	case c.NArg() > 1:
-		return "", errors.New("Don't put container-id in the middle of options") //nolint:staticcheck // the old wording
+		//lint:ignore ST1005 the wording of v0.9
+		return "", errors.New("Don't put container-id in the middle of options")
 	}
 	name := c.Args().First()
-	if !regexp.MustCompile(`^/?[a-zA-Z0-9][a-zA-Z0-9_.-]+$`).MatchString(name) {
-		return "", fmt.Errorf("Invalid container name (%s), only [a-zA-Z0-9][a-zA-Z0-9_.-] are allowed", name) //nolint:staticcheck // the old wording
+	if !container.ValidName(name) {
+		//lint:ignore ST1005 the wording of v0.9
+		return "", fmt.Errorf("Invalid container name (%s), only [a-zA-Z0-9][a-zA-Z0-9_.-] are allowed", name)
 	}
 	engine, err := container.NewEngine(c.GlobalString("engine"))
 	if err != nil {

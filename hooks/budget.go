@@ -1,0 +1,102 @@
+package hooks
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"time"
+
+	"golang.org/x/sys/unix"
+)
+
+// A runtime kills a hook after 30 s. We give up before, so that what is done
+// is undone and the reason is told.
+const (
+	budget   = 25 * time.Second
+	lockWait = 10 * time.Second
+)
+
+// deadline is a context that knows its end but sets no timer for it: a timer
+// costs a start more than all of its locks, and nothing here waits on Done.
+type deadline struct {
+	context.Context
+	end time.Time
+}
+
+func withDeadline(d time.Duration) deadline {
+	return deadline{context.Background(), time.Now().Add(d)}
+}
+
+// Deadline implements context.Context.
+func (d deadline) Deadline() (time.Time, bool) { return d.end, true }
+
+// Err implements context.Context.
+func (d deadline) Err() error {
+	if time.Now().Before(d.end) {
+		return nil
+	}
+	return context.DeadlineExceeded
+}
+
+// timed is the same context for what does wait: the execution of a program.
+func timed(ctx context.Context) (context.Context, context.CancelFunc) {
+	end, ok := ctx.Deadline()
+	if !ok {
+		return context.WithCancel(ctx)
+	}
+	return context.WithDeadline(context.Background(), end)
+}
+
+// errNoEnd says that standard input was not closed in time: a runtime that
+// never closes it must not keep the container waiting for ever.
+var errNoEnd = errors.New("it does not end")
+
+// readAll reads to the end, or until ctx is done. A file is waited for by
+// poll(2), for which no other thread is needed.
+func readAll(ctx context.Context, in io.Reader) ([]byte, error) {
+	if f, ok := in.(*os.File); ok {
+		in = patient{ctx, f}
+	}
+	data, err := io.ReadAll(io.LimitReader(in, maxState+1))
+	if err == nil && len(data) > maxState {
+		return nil, fmt.Errorf("larger than %d bytes", maxState)
+	}
+	return data, err
+}
+
+// patient reads from a file, which may be a pipe and non-blocking, and waits
+// no longer than until its context ends.
+type patient struct {
+	ctx context.Context
+	f   *os.File
+}
+
+func (p patient) Read(b []byte) (int, error) {
+	for {
+		wait := -1
+		if end, ok := p.ctx.Deadline(); ok {
+			wait = max(0, int(time.Until(end).Milliseconds()))
+		}
+		n, err := unix.Poll([]unix.PollFd{{Fd: int32(p.f.Fd()), Events: unix.POLLIN}}, wait)
+		switch {
+		case errors.Is(err, unix.EINTR):
+			continue
+		case err != nil:
+			return 0, os.NewSyscallError("poll", err)
+		case n == 0:
+			return 0, errNoEnd
+		}
+		n, err = unix.Read(int(p.f.Fd()), b)
+		switch {
+		case errors.Is(err, unix.EINTR), errors.Is(err, unix.EAGAIN):
+			continue
+		case err != nil:
+			return 0, os.NewSyscallError("read", err)
+		case n == 0 && len(b) > 0:
+			return 0, io.EOF
+		}
+		return n, nil
+	}
+}

@@ -1,0 +1,124 @@
+package bench
+
+import (
+	"bytes"
+	"go/ast"
+	"go/parser"
+	"go/printer"
+	"go/token"
+	"io"
+	"path/filepath"
+	"testing"
+
+	"github.com/google/go-cmp/cmp"
+)
+
+// One round of everything, with all its checks: the table is of work that has
+// been done.
+func TestRowsDoTheirWork(t *testing.T) {
+	w, err := newWorld()
+	if err != nil {
+		t.Fatal(err)
+	}
+	r := report{out: io.Discard}
+	for _, g := range groups {
+		rounds, err := g.measure(w, 1)
+		if err != nil {
+			t.Fatal(err)
+		}
+		r.group(g, rounds)
+		for name, s := range rounds[0] {
+			if s.wall <= 0 {
+				t.Errorf("%s, %s: took %v", g.name, name, s.wall)
+			}
+		}
+	}
+	if err := r.footprint(w); err != nil {
+		t.Fatal(err)
+	}
+	if err := w.stop(); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// A check that sees nothing would let a hook win that does nothing.
+func TestChecksSeeWhatIsMissing(t *testing.T) {
+	w, err := newWorld()
+	if err != nil {
+		t.Fatal(err)
+	}
+	for name, k := range map[string]kind{"devices": charDevices, "binds": binds} {
+		_, err := w.started(nil, func(hook invocation) (sample, error) {
+			s, err := hook.run()
+			if err == nil && k.check(w, 1) == nil {
+				t.Errorf("%s: nothing is taken for one", name)
+			}
+			return s, err
+		})
+		if err != nil {
+			t.Fatal(err)
+		}
+	}
+	if err := w.stop(); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// The program that only decodes must decode what the hook does.
+func TestDecodeHasTheHooksStructs(t *testing.T) {
+	t.Parallel()
+	theirs := structs(t, "../../hooks/state.go", "../../hooks/spec.go")
+	for name, ours := range structs(t, "testdata/decode/structs.go") {
+		if d := cmp.Diff(theirs[name], ours); d != "" {
+			t.Errorf("%s is another struct in package hooks:\n%s", name, d)
+		}
+	}
+}
+
+// structs are the struct types in files, printed without comments.
+func structs(t *testing.T, files ...string) map[string]string {
+	t.Helper()
+	found := map[string]string{}
+	set := token.NewFileSet()
+	for _, name := range files {
+		file, err := parser.ParseFile(set, filepath.FromSlash(name), nil, parser.SkipObjectResolution)
+		if err != nil {
+			t.Fatal(err)
+		}
+		ast.Inspect(file, func(n ast.Node) bool {
+			spec, ok := n.(*ast.TypeSpec)
+			if !ok {
+				return true
+			}
+			if _, ok := spec.Type.(*ast.StructType); ok {
+				var text bytes.Buffer
+				if err := printer.Fprint(&text, token.NewFileSet(), spec.Type); err != nil {
+					t.Fatal(err)
+				}
+				found[spec.Name.Name] = text.String()
+			}
+			return true
+		})
+	}
+	if len(found) == 0 {
+		t.Fatalf("no struct in %v", files)
+	}
+	return found
+}
+
+func TestQuartiles(t *testing.T) {
+	t.Parallel()
+	for _, c := range []struct {
+		values []float64
+		want   spread
+	}{
+		{[]float64{7}, spread{7, 7, 7}},
+		{[]float64{1, 2, 3, 4, 5}, spread{2, 3, 4}},
+		{[]float64{1, 2}, spread{1.25, 1.5, 1.75}},
+	} {
+		got := spread{quantile(c.values, 0.25), quantile(c.values, 0.5), quantile(c.values, 0.75)}
+		if got != c.want {
+			t.Errorf("%v: %v, want %v", c.values, got, c.want)
+		}
+	}
+}

@@ -1,0 +1,36 @@
+// Command decode reads what the hook reads when nothing is recorded, the state
+// on standard input and the bundle's config.json, into the hook's own structs,
+// and does nothing with it.
+package main
+
+import (
+	"encoding/json"
+	"io"
+	"os"
+	"path/filepath"
+)
+
+func main() {
+	var (
+		st state
+		sp spec
+	)
+	if err := read(&st, &sp); err != nil {
+		os.Stderr.WriteString(err.Error() + "\n")
+		os.Exit(1)
+	}
+}
+
+func read(st *state, sp *spec) error {
+	data, err := io.ReadAll(os.Stdin)
+	if err != nil {
+		return err
+	}
+	if err := json.Unmarshal(data, st); err != nil {
+		return err
+	}
+	if data, err = os.ReadFile(filepath.Join(st.Bundle, "config.json")); err != nil {
+		return err
+	}
+	return json.Unmarshal(data, sp)
+}

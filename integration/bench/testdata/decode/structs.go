@@ -1,0 +1,36 @@
+package main
+
+// These are the structs of package hooks; a test compares them.
+
+type state struct {
+	ID     string
+	PID    int
+	Bundle string
+	Root   string
+}
+
+type spec struct {
+	Root struct {
+		Path string `json:"path"`
+	} `json:"root"`
+	Process struct {
+		Env []string `json:"env"`
+	} `json:"process"`
+	Linux struct {
+		CgroupsPath string            `json:"cgroupsPath"`
+		Namespaces  []namespace       `json:"namespaces"`
+		UIDMappings []idMapping       `json:"uidMappings"`
+		GIDMappings []idMapping       `json:"gidMappings"`
+		Sysctl      map[string]string `json:"sysctl"`
+	} `json:"linux"`
+}
+
+type namespace struct {
+	Type string `json:"type"`
+}
+
+type idMapping struct {
+	ContainerID uint32 `json:"containerID"`
+	HostID      uint32 `json:"hostID"`
+	Size        uint32 `json:"size"`
+}
