@@ -8,7 +8,6 @@ type pending struct {
 
 // later is the one list of what is not replayed yet.
 var later = map[string]pending{
-
 	"hook-prestart-nic-bad-ip":          {"F: network interfaces", "network interface"},
 	"hook-prestart-nic-bad-type":        {"F: network interfaces", "network interface"},
 	"hook-prestart-nic-eth":             {"F: network interfaces", "network interface"},
