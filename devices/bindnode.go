@@ -19,16 +19,16 @@ import (
 
 // nodesWork tells whether a device node in dir can be opened. On a file system
 // that was mounted in a user namespace it cannot: the kernel says EACCES
-// (SB_I_NODEV), and nothing tells before. So a null device is tried, which
-// does no harm; a node of the real device might rewind a tape.
+// (SB_I_NODEV), or before that EOVERFLOW, because our ids have no numbers
+// there. Nothing tells without trying. So a null device is tried, which does no
+// harm; a node of the real device might rewind a tape.
 func nodesWork(dir *os.File) bool {
 	const probe = ".isulad-tools-probe"
 	fd := int(dir.Fd())
-	err := unix.Mknodat(fd, probe, unix.S_IFCHR|0o600, int(unix.Mkdev(1, 3)))
-	if errors.Is(err, unix.EOVERFLOW) {
-		return false // we are nobody there
-	}
-	if err != nil && !errors.Is(err, unix.EEXIST) {
+	switch err := unix.Mknodat(fd, probe, unix.S_IFCHR|0o600, int(unix.Mkdev(1, 3))); {
+	case errors.Is(err, unix.EOVERFLOW):
+		return false
+	case err != nil && !errors.Is(err, unix.EEXIST):
 		return true // mknod will say why not
 	}
 	defer func() { _ = unix.Unlinkat(fd, probe, 0) }()

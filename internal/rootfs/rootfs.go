@@ -167,26 +167,27 @@ func (r *Root) Create(p string, own Owner, u *undo.Stack) (*os.File, error) {
 	return r.Open(p, unix.O_PATH)
 }
 
-// as runs f, which creates a file, as ourselves or, where that cannot be, as own.
-// On a file system that was mounted in a user namespace nobody can create a file
-// whose ids are not mapped there: EOVERFLOW.
-func as(own Owner, f func() error) error {
-	err := f()
-	if !errors.Is(err, unix.EOVERFLOW) || own.UID <= 0 && own.GID <= 0 {
+// as runs create, and where our own ids cannot own a file, as the owner: a file
+// system that was mounted in the container's user namespace has no numbers for
+// others (EOVERFLOW). create starts no goroutine.
+func as(own Owner, create func() error) error {
+	err := create()
+	if !errors.Is(err, unix.EOVERFLOW) {
 		return err
 	}
-	runtime.LockOSThread() // these ids are a thread's
-	defer runtime.UnlockOSThread()
-	if _, err := unix.SetfsgidRetGid(own.GID); err != nil {
-		return os.NewSyscallError("setfsgid", err)
-	}
-	if _, err := unix.SetfsuidRetUid(own.UID); err != nil {
-		return os.NewSyscallError("setfsuid", err)
-	}
-	err = f()
-	_, e1 := unix.SetfsuidRetUid(os.Geteuid())
-	_, e2 := unix.SetfsgidRetGid(os.Getegid())
-	return errors.Join(err, e1, e2)
+	done := make(chan error)
+	go func() {
+		runtime.LockOSThread() // and never unlocked: the thread ends here
+		err := unix.Setfsgid(own.GID)
+		if err == nil {
+			err = unix.Setfsuid(own.UID)
+		}
+		if err == nil {
+			err = create()
+		}
+		done <- err
+	}()
+	return <-done
 }
 
 // openNew opens what was just made and gives it its mode, whatever the umask,
