@@ -198,7 +198,10 @@ func Clean(id string) error {
 
 // cleanDir removes the mount points in dir, and dir.
 func cleanDir(dir string) error {
-	return errors.Join(empty(dir), mountpoint.Remove(dir))
+	if err := empty(dir); err != nil {
+		return err
+	}
+	return mountpoint.Remove(dir)
 }
 
 // empty removes the mount points in dir. Names in master/<id> may be the
