@@ -148,7 +148,7 @@ func (h *Hook) prestart(ctx context.Context, relabel bool) error {
 	}
 	defer lock.Unlock()
 	s := &start{state: st, spec: sp, report: func(err error) {
-		h.log.WithField("id", st.ID).Warn(command.OneLine(err.Error()) + ", skipping")
+		h.log.WithField("id", st.ID).Warn(command.OneLine(err.Error()))
 	}}
 	if s.recorded, err = load(st.Bundle); err != nil {
 		return err

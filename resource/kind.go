@@ -129,7 +129,7 @@ func (p Plan) run(ctx context.Context, t *Target, verb string, pick func(Step) f
 		if p.Policy == Stop || ctx.Err() != nil {
 			return err
 		}
-		report(err)
+		report(fmt.Errorf("%w, skipping", err))
 	}
 	return nil
 }

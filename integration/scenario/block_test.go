@@ -1,7 +1,6 @@
 package scenario
 
 import (
-	"fmt"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -31,10 +30,7 @@ func TestBlockFactsAreThoseOfLsblk(t *testing.T) {
 	types := map[string]int{}
 	for _, e := range entries {
 		n := node{path: filepath.Join("/dev", strings.ReplaceAll(e.Name(), "!", "/"))}
-		text, err := os.ReadFile(filepath.Join("/sys/class/block", e.Name(), "dev"))
-		check(t, err)
-		_, err = fmt.Sscanf(string(text), "%d:%d", &n.major, &n.minor)
-		check(t, err)
+		n.number(t)
 		size, err := os.ReadFile(filepath.Join("/sys/class/block", e.Name(), "size"))
 		check(t, err)
 		if strings.TrimSpace(string(size)) == "0" {
@@ -66,7 +62,7 @@ func TestBlockFactsAreThoseOfLsblk(t *testing.T) {
 		t.Logf("%+v", got)
 		types[digits.ReplaceAllString(b.Name, "N")+" "+b.Type]++
 	}
-	if os.Getenv("ISULAD_VM") != "1" {
+	if !inVM() {
 		return
 	}
 	for _, want := range []string{

@@ -19,12 +19,40 @@ type node struct {
 	major, minor uint32
 }
 
-func (n node) number() string { return fmt.Sprintf("%d:%d", n.major, n.minor) }
+func (n node) String() string { return fmt.Sprintf("%d:%d", n.major, n.minor) }
 
 // disk is a loop device with one partition.
 type disk struct{ whole, part node }
 
 const diskSize = 16 << 20
+
+// inVM tells whether this is the test machine, which has real disks: see
+// integration/vm/disks.sh.
+func inVM() bool { return os.Getenv("ISULAD_VM") == "1" }
+
+// theDisk is a disk that can be written: a loop device here, and in the test
+// machine one whose partitions udev has rules for.
+func theDisk(t *testing.T) disk {
+	t.Helper()
+	if !inVM() {
+		return newDisk(t)
+	}
+	d := disk{node{path: "/dev/vdb"}, node{path: "/dev/vdb1"}}
+	for _, n := range []*node{&d.whole, &d.part} {
+		n.number(t)
+		check(t, ensureNode(*n))
+	}
+	return d
+}
+
+// number asks sysfs for the device's number.
+func (n *node) number(t *testing.T) {
+	t.Helper()
+	text, err := os.ReadFile(filepath.Join("/sys/class/block", filepath.Base(n.path), "dev"))
+	check(t, err)
+	_, err = fmt.Sscanf(string(text), "%d:%d", &n.major, &n.minor)
+	check(t, err)
+}
 
 // newDisk attaches a file of zeros to a free loop device until the test ends.
 func newDisk(t *testing.T) disk {
@@ -41,10 +69,7 @@ func newDisk(t *testing.T) disk {
 	addPartition(t, loop, 1<<20, 4<<20)
 	name := fmt.Sprintf("loop%d", number)
 	d := disk{whole: node{"/dev/" + name, 7, uint32(number)}, part: node{path: "/dev/" + name + "p1"}}
-	text, err := os.ReadFile(filepath.Join("/sys/block", name, name+"p1", "dev"))
-	check(t, err)
-	_, err = fmt.Sscanf(string(text), "%d:%d", &d.part.major, &d.part.minor)
-	check(t, err)
+	d.part.number(t)
 	check(t, ensureNode(d.part))
 	return d
 }

@@ -67,7 +67,7 @@ func (r *run) limitFiles() string {
 
 func (r *run) restarts() string {
 	if !r.noNodes() {
-		if got := r.limitFiles(); strings.Contains(got, r.disk.whole.number()) {
+		if got := r.limitFiles(); strings.Contains(got, r.disk.whole.String()) {
 			r.t.Errorf("limits that nobody recorded: %s", got)
 		}
 		r.t.Logf("direct I/O without limits: %v", r.io())
@@ -88,7 +88,7 @@ func (r *run) restarts() string {
 }
 
 func (r *run) limits() string {
-	n, got := r.disk.whole.number(), r.limitFiles()
+	n, got := r.disk.whole.String(), r.limitFiles()
 	want := fmt.Sprintf("%s %d\n%[1]s %[2]d\n%[1]s %[3]d\n%[1]s %[3]d\n", n, opsPerSecond, bytesPerSecond)
 	if sandbox.Unified() {
 		want = fmt.Sprintf("%s rbps=%d wbps=%[2]d riops=%d wiops=%[3]d\n", n, bytesPerSecond, opsPerSecond)

@@ -67,7 +67,7 @@ const id = "b0a710adb0a710adb0a710adb0a710adb0a710adb0a710adb0a710adb0a710ad"
 func newRun(t *testing.T, k kind) *run {
 	t.Helper()
 	r := &run{modules_: builtin(t)}
-	r.disk, r.other = newDisk(t), newDisk(t)
+	r.disk, r.other = theDisk(t), newDisk(t)
 	host := scratch(t)
 	r.data, r.ro, r.file = filepath.Join(host, "data"), filepath.Join(host, "ro"), filepath.Join(host, "file")
 	for _, dir := range []string{r.data, r.ro} {
@@ -99,15 +99,19 @@ func newRun(t *testing.T, k kind) *run {
 // is no more than this.
 func lasting(t *testing.T) {
 	t.Helper()
+	d := theDisk(t).whole
 	before := fingerprint(t)
 	b := newBox(t, kind{}, "first")
-	b.record(recorded{Binds: []string{scratch(t) + ":/mnt:ro"}})
+	b.record(recorded{
+		Binds:   []string{scratch(t) + ":/mnt:ro"},
+		Devices: []device{{Type: "b", Major: d.major, Minor: d.minor, PathOnHost: d.path, PathInContainer: "/dev/disk", CgroupPermissions: "r"}},
+	})
 	check(t, b.start())
 	b.stop()
 	documented := []string{
 		"file /.sharedpath: ", "file /.sharedpath/master: ", "file /.sharedpath/midpath: ", "mount /.sharedpath/master ",
 		"file /run/isulad-tools: ", "file /run/isulad-tools/netns: ", "file /run/isulad-tools/containers: ",
-		"file /run/isulad-tools/udevd_config_locker: ",
+		"file /run/isulad-tools/udevd_config_locker: ", "file " + rulesFile + ": ", "file " + filepath.Dir(rulesFile) + ": ",
 	}
 	after := fingerprint(t)
 	for _, d := range before.Diff(after, "file "+graph) {

@@ -187,10 +187,12 @@ func (r *run) renumbered() string {
 			r.t.Errorf("device_hook.json has no %s: %s", want, text)
 		}
 	}
-	want := fmt.Sprintf(`KERNEL=="%s*",`, filepath.Base(r.disk.whole.path))
-	_, isDisk := os.Stat(filepath.Join("/sys/block", filepath.Base(r.disk.whole.path), "loop"))
-	if got := strings.Contains(rules(r.t), want); got != (isDisk != nil) {
-		r.t.Errorf("udev rule for the disk: %v, rules: %s", got, rules(r.t))
+	// udev is told of the partitions of what lsblk calls a disk.
+	disk := filepath.Base(r.disk.whole.path)
+	want := `KERNEL=="` + disk + `*",ACTION=="add|remove", ENV{DEVTYPE}=="partition", SUBSYSTEM=="block", ` +
+		`RUN{program}+="/lib/udev/isulad-tools_wrapper $env{ACTION} ` + r.id[:8] + ` $name /dev/disk ` + disk + `"` + "\n"
+	if got := rules(r.t); strings.Contains(got, want) != inVM() || !inVM() && strings.Contains(got, "KERNEL") {
+		r.t.Errorf("udev rules: %s", got)
 	}
 	return yes
 }
