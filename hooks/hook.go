@@ -11,13 +11,14 @@ import (
 	"os/signal"
 	"strings"
 
+	"isula.org/isulad-tools/devices"
+
 	"github.com/sirupsen/logrus"
 	"golang.org/x/sys/unix"
 
 	"isula.org/isulad-tools/internal/command"
 	"isula.org/isulad-tools/internal/logging"
 	"isula.org/isulad-tools/internal/place"
-	"isula.org/isulad-tools/udev"
 )
 
 // Stages are the names that --state takes.
@@ -77,7 +78,7 @@ func (h *Hook) Stage(stage, logFile string, relabel bool) int {
 	}
 	if h.reload {
 		// After all locks: udevd may wait for a helper that waits for one.
-		if e := udev.Reload(ctx); e != nil {
+		if e := devices.ReloadRules(ctx); e != nil {
 			h.log.Warn("udev rules changed, but udevd was not told: " + command.OneLine(e.Error()))
 		}
 	}

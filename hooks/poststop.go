@@ -7,12 +7,13 @@ import (
 	"os"
 	"path/filepath"
 
+	"isula.org/isulad-tools/devices"
+
 	"isula.org/isulad-tools/config"
 	"isula.org/isulad-tools/container"
 	"isula.org/isulad-tools/internal/command"
 	"isula.org/isulad-tools/mounts"
 	"isula.org/isulad-tools/network"
-	"isula.org/isulad-tools/udev"
 )
 
 // poststop removes what the host has of a container that ended. It never
@@ -47,7 +48,7 @@ func (h *Hook) poststop(ctx context.Context) error {
 		log.Infof("poststop: nothing removed, the container runs as process %d", running.Init.PID)
 		return nil
 	}
-	h.reload, err = udev.Sync(ctx, h.Generation, st.ID, nil, lockWait)
+	h.reload, err = devices.SyncRules(ctx, h.Generation, st.ID, nil, lockWait)
 	warn(err)
 	if sp, err := readSpec(st.Bundle); err == nil { // the bundle may be gone
 		warn(unleak(st, sp))

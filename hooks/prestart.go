@@ -22,7 +22,6 @@ import (
 	"isula.org/isulad-tools/network"
 	"isula.org/isulad-tools/resource"
 	"isula.org/isulad-tools/sysctl"
-	"isula.org/isulad-tools/udev"
 )
 
 // start is one container start, as the phases see it.
@@ -86,7 +85,7 @@ func (h *Hook) rules(ctx context.Context, s *start) error {
 	if err != nil {
 		return err
 	}
-	h.reload, err = udev.Sync(ctx, h.Generation, s.state.ID, disks, lockWait)
+	h.reload, err = devices.SyncRules(ctx, h.Generation, s.state.ID, disks, lockWait)
 	return err
 }
 
@@ -278,12 +277,12 @@ func load(dir string) (r recorded, err error) {
 }
 
 // disks lists the recorded devices that are disks now.
-func (r recorded) disks() ([]udev.Disk, error) {
+func (r recorded) disks() ([]devices.Disk, error) {
 	list, err := config.List[devices.Device](r.doc, config.Devices)
 	if err != nil {
 		return nil, err
 	}
-	var disks []udev.Disk
+	var disks []devices.Disk
 	for _, d := range list {
 		if d.Type != "b" {
 			continue
@@ -298,10 +297,10 @@ func (r recorded) disks() ([]udev.Disk, error) {
 		if block.Type != "disk" {
 			continue
 		}
-		if err := udev.CheckPath(d.PathInContainer); err != nil {
+		if err := devices.CheckDiskPath(d.PathInContainer); err != nil {
 			return nil, err
 		}
-		disks = append(disks, udev.Disk{Path: d.PathInContainer, Name: block.Name})
+		disks = append(disks, devices.Disk{Path: d.PathInContainer, Name: block.Name})
 	}
 	return disks, nil
 }

@@ -1,4 +1,4 @@
-package udev
+package devices
 
 import (
 	"context"
@@ -20,14 +20,14 @@ import (
 
 const rulesDir = "/etc/udev/rules.d"
 
-// Disk is a disk of a container whose partitions udev shall tell us about.
+// Disk is a disk of a container whose partitions udevd shall tell us about.
 type Disk struct {
 	Path string // in the container
 	Name string // of the kernel
 }
 
-// rule is the line for one disk of container id.
-func rule(g place.Generation, id string, d Disk) string {
+// ruleLine is the line for one disk of container id.
+func ruleLine(g place.Generation, id string, d Disk) string {
 	return fmt.Sprintf(`KERNEL=="%s*",ACTION=="add|remove", ENV{DEVTYPE}=="partition", SUBSYSTEM=="block", RUN{program}+="%s %s $name %s %s"`,
 		d.Name, helperPath(g)+" $env{ACTION}", short(id), d.Path, d.Name)
 }
@@ -43,9 +43,9 @@ func short(id string) string {
 	return id
 }
 
-// CheckPath refuses a disk's path in the container that cannot stand in a rule:
+// CheckDiskPath refuses a disk's path in the container that cannot stand in a rule:
 // the rule is text that root's udevd runs.
-func CheckPath(path string) error {
+func CheckDiskPath(path string) error {
 	for _, c := range path {
 		if c <= ' ' || c == 0x7f || strings.ContainsRune("\"'$%\\", c) {
 			return fmt.Errorf("path %q: a disk's path in the container must not contain %q", path, c)
@@ -54,26 +54,26 @@ func CheckPath(path string) error {
 	return nil
 }
 
-// Sync makes the rules of container id those of its disks, in the file of
+// SyncRules makes the udev rules of container id those of its disks, in the file of
 // generation g; an older generation's file loses what it has of the container.
-// Lines of others stay. It tells whether udevd must be told; see Reload.
-func Sync(ctx context.Context, g place.Generation, id string, disks []Disk, wait time.Duration) (changed bool, err error) {
+// Lines of others stay. It tells whether udevd must be told; see ReloadRules.
+func SyncRules(ctx context.Context, g place.Generation, id string, disks []Disk, wait time.Duration) (changed bool, err error) {
 	var errs []error
 	for _, other := range place.Generations {
 		var want []string
 		if other == g {
 			for _, d := range disks {
-				want = append(want, rule(g, id, d))
+				want = append(want, ruleLine(g, id, d))
 			}
 		}
-		c, err := sync(ctx, other, id, want, wait)
+		c, err := syncFile(ctx, other, id, want, wait)
 		changed = changed || c
 		errs = append(errs, err)
 	}
 	return changed, errors.Join(errs...)
 }
 
-func sync(ctx context.Context, g place.Generation, id string, want []string, wait time.Duration) (bool, error) {
+func syncFile(ctx context.Context, g place.Generation, id string, want []string, wait time.Duration) (bool, error) {
 	path := filepath.Join(rulesDir, "99-"+g.Tool+".rules")
 	if _, err := os.Lstat(path); errors.Is(err, fs.ErrNotExist) && len(want) == 0 {
 		return false, nil
@@ -90,7 +90,7 @@ func sync(ctx context.Context, g place.Generation, id string, want []string, wai
 	if err != nil && !errors.Is(err, fs.ErrNotExist) {
 		return false, err
 	}
-	text := edit(g, string(old), id, want)
+	text := editRules(g, string(old), id, want)
 	if text == string(old) {
 		return false, nil
 	}
@@ -103,9 +103,9 @@ func sync(ctx context.Context, g place.Generation, id string, want []string, wai
 	return true, nil
 }
 
-// edit returns text with the lines of container id replaced by want. A line
+// editRules returns text with the lines of container id replaced by want. A line
 // that is wanted and there stays where it is.
-func edit(g place.Generation, text, id string, want []string) string {
+func editRules(g place.Generation, text, id string, want []string) string {
 	var lines []string
 	missing := slices.Clone(want)
 	changed := false
@@ -129,9 +129,9 @@ func edit(g place.Generation, text, id string, want []string) string {
 	return strings.Join(append(lines, missing...), "\n") + "\n"
 }
 
-// Reload tells udevd that rules changed. It is called without any lock: udevd
+// ReloadRules tells udevd that rules changed. It is called without any lock: udevd
 // may be waiting for a helper that waits for one.
-func Reload(ctx context.Context) error {
+func ReloadRules(ctx context.Context) error {
 	udevadm, err := command.Find("udevadm")
 	if err != nil {
 		return err
