@@ -1,0 +1,75 @@
+package hooks
+
+import (
+	"context"
+	"errors"
+	"os"
+	"testing"
+	"time"
+
+	"golang.org/x/sys/unix"
+)
+
+// slowPipe is a non-blocking pipe, as lcr gives one, whose content comes in pieces.
+func slowPipe(t *testing.T, pieces ...string) *os.File {
+	t.Helper()
+	var fds [2]int
+	if err := unix.Pipe2(fds[:], unix.O_CLOEXEC|unix.O_NONBLOCK); err != nil {
+		t.Fatal(err)
+	}
+	in, out := os.NewFile(uintptr(fds[0]), "in"), os.NewFile(uintptr(fds[1]), "out")
+	t.Cleanup(func() { in.Close() })
+	done := make(chan struct{})
+	t.Cleanup(func() { <-done })
+	go func() {
+		defer close(done)
+		defer out.Close()
+		for _, p := range pieces {
+			time.Sleep(2 * time.Millisecond)
+			if _, err := out.WriteString(p); err != nil {
+				t.Error(err)
+			}
+		}
+	}()
+	return in
+}
+
+func TestANonBlockingPipeIsWaitedFor(t *testing.T) {
+	t.Parallel()
+	in := slowPipe(t, `{"id":"abc",`, `"pid":7,`, `"bundle":"/b"}`, "\n")
+	got, err := readState(withDeadline(time.Minute), in, true)
+	if want := (state{ID: "abc", PID: 7, Bundle: "/b"}); err != nil || got != want {
+		t.Errorf("%+v, %v, want %+v", got, err, want)
+	}
+}
+
+func TestTheBudgetEnds(t *testing.T) {
+	t.Parallel()
+	live, over := withDeadline(time.Hour), withDeadline(-time.Second)
+	if live.Err() != nil || !errors.Is(over.Err(), context.DeadlineExceeded) {
+		t.Errorf("%v, %v", live.Err(), over.Err())
+	}
+	for _, d := range []deadline{live, over} {
+		ctx, cancel := timed(d)
+		end, ok := ctx.Deadline()
+		if !ok || !end.Equal(d.end) {
+			t.Errorf("timed ends at %v, want %v", end, d.end)
+		}
+		select {
+		case <-ctx.Done():
+			if d == live {
+				t.Error("it is over")
+			}
+		default:
+			if d == over {
+				t.Error("it is not over")
+			}
+		}
+		cancel()
+	}
+	ctx, cancel := timed(context.Background())
+	defer cancel()
+	if _, ok := ctx.Deadline(); ok || ctx.Err() != nil {
+		t.Errorf("without an end: %v", ctx.Err())
+	}
+}
