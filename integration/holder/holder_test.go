@@ -27,8 +27,10 @@ var maps = []sandbox.IDMapping{{ContainerID: 0, HostID: 100000, Size: 65536}}
 // each runs a test in every kind of container, held.
 func each(t *testing.T, test func(*testing.T, *holder.Container)) {
 	for _, o := range []holder.Options{
-		{ID: "unpivoted"}, {ID: "pivoted", Pivoted: true},
-		{ID: "unpivoted-mapped", Maps: maps}, {ID: "pivoted-mapped", Pivoted: true, Maps: maps},
+		{ID: "unpivoted"},
+		{ID: "pivoted", Pivoted: true},
+		{ID: "unpivoted-mapped", Maps: maps},
+		{ID: "pivoted-mapped", Pivoted: true, Maps: maps},
 	} {
 		t.Run(o.ID, func(t *testing.T) {
 			dir, err := os.MkdirTemp("/srv", "") // reachable for all
