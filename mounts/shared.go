@@ -133,8 +133,8 @@ func sharedPoint(t *resource.Target, u *undo.Stack) (*os.File, error) {
 	const flags = unix.O_PATH | unix.O_DIRECTORY | unix.O_NOFOLLOW
 	point, err := t.Root.Open(place.SharedPath, flags)
 	// The root file system may have come with a shared path that leaked onto it.
-	for try := 0; err == nil && try < 1024 && ofMaster(func(st *unix.Stat_t) error { return unix.Fstat(int(point.Fd()), st) }); try++ {
-		if e := t.NS.Do(func() error { return unix.Unmount(nsenter.FD(point), unix.MNT_DETACH) }); e != nil {
+	for try := 0; err == nil && try < 1024 && ofMaster(point); try++ {
+		if e := t.NS.Do(func() error { return detachAlone(point, nsenter.FD) }); e != nil {
 			break // locked: it is mounted over
 		}
 		point.Close()
@@ -236,20 +236,37 @@ func empty(dir string) error {
 func Unleak(root string) error {
 	leak := filepath.Join(root, place.SharedPath)
 	for range 1024 {
-		if !ofMaster(func(st *unix.Stat_t) error { return unix.Lstat(leak, st) }) {
+		f, err := os.OpenFile(leak, unix.O_PATH|unix.O_NOFOLLOW, 0)
+		if err != nil || !ofMaster(f) {
+			f.Close()
 			return nil
 		}
-		if err := unix.Unmount(leak, unix.MNT_DETACH|unix.UMOUNT_NOFOLLOW); err != nil {
-			return &mountError{"unmount", "", leak, err}
+		err = detachAlone(f, procFD)
+		f.Close()
+		if err != nil {
+			return err
 		}
 	}
 	return &mountError{"unmount", "", leak, unix.EBUSY}
 }
 
-// ofMaster tells whether what stat looks at lies on the shared path's tmpfs.
-func ofMaster(stat func(*unix.Stat_t) error) bool {
+// detachAlone unmounts the mount whose root is open. It is a peer of the shared
+// path's tmpfs: were it not cut off first, what is mounted below it would be
+// unmounted in all the others, and in running containers.
+func detachAlone(mnt *os.File, path func(*os.File) string) error {
+	if err := setPropagation(mnt, unix.MS_PRIVATE|unix.MS_REC, path); err != nil {
+		return err
+	}
+	if err := unix.Unmount(path(mnt), unix.MNT_DETACH); err != nil {
+		return &mountError{"unmount", "", mnt.Name(), err}
+	}
+	return nil
+}
+
+// ofMaster tells whether an open file lies on the shared path's tmpfs.
+func ofMaster(f *os.File) bool {
 	var master, top, st unix.Stat_t
-	if unix.Lstat(place.Master, &master) != nil || unix.Lstat(place.SharedPath, &top) != nil || stat(&st) != nil {
+	if unix.Lstat(place.Master, &master) != nil || unix.Lstat(place.SharedPath, &top) != nil || unix.Fstat(int(f.Fd()), &st) != nil {
 		return false
 	}
 	return st.Dev == master.Dev && st.Dev != top.Dev

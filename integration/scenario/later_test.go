@@ -6,10 +6,13 @@ import (
 	"path/filepath"
 	"strings"
 	"syscall"
+	"testing"
 
+	"github.com/google/go-cmp/cmp"
 	"golang.org/x/sys/unix"
 
 	"isula.org/isulad-tools/integration/holder"
+	"isula.org/isulad-tools/integration/sandbox"
 	"isula.org/isulad-tools/internal/place"
 )
 
@@ -113,6 +116,9 @@ func (r *run) leftovers() string {
 	if r.kernel != holder.V4_19 || r.real {
 		r.works("test ! -e /.sharedpath/5ta1e")
 	}
+	if !r.real {
+		r.leakOfAnother(leak, master)
+	}
 	r.stop()
 
 	if text, err := os.ReadFile(oldRules); err != nil || string(text) != header+others {
@@ -131,6 +137,41 @@ func (r *run) leftovers() string {
 	check(r.t, r.start())
 	r.usable()
 	return yes
+}
+
+// leakOfAnother has our shared path leaked, and another container clean it up:
+// ordinary ones have one folder for a root. It takes nothing from what runs.
+func (r *run) leakOfAnother(leak, master string) {
+	r.t.Helper()
+	check(r.t, os.MkdirAll(leak, 0o755))
+	before := mountsBelow(r.t, r.pid(), "/")
+	if _, err := os.Lstat(master); err == nil {
+		check(r.t, unix.Mount(master, leak, "", unix.MS_BIND|unix.MS_REC, ""))
+	}
+	if out, err := r.hook("", "poststop").Run(holder.State("another", -1, r.root, r.bundle)); err != nil || out != "" {
+		r.t.Errorf("poststop of another container: %v, wrote %q", err, out)
+	}
+	r.usable()
+	if d := cmp.Diff(before, mountsBelow(r.t, r.pid(), "/")); d != "" {
+		r.t.Errorf("another container's poststop changed our mounts:\n%s", d)
+	}
+	if m := mountsBelow(r.t, 0, leak); len(m) > 0 {
+		r.t.Errorf("still leaked: %s", m)
+	}
+}
+
+// mountsBelow are a process's mounts at and below a path.
+func mountsBelow(t *testing.T, pid int, path string) []string {
+	t.Helper()
+	list, err := sandbox.Mounts(pid)
+	check(t, err)
+	var lines []string
+	for _, m := range list {
+		if strings.HasPrefix(m.Mountpoint+"/", strings.TrimSuffix(path, "/")+"/") {
+			lines = append(lines, sandbox.MountLine(m))
+		}
+	}
+	return lines
 }
 
 func scratchFile(r *run) string {
