@@ -47,6 +47,8 @@ func (h *Hook) Run(name string, args []string) int {
 	switch err := flags.Parse(args); {
 	case errors.Is(err, flag.ErrHelp):
 		return 0
+	case err != nil && *stage == "poststart":
+		return 0 // under runc anything else ends the container
 	case err != nil:
 		return 2
 	}
