@@ -5,10 +5,10 @@ import (
 	"fmt"
 	"os"
 	"strconv"
-	"strings"
 
 	"golang.org/x/sys/unix"
 
+	"isula.org/isulad-tools/internal/mountpoint"
 	"isula.org/isulad-tools/internal/open"
 	"isula.org/isulad-tools/internal/rootfs"
 	"isula.org/isulad-tools/internal/undo"
@@ -111,11 +111,11 @@ func removeOther(dir *os.File, base string, st unix.Stat_t) error {
 		return err
 	}
 	defer f.Close()
-	there, err := mountID(f)
+	there, err := mountpoint.ID(f)
 	if err != nil {
 		return err
 	}
-	if around, err := mountID(dir); err != nil || there != around {
+	if around, err := mountpoint.ID(dir); err != nil || there != around {
 		return errors.Join(err, os.NewSyscallError("unlinkat", unix.EBUSY))
 	}
 	flags := 0
@@ -123,22 +123,6 @@ func removeOther(dir *os.File, base string, st unix.Stat_t) error {
 		flags = unix.AT_REMOVEDIR // only when empty
 	}
 	return unlink(dir, base, flags)
-}
-
-// mountID tells the mount that f is on from others, as statx(2) does since
-// Linux 5.8 only.
-func mountID(f *os.File) (string, error) {
-	path := fmt.Sprintf("/proc/self/fdinfo/%d", f.Fd())
-	info, err := open.Read(path, 4096)
-	if err != nil {
-		return "", err
-	}
-	for line := range strings.Lines(string(info)) {
-		if id, ok := strings.CutPrefix(line, "mnt_id:"); ok {
-			return strings.TrimSpace(id), nil
-		}
-	}
-	return "", fmt.Errorf("%s: no mnt_id", path)
 }
 
 func sameDevice(a, b unix.Stat_t) bool {

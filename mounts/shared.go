@@ -152,12 +152,43 @@ func sharedPoint(t *resource.Target, u *undo.Stack) (*os.File, error) {
 	return point, err
 }
 
-// attachShared mounts dir, master/<id>, on point in the container. Where the
-// container's namespace still has the host's mounts it is an ordinary bind
-// there; elsewhere a detached clone is handed in (Linux 5.2).
+// attachShared mounts dir, master/<id>, on point in the container: a detached
+// clone is handed in (Linux 5.2), whatever the container's namespace has of the
+// host's mounts, and however it lets them propagate. A container with a user
+// namespace that sees dir has it bound there, because what comes that way its
+// root cannot make writable again; so has any on older kernels.
 func attachShared(t *resource.Target, dir, point *os.File) error {
-	bound := false
-	err := t.NS.Do(func() error {
+	if !t.UserNS {
+		if err := handIn(t, dir, point); !errors.Is(err, unix.ENOSYS) {
+			return err
+		}
+	}
+	if bound, err := bindInside(t, dir, point); bound || err != nil {
+		return err
+	}
+	err := handIn(t, dir, point)
+	switch {
+	case errors.Is(err, unix.ENOSYS) && t.Pivoted:
+		return errNoWay
+	case errors.Is(err, unix.ENOSYS):
+		return fmt.Errorf("%s does not reach the container: the host's / is not a shared mount, and this kernel (before 5.2) has no other way; run: mount --make-rshared /, and start the container again", place.Master)
+	}
+	return err
+}
+
+// handIn attaches a detached clone of dir. ENOSYS: before Linux 5.2.
+func handIn(t *resource.Target, dir, point *os.File) error {
+	tree, err := cloneTree(dir, 0)
+	if err != nil {
+		return err
+	}
+	defer tree.Close()
+	return t.NS.Do(func() error { return attach(tree, point) })
+}
+
+// bindInside binds dir as it is seen in the container's namespace, if it is.
+func bindInside(t *resource.Target, dir, point *os.File) (bound bool, err error) {
+	err = t.NS.Do(func() error {
 		seen, err := open.File(dir.Name(), unix.O_PATH|unix.O_DIRECTORY|unix.O_NOFOLLOW, 0)
 		if err != nil {
 			return nil // not visible here, whatever the reason
@@ -169,21 +200,7 @@ func attachShared(t *resource.Target, dir, point *os.File) error {
 		bound = true
 		return bind(seen, point, 0, nsenter.FD)
 	})
-	if err != nil || bound {
-		return err
-	}
-	tree, err := cloneTree(dir, 0)
-	if errors.Is(err, unix.ENOSYS) && t.Pivoted {
-		return errNoWay
-	}
-	if errors.Is(err, unix.ENOSYS) {
-		return fmt.Errorf("%s does not reach the container: the host's / is not a shared mount, and this kernel (before 5.2) has no other way; run: mount --make-rshared /, and start the container again", place.Master)
-	}
-	if err != nil {
-		return err
-	}
-	defer tree.Close()
-	return t.NS.Do(func() error { return attach(tree, point) })
+	return bound, err
 }
 
 // Clean removes the container's part of the shared path from the host. It

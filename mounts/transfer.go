@@ -79,10 +79,32 @@ func apply(_ context.Context, t *resource.Target, b Bind) (err error) {
 		return err
 	}
 	defer point.Close()
+	if there, err := isMountOf(t, b, point, host); there || err != nil {
+		return err // an earlier run for this start was killed after it
+	}
 	if t.Direct != nil {
 		return direct(t, host, point, b)
 	}
 	return t.NS.Do(func() error { return bind(arrived, point, unix.MS_REC, nsenter.FD) })
+}
+
+// isMountOf tells whether point, the record's path in the container, is a mount
+// of the host's tree already.
+func isMountOf(t *resource.Target, b Bind, point, host *os.File) (bool, error) {
+	if same, err := sameFile(point, host); !same || err != nil {
+		return false, err
+	}
+	dir, err := t.Root.Open(filepath.Dir(filepath.Clean(b.Container)), unix.O_PATH|unix.O_DIRECTORY)
+	if err != nil {
+		return false, err
+	}
+	defer dir.Close()
+	around, err := mountpoint.ID(dir)
+	if err != nil {
+		return false, err
+	}
+	own, err := mountpoint.ID(point)
+	return own != around, err
 }
 
 // openHost opens the host path of a bind and tells whether it is a directory.
