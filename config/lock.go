@@ -23,7 +23,11 @@ type Lock struct{ f *os.File }
 // LockContainer takes the container's lock in its state directory. It waits
 // no longer than wait.
 func LockContainer(ctx context.Context, dir string, wait time.Duration) (*Lock, error) {
-	path := filepath.Join(dir, LockName)
+	return LockFile(ctx, filepath.Join(dir, LockName), wait)
+}
+
+// LockFile takes the lock of a file that exists for nothing else.
+func LockFile(ctx context.Context, path string, wait time.Duration) (*Lock, error) {
 	f, err := open.File(path, unix.O_RDWR|unix.O_CREAT|unix.O_NOFOLLOW, 0o600)
 	if err != nil {
 		return nil, err

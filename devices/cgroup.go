@@ -1,10 +1,13 @@
 package devices
 
 import (
+	"context"
+	"errors"
 	"fmt"
 	"strconv"
 	"strings"
 
+	"isula.org/isulad-tools/internal/cgroup"
 	"isula.org/isulad-tools/internal/open"
 	"isula.org/isulad-tools/resource"
 )
@@ -21,9 +24,48 @@ func rule(d Device) string {
 	return d.Type + " " + strconv.FormatInt(d.Major, 10) + ":" + strconv.FormatInt(d.Minor, 10) + " " + permissions
 }
 
+// permission returns what lets the container use d: one rule more for the
+// controller of cgroup v1. Where there is none, settle does it for all devices
+// at once.
+func permission(t *resource.Target, d Device) (grant func() error, err error) {
+	f, err := t.Cgroups.File("devices", "devices.allow")
+	if errors.Is(err, cgroup.ErrNoV1) {
+		return func() error { return nil }, nil
+	}
+	return func() error { return open.WriteTo(f, rule(d)) }, err
+}
+
+// settle lets the container use all of its recorded devices, on cgroup v2: a
+// program can only be replaced as a whole, so it is made of the rules that the
+// container was started with and of ours.
+func settle(_ context.Context, t *resource.Target, all []Device) error {
+	if len(all) == 0 {
+		return nil
+	}
+	if _, err := t.Cgroups.V1("devices"); !errors.Is(err, cgroup.ErrNoV1) {
+		return err
+	}
+	dir, err := t.Cgroups.V2()
+	if err != nil {
+		return err
+	}
+	rules := t.DeviceRules
+	for _, d := range all {
+		permissions := d.CgroupPermissions
+		if permissions == "" {
+			permissions = "rwm"
+		}
+		rules = append(rules, cgroup.DeviceRule{Allow: true, Type: d.Type, Major: d.Major, Minor: d.Minor, Access: permissions})
+	}
+	return cgroup.SetDevices(dir, rules)
+}
+
 // verifyAllowed returns nil when the container may use d.
 func verifyAllowed(t *resource.Target, d Device) error {
 	dir, err := t.Cgroups.V1("devices")
+	if errors.Is(err, cgroup.ErrNoV1) {
+		return nil // what a program allows cannot be read back
+	}
 	if err != nil {
 		return err
 	}

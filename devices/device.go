@@ -5,7 +5,6 @@ package devices
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"os"
 	"path/filepath"
@@ -14,7 +13,6 @@ import (
 	"golang.org/x/sys/unix"
 
 	"isula.org/isulad-tools/config"
-	"isula.org/isulad-tools/internal/open"
 	"isula.org/isulad-tools/resource"
 )
 
@@ -29,9 +27,6 @@ type Device struct {
 	Parent            string // host path of the disk that a partition belongs to
 }
 
-// ErrBlock says that a device is a block device, which are not served yet.
-var ErrBlock = errors.New("block devices are not supported by this version")
-
 // Kind is the kind of resource that devices are.
 var Kind = resource.Kind[Device]{
 	Name:    "device",
@@ -39,6 +34,7 @@ var Kind = resource.Kind[Device]{
 	Policy:  resource.Stop,
 	Resolve: resolve,
 	Apply:   apply,
+	Settle:  settle,
 	Verify:  verify,
 }
 
@@ -73,7 +69,6 @@ func resolve(old Device) (now Device, renewed bool, err error) {
 		now.Type = "c"
 	case unix.S_IFBLK:
 		now.Type = "b"
-		return now, renewed, ErrBlock
 	default:
 		return old, false, fmt.Errorf("%s: not a device", old.PathOnHost)
 	}
@@ -99,11 +94,11 @@ func checkPermissions(p string) error {
 func apply(_ context.Context, t *resource.Target, d Device) error {
 	// The permission comes last: what fails before it leaves no rule behind. Its
 	// file is opened first: without one nothing is changed at all.
-	permission, err := t.Cgroups.File("devices", "devices.allow")
+	grant, err := permission(t, d)
 	if err != nil {
 		return err
 	}
-	return makeNode(t, d, func() error { return open.WriteTo(permission, rule(d)) })
+	return makeNode(t, d, grant)
 }
 
 func verify(_ context.Context, t *resource.Target, d Device) error {

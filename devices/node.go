@@ -5,10 +5,10 @@ import (
 	"fmt"
 	"os"
 	"strconv"
-	"strings"
 
 	"golang.org/x/sys/unix"
 
+	"isula.org/isulad-tools/internal/mountpoint"
 	"isula.org/isulad-tools/internal/open"
 	"isula.org/isulad-tools/internal/rootfs"
 	"isula.org/isulad-tools/internal/undo"
@@ -37,6 +37,12 @@ func makeNode(t *resource.Target, d Device, commit func() error) (err error) {
 	case err != nil:
 		return err
 	case there:
+		return commit()
+	}
+	if t.UserNS && !nodesWork(dir) {
+		if err := bindNode(t, d, host, own, &u); err != nil {
+			return fmt.Errorf("make node %s: %w", d.PathInContainer, err)
+		}
 		return commit()
 	}
 	made, err := mknod(dir, base, host)
@@ -105,11 +111,11 @@ func removeOther(dir *os.File, base string, st unix.Stat_t) error {
 		return err
 	}
 	defer f.Close()
-	there, err := mountID(f)
+	there, err := mountpoint.ID(f)
 	if err != nil {
 		return err
 	}
-	if around, err := mountID(dir); err != nil || there != around {
+	if around, err := mountpoint.ID(dir); err != nil || there != around {
 		return errors.Join(err, os.NewSyscallError("unlinkat", unix.EBUSY))
 	}
 	flags := 0
@@ -117,22 +123,6 @@ func removeOther(dir *os.File, base string, st unix.Stat_t) error {
 		flags = unix.AT_REMOVEDIR // only when empty
 	}
 	return unlink(dir, base, flags)
-}
-
-// mountID tells the mount that f is on from others, as statx(2) does since
-// Linux 5.8 only.
-func mountID(f *os.File) (string, error) {
-	path := fmt.Sprintf("/proc/self/fdinfo/%d", f.Fd())
-	info, err := open.Read(path, 4096)
-	if err != nil {
-		return "", err
-	}
-	for line := range strings.Lines(string(info)) {
-		if id, ok := strings.CutPrefix(line, "mnt_id:"); ok {
-			return strings.TrimSpace(id), nil
-		}
-	}
-	return "", fmt.Errorf("%s: no mnt_id", path)
 }
 
 func sameDevice(a, b unix.Stat_t) bool {
@@ -196,7 +186,11 @@ func verifyNode(t *resource.Target, d Device) error {
 	if err := unix.Fstat(int(f.Fd()), &st); err != nil {
 		return os.NewSyscallError("fstat", err)
 	}
-	if st.Mode&unix.S_IFMT != unix.S_IFCHR || st.Rdev != unix.Mkdev(uint32(d.Major), uint32(d.Minor)) {
+	format := uint32(unix.S_IFCHR)
+	if d.Type == "b" {
+		format = unix.S_IFBLK
+	}
+	if st.Mode&unix.S_IFMT != format || st.Rdev != unix.Mkdev(uint32(d.Major), uint32(d.Minor)) {
 		return fmt.Errorf("%s in the container is another file", d.PathInContainer)
 	}
 	return nil

@@ -11,6 +11,8 @@ import (
 	"os/signal"
 	"strings"
 
+	"isula.org/isulad-tools/devices"
+
 	"github.com/sirupsen/logrus"
 	"golang.org/x/sys/unix"
 
@@ -28,7 +30,8 @@ type Hook struct {
 	Stdin          io.Reader
 	Stdout, Stderr io.Writer
 
-	log *logrus.Logger
+	log    *logrus.Logger
+	reload bool // udevd must be told that rules changed
 }
 
 // Run does what the command line args asks for, name being the program's, and
@@ -44,6 +47,8 @@ func (h *Hook) Run(name string, args []string) int {
 	switch err := flags.Parse(args); {
 	case errors.Is(err, flag.ErrHelp):
 		return 0
+	case err != nil && *stage == "poststart":
+		return 0 // under runc anything else ends the container
 	case err != nil:
 		return 2
 	}
@@ -72,6 +77,12 @@ func (h *Hook) Stage(stage, logFile string, relabel bool) int {
 		err = fmt.Errorf("no --state: want one of %s", strings.Join(Stages, ", "))
 	default:
 		err = fmt.Errorf("unknown --state %q: want one of %s", stage, strings.Join(Stages, ", "))
+	}
+	if h.reload {
+		// After all locks: udevd may wait for a helper that waits for one.
+		if e := devices.ReloadRules(ctx); e != nil {
+			h.log.Warn("udev rules changed, but udevd was not told: " + command.OneLine(e.Error()))
+		}
 	}
 	if err == nil {
 		return 0

@@ -7,6 +7,8 @@ import (
 	"os"
 	"path/filepath"
 
+	"isula.org/isulad-tools/devices"
+
 	"isula.org/isulad-tools/config"
 	"isula.org/isulad-tools/container"
 	"isula.org/isulad-tools/internal/command"
@@ -46,6 +48,11 @@ func (h *Hook) poststop(ctx context.Context) error {
 	if err == nil && running.Init.PID != st.PID && running.Init.Lives() {
 		log.Infof("poststop: nothing removed, the container runs as process %d", running.Init.PID)
 		return nil
+	}
+	h.reload, err = devices.SyncRules(ctx, h.Generation, st.ID, nil, lockWait)
+	warn(err)
+	if sp, err := readSpec(st.Bundle); err == nil { // the bundle may be gone
+		warn(unleak(st, sp))
 	}
 	warn(mounts.Clean(st.ID))
 	warn(network.Unpin(st.ID))

@@ -21,6 +21,7 @@ import (
 	"isula.org/isulad-tools/mounts"
 	"isula.org/isulad-tools/network"
 	"isula.org/isulad-tools/resource"
+	"isula.org/isulad-tools/sysctl"
 )
 
 // start is one container start, as the phases see it.
@@ -43,16 +44,67 @@ type phase struct {
 // phases lists what prestart does under the container's lock, in order. The
 // kernel modules come before: devices may need them, and loading can be slow.
 var phases = []phase{
-	{"shared path", func(_ *Hook, ctx context.Context, s *start) error { return mounts.Share(ctx, s.target) }},
-	{"devices", func(_ *Hook, ctx context.Context, s *start) error {
-		return s.recorded.devices.Do(ctx, s.target, s.report)
-	}},
-	{"paths", func(_ *Hook, ctx context.Context, s *start) error {
-		return s.recorded.paths.Do(ctx, s.target, s.report)
-	}},
-	{"network namespace", func(h *Hook, _ context.Context, s *start) error {
-		return network.Pin(h.Generation, s.state.ID, s.state.PID)
-	}},
+	{"shared path", (*Hook).share},
+	{"user namespace", (*Hook).parameters},
+	{"devices", (*Hook).devices},
+	{"udev rules", (*Hook).rules},
+	{"paths", (*Hook).paths},
+	{"I/O limits", (*Hook).limits},
+	{"network namespace", (*Hook).pin},
+}
+
+func (h *Hook) share(ctx context.Context, s *start) error {
+	if err := unleak(s.state, s.spec); err != nil {
+		s.report(err)
+	}
+	return mounts.Share(ctx, s.target, s.report)
+}
+
+// unleak removes what the older generation's hook leaked on the host for a
+// container that had changed its root.
+func unleak(st state, sp *spec) error {
+	root, err := rootPath(st, sp)
+	if err != nil {
+		return nil // then nothing was leaked there either
+	}
+	return mounts.Unleak(root)
+}
+
+func (h *Hook) parameters(_ context.Context, s *start) error {
+	if !s.spec.mapped() {
+		return nil // the runtime itself can set them
+	}
+	return sysctl.Set(s.state.PID, s.target.Owner.UID, s.spec.Linux.Sysctl)
+}
+
+func (h *Hook) devices(ctx context.Context, s *start) error {
+	return s.recorded.devices.Do(ctx, s.target, s.report)
+}
+
+func (h *Hook) rules(ctx context.Context, s *start) error {
+	disks, err := s.recorded.disks()
+	if err != nil {
+		return err
+	}
+	h.reload, err = devices.SyncRules(ctx, h.Generation, s.state.ID, disks, lockWait)
+	return err
+}
+
+func (h *Hook) paths(ctx context.Context, s *start) error {
+	return s.recorded.paths.Do(ctx, s.target, s.report)
+}
+
+func (h *Hook) limits(ctx context.Context, s *start) error {
+	for _, plan := range s.recorded.limits {
+		if err := plan.Do(ctx, s.target, s.report); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func (h *Hook) pin(_ context.Context, s *start) error {
+	return network.Pin(h.Generation, s.state.ID, s.state.PID)
 }
 
 // prestart makes the container's recorded resources real. It reads and checks
@@ -66,8 +118,10 @@ func (h *Hook) prestart(ctx context.Context, relabel bool) error {
 	if err != nil {
 		return err
 	}
-	if len(sp.Linux.Sysctl) > 0 && len(sp.Linux.UIDMappings)+len(sp.Linux.GIDMappings) > 0 {
-		return fmt.Errorf("%s: linux.sysctl of a container with a user namespace is not supported by this version", filepath.Join(st.Bundle, "config.json"))
+	if sp.mapped() {
+		if err := sysctl.Check(sp.Linux.Sysctl); err != nil {
+			return fmt.Errorf("%s: linux.sysctl: %w", filepath.Join(st.Bundle, "config.json"), err)
+		}
 	}
 	wanted, err := kmod.Requested(sp.Process.Env)
 	if err != nil {
@@ -83,7 +137,7 @@ func (h *Hook) prestart(ctx context.Context, relabel bool) error {
 	}
 	defer lock.Unlock()
 	s := &start{state: st, spec: sp, recorded: rec, modules: asked, report: func(err error) {
-		h.log.WithField("id", st.ID).Warn(command.OneLine(err.Error()) + ", skipping")
+		h.log.WithField("id", st.ID).Warn(command.OneLine(err.Error()))
 	}}
 	var closeTarget func()
 	if s.target, closeTarget, err = openTarget(st, sp, init); err != nil {
@@ -141,18 +195,31 @@ func (s *start) verify(ctx context.Context) error {
 
 func (s *start) record() container.Start {
 	r := container.Start{
+		Engine:  engineOf(s.state.Bundle),
 		Init:    s.target.Init,
 		Bundle:  s.state.Bundle,
 		Root:    s.state.Root,
 		Cgroups: container.Cgroups{},
 	}
-	if engines := filepath.Dir(filepath.Dir(s.state.Bundle)); filepath.Base(engines) == "engines" {
-		r.Engine = filepath.Base(filepath.Dir(s.state.Bundle))
+	for _, controller := range []string{"devices", "blkio"} {
+		if dir, err := s.target.Cgroups.V1(controller); err == nil {
+			r.Cgroups[controller] = dir
+		}
 	}
-	if dir, err := s.target.Cgroups.V1("devices"); err == nil {
-		r.Cgroups["devices"] = dir
+	if dir, err := s.target.Cgroups.V2(); err == nil {
+		r.Cgroups["unified"] = dir
 	}
 	return r
+}
+
+// engineOf is the engine's name in a bundle's path, <graph>/engines/NAME/<id>;
+// "" when the path is of another form.
+func engineOf(bundle string) string {
+	dir := filepath.Dir(bundle)
+	if filepath.Base(filepath.Dir(dir)) != "engines" {
+		return ""
+	}
+	return filepath.Base(dir)
 }
 
 // recorded is what a container's resource file asks for.
@@ -160,6 +227,7 @@ type recorded struct {
 	doc            *config.Document
 	devices, paths resource.Plan
 	modules        []string
+	limits         []resource.Plan
 }
 
 // load reads the resource file of the container whose bundle is dir. It
@@ -170,11 +238,6 @@ func load(dir string) (r recorded, err error) {
 		return r, err
 	}
 	for _, later := range []struct{ key, what string }{
-		{config.ReadIOPS, "I/O limits"},
-		{config.WriteIOPS, "I/O limits"},
-		{config.ReadBPS, "I/O limits"},
-		{config.WriteBPS, "I/O limits"},
-		{config.BlkioWeight, "I/O weights"},
 		{config.NetInterfaces, "network interfaces"},
 		{config.NetRoutes, "routes"},
 	} {
@@ -188,13 +251,46 @@ func load(dir string) (r recorded, err error) {
 	if r.devices, err = devices.Kind.Restore(r.doc); err != nil {
 		return r, fmt.Errorf("%s: %w", filepath.Join(dir, config.Name), err)
 	}
-	if err := r.devices.Refused(devices.ErrBlock); err != nil {
-		return r, err
-	}
 	if r.paths, err = mounts.Kind.Restore(r.doc); err != nil {
 		return r, fmt.Errorf("%s: %w", filepath.Join(dir, config.Name), err)
 	}
+	for _, kind := range devices.LimitKinds() {
+		plan, err := kind.Restore(r.doc)
+		if err != nil {
+			return r, fmt.Errorf("%s: %w", filepath.Join(dir, config.Name), err)
+		}
+		r.limits = append(r.limits, plan)
+	}
 	return r, nil
+}
+
+// disks lists the recorded devices that are disks now.
+func (r recorded) disks() ([]devices.Disk, error) {
+	list, err := config.List[devices.Device](r.doc, config.Devices)
+	if err != nil {
+		return nil, err
+	}
+	var disks []devices.Disk
+	for _, d := range list {
+		if d.Type != "b" {
+			continue
+		}
+		block, err := devices.FindBlock(d.Major, d.Minor)
+		if errors.Is(err, fs.ErrNotExist) {
+			continue // a node without a device behind it has no partitions
+		}
+		if err != nil {
+			return nil, err
+		}
+		if block.Type != "disk" {
+			continue
+		}
+		if err := devices.CheckDiskPath(d.PathInContainer); err != nil {
+			return nil, err
+		}
+		disks = append(disks, devices.Disk{Path: d.PathInContainer, Name: block.Name})
+	}
+	return disks, nil
 }
 
 // openTarget opens the ways into the container. Where its root is inside its
@@ -217,9 +313,11 @@ func openTarget(st state, sp *spec, init process.ID) (t *resource.Target, closeA
 		return nil, nil, err
 	}
 	closers = append(closers, closer(root))
-	if ours, err := root.Same("/"); err != nil {
+	ours, err := root.Same("/")
+	if err != nil {
 		return nil, nil, err
-	} else if ours {
+	}
+	if ours {
 		path, err := rootPath(st, sp)
 		if err != nil {
 			return nil, nil, err
@@ -250,8 +348,12 @@ func openTarget(st state, sp *spec, init process.ID) (t *resource.Target, closeA
 		Init:    init,
 		Root:    root,
 		Owner:   sp.owner(),
+		UserNS:  sp.userNS(),
+		Pivoted: !ours,
 		NS:      ns,
 		Cgroups: cgroup.Container{Path: sp.Linux.CgroupsPath, PID: st.PID},
+
+		DeviceRules: sp.deviceRules(engineOf(st.Bundle)),
 	}
 	closers = append(closers, t.Cgroups.Close)
 	return t, all, nil

@@ -6,6 +6,7 @@ import (
 	"path/filepath"
 	"slices"
 
+	"isula.org/isulad-tools/internal/cgroup"
 	"isula.org/isulad-tools/internal/jsonerror"
 	"isula.org/isulad-tools/internal/open"
 	"isula.org/isulad-tools/resource"
@@ -27,11 +28,22 @@ type spec struct {
 		UIDMappings []idMapping       `json:"uidMappings"`
 		GIDMappings []idMapping       `json:"gidMappings"`
 		Sysctl      map[string]string `json:"sysctl"`
+		Resources   struct {
+			Devices []deviceRule `json:"devices"`
+		} `json:"resources"`
 	} `json:"linux"`
 }
 
 type namespace struct {
 	Type string `json:"type"`
+}
+
+type deviceRule struct {
+	Allow  bool   `json:"allow"`
+	Type   string `json:"type"`
+	Major  *int64 `json:"major"`
+	Minor  *int64 `json:"minor"`
+	Access string `json:"access"`
 }
 
 type idMapping struct {
@@ -55,11 +67,14 @@ func readSpec(bundle string) (*spec, error) {
 
 // owner returns the container's own root user, when it has a user namespace.
 func (s *spec) owner() resource.Owner {
-	if !slices.Contains(s.Linux.Namespaces, namespace{"user"}) {
+	if !s.userNS() {
 		return resource.Owner{UID: -1, GID: -1}
 	}
 	return resource.Owner{UID: mappedRoot(s.Linux.UIDMappings), GID: mappedRoot(s.Linux.GIDMappings)}
 }
+
+// userNS tells whether the container has a user namespace of its own.
+func (s *spec) userNS() bool { return slices.Contains(s.Linux.Namespaces, namespace{"user"}) }
 
 // mappedRoot is id 0 of the container on the host, or -1.
 func mappedRoot(mappings []idMapping) int {
@@ -70,3 +85,30 @@ func mappedRoot(mappings []idMapping) int {
 	}
 	return -1
 }
+
+// deviceRules returns the rules that the container was started with. A number
+// that is left out is any number for runc, and 0 for lcr: iSulad leaves out
+// zeros.
+func (s *spec) deviceRules(engine string) []cgroup.DeviceRule {
+	number := func(n *int64) int64 {
+		switch {
+		case n != nil:
+			return *n
+		case engine == "lcr":
+			return 0
+		}
+		return cgroup.Any
+	}
+	var rules []cgroup.DeviceRule
+	for _, d := range s.Linux.Resources.Devices {
+		r := cgroup.DeviceRule{Allow: d.Allow, Type: d.Type, Major: number(d.Major), Minor: number(d.Minor), Access: d.Access}
+		if r.Type == "" {
+			r.Type = "a"
+		}
+		rules = append(rules, r)
+	}
+	return rules
+}
+
+// mapped tells whether the container's ids are not the host's.
+func (s *spec) mapped() bool { return len(s.Linux.UIDMappings)+len(s.Linux.GIDMappings) > 0 }

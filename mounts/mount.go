@@ -119,9 +119,10 @@ func setPropagation(mnt *os.File, flags uintptr, path func(*os.File) string) err
 	return nil
 }
 
-// cloneTree returns a detached clone of the mount tree that source has open.
-func cloneTree(source *os.File) (*os.File, error) {
-	fd, err := unix.OpenTree(int(source.Fd()), "", unix.OPEN_TREE_CLONE|unix.OPEN_TREE_CLOEXEC|unix.AT_EMPTY_PATH)
+// cloneTree returns a detached clone of the mount that source has open, and
+// with AT_RECURSIVE of those below it. ENOSYS: before Linux 5.2.
+func cloneTree(source *os.File, recursive uint) (*os.File, error) {
+	fd, err := unix.OpenTree(int(source.Fd()), "", unix.OPEN_TREE_CLONE|unix.OPEN_TREE_CLOEXEC|unix.AT_EMPTY_PATH|recursive)
 	if err != nil {
 		return nil, &mountError{"clone the mount", "", source.Name(), err}
 	}

@@ -20,36 +20,43 @@ import (
 	"isula.org/isulad-tools/resource"
 )
 
-// The shared path, on the host:
-//
-//	/.sharedpath                      its flock guards the two below
-//	/.sharedpath/master               one shared tmpfs for all containers
-//	/.sharedpath/master/<id>          seen by container <id> as its /.sharedpath
-//	/.sharedpath/master/<id>/<sha>    a host tree; arrives in the container
-//	/.sharedpath/midpath/<id>/<sha>   the same tree on its way there, where it
-//	                                  gets its options before it propagates
-const (
-	master  = place.SharedPath + "/master"
-	midpath = place.SharedPath + "/midpath"
-)
-
 const lockWait = 10 * time.Second
 
 // Share gives a starting container its shared path: what is mounted below
 // master/<id> on the host from now on arrives at /.sharedpath inside.
 // Leftovers of an earlier start, whose poststop never ran, are removed first.
-func Share(ctx context.Context, t *resource.Target) (err error) {
+// A container that has no place for it, on a root that cannot be written, or that
+// the kernel has no way into, is reported and served directly.
+func Share(ctx context.Context, t *resource.Target, report func(error)) error {
+	err := share(ctx, t)
+	if errors.Is(err, errNoPlace) || errors.Is(err, errNoWay) {
+		t.Direct = err
+		report(fmt.Errorf("no shared path: %w; paths are attached directly, where the kernel can (5.12)", err))
+		return nil
+	}
+	return err
+}
+
+var (
+	errNoPlace = errors.New("the container's root is read-only, and its image has no directory " + place.SharedPath)
+	errNoWay   = errors.New("this kernel (before 5.2) has no way into a container that has changed its root")
+)
+
+func share(ctx context.Context, t *resource.Target) (err error) {
 	if err := prepareMaster(ctx); err != nil {
 		return err
 	}
-	if err := Clean(t.ID); err != nil {
+	own := filepath.Join(place.Master, t.ID)
+	// master/<id> itself stays: where it was leaked into the container (Unleak),
+	// locked there by a user namespace, a directory that is gone would let nothing
+	// be mounted on it.
+	if err := errors.Join(empty(own), cleanDir(filepath.Join(place.Midpath, t.ID))); err != nil {
 		return fmt.Errorf("remove what an earlier start left: %w", err)
 	}
 	var mnt *os.File
 	defer func() { mnt.Close() }() // after the undo, which needs it
 	var u undo.Stack
 	defer u.OnError(&err)
-	own := filepath.Join(master, t.ID)
 	if err := mountpoint.Mkdir(own, 0o600); err != nil {
 		return err
 	}
@@ -99,23 +106,23 @@ func prepareMaster(ctx context.Context) error {
 		return err
 	}
 	defer lock.Unlock()
-	if err := mountpoint.Mkdir(master, 0o600); err != nil {
+	if err := mountpoint.Mkdir(place.Master, 0o600); err != nil {
 		return err
 	}
 	var top, m unix.Stat_t
 	if err := unix.Lstat(place.SharedPath, &top); err != nil {
 		return &os.PathError{Op: "lstat", Path: place.SharedPath, Err: err}
 	}
-	if err := unix.Lstat(master, &m); err != nil {
-		return &os.PathError{Op: "lstat", Path: master, Err: err}
+	if err := unix.Lstat(place.Master, &m); err != nil {
+		return &os.PathError{Op: "lstat", Path: place.Master, Err: err}
 	}
 	if m.Dev == top.Dev {
-		if err := unix.Mount("tmpfs", master, "tmpfs", 0, "size=16m"); err != nil {
-			return &mountError{"mount", "tmpfs", master, err}
+		if err := unix.Mount("tmpfs", place.Master, "tmpfs", 0, "size=16m"); err != nil {
+			return &mountError{"mount", "tmpfs", place.Master, err}
 		}
 	}
-	if err := unix.Mount("", master, "", unix.MS_SHARED, ""); err != nil {
-		return &mountError{"make shared", "", master, err}
+	if err := unix.Mount("", place.Master, "", unix.MS_SHARED, ""); err != nil {
+		return &mountError{"make shared", "", place.Master, err}
 	}
 	return nil
 }
@@ -123,22 +130,65 @@ func prepareMaster(ctx context.Context) error {
 // sharedPoint opens the container's /.sharedpath, made when missing. An image
 // that has something else there is refused.
 func sharedPoint(t *resource.Target, u *undo.Stack) (*os.File, error) {
-	point, err := t.Root.Open(place.SharedPath, unix.O_PATH|unix.O_DIRECTORY|unix.O_NOFOLLOW)
+	const flags = unix.O_PATH | unix.O_DIRECTORY | unix.O_NOFOLLOW
+	point, err := t.Root.Open(place.SharedPath, flags)
+	// The root file system may have come with a shared path that leaked onto it.
+	for try := 0; err == nil && try < 1024 && ofMaster(point); try++ {
+		if e := t.NS.Do(func() error { return detachAlone(point, nsenter.FD) }); e != nil {
+			break // locked: it is mounted over
+		}
+		point.Close()
+		point, err = t.Root.Open(place.SharedPath, flags)
+	}
 	switch {
 	case errors.Is(err, unix.ENOENT):
-		return t.Root.MkdirAll(place.SharedPath, t.Owner.Or(rootfs.Owner{}), u)
+		point, err = t.Root.MkdirAll(place.SharedPath, t.Owner.Or(rootfs.Owner{}), u)
+		if errors.Is(err, unix.EROFS) {
+			err = errNoPlace
+		}
 	case errors.Is(err, unix.ELOOP), errors.Is(err, unix.ENOTDIR):
 		return nil, fmt.Errorf("the image has a link or file at %s, where the container's shared path must be: remove it from the image", place.SharedPath)
 	}
 	return point, err
 }
 
-// attachShared mounts dir, master/<id>, on point in the container. Where the
-// container's namespace still has the host's mounts it is an ordinary bind
-// there; elsewhere a detached clone is handed in (Linux 5.2).
+// attachShared mounts dir, master/<id>, on point in the container: a detached
+// clone is handed in (Linux 5.2), whatever the container's namespace has of the
+// host's mounts, and however it lets them propagate. A container with a user
+// namespace that sees dir has it bound there, because what comes that way its
+// root cannot make writable again; so has any on older kernels.
 func attachShared(t *resource.Target, dir, point *os.File) error {
-	bound := false
-	err := t.NS.Do(func() error {
+	if !t.UserNS {
+		if err := handIn(t, dir, point); !errors.Is(err, unix.ENOSYS) {
+			return err
+		}
+	}
+	if bound, err := bindInside(t, dir, point); bound || err != nil {
+		return err
+	}
+	err := handIn(t, dir, point)
+	switch {
+	case errors.Is(err, unix.ENOSYS) && t.Pivoted:
+		return errNoWay
+	case errors.Is(err, unix.ENOSYS):
+		return fmt.Errorf("%s does not reach the container: the host's / is not a shared mount, and this kernel (before 5.2) has no other way; run: mount --make-rshared /, and start the container again", place.Master)
+	}
+	return err
+}
+
+// handIn attaches a detached clone of dir. ENOSYS: before Linux 5.2.
+func handIn(t *resource.Target, dir, point *os.File) error {
+	tree, err := cloneTree(dir, 0)
+	if err != nil {
+		return err
+	}
+	defer tree.Close()
+	return t.NS.Do(func() error { return attach(tree, point) })
+}
+
+// bindInside binds dir as it is seen in the container's namespace, if it is.
+func bindInside(t *resource.Target, dir, point *os.File) (bound bool, err error) {
+	err = t.NS.Do(func() error {
 		seen, err := open.File(dir.Name(), unix.O_PATH|unix.O_DIRECTORY|unix.O_NOFOLLOW, 0)
 		if err != nil {
 			return nil // not visible here, whatever the reason
@@ -150,18 +200,7 @@ func attachShared(t *resource.Target, dir, point *os.File) error {
 		bound = true
 		return bind(seen, point, 0, nsenter.FD)
 	})
-	if err != nil || bound {
-		return err
-	}
-	tree, err := cloneTree(dir)
-	if errors.Is(err, unix.ENOSYS) {
-		return fmt.Errorf("%s does not reach the container: the host's / is not a shared mount, and this kernel (before 5.2) has no other way; run: mount --make-rshared /, and start the container again", master)
-	}
-	if err != nil {
-		return err
-	}
-	defer tree.Close()
-	return t.NS.Do(func() error { return attach(tree, point) })
+	return bound, err
 }
 
 // Clean removes the container's part of the shared path from the host. It
@@ -169,14 +208,26 @@ func attachShared(t *resource.Target, dir, point *os.File) error {
 // and so does everything below it.
 func Clean(id string) error {
 	return errors.Join(
-		cleanDir(filepath.Join(master, id)),
-		cleanDir(filepath.Join(midpath, id)),
+		cleanDir(filepath.Join(place.Master, id)),
+		cleanDir(filepath.Join(place.Midpath, id)),
 	)
 }
 
-// cleanDir removes the mount points in dir, and dir. Names in master/<id> may be
-// the container's own doing: none is followed.
+// cleanDir removes the mount points in dir, and dir.
 func cleanDir(dir string) error {
+	if err := empty(dir); err != nil {
+		return err
+	}
+	return mountpoint.Remove(dir)
+}
+
+// empty removes the mount points in dir. Names in master/<id> may be the
+// container's own doing: none is followed.
+func empty(dir string) error {
+	// What somebody mounted on it has files that are not ours.
+	if err := mountpoint.Detach(dir); err != nil {
+		return err
+	}
 	d, err := open.File(dir, unix.O_RDONLY|unix.O_DIRECTORY|unix.O_NOFOLLOW, 0)
 	if errors.Is(err, unix.ENOENT) {
 		return nil
@@ -193,6 +244,47 @@ func cleanDir(dir string) error {
 	for _, name := range names {
 		errs = append(errs, mountpoint.Remove(filepath.Join(dir, name)))
 	}
-	errs = append(errs, mountpoint.Remove(dir))
 	return errors.Join(errs...)
+}
+
+// Unleak unmounts the shared path where the older generation left it: below the
+// host's view of the container's root, which a container that has changed its
+// root does not see. Nothing but our own tmpfs is unmounted.
+func Unleak(root string) error {
+	leak := filepath.Join(root, place.SharedPath)
+	for range 1024 {
+		f, err := os.OpenFile(leak, unix.O_PATH|unix.O_NOFOLLOW, 0)
+		if err != nil || !ofMaster(f) {
+			f.Close()
+			return nil
+		}
+		err = detachAlone(f, procFD)
+		f.Close()
+		if err != nil {
+			return err
+		}
+	}
+	return &mountError{"unmount", "", leak, unix.EBUSY}
+}
+
+// detachAlone unmounts the mount whose root is open. It is a peer of the shared
+// path's tmpfs: were it not cut off first, what is mounted below it would be
+// unmounted in all the others, and in running containers.
+func detachAlone(mnt *os.File, path func(*os.File) string) error {
+	if err := setPropagation(mnt, unix.MS_PRIVATE|unix.MS_REC, path); err != nil {
+		return err
+	}
+	if err := unix.Unmount(path(mnt), unix.MNT_DETACH); err != nil {
+		return &mountError{"unmount", "", mnt.Name(), err}
+	}
+	return nil
+}
+
+// ofMaster tells whether an open file lies on the shared path's tmpfs.
+func ofMaster(f *os.File) bool {
+	var master, top, st unix.Stat_t
+	if unix.Lstat(place.Master, &master) != nil || unix.Lstat(place.SharedPath, &top) != nil || unix.Fstat(int(f.Fd()), &st) != nil {
+		return false
+	}
+	return st.Dev == master.Dev && st.Dev != top.Dev
 }

@@ -59,14 +59,16 @@ func apply(_ context.Context, t *resource.Target, b Bind) (err error) {
 		return err
 	}
 	defer host.Close()
-	if err := transfer(t.ID, host, dir, b, &u); err != nil {
-		return err
+	var arrived *os.File
+	if t.Direct == nil {
+		if err := transfer(t.ID, host, dir, b, &u); err != nil {
+			return err
+		}
+		if arrived, err = openArrived(t, host, b); err != nil {
+			return err
+		}
+		defer arrived.Close()
 	}
-	arrived, err := openArrived(t, host, b)
-	if err != nil {
-		return err
-	}
-	defer arrived.Close()
 	var point *os.File
 	if dir {
 		point, err = t.Root.MkdirAll(b.Container, own, &u)
@@ -77,7 +79,32 @@ func apply(_ context.Context, t *resource.Target, b Bind) (err error) {
 		return err
 	}
 	defer point.Close()
+	if there, err := isMountOf(t, b, point, host); there || err != nil {
+		return err // an earlier run for this start was killed after it
+	}
+	if t.Direct != nil {
+		return direct(t, host, point, b)
+	}
 	return t.NS.Do(func() error { return bind(arrived, point, unix.MS_REC, nsenter.FD) })
+}
+
+// isMountOf tells whether point, the record's path in the container, is a mount
+// of the host's tree already.
+func isMountOf(t *resource.Target, b Bind, point, host *os.File) (bool, error) {
+	if same, err := sameFile(point, host); !same || err != nil {
+		return false, err
+	}
+	dir, err := t.Root.Open(filepath.Dir(filepath.Clean(b.Container)), unix.O_PATH|unix.O_DIRECTORY)
+	if err != nil {
+		return false, err
+	}
+	defer dir.Close()
+	around, err := mountpoint.ID(dir)
+	if err != nil {
+		return false, err
+	}
+	own, err := mountpoint.ID(point)
+	return own != around, err
 }
 
 // openHost opens the host path of a bind and tells whether it is a directory.
@@ -130,12 +157,12 @@ func transfer(id string, host *os.File, dir bool, b Bind, u *undo.Stack) error {
 		return err
 	}
 	name := sha(b.Host)
-	midDir, masterDir := filepath.Join(midpath, id), filepath.Join(master, id)
+	midDir, masterDir := filepath.Join(place.Midpath, id), filepath.Join(place.Master, id)
 	if mounted(filepath.Join(masterDir, name), host) && mounted(filepath.Join(midDir, name), host) {
 		return nil
 	}
 	if _, err := os.Lstat(midDir); errors.Is(err, os.ErrNotExist) {
-		for _, dir := range []string{midpath, midDir} {
+		for _, dir := range []string{place.Midpath, midDir} {
 			if err := mountpoint.Mkdir(dir, 0o600); err != nil {
 				return err
 			}

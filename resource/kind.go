@@ -2,7 +2,6 @@ package resource
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"slices"
 
@@ -35,6 +34,9 @@ type Kind[T fmt.Stringer] struct {
 	// Apply makes the record real, all of it or nothing; a record that is
 	// real already is left as it is.
 	Apply func(context.Context, *Target, T) error
+	// Settle, when there is one, does once per plan what depends on all records
+	// together.
+	Settle func(context.Context, *Target, []T) error
 	// Verify returns nil when the record is real.
 	Verify func(context.Context, *Target, T) error
 }
@@ -43,15 +45,15 @@ type Kind[T fmt.Stringer] struct {
 type Plan struct {
 	Policy Policy
 	Steps  []Step
+	settle func(context.Context, *Target) error
 }
 
 // Step is one record's part of a plan.
 type Step struct {
 	Kind   string
 	Record fmt.Stringer
-
-	resolveErr error // why the host cannot serve it
-	do, verify func(context.Context, *Target) error
+	do     func(context.Context, *Target) error
+	verify func(context.Context, *Target) error
 }
 
 // Restore plans to make real what is recorded in d, renewed from the host's
@@ -68,19 +70,28 @@ func (k *Kind[T]) Restore(d *config.Document) (Plan, error) {
 		}
 	}
 	plan := Plan{Policy: k.Policy, Steps: make([]Step, len(records))}
+	if k.Settle != nil {
+		plan.settle = func(ctx context.Context, t *Target) error {
+			if err := k.Settle(ctx, t, records); err != nil {
+				return fmt.Errorf("settle %ss: %w", k.Name, err)
+			}
+			return nil
+		}
+	}
 	changed := map[int]T{}
 	for i, old := range records {
 		now, renewed, err := k.Resolve(old)
 		if err == nil && renewed {
 			changed[i] = now
 		}
+		records[i] = now
 		plan.Steps[i] = k.step(now, err)
 	}
 	return plan, config.Replace(d, k.Key, changed)
 }
 
 func (k *Kind[T]) step(r T, resolveErr error) Step {
-	s := Step{Kind: k.Name, Record: r, resolveErr: resolveErr}
+	s := Step{Kind: k.Name, Record: r}
 	if resolveErr != nil {
 		fail := func(context.Context, *Target) error { return resolveErr }
 		s.do, s.verify = fail, fail
@@ -94,7 +105,11 @@ func (k *Kind[T]) step(r T, resolveErr error) Step {
 // Do makes the plan's records real, one after the other. Under Skip, failures
 // are given to report and Do returns nil.
 func (p Plan) Do(ctx context.Context, t *Target, report func(error)) error {
-	return p.run(ctx, t, "add", func(s Step) func(context.Context, *Target) error { return s.do }, report)
+	err := p.run(ctx, t, "add", func(s Step) func(context.Context, *Target) error { return s.do }, report)
+	if err == nil && p.settle != nil {
+		err = p.settle(ctx, t)
+	}
+	return err
 }
 
 // Verify checks that the plan's records are real, and changes nothing.
@@ -115,18 +130,7 @@ func (p Plan) run(ctx context.Context, t *Target, verb string, pick func(Step) f
 		if p.Policy == Stop || ctx.Err() != nil {
 			return err
 		}
-		report(err)
-	}
-	return nil
-}
-
-// Refused returns the error of the first step that fails for this reason, be
-// it reached or not. It is for what stops a start before anything is changed.
-func (p Plan) Refused(reason error) error {
-	for _, s := range p.Steps {
-		if errors.Is(s.resolveErr, reason) {
-			return fmt.Errorf("%s %s: %w", s.Kind, s.Record, s.resolveErr)
-		}
+		report(fmt.Errorf("%w, skipping", err))
 	}
 	return nil
 }

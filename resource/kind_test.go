@@ -3,7 +3,6 @@ package resource
 import (
 	"context"
 	"errors"
-	"fmt"
 	"os"
 	"path/filepath"
 	"slices"
@@ -181,25 +180,6 @@ func sorted(list []string) []string {
 	return list
 }
 
-func TestRefusedFindsAReasonAnywhereInThePlan(t *testing.T) {
-	t.Parallel()
-	w := world{fail: map[string]error{"resolve one": os.ErrNotExist, "resolve three": fmt.Errorf("three: %w", errWorld)}}
-	d, _ := recorded(t, `["one","two","three"]`)
-	plan, err := w.kind(Stop).Restore(d)
-	if err != nil {
-		t.Fatal(err)
-	}
-	if err := plan.Refused(errWorld); !errors.Is(err, errWorld) || !strings.Contains(err.Error(), "word three") {
-		t.Errorf("refused: %v", err)
-	}
-	if err := plan.Refused(os.ErrPermission); err != nil {
-		t.Errorf("refused for a reason that no step has: %v", err)
-	}
-	if len(w.log) != 0 {
-		t.Errorf("looking did %q", w.log)
-	}
-}
-
 func TestRestorePutsRenewedRecordsIntoTheFileAndLeavesOthers(t *testing.T) {
 	t.Parallel()
 	for _, c := range []struct{ before, after string }{
@@ -257,7 +237,7 @@ func TestAnEmptyPlanDoesNothing(t *testing.T) {
 	}
 	ctx, cancel := context.WithCancel(t.Context())
 	cancel()
-	if err := errors.Join(plan.Do(ctx, nil, noReport(t)), plan.Verify(ctx, nil, noReport(t)), plan.Refused(errWorld)); err != nil {
+	if err := errors.Join(plan.Do(ctx, nil, noReport(t)), plan.Verify(ctx, nil, noReport(t))); err != nil {
 		t.Error(err)
 	}
 }

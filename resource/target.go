@@ -16,13 +16,19 @@ import (
 type Target struct {
 	ID    string
 	Init  process.ID
-	Root  *rootfs.Root // the container's root directory, in its mount namespace
-	Owner Owner        // the container's own root user, if it has one
+	Root  *rootfs.Root   // the container's root directory, in its mount namespace
+	Owner Owner          // the container's own root user, if it has one
+	NS    *nsenter.Mount // a thread in the container's mount namespace
 
-	HostDev uint64         // the file system of the host's /dev, which is never changed
-	NS      *nsenter.Mount // a thread in the container's mount namespace
-	// Cgroups finds the container's cgroup directories.
-	Cgroups cgroup.Container
+	UserNS  bool   // it has a user namespace of its own
+	Pivoted bool   // its root is that of its mount namespace: the host's is gone
+	Direct  error  // why it has no shared path: its mounts are attached directly
+	HostDev uint64 // the file system of the host's /dev, which is never changed
+
+	// Cgroups finds the container's cgroup directories; DeviceRules are those
+	// of the device controller in its specification.
+	Cgroups     cgroup.Container
+	DeviceRules []cgroup.DeviceRule
 }
 
 // Owner is the root user and group of a container that has a user namespace of

@@ -17,6 +17,8 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"regexp"
+	"slices"
 	"strings"
 
 	"isula.org/isulad-tools/integration/sandbox"
@@ -88,9 +90,32 @@ func (c *testCase) dir() string {
 
 func (c *testCase) cgroup() string { return filepath.Join(c.Setup.CgroupParent, containerID) }
 
-// loadCases reads a group under the given names. A field that this program
-// does not know is an error: nothing recorded goes unnoticed.
-func loadCases(group string, n names) ([]*testCase, error) {
+// userNamespace tells whether the container has one of its own.
+func (c *testCase) userNamespace() bool {
+	linux, _ := c.Setup.SpecExtras["linux"].(map[string]any)
+	list, _ := linux["namespaces"].([]any)
+	return slices.ContainsFunc(list, func(ns any) bool {
+		n, _ := ns.(map[string]any)
+		return n["type"] == "user"
+	})
+}
+
+// sysctls are the kernel parameters that only the hook reads of.
+func (c *testCase) sysctls() map[string]any {
+	spec, _ := c.Setup.SpecOverrides.(map[string]any)
+	linux, _ := spec["linux"].(map[string]any)
+	values, _ := linux["sysctl"].(map[string]any)
+	return values
+}
+
+// recordedLoop is the recorder's loop device in every form that its name and
+// number have in a recording.
+var recordedLoop = regexp.MustCompile(`(loop|\b7:|[Mm]inor\\*": ?)41(\D)`)
+
+// loadCases reads a group under the given names, with the number of our loop
+// device. A field that this program does not know is an error: nothing recorded
+// goes unnoticed.
+func loadCases(group string, n names, loop int) ([]*testCase, error) {
 	data, err := os.ReadFile(filepath.Join("testdata", group+".jsonl"))
 	if err != nil {
 		return nil, err
@@ -105,7 +130,8 @@ func loadCases(group string, n names) ([]*testCase, error) {
 	lines.Buffer(nil, 1<<20)
 	for lines.Scan() {
 		c := &testCase{names: n}
-		d := json.NewDecoder(strings.NewReader(replace.Replace(lines.Text())))
+		text := recordedLoop.ReplaceAllString(replace.Replace(lines.Text()), fmt.Sprintf("${1}%d${2}", loop))
+		d := json.NewDecoder(strings.NewReader(text))
 		d.DisallowUnknownFields()
 		if err := d.Decode(c); err != nil {
 			return nil, fmt.Errorf("%s: case %d: %w", group, len(cases)+1, err)
@@ -142,4 +168,22 @@ func (c *testCase) resourceFile() (string, bool) {
 		return text, true // not JSON, recorded as a string
 	}
 	return string(c.Setup.DeviceHook), true
+}
+
+// resources are what device_hook.json records before the run, as far as it
+// can be read.
+type resources struct {
+	Binds   []string `json:"bindToAdd"`
+	Devices []struct {
+		Type, PathInContainer, CgroupPermissions string
+		Major, Minor                             int
+	} `json:"deviceToAdd"`
+}
+
+func (c *testCase) resources() resources {
+	var r resources
+	if text, _ := c.resourceFile(); json.Unmarshal([]byte(text), &r) != nil {
+		return resources{}
+	}
+	return r
 }

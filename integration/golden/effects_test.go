@@ -13,6 +13,11 @@ type effects struct {
 	CtrMounts     change           `json:"ctr_mounts"`
 	CtrNodes      map[string]*node `json:"ctr_nodes"`
 	CgroupDevices change           `json:"cgroup_devices"`
+	// CgroupBlkio are the I/O limits afterwards, by control file.
+	CgroupBlkio map[string][]string `json:"cgroup_blkio"`
+	// CtrValue and HostValue are the case's kernel parameters afterwards.
+	CtrValue  string `json:"ctr_value"`
+	HostValue string `json:"host_value"`
 
 	HostMounts change             `json:"host_mounts"`
 	HostNodes  map[string]*node   `json:"host_nodes"`
@@ -29,10 +34,7 @@ type effects struct {
 	CtrLinks       json.RawMessage `json:"ctr_links"`
 	CtrRoutes      json.RawMessage `json:"ctr_routes"`
 	HostLinks      json.RawMessage `json:"host_links"`
-	CgroupBlkio    json.RawMessage `json:"cgroup_blkio"`
 	DeviceHookFile json.RawMessage `json:"device_hook_file"`
-	CtrValue       json.RawMessage `json:"ctr_value"`
-	HostValue      json.RawMessage `json:"host_value"`
 	Syslog         json.RawMessage `json:"syslog"`
 }
 

@@ -1,6 +1,7 @@
 package golden
 
 import (
+	"fmt"
 	"maps"
 	"slices"
 	"strings"
@@ -57,7 +58,7 @@ var deliberate = map[string]expectation{
 	"hook-spec-bad-json":                       {exit: 1, says: "config.json"},
 	"hook-direct-no-lcr-dir":                   {exit: 1, says: "/goldhost/runcbundle/config.json"},
 	"hook-state-missing-bundle":                {effects: ordinary},
-	"hook-state-other-id":                      {effects: with(recordedEffects, otherID)},
+	"hook-state-other-id":                      {effects: with(recordedEffects, device("0o640", 1000, 1001))},
 	"hook-spec-empty-object":                   {effects: ordinary},
 	"hook-spec-no-linux":                       {effects: ordinary},
 	"hook-prestart-corrupt-config":             {exit: 1, says: "device_hook.json"},
@@ -67,6 +68,10 @@ var deliberate = map[string]expectation{
 	"hook-cgroup-wrong":                        {exit: 1, says: "/origgold/none/devices.allow", effects: with(recordedEffects, without("/dev/n1"))},
 	"hook-prestart-bind-file":                  {effects: with(recordedEffects, mountpointMode)},
 	"hook-prestart-bind-dir-onto-file-skipped": {effects: with(ordinary, hostnameStays)},
+
+	// Facts about disks come from sysfs, and no node of the host's changes.
+	"hook-prestart-lsblk-missing":     {effects: with(ordinary, device("0o660", 0, 0))},
+	"hook-userns-other-graph-devices": {effects: with(ordinary, boundNode)},
 
 	// Leftovers of a start that nobody cleaned up are recognised.
 	"hook-prestart-leftover-midpath":  {effects: with(recordedEffects, rightTree)},
@@ -130,10 +135,27 @@ func without(path string) func(*testCase, *effects) {
 	return func(_ *testCase, e *effects) { e.CtrNodes[path] = nil }
 }
 
-// otherID: the id is only a name, the state says where everything is.
-func otherID(_ *testCase, e *effects) {
-	e.CgroupDevices.Added = []string{"c 10:229 rw"}
-	e.CtrNodes["/dev/n1"] = &node{Type: "c", Mode: "0o640", UID: 1000, GID: 1001, Rdev: "10:229"}
+// device is the one that is recorded, as a node of this mode and owner and a
+// rule of the cgroup.
+func device(mode string, uid, gid int) func(*testCase, *effects) {
+	return func(c *testCase, e *effects) {
+		d := c.resources().Devices[0]
+		number := fmt.Sprintf("%d:%d", d.Major, d.Minor)
+		e.CgroupDevices.Added = []string{d.Type + " " + number + " " + d.CgroupPermissions}
+		if e.CtrNodes == nil {
+			e.CtrNodes = map[string]*node{}
+		}
+		e.CtrNodes[d.PathInContainer] = &node{Type: d.Type, Mode: mode, UID: uid, GID: gid, Rdev: number}
+	}
+}
+
+// boundNode: nodes do not work in a /dev that was mounted in the container's
+// user namespace, so ours is bound there from the shared path.
+func boundNode(c *testCase, e *effects) {
+	device("0o640", 100000, 100000)(c, e)
+	const name = "/node-14c12e25091f64c1" // of the path in the container
+	e.CtrMounts.Added = append(e.CtrMounts.Added, "/dev/n1 root=/"+containerID+name+" opts=ro,relatime prop=master fs=tmpfs")
+	maps.Copy(e.SharedPath, list("/.sharedpath/master/"+containerID+name, "c 0o640 100000:100000"))
 }
 
 // mountpointMode: made directories can be entered.

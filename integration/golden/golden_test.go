@@ -24,7 +24,7 @@ func TestGolden(t *testing.T) {
 	seen := map[string]bool{}
 	for _, n := range generations {
 		for _, g := range groups {
-			cases, err := loadCases(g, n)
+			cases, err := loadCases(g, n, w.loop)
 			check(t, err)
 			for _, c := range cases {
 				seen[c.Name] = true
@@ -84,7 +84,7 @@ func replayLater(t *testing.T, w *world, c *testCase, l pending) {
 // nothing, which we do not take for success, with one that does its work:
 // there we agree with the recording.
 func replayWithModprobe(t *testing.T, w *world, n names) {
-	cases, err := loadCases("hook-prestart", n)
+	cases, err := loadCases("hook-prestart", n, w.loop)
 	check(t, err)
 	for _, c := range cases {
 		if len(c.Effects.ModprobeArgv) == 0 || c.Exit != 0 || deliberate[c.Name].effects == nil {

@@ -8,15 +8,6 @@ type pending struct {
 
 // later is the one list of what is not replayed yet.
 var later = map[string]pending{
-	"hook-prestart-disk-udev-rule":        {"B: block devices", "block"},
-	"hook-prestart-disk-udev-rule-exists": {"B: block devices", "block"},
-	"hook-prestart-lsblk-missing":         {"B: block devices", "block"},
-	"hook-poststop-udev-rule":             {"B: block devices", ""},
-
-	"hook-prestart-qos":            {"B: I/O limits", "I/O limits"},
-	"hook-prestart-qos-renumbered": {"B: I/O limits", "I/O limits"},
-	"hook-prestart-qos-vanished":   {"B: I/O limits", "I/O limits"},
-
 	"hook-prestart-nic-bad-ip":          {"F: network interfaces", "network interface"},
 	"hook-prestart-nic-bad-type":        {"F: network interfaces", "network interface"},
 	"hook-prestart-nic-eth":             {"F: network interfaces", "network interface"},
@@ -33,9 +24,4 @@ var later = map[string]pending{
 	"hook-prestart-route-empty-rule":  {"F: routes", "route"},
 	"hook-prestart-route-missing-dev": {"F: routes", "route"},
 	"hook-prestart-route-unreachable": {"F: routes", "route"},
-
-	"hook-userns-device":              {"B: user namespaces", ""},
-	"hook-userns-mapping-not-from-0":  {"B: user namespaces", ""},
-	"hook-userns-other-graph-devices": {"B: user namespaces", ""},
-	"hook-userns-sysctl-net":          {"B: user namespaces", ""},
 }

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"maps"
 	"os"
+	"os/exec"
 	"path/filepath"
 	"regexp"
 	"slices"
@@ -23,6 +24,8 @@ type look struct {
 	host                           map[string]sandbox.Node // /goldhost and /dev
 	shared, run                    map[string]sandbox.Node
 	rules                          string
+	limits                         map[string][]string // I/O limits by control file
+	ctrValue, hostValue            string              // of the kernel parameters of the case
 }
 
 // watched are the host trees in which every change counts.
@@ -56,8 +59,24 @@ func take(t *testing.T, c *testCase, pid int, root string) look {
 	if !sandbox.Unified() {
 		l.devices, err = sandbox.Devices(c.cgroup())
 		check(t, err)
+		l.limits, err = sandbox.IOLimits(c.cgroup())
+		check(t, err)
 	}
+	l.ctrValue, l.hostValue = parameters(t, c, pid), parameters(t, c, os.Getpid())
 	return l
+}
+
+// parameters reads the kernel parameters of the case as process pid has them.
+func parameters(t *testing.T, c *testCase, pid int) string {
+	t.Helper()
+	var text string
+	for _, key := range slices.Sorted(maps.Keys(c.sysctls())) {
+		file := "/proc/sys/" + strings.ReplaceAll(key, ".", "/")
+		out, err := exec.Command("nsenter", "--net", "--ipc", "--target", fmt.Sprint(pid), "cat", file).Output()
+		check(t, err)
+		text += string(out)
+	}
+	return text
 }
 
 // tree is every file of dir by its full path; none when there is no dir.
@@ -100,6 +119,7 @@ type observed struct {
 	hasDeviceHook  bool
 	effects        effects
 	ctr, host      map[string]sandbox.Node // everything afterwards
+	runtimeMounts  []string                // of the container, before the run
 }
 
 // observe compares two looks and collects the other traces.
@@ -114,7 +134,14 @@ func observe(t *testing.T, c *testCase, before, after look, o *observed) {
 	if before.rules != after.rules {
 		e.UdevRules = &after.rules
 	}
+	if !maps.EqualFunc(before.limits, after.limits, slices.Equal) {
+		e.CgroupBlkio = after.limits
+	}
+	if before.ctrValue != after.ctrValue || before.hostValue != after.hostValue {
+		e.CtrValue, e.HostValue = after.ctrValue, after.hostValue
+	}
 	o.ctr, o.host = after.ctr, after.host
+	o.runtimeMounts = before.ctrMounts
 
 	var err error
 	e.ModprobeArgv, err = calls("modprobe")

@@ -22,6 +22,7 @@ import (
 // from and leaves the same world.
 type world struct {
 	runc   sandbox.Runc
+	loop   int                 // minor number of the loop device that stands for the recorder's
 	mounts map[int]bool        // ids of the mounts that belong here
 	before sandbox.Fingerprint // when no case runs
 }
@@ -29,13 +30,14 @@ type world struct {
 // Directories of this package's own, which no program under test looks at.
 const (
 	ownDir    = "/run/golden"
+	sysBlock  = "/sys/dev/block"
 	bundleDir = "/run/golden/bundle" // what runc reads; the hook's config.json is elsewhere
 )
 
 // strays are what cases and programs under test leave behind.
 var strays = []string{
 	"/.sharedpath", "/goldhost", "/srv/graph", "/var/lib/isulad/engines", "/var/lib/isulad/engines/lcr_", "/etc/selinux",
-	callsDir, bundleDir, modprobeLoads, "/run/mount", "/var/log/hyperagent", "/dev/zram0", "/dev/loop41",
+	callsDir, bundleDir, modprobeLoads, "/run/mount", "/var/log/hyperagent", "/dev/zram0",
 }
 
 // newWorld puts the programs under test and the stand-ins in place.
@@ -62,7 +64,8 @@ func newWorld(t *testing.T) *world {
 
 	syslog(t)
 
-	w := &world{runc: sandbox.Runc{Root: ownDir + "/runc"}, mounts: map[int]bool{}}
+	w := &world{runc: sandbox.Runc{Root: ownDir + "/runc"}, loop: sandbox.Loop(t, 16<<20), mounts: map[int]bool{}}
+	check(t, w.addDisk())
 	w.clear(t)
 	list, err := sandbox.Mounts(0)
 	check(t, err)
@@ -72,6 +75,34 @@ func newWorld(t *testing.T) *world {
 	w.before = w.fingerprint(t)
 	return w
 }
+
+// addDisk puts the recorder's disk, zram0 with the number 253:0, into sysfs in
+// place of whatever has that number here. Nobody opens it.
+func (w *world) addDisk() error {
+	entries, err := os.ReadDir(sysBlock)
+	if err != nil {
+		return err
+	}
+	links := map[string]string{}
+	for _, e := range entries {
+		if links[e.Name()], err = os.Readlink(filepath.Join(sysBlock, e.Name())); err != nil {
+			return err
+		}
+	}
+	links["253:0"] = "disk/zram0"
+	if err := unix.Mount("tmpfs", sysBlock, "tmpfs", 0, "mode=755"); err != nil {
+		return err
+	}
+	for name, target := range links {
+		if err := os.Symlink(target, filepath.Join(sysBlock, name)); err != nil {
+			return err
+		}
+	}
+	return os.MkdirAll(filepath.Join(sysBlock, "disk/zram0"), 0o755)
+}
+
+// loopNode is the node of the loop device.
+func (w *world) loopNode() string { return fmt.Sprintf("/dev/loop%d", w.loop) }
 
 // syslog is the socket that hooks log to; what it gets need not agree.
 func syslog(t *testing.T) {
@@ -100,7 +131,7 @@ func (w *world) prepare(t *testing.T, c *testCase) {
 		}
 	})
 	check(t, os.MkdirAll(callsDir, 0o755))
-	check(t, makeGoldhost())
+	check(t, w.makeGoldhost())
 	check(t, sandbox.Rootfs(filepath.Join(c.dir(), "rootfs")))
 	check(t, os.WriteFile(filepath.Join(c.dir(), "rootfs/etc/hostname"), []byte("gold\n"), 0o644))
 	if text, ok := c.resourceFile(); ok {
@@ -109,8 +140,8 @@ func (w *world) prepare(t *testing.T, c *testCase) {
 }
 
 // makeGoldhost makes the recorder's scratch folder and the block devices that
-// its cases name. Nobody opens those.
-func makeGoldhost() error {
+// its cases name.
+func (w *world) makeGoldhost() error {
 	for _, dir := range []string{"/goldhost/dir", "/goldhost/dir2"} {
 		if err := os.MkdirAll(dir, 0o755); err != nil {
 			return err
@@ -130,8 +161,8 @@ func makeGoldhost() error {
 		sandbox.Mknod("/goldhost/chr0", unix.S_IFCHR|0o666, 1, 3, 0, 0),
 		sandbox.Mknod("/goldhost/chr1", unix.S_IFCHR|0o640, 10, 229, 1000, 1001),
 		sandbox.Mknod("/goldhost/chr3", unix.S_IFCHR|0o666, 1, 5, 0, 0),
-		sandbox.Mknod("/goldhost/blkX", unix.S_IFBLK|0o660, 7, 41, 0, 6),
-		sandbox.Mknod("/dev/loop41", unix.S_IFBLK|0o660, 7, 41, 0, 6),
+		sandbox.Mknod("/goldhost/blkX", unix.S_IFBLK|0o660, 7, uint32(w.loop), 0, 6),
+		sandbox.Mknod(w.loopNode(), unix.S_IFBLK|0o660, 7, uint32(w.loop), 0, 0),
 		sandbox.Mknod("/dev/zram0", unix.S_IFBLK|0o600, 253, 0, 0, 0),
 	)
 }
@@ -143,7 +174,11 @@ func (c *testCase) bundle() *sandbox.Bundle {
 		Edit: func(spec map[string]any) {
 			// The recorder's containers used the files of their root.
 			mounts, _ := spec["mounts"].([]sandbox.Mount)
-			spec["mounts"] = slices.DeleteFunc(mounts, func(m sandbox.Mount) bool { return strings.HasPrefix(m.Destination, "/etc/") })
+			spec["mounts"] = slices.DeleteFunc(mounts, func(m sandbox.Mount) bool {
+				// The kernel refuses sysfs to a user namespace where, as here,
+				// something covers a part of it.
+				return strings.HasPrefix(m.Destination, "/etc/") || c.userNamespace() && strings.HasPrefix(m.Destination, "/sys")
+			})
 			merge(spec, c.Setup.SpecExtras)
 		},
 	}
@@ -225,7 +260,7 @@ func (w *world) clear(t *testing.T) {
 		check(t, unix.Mount("", "/", "", unix.MS_SHARED, ""))
 	}
 	clearLinks(t)
-	gone := slices.Clone(strays)
+	gone := append(slices.Clone(strays), w.loopNode())
 	for _, n := range generations {
 		gone = append(gone, n.runDir(), n.rules())
 	}

@@ -49,6 +49,29 @@ func Devices(path string) ([]string, error) {
 	return rules, nil
 }
 
+// IOLimits are the limits of a cgroup by file of the blkio controller, one
+// device a line; files without any are left out, and so are defaults. This is
+// cgroup v1's form.
+func IOLimits(path string) (map[string][]string, error) {
+	files, err := filepath.Glob(filepath.Join(cgroupRoot, "blkio", path, "blkio.*_device"))
+	if err != nil {
+		return nil, err
+	}
+	limits := map[string][]string{}
+	for _, f := range files {
+		data, err := os.ReadFile(f)
+		if err != nil {
+			return nil, err
+		}
+		for line := range strings.Lines(string(data)) {
+			if !strings.HasPrefix(line, "default ") {
+				limits[filepath.Base(f)] = append(limits[filepath.Base(f)], strings.TrimSuffix(line, "\n"))
+			}
+		}
+	}
+	return limits, nil
+}
+
 // removeCgroups removes the cgroups below path in all hierarchies. The
 // processes are dead by now, but the kernel lets go of them a little later.
 func removeCgroups(path string) error {

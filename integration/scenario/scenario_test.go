@@ -12,10 +12,6 @@ import (
 	"isula.org/isulad-tools/integration/sandbox"
 )
 
-func TestMain(m *testing.M) { sandbox.Main(m) }
-
-const id = "b0a710adb0a710adb0a710adb0a710adb0a710adb0a710adb0a710adb0a710ad"
-
 // hooks is hookspec.json with the hook where an installation has it.
 func hooks(t *testing.T) sandbox.Hooks {
 	t.Helper()

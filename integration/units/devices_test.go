@@ -322,13 +322,6 @@ func TestVerifySeesWhatIsMissing(t *testing.T) {
 	verify("with less than its permissions", d, false)
 }
 
-func TestABlockDeviceIsRefusedBeforeAnythingIsDone(t *testing.T) {
-	d := devices.Device{PathOnHost: "/dev/loop0", PathInContainer: "/dev/x"}
-	if _, _, err := devices.Kind.Resolve(d); !errors.Is(err, devices.ErrBlock) {
-		t.Errorf("%v, want ErrBlock", err)
-	}
-}
-
 func TestInAUserNamespaceANodeIsTheMappedRootsAndCanBeOpened(t *testing.T) {
 	for _, c := range []struct {
 		what    string

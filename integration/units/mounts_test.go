@@ -25,7 +25,7 @@ const (
 func share(t testing.TB, target *resource.Target) error {
 	t.Helper()
 	t.Cleanup(func() { must(t, mounts.Clean(target.ID)) })
-	return mounts.Share(t.Context(), target)
+	return mounts.Share(t.Context(), target, func(err error) { t.Error(err) })
 }
 
 // canShare tells whether a pivoted container can be reached: on kernels before

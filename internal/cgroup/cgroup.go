@@ -19,6 +19,10 @@ import (
 // root is where every distribution mounts the hierarchies.
 const root = "/sys/fs/cgroup"
 
+// ErrNoV1 says that this host has a controller only on cgroup v2, or not at
+// all.
+var ErrNoV1 = errors.New("no mounted cgroup v1 hierarchy has the controller")
+
 // Container says where a container's cgroups are.
 type Container struct {
 	Path string // linux.cgroupsPath of its spec
@@ -82,12 +86,33 @@ func (c *Container) V1(controller string) (string, error) {
 	return c.v1[controller], nil
 }
 
+// V2 returns the container's directory in the unified hierarchy.
+func (c Container) V2() (string, error) {
+	p := c.Path
+	if !path.IsAbs(p) {
+		var err error
+		if p, err = ofProcess(c.PID, ""); err != nil {
+			return "", err
+		}
+	}
+	for _, top := range []string{root, root + "/unified"} {
+		var fs unix.Statfs_t
+		if err := unix.Statfs(top, &fs); err == nil && fs.Type == unix.CGROUP2_SUPER_MAGIC {
+			return filepath.Join(top, path.Clean(p)), nil
+		}
+	}
+	return "", errors.New("no cgroup v2 hierarchy is mounted below " + root)
+}
+
 // hierarchy returns the mount point of a cgroup v1 controller.
 func hierarchy(controller string) (string, error) {
 	var fs unix.Statfs_t
 	usual := filepath.Join(root, controller)
 	if err := unix.Statfs(usual, &fs); err == nil && fs.Type == unix.CGROUP_SUPER_MAGIC {
 		return usual, nil
+	}
+	if err := unix.Statfs(root, &fs); err == nil && fs.Type == unix.CGROUP2_SUPER_MAGIC {
+		return "", fmt.Errorf("%w %s", ErrNoV1, controller)
 	}
 	mounts, err := mountinfo.GetMounts(func(m *mountinfo.Info) (skip, stop bool) {
 		if m.FSType != "cgroup" || !hasOption(m.VFSOptions, controller) {
@@ -99,7 +124,7 @@ func hierarchy(controller string) (string, error) {
 		return "", err
 	}
 	if len(mounts) == 0 {
-		return "", fmt.Errorf("no cgroup v1 hierarchy with the controller %s is mounted", controller)
+		return "", fmt.Errorf("%w %s", ErrNoV1, controller)
 	}
 	return mounts[0].Mountpoint, nil
 }
@@ -130,5 +155,5 @@ func ofProcess(pid int, controller string) (string, error) {
 			return strings.TrimSuffix(p, "/init.scope"), nil
 		}
 	}
-	return "", fmt.Errorf("%s: %w", name, errors.New("no cgroup v1 controller "+controller))
+	return "", fmt.Errorf("%s: %w", name, fmt.Errorf("no hierarchy with the controller %q", controller))
 }

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"strings"
 
 	"golang.org/x/sys/unix"
 
@@ -74,4 +75,20 @@ func Remove(path string) error {
 		return err
 	}
 	return nil
+}
+
+// ID tells the mount that f is on from others, as statx(2) does since Linux 5.8
+// only.
+func ID(f *os.File) (string, error) {
+	path := fmt.Sprintf("/proc/self/fdinfo/%d", f.Fd())
+	info, err := open.Read(path, 4096)
+	if err != nil {
+		return "", err
+	}
+	for line := range strings.Lines(string(info)) {
+		if id, ok := strings.CutPrefix(line, "mnt_id:"); ok {
+			return strings.TrimSpace(id), nil
+		}
+	}
+	return "", fmt.Errorf("%s: no mnt_id", path)
 }

@@ -5,10 +5,18 @@ package place
 
 import "path/filepath"
 
-// SharedPath is the host directory through which both generations carry host
-// trees into running containers. It is one place for both, whatever the name
-// we run under.
-const SharedPath = "/.sharedpath"
+// The shared path, through which both generations carry host trees into
+// running containers. It is one place for both, whatever the name we run under.
+//
+//	/.sharedpath                      its flock guards the two below
+//	/.sharedpath/master               one shared tmpfs for all containers
+//	/.sharedpath/master/<id>          seen by container <id> as its /.sharedpath
+//	/.sharedpath/midpath/<id>         host trees on their way to master/<id>
+const (
+	SharedPath = "/.sharedpath"
+	Master     = SharedPath + "/master"
+	Midpath    = SharedPath + "/midpath"
+)
 
 // Kernel modules are the host's, so what is known of them has one place, too.
 const (

@@ -10,6 +10,7 @@ import (
 	"fmt"
 	"os"
 	"path"
+	"runtime"
 
 	"github.com/cyphar/filepath-securejoin/pathrs-lite"
 	"golang.org/x/sys/unix"
@@ -81,6 +82,8 @@ func (r *Root) Open(p string, flags int) (*os.File, error) {
 	}
 }
 
+// openWithout opens p step by step. A link at its end is the library's to follow
+// unless O_NOFOLLOW says otherwise.
 func (r *Root) openWithout(p string, flags int) (*os.File, error) {
 	p = path.Clean("/" + p)
 	if flags&unix.O_NOFOLLOW != 0 && p != "/" { // the library follows all links
@@ -126,7 +129,7 @@ func (r *Root) MkdirAll(p string, own Owner, u *undo.Stack) (*os.File, error) {
 		return nil, err
 	}
 	defer parent.Close()
-	if err := unix.Mkdirat(int(parent.Fd()), base, 0o755); err != nil {
+	if err := as(own, func() error { return unix.Mkdirat(int(parent.Fd()), base, 0o755) }); err != nil {
 		return nil, &os.PathError{Op: "mkdir in container", Path: p, Err: err}
 	}
 	u.Push("remove directory "+p, func() error { return r.remove(p, unix.AT_REMOVEDIR) })
@@ -146,7 +149,11 @@ func (r *Root) Create(p string, own Owner, u *undo.Stack) (*os.File, error) {
 	}
 	defer dir.Close()
 	// O_EXCL: a dangling link is not followed to wherever it wants a file.
-	made, err := open.At(dir, base, unix.O_CREAT|unix.O_EXCL|unix.O_WRONLY|unix.O_NOFOLLOW, 0o644)
+	var made *os.File
+	err = as(own, func() (err error) {
+		made, err = open.At(dir, base, unix.O_CREAT|unix.O_EXCL|unix.O_WRONLY|unix.O_NOFOLLOW, 0o644)
+		return err
+	})
 	if err != nil {
 		return nil, err
 	}
@@ -158,6 +165,29 @@ func (r *Root) Create(p string, own Owner, u *undo.Stack) (*os.File, error) {
 	}
 	defer w.Close()
 	return r.Open(p, unix.O_PATH)
+}
+
+// as runs create, and where our own ids cannot own a file, as the owner: a file
+// system that was mounted in the container's user namespace has no numbers for
+// others (EOVERFLOW). create starts no goroutine.
+func as(own Owner, create func() error) error {
+	err := create()
+	if !errors.Is(err, unix.EOVERFLOW) {
+		return err
+	}
+	done := make(chan error)
+	go func() {
+		runtime.LockOSThread() // and never unlocked: the thread ends here
+		err := unix.Setfsgid(own.GID)
+		if err == nil {
+			err = unix.Setfsuid(own.UID)
+		}
+		if err == nil {
+			err = create()
+		}
+		done <- err
+	}()
+	return <-done
 }
 
 // openNew opens what was just made and gives it its mode, whatever the umask,

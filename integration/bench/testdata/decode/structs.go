@@ -22,11 +22,22 @@ type spec struct {
 		UIDMappings []idMapping       `json:"uidMappings"`
 		GIDMappings []idMapping       `json:"gidMappings"`
 		Sysctl      map[string]string `json:"sysctl"`
+		Resources   struct {
+			Devices []deviceRule `json:"devices"`
+		} `json:"resources"`
 	} `json:"linux"`
 }
 
 type namespace struct {
 	Type string `json:"type"`
+}
+
+type deviceRule struct {
+	Allow  bool   `json:"allow"`
+	Type   string `json:"type"`
+	Major  *int64 `json:"major"`
+	Minor  *int64 `json:"minor"`
+	Access string `json:"access"`
 }
 
 type idMapping struct {

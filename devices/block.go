@@ -1,0 +1,119 @@
+package devices
+
+import (
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+)
+
+// sysBlock is sysfs' folder of all block devices by number.
+const sysBlock = "/sys/dev/block"
+
+// Block is what sysfs tells about a block device.
+type Block struct {
+	Name   string // kernel name: sda1
+	Type   string // as lsblk(8) calls it: disk, part, lvm, crypt, mpath, dm, loop, raid1, rom, …
+	Parent string // kernel name of the first device that it is made of; "" for a disk
+	sysfs  string
+}
+
+// FindBlock returns what sysfs tells about the block device major:minor.
+// fs.ErrNotExist: the kernel has none.
+func FindBlock(major, minor int64) (Block, error) {
+	return findBlock(fmt.Sprintf("%s/%d:%d", sysBlock, major, minor))
+}
+
+func findBlock(link string) (Block, error) {
+	dir, err := filepath.EvalSymlinks(link)
+	if err != nil {
+		return Block{}, err
+	}
+	b := Block{Name: kernelName(filepath.Base(dir)), sysfs: dir}
+	b.Type = blockType(dir)
+	switch {
+	case b.Type == "part":
+		b.Parent = kernelName(filepath.Base(filepath.Dir(dir)))
+	default:
+		if slaves, err := os.ReadDir(filepath.Join(dir, "slaves")); err == nil && len(slaves) > 0 {
+			b.Parent = kernelName(slaves[0].Name())
+		}
+	}
+	return b, nil
+}
+
+// kernelName turns sysfs' ! into the / of names like cciss/c0d0.
+func kernelName(base string) string { return strings.ReplaceAll(base, "!", "/") }
+
+// blockType tells from sysfs what lsblk tells: dm's uuid begins with its
+// subsystem, md says its level, the rest is in the name.
+func blockType(dir string) string {
+	read := func(name string) string {
+		b, _ := os.ReadFile(filepath.Join(dir, name))
+		return strings.TrimSpace(string(b))
+	}
+	if _, err := os.Stat(filepath.Join(dir, "partition")); err == nil {
+		return "part"
+	}
+	name := filepath.Base(dir)
+	switch {
+	case exists(filepath.Join(dir, "dm")):
+		prefix, _, ok := strings.Cut(read("dm/uuid"), "-")
+		if !ok {
+			return "dm"
+		}
+		if strings.HasPrefix(prefix, "part") { // part1-mpath-…: kpartx' partition
+			return "part"
+		}
+		return strings.ToLower(prefix)
+	case strings.HasPrefix(name, "loop"):
+		return "loop"
+	case strings.HasPrefix(name, "md"):
+		if level := read("md/level"); level != "" {
+			return level
+		}
+		return "md"
+	case read("device/type") == "5": // SCSI: CD-ROM
+		return "rom"
+	}
+	return "disk"
+}
+
+func exists(path string) bool {
+	_, err := os.Stat(path)
+	return err == nil
+}
+
+// Partitions returns the kernel names of b's partitions, in the order of their
+// numbers.
+func (b Block) Partitions() ([]string, error) {
+	entries, err := os.ReadDir(b.sysfs)
+	if err != nil {
+		return nil, err
+	}
+	type part struct {
+		number int
+		name   string
+	}
+	var parts []part
+	for _, e := range entries {
+		data, err := os.ReadFile(filepath.Join(b.sysfs, e.Name(), "partition"))
+		if errors.Is(err, os.ErrNotExist) || err != nil {
+			continue
+		}
+		var p part
+		if _, err := fmt.Sscan(string(data), &p.number); err != nil {
+			return nil, fmt.Errorf("%s/%s/partition: %w", b.sysfs, e.Name(), err)
+		}
+		p.name = kernelName(e.Name())
+		parts = append(parts, p)
+	}
+	slices.SortFunc(parts, func(a, b part) int { return a.number - b.number })
+	names := make([]string, len(parts))
+	for i, p := range parts {
+		names[i] = p.name
+	}
+	return names, nil
+}

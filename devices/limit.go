@@ -1,0 +1,133 @@
+package devices
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"strings"
+
+	"golang.org/x/sys/unix"
+
+	"isula.org/isulad-tools/config"
+	"isula.org/isulad-tools/internal/open"
+	"isula.org/isulad-tools/resource"
+)
+
+// Limit is a record of one of device_hook.json's five lists of I/O limits.
+type Limit struct {
+	Major int64  `json:"major"`
+	Minor int64  `json:"minor"`
+	Path  string `json:"path"`  // of the device on the host
+	Value string `json:"value"` // operations or bytes per second, or a weight
+}
+
+// String is the record in the form path value, with the numbers.
+func (l Limit) String() string {
+	return fmt.Sprintf("%s %s (%d:%d)", l.Path, l.Value, l.Major, l.Minor)
+}
+
+// limit says where one kind of limit is kept and set.
+type limit struct {
+	name   string
+	key    string   // of device_hook.json
+	v1     []string // files of the blkio controller; the first that exists
+	v2     []string // files of the unified hierarchy
+	v2key  string   // in front of the value there
+	weight bool     // a weight: not every scheduler has them
+}
+
+var limits = [...]limit{
+	{"read iops", config.ReadIOPS, []string{"blkio.throttle.read_iops_device"}, []string{"io.max"}, "riops=", false},
+	{"write iops", config.WriteIOPS, []string{"blkio.throttle.write_iops_device"}, []string{"io.max"}, "wiops=", false},
+	{"read bps", config.ReadBPS, []string{"blkio.throttle.read_bps_device"}, []string{"io.max"}, "rbps=", false},
+	{"write bps", config.WriteBPS, []string{"blkio.throttle.write_bps_device"}, []string{"io.max"}, "wbps=", false},
+	{"blkio weight", config.BlkioWeight, []string{"blkio.weight_device", "blkio.bfq.weight_device"}, []string{"io.bfq.weight", "io.weight"}, "", true},
+}
+
+// LimitKinds are the kinds of resource that I/O limits are, in the order in
+// which they are set.
+func LimitKinds() []*resource.Kind[Limit] {
+	var kinds []*resource.Kind[Limit]
+	for _, l := range limits {
+		kinds = append(kinds, &resource.Kind[Limit]{
+			Name:    l.name,
+			Key:     l.key,
+			Policy:  resource.Stop,
+			Resolve: resolveLimit,
+			Apply:   func(_ context.Context, t *resource.Target, r Limit) error { return l.set(t, r) },
+			Verify:  func(context.Context, *resource.Target, Limit) error { return nil },
+		})
+	}
+	return kinds
+}
+
+// resolveLimit renews the numbers from the host's node.
+func resolveLimit(old Limit) (now Limit, renewed bool, err error) {
+	if old.Value == "" || strings.Trim(old.Value, "0123456789") != "" {
+		return old, false, fmt.Errorf("value %q: not a number", old.Value)
+	}
+	st, err := stat(old.Path)
+	if err != nil {
+		return old, false, err
+	}
+	if st.Mode&unix.S_IFMT != unix.S_IFBLK {
+		return old, false, fmt.Errorf("%s: not a block device", old.Path)
+	}
+	now = old
+	now.Major, now.Minor = int64(unix.Major(st.Rdev)), int64(unix.Minor(st.Rdev))
+	return now, now != old, nil
+}
+
+// set writes the limit to the container's cgroup. A weight that no scheduler
+// of this kernel knows is not an error, as it never was.
+func (k limit) set(t *resource.Target, l Limit) error {
+	path, unified, err := k.file(t)
+	if err != nil {
+		if k.weight && errors.Is(err, os.ErrNotExist) {
+			return nil
+		}
+		return err
+	}
+	value := l.Value
+	if unified && !k.weight && value == "0" {
+		value = "max"
+	}
+	line := fmt.Sprintf("%d:%d %s", l.Major, l.Minor, value)
+	if unified {
+		line = fmt.Sprintf("%d:%d %s%s", l.Major, l.Minor, k.v2key, value)
+	}
+	file, err := open.File(path, unix.O_WRONLY, 0)
+	if err != nil {
+		return err
+	}
+	defer file.Close()
+	err = open.WriteTo(file, line)
+	if k.weight && (errors.Is(err, unix.EOPNOTSUPP) || errors.Is(err, unix.EINVAL)) {
+		return nil // the disk's scheduler has no weights
+	}
+	return err
+}
+
+// file returns the control file of the limit, and whether it is of the unified
+// hierarchy.
+func (k limit) file(t *resource.Target) (string, bool, error) {
+	dir, err := t.Cgroups.V1("blkio")
+	files, unified := k.v1, false
+	if err != nil {
+		if dir, err = t.Cgroups.V2(); err != nil {
+			return "", false, err
+		}
+		files, unified = k.v2, true
+	}
+	if _, err := os.Stat(dir); err != nil {
+		return "", unified, fmt.Errorf("the container's cgroup %s: %v", dir, err)
+	}
+	for _, f := range files {
+		if p := filepath.Join(dir, f); exists(p) {
+			return p, unified, nil
+		}
+	}
+	return "", unified, fmt.Errorf("none of %s in %s: %w", strings.Join(files, ", "), dir, os.ErrNotExist)
+}

@@ -1,0 +1,81 @@
+package sandbox
+
+import (
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"slices"
+	"testing"
+
+	"golang.org/x/sys/unix"
+)
+
+// Loop returns the minor number of a loop device with a file of this size
+// behind it, which exists until the test ends. Loop devices are the kernel's,
+// not the sandbox': the number is one that nobody uses, and the device goes
+// with the last process that has it open, also when that is killed.
+func Loop(t testing.TB, size int64) int {
+	t.Helper()
+	dir := t.TempDir()
+	known, err := filepath.Glob("/sys/block/loop*")
+	if err != nil {
+		t.Fatal(err)
+	}
+	control, err := os.OpenFile("/dev/loop-control", os.O_RDWR|unix.O_CLOEXEC, 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	minor, loop, err := attach(control, dir, size)
+	if err != nil {
+		t.Fatal(errors.Join(err, control.Close()))
+	}
+	t.Cleanup(func() {
+		err := loop.Close()
+		if !slices.Contains(known, fmt.Sprintf("/sys/block/loop%d", minor)) {
+			// The request for a free number made it. EBUSY: another run has it now.
+			e := unix.IoctlSetInt(int(control.Fd()), unix.LOOP_CTL_REMOVE, minor)
+			if !errors.Is(e, unix.EBUSY) {
+				err = errors.Join(err, e)
+			}
+		}
+		if err := errors.Join(err, control.Close()); err != nil {
+			t.Errorf("detach loop%d: %v", minor, err)
+		}
+	})
+	return minor
+}
+
+// attach puts a file behind a free loop device, which the returned file keeps.
+func attach(control *os.File, dir string, size int64) (int, *os.File, error) {
+	file, err := os.Create(filepath.Join(dir, "loop.img"))
+	if err != nil {
+		return 0, nil, err
+	}
+	defer file.Close()
+	if err := file.Truncate(size); err != nil {
+		return 0, nil, err
+	}
+	for range 100 { // others take numbers, too
+		minor, err := unix.IoctlRetInt(int(control.Fd()), unix.LOOP_CTL_GET_FREE)
+		if err != nil {
+			return 0, nil, os.NewSyscallError("LOOP_CTL_GET_FREE", err)
+		}
+		node := filepath.Join(dir, fmt.Sprintf("loop%d", minor))
+		if err := Mknod(node, unix.S_IFBLK|0o600, 7, uint32(minor), 0, 0); err != nil {
+			return 0, nil, err
+		}
+		loop, err := os.OpenFile(node, os.O_RDWR|unix.O_CLOEXEC, 0)
+		if err := errors.Join(err, os.Remove(node)); err != nil {
+			return 0, nil, err
+		}
+		config := unix.LoopConfig{Fd: uint32(file.Fd()), Info: unix.LoopInfo64{Flags: unix.LO_FLAGS_AUTOCLEAR}}
+		if err = unix.IoctlLoopConfigure(int(loop.Fd()), &config); err == nil {
+			return minor, loop, nil
+		}
+		if err := errors.Join(os.NewSyscallError("LOOP_CONFIGURE", err), loop.Close()); !errors.Is(err, unix.EBUSY) {
+			return 0, nil, err
+		}
+	}
+	return 0, nil, errors.New("no free loop device")
+}

@@ -1,0 +1,32 @@
+package scenario
+
+import (
+	"flag"
+	"fmt"
+	"os"
+	"testing"
+
+	"isula.org/isulad-tools/integration/holder"
+	"isula.org/isulad-tools/integration/sandbox"
+)
+
+var (
+	update = flag.Bool("update", false, "write what the scenario finds into README.md's table")
+	output = flag.String("columns", "", "write what the scenario finds to a `file`, and do not look at README.md")
+)
+
+func TestMain(m *testing.M) {
+	holder.Main()
+	flag.Parse()
+	if sandbox.CgroupParent() == "" && *update {
+		// What is written inside is lost, but for the folders that go test itself
+		// writes results to.
+		root, err := sandbox.Module()
+		if err != nil {
+			fmt.Fprintln(os.Stderr, err)
+			os.Exit(1)
+		}
+		os.Args = append(os.Args[:1:1], append([]string{"-test.outputdir=" + root}, os.Args[1:]...)...)
+	}
+	sandbox.Main(m)
+}

@@ -1,0 +1,53 @@
+package nsenter
+
+import (
+	"fmt"
+	"os"
+	"runtime"
+
+	"golang.org/x/sys/unix"
+)
+
+// InNetIPC runs f on a thread in the network and IPC namespaces of process
+// pid, but in our own mount namespace: the host's /proc/sys then shows, and
+// sets, that process's values. A namespace that is also ours is refused: what
+// f does to it would be done to the host. f starts no goroutine and executes
+// nothing.
+func InNetIPC(pid int, f func() error) error {
+	var spaces []*os.File
+	defer func() {
+		for _, s := range spaces {
+			s.Close()
+		}
+	}()
+	for _, name := range []string{"net", "ipc"} {
+		ns, err := os.Open(fmt.Sprintf("/proc/%d/ns/%s", pid, name))
+		if err != nil {
+			return err
+		}
+		spaces = append(spaces, ns)
+		theirs, err := ns.Stat()
+		if err != nil {
+			return err
+		}
+		ours, err := os.Stat("/proc/self/ns/" + name)
+		if err != nil {
+			return err
+		}
+		if os.SameFile(theirs, ours) {
+			return fmt.Errorf("the %s namespace of process %d is the host's", name, pid)
+		}
+	}
+	done := make(chan error)
+	go func() {
+		runtime.LockOSThread() // and never unlocked: the thread ends here
+		for i, flag := range []int{unix.CLONE_NEWNET, unix.CLONE_NEWIPC} {
+			if err := unix.Setns(int(spaces[i].Fd()), flag); err != nil {
+				done <- os.NewSyscallError("setns", err)
+				return
+			}
+		}
+		done <- f()
+	}()
+	return <-done
+}
