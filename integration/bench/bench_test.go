@@ -8,15 +8,19 @@ import (
 	"go/token"
 	"io"
 	"path/filepath"
+	"strings"
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
+	"golang.org/x/sys/unix"
+
+	"isula.org/isulad-tools/integration/sandbox"
 )
 
 // One round of everything, with all its checks: the table is of work that has
 // been done.
 func TestRowsDoTheirWork(t *testing.T) {
-	w, err := newWorld()
+	w, err := newWorld(t)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -43,17 +47,44 @@ func TestRowsDoTheirWork(t *testing.T) {
 
 // A check that sees nothing would let a hook win that does nothing.
 func TestChecksSeeWhatIsMissing(t *testing.T) {
-	w, err := newWorld()
+	w, err := newWorld(t)
 	if err != nil {
 		t.Fatal(err)
 	}
-	for name, k := range map[string]kind{"devices": charDevices, "binds": binds} {
+	for _, c := range []struct {
+		name    string
+		setting setting
+		kind    kind
+		nodes   func(w *world, i int) device // made, but not allowed
+	}{
+		{"devices", plain, charDevices, charDevice},
+		{"block devices", plain, blockDevices, blockDevice},
+		{"binds", plain, binds, nil},
+		{"devices", userNS, boundDevices, nil}, // nodes cannot be made there
+		{"devices", unified, programDevices, charDevice},
+	} {
+		if err := w.use(c.setting); err != nil {
+			t.Fatal(err)
+		}
 		_, err := w.started(nil, func(hook invocation) (sample, error) {
 			s, err := hook.run()
-			if err == nil && k.check(w, 1) == nil {
-				t.Errorf("%s: nothing is taken for one", name)
+			if err != nil {
+				return s, err
 			}
-			return s, err
+			if c.kind.check(w, 1) == nil {
+				t.Errorf("%s%s: nothing is taken for one", c.name, c.setting)
+			}
+			if c.nodes == nil {
+				return s, nil
+			}
+			d := c.nodes(w, 0)
+			if err := sandbox.Mknod(w.inside(d.path()), d.mode, d.major, d.minor, 0, 0); err != nil {
+				return s, err
+			}
+			if err := c.kind.check(w, 1); err == nil || !strings.Contains(err.Error(), unix.EPERM.Error()) {
+				t.Errorf("%s%s: a node without permission is taken for one: %v", c.name, c.setting, err)
+			}
+			return s, nil
 		})
 		if err != nil {
 			t.Fatal(err)

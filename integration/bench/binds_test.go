@@ -22,7 +22,7 @@ var binds = kind{
 		}
 		return nil
 	},
-	records: func(n int) map[string]any {
+	records: func(_ *world, n int) map[string]any {
 		list := make([]string, n)
 		for i := range list {
 			list[i] = bindSource(i) + ":" + bindTarget(i) + ":rw,rslave"

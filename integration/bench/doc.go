@@ -10,6 +10,7 @@
 // Nothing fails for being slow: goals are judged by people.
 //
 // A new row is an entry of groups, and a file that describes it: a kind with
-// perRecord for what a container may have many of, a group of subjects for what
-// it has once.
+// perRecord or fewRecords for what a container may have many of, a group of
+// subjects for what it has once, in a setting that all containers of a group
+// have.
 package bench

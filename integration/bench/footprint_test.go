@@ -15,8 +15,8 @@ var footprints = []struct {
 		if err := binds.prepare(w, 128); err != nil {
 			return 0, err
 		}
-		all := charDevices.records(100)
-		for key, list := range binds.records(128) {
+		all := charDevices.records(w, 100)
+		for key, list := range binds.records(w, 128) {
 			all[key] = list
 		}
 		return peakOf(w, all)

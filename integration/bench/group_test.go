@@ -14,14 +14,26 @@ var groups = []group{
 	modulePolicy,
 	perRecord("character devices", 100, 150, charDevices),
 	perRecord("binds", 128, 100, binds),
+	fewRecords("block devices", 10, 200, blockDevices),
+	startUp.with(userNS),
+	fewRecords("character devices", 10, 200, boundDevices).with(userNS),
+	startUp.with(unified),
+	fewRecords("character devices", 10, 200, programDevices).with(unified),
 }
 
 // group is a set of subjects, all of them run once in every round.
 type group struct {
 	name     string
+	setting  setting
 	rounds   int
 	subjects []subject
 	figures  []figure
+}
+
+// with is g in another setting.
+func (g group) with(s setting) group {
+	g.name, g.setting = g.name+s.String(), s
+	return g
 }
 
 // subject is something that is measured.
@@ -52,6 +64,9 @@ func (r round) wall(name string) float64 {
 // measure runs the group's rounds. The order is another one in each, so that
 // nobody always follows the one that leaves the most for the kernel to tidy up.
 func (g group) measure(w *world, rounds int) ([]round, error) {
+	if err := w.use(g.setting); err != nil {
+		return nil, fmt.Errorf("%s: %w", g.name, err)
+	}
 	all := make([]round, rounds)
 	order := rand.New(rand.NewPCG(1, 2))
 	for i := range all {

@@ -8,11 +8,14 @@ import (
 	"os/exec"
 	"path/filepath"
 	"strconv"
+	"strings"
 	"syscall"
 
 	"golang.org/x/sys/unix"
 
+	specimen "isula.org/isulad-tools/integration/holder"
 	"isula.org/isulad-tools/integration/sandbox"
+	"isula.org/isulad-tools/internal/cgroup"
 )
 
 // holder is a container as a prestart hook under runc finds it: the namespaces
@@ -21,6 +24,7 @@ import (
 // of starts affordable, and quiet: a network namespace is torn down in the
 // background for a long time.
 type holder struct {
+	setting
 	PID    int
 	cgroup string // its device cgroup's directory
 	stdin  io.WriteCloser
@@ -29,13 +33,20 @@ type holder struct {
 }
 
 // newHolder starts a container whose root file system is on rootfs.
-func newHolder(rootfs, cgroup string) (*holder, error) {
+func newHolder(s setting, rootfs, cgroup string) (*holder, error) {
 	cmd := exec.Command("/proc/self/exe", rootfs)
 	cmd.Args[0] = holderName
 	cmd.Env = []string{}
 	cmd.Stderr = os.Stderr
 	cmd.SysProcAttr = &syscall.SysProcAttr{
 		Cloneflags: unix.CLONE_NEWNS | unix.CLONE_NEWNET | unix.CLONE_NEWPID | unix.CLONE_NEWIPC | unix.CLONE_NEWUTS,
+	}
+	if s == userNS {
+		cmd.Args = append(cmd.Args, "mapped")
+		ids := []syscall.SysProcIDMap{{HostID: firstID, Size: mappedIDs}}
+		cmd.SysProcAttr.Cloneflags |= unix.CLONE_NEWUSER
+		cmd.SysProcAttr.UidMappings, cmd.SysProcAttr.GidMappings = ids, ids
+		cmd.SysProcAttr.Credential = &syscall.Credential{NoSetGroups: true} // its root
 	}
 	stdin, err := cmd.StdinPipe()
 	if err != nil {
@@ -51,7 +62,7 @@ func newHolder(rootfs, cgroup string) (*holder, error) {
 	if err := cmd.Start(); err != nil {
 		return nil, fmt.Errorf("start holder: %w", err)
 	}
-	h := &holder{PID: cmd.Process.Pid, cgroup: cgroup, stdin: stdin, stdout: bufio.NewReader(stdout), cmd: cmd}
+	h := &holder{setting: s, PID: cmd.Process.Pid, cgroup: cgroup, stdin: stdin, stdout: bufio.NewReader(stdout), cmd: cmd}
 	if err := os.WriteFile(filepath.Join(cgroup, "cgroup.procs"), []byte(strconv.Itoa(h.PID)), 0); err != nil {
 		return nil, err
 	}
@@ -61,23 +72,41 @@ func newHolder(rootfs, cgroup string) (*holder, error) {
 // renew gives the container an empty root file system, a new /dev and the
 // device rules that it started with.
 func (h *holder) renew() error {
-	if _, err := io.WriteString(h.stdin, "renew\n"); err != nil {
+	if err := h.ask("renew"); err != nil {
 		return err
 	}
-	if _, err := h.stdout.ReadString('\n'); err != nil {
-		return fmt.Errorf("holder did not get ready: %w", err)
-	}
-	for _, w := range [][2]string{
-		{"devices.deny", "a"},
-		{"devices.allow", "c *:* m"},
-		{"devices.allow", "b *:* m"},
-		{"devices.allow", "c 1:3 rwm"},
-		{"devices.allow", "c 1:5 rwm"},
-		{"devices.allow", "c 136:* rwm"},
-	} {
-		if err := os.WriteFile(filepath.Join(h.cgroup, w[0]), []byte(w[1]), 0); err != nil {
+	if h.setting == unified {
+		rules, err := specimen.DeviceRules()
+		if err != nil {
 			return err
 		}
+		return cgroup.SetDevices(h.cgroup, rules)
+	}
+	if err := os.WriteFile(filepath.Join(h.cgroup, "devices.deny"), []byte("a"), 0); err != nil {
+		return err
+	}
+	for _, rule := range specimen.Rules {
+		if err := os.WriteFile(filepath.Join(h.cgroup, "devices.allow"), []byte(rule), 0); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// mayUse returns nil when the device cgroup lets the container use the device
+// at path.
+func (h *holder) mayUse(path string) error { return h.ask("access " + path) }
+
+// ask has the container's process do something.
+func (h *holder) ask(line string) error {
+	if _, err := io.WriteString(h.stdin, line+"\n"); err != nil {
+		return err
+	}
+	switch answer, err := h.stdout.ReadString('\n'); {
+	case err != nil:
+		return fmt.Errorf("holder, %s: %w", line, err)
+	case answer != "ok\n":
+		return fmt.Errorf("holder, %s: %s", line, strings.TrimSpace(answer))
 	}
 	return nil
 }
@@ -91,15 +120,26 @@ func (h *holder) stop() error {
 }
 
 // holderMain is the holder's own side, in the new namespaces: each line on
-// standard input renews the mounts, and is answered by one.
-func holderMain(rootfs string) error {
+// standard input is something to do, and is answered by one. mapped is given
+// when there is a user namespace.
+func holderMain(rootfs string, mapped ...string) error {
 	if err := unix.Mount("", "/", "", unix.MS_SLAVE|unix.MS_REC, ""); err != nil {
 		return os.NewSyscallError("mount", err)
 	}
 	in := bufio.NewReader(os.Stdin)
 	for first := true; ; first = false {
-		if _, err := in.ReadString('\n'); err != nil {
+		line, err := in.ReadString('\n')
+		if err != nil {
 			return nil
+		}
+		if path, ok := strings.CutPrefix(strings.TrimSpace(line), "access "); ok {
+			// Where access(2) says yes the device controller does; nothing is opened.
+			if err := unix.Access(rootfs+path, unix.R_OK|unix.W_OK); err != nil {
+				fmt.Println(err)
+				continue
+			}
+			fmt.Println("ok")
+			continue
 		}
 		if !first {
 			if err := os.Chdir("/"); err != nil {
@@ -109,14 +149,14 @@ func holderMain(rootfs string) error {
 				return os.NewSyscallError("umount", err)
 			}
 		}
-		if err := mountRoot(rootfs); err != nil {
+		if err := mountRoot(rootfs, len(mapped) > 0); err != nil {
 			return err
 		}
-		fmt.Println("ready")
+		fmt.Println("ok")
 	}
 }
 
-func mountRoot(rootfs string) error {
+func mountRoot(rootfs string, mapped bool) error {
 	for _, m := range []struct {
 		fstype, dir string
 		flags       uintptr
@@ -134,8 +174,15 @@ func mountRoot(rootfs string) error {
 			return &os.PathError{Op: "mount on", Path: rootfs + m.dir, Err: err}
 		}
 	}
-	if err := sandbox.Mknod(rootfs+"/dev/null", unix.S_IFCHR|0o666, 1, 3, 0, 0); err != nil {
+	if err := os.Chdir(rootfs); err != nil {
 		return err
 	}
-	return os.Chdir(rootfs)
+	if !mapped {
+		return sandbox.Mknod("dev/null", unix.S_IFCHR|0o666, 1, 3, 0, 0)
+	}
+	// As runc does: a node that was made here could not be opened.
+	if err := os.WriteFile("dev/null", nil, 0o666); err != nil {
+		return err
+	}
+	return os.NewSyscallError("mount", unix.Mount("/dev/null", "dev/null", "", unix.MS_BIND, ""))
 }

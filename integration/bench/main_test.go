@@ -13,7 +13,7 @@ const holderName = "holder"
 
 func TestMain(m *testing.M) {
 	if os.Args[0] == holderName {
-		if err := holderMain(os.Args[1]); err != nil {
+		if err := holderMain(os.Args[1], os.Args[2:]...); err != nil {
 			fmt.Fprintln(os.Stderr, err)
 			os.Exit(1)
 		}

@@ -14,7 +14,7 @@ import (
 // BenchmarkReport measures everything and prints one table. Its own time per
 // operation means nothing.
 func BenchmarkReport(b *testing.B) {
-	w, err := newWorld()
+	w, err := newWorld(b)
 	if err != nil {
 		b.Fatal(err)
 	}
@@ -96,6 +96,9 @@ func (r *report) goal(got, limit float64, unit string) {
 // footprint is what the hook takes besides time.
 func (r *report) footprint(w *world) error {
 	const mega = 1 << 20
+	if err := w.use(plain); err != nil {
+		return err
+	}
 	r.printf("\nfootprint; MiB\n")
 	info, err := os.Stat(bin + "/isulad-hooks")
 	if err != nil {

@@ -9,6 +9,7 @@ import (
 	"path/filepath"
 	"runtime"
 	"strings"
+	"testing"
 
 	"golang.org/x/sys/unix"
 
@@ -27,11 +28,15 @@ const (
 	record = "/run/isulad-tools/containers/" + id
 )
 
-// world is a host with one container, of which everything that is written lies
-// on a tmpfs: system calls are compared, not disks.
-type world struct{ *holder }
+// world is a host with one container at a time, of which everything that is
+// written lies on a tmpfs: system calls are compared, not disks.
+type world struct {
+	*holder
+	tb    testing.TB
+	loops []int // minor numbers, see loop
+}
 
-func newWorld() (*world, error) {
+func newWorld(tb testing.TB) (*world, error) {
 	if sandbox.Unified() {
 		return nil, errors.New("these measurements need a cgroup v1 devices hierarchy")
 	}
@@ -48,21 +53,51 @@ func newWorld() (*world, error) {
 			return nil, err
 		}
 	}
-	spec, err := os.ReadFile("testdata/config.json")
-	if err != nil {
-		return nil, err
-	}
-	path := filepath.Join(sandbox.CgroupParent(), id)
-	spec = []byte(strings.ReplaceAll(string(spec), "/isulad/"+id+`"`, path+`"`))
-	if err := os.WriteFile(filepath.Join(bundle, "config.json"), spec, 0o640); err != nil {
+	// The root of a user namespace has to pass here.
+	if err := os.Chmod(filepath.Dir(rootfs), 0o755); err != nil {
 		return nil, err
 	}
 	if err := buildPrograms(bin); err != nil {
 		return nil, err
 	}
 	runtime.GC()
-	h, err := newHolder(rootfs, "/sys/fs/cgroup/devices"+path)
-	return &world{h}, err
+	w := &world{tb: tb}
+	return w, w.use(plain)
+}
+
+// use sees to it that the container is of this setting.
+func (w *world) use(s setting) error {
+	if w.holder != nil && w.setting == s {
+		return nil
+	}
+	if err := w.stop(); err != nil {
+		return err
+	}
+	path := filepath.Join(sandbox.CgroupParent(), id)
+	spec, err := os.ReadFile("testdata/config.json")
+	if err != nil {
+		return err
+	}
+	spec = []byte(s.edit(strings.ReplaceAll(string(spec), "/isulad/"+id+`"`, path+`"`)))
+	if err := os.WriteFile(filepath.Join(bundle, "config.json"), spec, 0o640); err != nil {
+		return err
+	}
+	top, err := s.cgroups()
+	if err != nil {
+		return err
+	}
+	w.holder, err = newHolder(s, rootfs, filepath.Join(top, path))
+	return err
+}
+
+// stop ends the container.
+func (w *world) stop() error {
+	if w.holder == nil {
+		return nil
+	}
+	err := errors.Join(w.holder.stop(), w.setting.leave())
+	w.holder = nil
+	return err
 }
 
 // inside is the path of the container's p, for a look from outside.
