@@ -44,22 +44,21 @@ func LockDir(ctx context.Context, dir string, wait time.Duration) (*Lock, error)
 	return flock(ctx, f, wait)
 }
 
-// LockFile takes the lock of a file, which is made when there is none. Many may
-// want it at once: they wait in the kernel's queue, where nobody spins and nobody
-// starves. flock(2) knows no time-out, so who gives up leaves it to a goroutine to
-// give the lock back.
-func LockFile(ctx context.Context, path string, wait time.Duration) (*Lock, error) {
-	f, err := open.File(path, unix.O_RDWR|unix.O_CREAT|unix.O_NOFOLLOW, 0o600)
-	if err != nil {
-		return nil, err
-	}
+// ErrBusy says that somebody else kept a lock for longer than one would wait.
+var ErrBusy = errors.New("another command holds it")
+
+// flock takes the lock of an open file. Many may want it at once: they wait in
+// the kernel's queue, where nobody spins and nobody starves. flock(2) knows no
+// time-out, so who gives up leaves it to a goroutine to give the lock back. No
+// timer is set for what is free, as it nearly always is.
+func flock(ctx context.Context, f *os.File, wait time.Duration) (*Lock, error) {
 	take := func(how int) error {
 		_, err := open.Retry(func() (int, error) { return 0, unix.Flock(int(f.Fd()), how) })
 		return err
 	}
 	fail := func(err error) (*Lock, error) {
 		f.Close()
-		return nil, &os.PathError{Op: "flock", Path: path, Err: err}
+		return nil, &os.PathError{Op: "flock", Path: f.Name(), Err: err}
 	}
 	switch err := take(unix.LOCK_EX | unix.LOCK_NB); {
 	case err == nil:
@@ -67,14 +66,18 @@ func LockFile(ctx context.Context, path string, wait time.Duration) (*Lock, erro
 	case !errors.Is(err, unix.EWOULDBLOCK):
 		return fail(err)
 	}
-	ctx, cancel := context.WithTimeout(ctx, wait)
-	defer cancel()
-	done := make(chan error)
+	patience := wait
+	if end, ok := ctx.Deadline(); ok {
+		patience = min(wait, time.Until(end))
+	}
+	timer := time.NewTimer(patience)
+	defer timer.Stop()
+	done, gone := make(chan error), make(chan struct{})
 	go func() {
 		err := take(unix.LOCK_EX)
 		select {
 		case done <- err:
-		case <-ctx.Done():
+		case <-gone:
 			f.Close()
 		}
 	}()
@@ -85,38 +88,10 @@ func LockFile(ctx context.Context, path string, wait time.Duration) (*Lock, erro
 		}
 		return &Lock{f}, nil
 	case <-ctx.Done():
-		return nil, busy(path, wait)
+	case <-timer.C:
 	}
-}
-
-// ErrBusy says that somebody else kept a lock for longer than one would wait.
-var ErrBusy = errors.New("another command holds it")
-
-func busy(path string, wait time.Duration) error {
-	return fmt.Errorf("lock %s: %w for more than %v; find it with fuser(1)", path, ErrBusy, wait)
-}
-
-func flock(ctx context.Context, f *os.File, wait time.Duration) (*Lock, error) {
-	// flock(2) itself knows no time-out. No timer is set for what is nearly
-	// always free.
-	end := time.Now().Add(wait)
-	for pause := time.Millisecond; ; pause = min(2*pause, 50*time.Millisecond) {
-		err := unix.Flock(int(f.Fd()), unix.LOCK_EX|unix.LOCK_NB)
-		switch {
-		case err == nil:
-			return &Lock{f}, nil
-		case errors.Is(err, unix.EINTR):
-			continue
-		case !errors.Is(err, unix.EWOULDBLOCK):
-			f.Close()
-			return nil, &os.PathError{Op: "flock", Path: f.Name(), Err: err}
-		}
-		if ctx.Err() != nil || time.Now().After(end) {
-			f.Close()
-			return nil, busy(f.Name(), wait)
-		}
-		time.Sleep(pause)
-	}
+	close(gone)
+	return nil, fmt.Errorf("lock %s: %w for more than %v; find it with fuser(1)", f.Name(), ErrBusy, wait)
 }
 
 // Unlock lets the next one in.
