@@ -6,7 +6,10 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
+	"strconv"
 	"strings"
+
+	"isula.org/isulad-tools/internal/open"
 )
 
 // sysBlock is sysfs' folder of all block devices by number.
@@ -14,34 +17,34 @@ const sysBlock = "/sys/dev/block"
 
 // Block is what sysfs tells about a block device.
 type Block struct {
-	Name   string // kernel name: sda1
-	Type   string // as lsblk(8) calls it: disk, part, lvm, crypt, mpath, dm, loop, raid1, rom, …
-	Parent string // kernel name of the first device that it is made of; "" for a disk
-	sysfs  string
+	Name  string // kernel name: sda1
+	Type  string // as lsblk(8) calls it: disk, part, lvm, crypt, mpath, dm, loop, raid1, rom, …
+	sysfs string
 }
 
 // FindBlock returns what sysfs tells about the block device major:minor.
 // fs.ErrNotExist: the kernel has none.
 func FindBlock(major, minor int64) (Block, error) {
-	return findBlock(fmt.Sprintf("%s/%d:%d", sysBlock, major, minor))
-}
-
-func findBlock(link string) (Block, error) {
-	dir, err := filepath.EvalSymlinks(link)
+	link := sysBlock + "/" + strconv.FormatInt(major, 10) + ":" + strconv.FormatInt(minor, 10)
+	target, err := os.Readlink(link)
 	if err != nil {
 		return Block{}, err
 	}
-	b := Block{Name: kernelName(filepath.Base(dir)), sysfs: dir}
-	b.Type = blockType(dir)
-	switch {
-	case b.Type == "part":
-		b.Parent = kernelName(filepath.Base(filepath.Dir(dir)))
-	default:
-		if slaves, err := os.ReadDir(filepath.Join(dir, "slaves")); err == nil && len(slaves) > 0 {
-			b.Parent = kernelName(slaves[0].Name())
-		}
+	dir := filepath.Join(sysBlock, target)
+	return Block{Name: kernelName(filepath.Base(dir)), Type: blockType(dir), sysfs: dir}, nil
+}
+
+// Parent is the kernel name of the first device that b is made of, "" for a
+// disk.
+func (b Block) Parent() string {
+	if b.Type == "part" && !strings.HasPrefix(filepath.Base(b.sysfs), "dm-") {
+		return kernelName(filepath.Base(filepath.Dir(b.sysfs)))
 	}
-	return b, nil
+	slaves, err := os.ReadDir(filepath.Join(b.sysfs, "slaves"))
+	if err != nil || len(slaves) == 0 {
+		return ""
+	}
+	return kernelName(slaves[0].Name())
 }
 
 // kernelName turns sysfs' ! into the / of names like cciss/c0d0.
@@ -51,7 +54,7 @@ func kernelName(base string) string { return strings.ReplaceAll(base, "!", "/") 
 // subsystem, md says its level, the rest is in the name.
 func blockType(dir string) string {
 	read := func(name string) string {
-		b, _ := os.ReadFile(filepath.Join(dir, name))
+		b, _ := open.Read(filepath.Join(dir, name), 4096)
 		return strings.TrimSpace(string(b))
 	}
 	if _, err := os.Stat(filepath.Join(dir, "partition")); err == nil {
@@ -59,7 +62,7 @@ func blockType(dir string) string {
 	}
 	name := filepath.Base(dir)
 	switch {
-	case exists(filepath.Join(dir, "dm")):
+	case strings.HasPrefix(name, "dm-"):
 		prefix, _, ok := strings.Cut(read("dm/uuid"), "-")
 		if !ok {
 			return "dm"

@@ -51,7 +51,7 @@ func TestBlockFactsAreThoseOfLsblk(t *testing.T) {
 		check(t, err)
 		parts, err := b.Partitions()
 		check(t, err)
-		got := facts{b.Name, b.Type, b.Parent, parts}
+		got := facts{b.Name, b.Type, b.Parent(), parts}
 		want := lsblk(t, n.path)
 		if len(got.Partitions) == 0 {
 			got.Partitions = nil

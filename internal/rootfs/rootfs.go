@@ -169,25 +169,21 @@ func (r *Root) Create(p string, own Owner, u *undo.Stack) (*os.File, error) {
 
 // as runs create, and where our own ids cannot own a file, as the owner: a file
 // system that was mounted in the container's user namespace has no numbers for
-// others (EOVERFLOW). create starts no goroutine.
+// others (EOVERFLOW).
 func as(own Owner, create func() error) error {
 	err := create()
 	if !errors.Is(err, unix.EOVERFLOW) {
 		return err
 	}
-	done := make(chan error)
-	go func() {
-		runtime.LockOSThread() // and never unlocked: the thread ends here
-		err := unix.Setfsgid(own.GID)
-		if err == nil {
-			err = unix.Setfsuid(own.UID)
-		}
-		if err == nil {
-			err = create()
-		}
-		done <- err
-	}()
-	return <-done
+	runtime.LockOSThread() // these ids are a thread's
+	defer runtime.UnlockOSThread()
+	// setfsuid(2) has no errors to give: root may set any, and come back.
+	_, _ = unix.SetfsgidRetGid(own.GID)
+	_, _ = unix.SetfsuidRetUid(own.UID)
+	err = create()
+	_, _ = unix.SetfsuidRetUid(0)
+	_, _ = unix.SetfsgidRetGid(0)
+	return err
 }
 
 // openNew opens what was just made and gives it its mode, whatever the umask,
