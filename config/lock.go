@@ -70,6 +70,11 @@ func flock(ctx context.Context, f *os.File, wait time.Duration) (*Lock, error) {
 	if end, ok := ctx.Deadline(); ok {
 		patience = min(wait, time.Until(end))
 	}
+	busy := fmt.Errorf("lock %s: %w for more than %v; find it with fuser(1)", f.Name(), ErrBusy, wait)
+	if patience <= 0 {
+		f.Close()
+		return nil, busy
+	}
 	timer := time.NewTimer(patience)
 	defer timer.Stop()
 	done, gone := make(chan error), make(chan struct{})
@@ -91,7 +96,7 @@ func flock(ctx context.Context, f *os.File, wait time.Duration) (*Lock, error) {
 	case <-timer.C:
 	}
 	close(gone)
-	return nil, fmt.Errorf("lock %s: %w for more than %v; find it with fuser(1)", f.Name(), ErrBusy, wait)
+	return nil, busy
 }
 
 // Unlock lets the next one in.
