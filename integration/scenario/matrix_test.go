@@ -102,6 +102,7 @@ func lasting(t *testing.T) {
 	d := theDisk(t).whole
 	before := fingerprint(t)
 	b := newBox(t, kind{}, "first")
+	b.env = []string{"KERNEL_MODULES=" + strings.Join(builtin(t), ",")}
 	b.record(recorded{
 		Binds:   []string{scratch(t) + ":/mnt:ro"},
 		Devices: []device{{Type: "b", Major: d.major, Minor: d.minor, PathOnHost: d.path, PathInContainer: "/dev/disk", CgroupPermissions: "r"}},
@@ -111,6 +112,7 @@ func lasting(t *testing.T) {
 	documented := []string{
 		"file /.sharedpath: ", "file /.sharedpath/master: ", "file /.sharedpath/midpath: ", "mount /.sharedpath/master ",
 		"file /run/isulad-tools: ", "file /run/isulad-tools/netns: ", "file /run/isulad-tools/containers: ",
+		"file /run/isulad-tools/modules: ", "file /run/isulad-tools/modules/asks: ",
 		"file /run/isulad-tools/udevd_config_locker: ", "file " + rulesFile + ": ", "file " + filepath.Dir(rulesFile) + ": ",
 	}
 	after := fingerprint(t)
