@@ -163,7 +163,7 @@ func TestADirectoryIsLockedItself(t *testing.T) {
 		t.Errorf("locked twice: %v", err)
 	}
 	l.Unlock()
-	if l, err = LockDir(t.Context(), dir, 0); err != nil {
+	if l, err = LockDir(t.Context(), dir, 10*time.Second); err != nil {
 		t.Fatal(err)
 	}
 	l.Unlock()
