@@ -74,7 +74,7 @@ UNIT = $$($(GO) list -tags $(TAGS) ./... | awk '!/\/integration\// || /\/integra
 # Run under user-mode emulation, where a program cannot execute itself again: the
 # packages whose tests need no world of their own.
 PORTABLE = $$($(GO) list -tags $(TAGS) -f '{{.ImportPath}} {{.TestImports}} {{.XTestImports}}' ./... | \
-	grep -v -E '/integration/sandbox|^isula.org/isulad-tools/(integration|hack)/' | cut -d' ' -f1)
+	grep -v -E '/integration/sandbox|^isula.org/isulad-tools/((integration|hack)/|internal/command )' | cut -d' ' -f1)
 EMULATOR = $(if $(filter aarch64,$(shell uname -m)),,-exec qemu-aarch64)
 
 .PHONY: cross
