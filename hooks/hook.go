@@ -11,11 +11,10 @@ import (
 	"os/signal"
 	"strings"
 
-	"isula.org/isulad-tools/devices"
-
 	"github.com/sirupsen/logrus"
 	"golang.org/x/sys/unix"
 
+	"isula.org/isulad-tools/devices"
 	"isula.org/isulad-tools/internal/command"
 	"isula.org/isulad-tools/internal/logging"
 	"isula.org/isulad-tools/internal/place"

@@ -7,10 +7,9 @@ import (
 	"os"
 	"path/filepath"
 
-	"isula.org/isulad-tools/devices"
-
 	"isula.org/isulad-tools/config"
 	"isula.org/isulad-tools/container"
+	"isula.org/isulad-tools/devices"
 	"isula.org/isulad-tools/internal/command"
 	"isula.org/isulad-tools/kmod"
 	"isula.org/isulad-tools/mounts"

@@ -266,13 +266,10 @@ func load(dir string) (r recorded, err error) {
 
 // disks lists the recorded devices that are disks now.
 func (r recorded) disks() ([]devices.Disk, error) {
-	list, err := config.List[devices.Device](r.doc, config.Devices)
-	if err != nil {
-		return nil, err
-	}
 	var disks []devices.Disk
-	for _, d := range list {
-		if d.Type != "b" {
+	for _, step := range r.devices.Steps {
+		d, ok := step.Record.(devices.Device)
+		if !ok || d.Type != "b" {
 			continue
 		}
 		block, err := devices.FindBlock(d.Major, d.Minor)
