@@ -32,6 +32,9 @@ func modprobed(t *testing.T, root string, count *atomic.Int32) func(context.Cont
 // me is a container whose init lives for as long as the test.
 func me(t *testing.T, id string) Asker {
 	t.Helper()
+	if testing.Short() {
+		t.Skip("-short: under user-mode emulation every thread has another start time")
+	}
 	init, err := process.Find(os.Getpid())
 	if err != nil {
 		t.Fatal(err)
@@ -40,7 +43,6 @@ func me(t *testing.T, id string) Asker {
 }
 
 func TestParallelRequestsExecuteOnce(t *testing.T) {
-	needStartTime(t)
 	t.Parallel()
 	root := machine(t, nil)
 	var executed atomic.Int32
@@ -48,8 +50,8 @@ func TestParallelRequestsExecuteOnce(t *testing.T) {
 	var wg sync.WaitGroup
 	var loaded atomic.Int32
 	for i := range 50 {
+		by := me(t, fmt.Sprintf("c%d", i))
 		wg.Go(func() {
-			by := me(t, fmt.Sprintf("c%d", i))
 			results, err := l.Load(t.Context(), by, []string{"dummy", "ip_vs", "ip-vs-rr", "nf_conntrack", "hmac"})
 			if err == nil {
 				err = l.Record(by, []string{"dummy", "ip_vs", "ip-vs-rr", "nf_conntrack", "hmac"})
@@ -155,7 +157,6 @@ func TestRecordIsWrittenOnlyWhenItChanges(t *testing.T) {
 }
 
 func TestRecordsAreComparedWithTheKernel(t *testing.T) {
-	needStartTime(t)
 	t.Parallel()
 	root := machine(t, map[string]string{"/proc/sys/kernel/random/boot_id": "boot 1\n"})
 	var executed atomic.Int32
@@ -313,14 +314,5 @@ func TestUnloadingIsRefusedWhileSomebodyNeedsIt(t *testing.T) {
 	gone, err := l.Unload(t.Context(), []string{"ip_vs", "ip-vs-rr"})
 	if err != nil || !slices.Equal(gone, []string{"ip_vs_rr", "ip_vs", "libcrc32c"}) {
 		t.Errorf("unloaded %v, %v: want users first, and what only they needed", gone, err)
-	}
-}
-
-// needStartTime skips a test of records about living processes under user-mode
-// emulation, which gives each thread another start time in /proc/PID/stat.
-func needStartTime(t *testing.T) {
-	t.Helper()
-	if testing.Short() {
-		t.Skip("-short: emulated processes have no one start time")
 	}
 }
