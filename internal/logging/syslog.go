@@ -43,7 +43,7 @@ func (s *localSyslog) Write(p []byte) (int, error) {
 
 // patience is for a daemon that is behind, as when many containers start at once:
 // its queue is short (net.unix.max_dgram_qlen), and an audit must not lose lines.
-const patience = time.Second
+const patience = 5 * time.Second
 
 func (s *localSyslog) send(line []byte) error {
 	for end := time.Now().Add(patience); ; {
