@@ -218,3 +218,13 @@ func TestTheHostsSELinuxConfigurationDecides(t *testing.T) {
 		t.Error("a host without a configuration has SELinux")
 	}
 }
+
+// bundle makes a bundle with this config.json.
+func bundle(t testing.TB, config string) string {
+	t.Helper()
+	dir := t.TempDir()
+	if err := os.WriteFile(filepath.Join(dir, "config.json"), []byte(config), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	return dir
+}

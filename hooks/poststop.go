@@ -50,7 +50,7 @@ func (h *Hook) poststop(ctx context.Context) error {
 	}
 	h.reload, err = devices.SyncRules(ctx, h.Generation, st.ID, nil, lockWait)
 	warn(err)
-	if sp, err := readSpec(st.Bundle); err == nil { // the bundle may be gone
+	if sp, err := container.ReadSpec(st.Bundle); err == nil { // the bundle may be gone
 		warn(unleak(st, sp))
 	}
 	warn(mounts.Clean(st.ID))

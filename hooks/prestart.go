@@ -7,16 +7,12 @@ import (
 	"io/fs"
 	"path/filepath"
 
-	"golang.org/x/sys/unix"
-
 	"isula.org/isulad-tools/config"
 	"isula.org/isulad-tools/container"
 	"isula.org/isulad-tools/devices"
 	"isula.org/isulad-tools/internal/cgroup"
 	"isula.org/isulad-tools/internal/command"
-	"isula.org/isulad-tools/internal/nsenter"
 	"isula.org/isulad-tools/internal/process"
-	"isula.org/isulad-tools/internal/rootfs"
 	"isula.org/isulad-tools/kmod"
 	"isula.org/isulad-tools/mounts"
 	"isula.org/isulad-tools/network"
@@ -27,7 +23,7 @@ import (
 // start is one container start, as the phases see it.
 type start struct {
 	state    state
-	spec     *spec
+	spec     *container.Spec
 	target   *resource.Target
 	recorded recorded
 	modules  modules
@@ -62,8 +58,8 @@ func (h *Hook) share(ctx context.Context, s *start) error {
 
 // unleak removes what the older generation's hook leaked on the host for a
 // container that had changed its root.
-func unleak(st state, sp *spec) error {
-	root, err := rootPath(st, sp)
+func unleak(st state, sp *container.Spec) error {
+	root, err := sp.RootPath(st.Bundle, st.Root)
 	if err != nil {
 		return nil // then nothing was leaked there either
 	}
@@ -71,7 +67,7 @@ func unleak(st state, sp *spec) error {
 }
 
 func (h *Hook) parameters(_ context.Context, s *start) error {
-	if !s.spec.mapped() {
+	if !s.spec.Mapped() {
 		return nil // the runtime itself can set them
 	}
 	return sysctl.Set(s.state.PID, s.target.Owner.UID, s.spec.Linux.Sysctl)
@@ -114,11 +110,11 @@ func (h *Hook) prestart(ctx context.Context, relabel bool) error {
 	if err != nil {
 		return err
 	}
-	sp, err := readSpec(st.Bundle)
+	sp, err := container.ReadSpec(st.Bundle)
 	if err != nil {
 		return err
 	}
-	if sp.mapped() {
+	if sp.Mapped() {
 		if err := sysctl.Check(sp.Linux.Sysctl); err != nil {
 			return fmt.Errorf("%s: linux.sysctl: %w", filepath.Join(st.Bundle, "config.json"), err)
 		}
@@ -140,7 +136,7 @@ func (h *Hook) prestart(ctx context.Context, relabel bool) error {
 		h.log.WithField("id", st.ID).Warn(command.OneLine(err.Error()))
 	}}
 	var closeTarget func()
-	if s.target, closeTarget, err = openTarget(st, sp, init); err != nil {
+	if s.target, closeTarget, err = container.Open(st.ID, container.Start{Init: init, Bundle: st.Bundle, Root: st.Root}, sp); err != nil {
 		return err
 	}
 	defer closeTarget()
@@ -195,7 +191,7 @@ func (s *start) verify(ctx context.Context) error {
 
 func (s *start) record() container.Start {
 	r := container.Start{
-		Engine:  engineOf(s.state.Bundle),
+		Engine:  container.EngineOf(s.state.Bundle),
 		Init:    s.target.Init,
 		Bundle:  s.state.Bundle,
 		Root:    s.state.Root,
@@ -207,19 +203,9 @@ func (s *start) record() container.Start {
 		}
 	}
 	if dir, err := s.target.Cgroups.V2(); err == nil {
-		r.Cgroups["unified"] = dir
+		r.Cgroups[cgroup.Unified] = dir
 	}
 	return r
-}
-
-// engineOf is the engine's name in a bundle's path, <graph>/engines/NAME/<id>;
-// "" when the path is of another form.
-func engineOf(bundle string) string {
-	dir := filepath.Dir(bundle)
-	if filepath.Base(filepath.Dir(dir)) != "engines" {
-		return ""
-	}
-	return filepath.Base(dir)
 }
 
 // recorded is what a container's resource file asks for.
@@ -288,90 +274,4 @@ func (r recorded) disks() ([]devices.Disk, error) {
 		disks = append(disks, devices.Disk{Path: d.PathInContainer, Name: block.Name})
 	}
 	return disks, nil
-}
-
-// openTarget opens the ways into the container. Where its root is inside its
-// mount namespace differs: runc runs prestart before pivot_root(2), so it is
-// the root's host path there; iSulad 2.1's lcr runs it after, so it is /.
-func openTarget(st state, sp *spec, init process.ID) (t *resource.Target, closeAll func(), err error) {
-	var closers []func()
-	all := func() {
-		for _, c := range closers {
-			c()
-		}
-	}
-	defer func() {
-		if err != nil {
-			all()
-		}
-	}()
-	root, err := rootfs.OfProcess(st.PID)
-	if err != nil {
-		return nil, nil, err
-	}
-	closers = append(closers, closer(root))
-	ours, err := root.Same("/")
-	if err != nil {
-		return nil, nil, err
-	}
-	if ours {
-		path, err := rootPath(st, sp)
-		if err != nil {
-			return nil, nil, err
-		}
-		if root, err = root.Sub(path); err != nil {
-			return nil, nil, fmt.Errorf("container's root: %w", err)
-		}
-		closers = append(closers, closer(root))
-		if host, err := root.Same("/"); err != nil || host {
-			return nil, nil, errors.Join(err, errors.New("the container's root is the host's /, which is left alone"))
-		}
-	}
-	var dev unix.Stat_t
-	if err := unix.Stat("/dev", &dev); err != nil {
-		return nil, nil, &fs.PathError{Op: "stat", Path: "/dev", Err: err}
-	}
-	ns, err := nsenter.EnterMount(st.PID)
-	if err != nil {
-		return nil, nil, err
-	}
-	closers = append(closers, ns.Close)
-	if !init.Lives() { // then what was opened by its pid may be another's
-		return nil, nil, fmt.Errorf("process %d: %w", st.PID, process.ErrGone)
-	}
-	t = &resource.Target{
-		HostDev: dev.Dev,
-		ID:      st.ID,
-		Init:    init,
-		Root:    root,
-		Owner:   sp.owner(),
-		UserNS:  sp.userNS(),
-		Pivoted: !ours,
-		NS:      ns,
-		Cgroups: cgroup.Container{Path: sp.Linux.CgroupsPath, PID: st.PID},
-
-		DeviceRules: sp.deviceRules(engineOf(st.Bundle)),
-	}
-	closers = append(closers, t.Cgroups.Close)
-	return t, all, nil
-}
-
-// closer closes this root, whatever its variable holds later.
-func closer(r *rootfs.Root) func() { return func() { r.Close() } }
-
-// rootPath is the host path of the container's root file system. It is not
-// guessed: the wrong one would be changed.
-func rootPath(st state, sp *spec) (string, error) {
-	config := filepath.Join(st.Bundle, "config.json")
-	switch {
-	case filepath.IsAbs(st.Root):
-		return st.Root, nil
-	case st.Root != "":
-		return "", stateError(fmt.Errorf("root: %q is not an absolute path", st.Root))
-	case sp.Root.Path == "":
-		return "", fmt.Errorf("%s: root.path: missing, and the container's state has no root", config)
-	case filepath.IsAbs(sp.Root.Path):
-		return sp.Root.Path, nil
-	}
-	return filepath.Join(st.Bundle, sp.Root.Path), nil
 }

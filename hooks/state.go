@@ -81,6 +81,9 @@ func readState(ctx context.Context, in io.Reader, strict bool) (state, error) {
 	if !filepath.IsAbs(s.Bundle) {
 		return s, stateError(fmt.Errorf("bundle: %q is not an absolute path", s.Bundle))
 	}
+	if s.Root != "" && !filepath.IsAbs(s.Root) {
+		return s, stateError(fmt.Errorf("root: %q is not an absolute path", s.Root))
+	}
 	return s, nil
 }
 

@@ -23,12 +23,17 @@ const root = "/sys/fs/cgroup"
 // all.
 var ErrNoV1 = errors.New("no mounted cgroup v1 hierarchy has the controller")
 
+// Unified is the name of the unified hierarchy among controllers.
+const Unified = "unified"
+
 // Container says where a container's cgroups are.
 type Container struct {
 	Path string // linux.cgroupsPath of its spec
 	PID  int    // its init process
+	// Dirs are its directories as far as they are known, by cgroup v1 controller
+	// and Unified; what is found is added.
+	Dirs map[string]string
 
-	v1    map[string]string   // directories found
 	files map[string]*os.File // files opened
 }
 
@@ -65,7 +70,7 @@ func (c *Container) Close() {
 // controller. Its path is the spec's when that is absolute; a relative, empty
 // or systemd one ("slice:prefix:name") is looked up from the init process.
 func (c *Container) V1(controller string) (string, error) {
-	if dir, ok := c.v1[controller]; ok {
+	if dir, ok := c.Dirs[controller]; ok {
 		return dir, nil
 	}
 	p := c.Path
@@ -79,15 +84,18 @@ func (c *Container) V1(controller string) (string, error) {
 	if err != nil {
 		return "", err
 	}
-	if c.v1 == nil {
-		c.v1 = map[string]string{}
+	if c.Dirs == nil {
+		c.Dirs = map[string]string{}
 	}
-	c.v1[controller] = filepath.Join(top, path.Clean(p)) // no .. out of the hierarchy
-	return c.v1[controller], nil
+	c.Dirs[controller] = filepath.Join(top, path.Clean(p)) // no .. out of the hierarchy
+	return c.Dirs[controller], nil
 }
 
 // V2 returns the container's directory in the unified hierarchy.
-func (c Container) V2() (string, error) {
+func (c *Container) V2() (string, error) {
+	if dir, ok := c.Dirs[Unified]; ok {
+		return dir, nil
+	}
 	p := c.Path
 	if !path.IsAbs(p) {
 		var err error

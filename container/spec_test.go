@@ -1,4 +1,4 @@
-package hooks
+package container
 
 import (
 	"os"
@@ -27,7 +27,7 @@ func TestSpecsOfARealISuladAreUnderstood(t *testing.T) {
 		"config-lcr-system.json": "/isulad/" + lcrID,
 		"config-runc.json":       "/isulad/" + runcID,
 	} {
-		s, err := readSpec(bundle(t, string(sample(t, name))))
+		s, err := ReadSpec(bundle(t, string(sample(t, name))))
 		if err != nil {
 			t.Errorf("%s: %v", name, err)
 			continue
@@ -35,7 +35,7 @@ func TestSpecsOfARealISuladAreUnderstood(t *testing.T) {
 		if s.Root.Path != "/root/myrootfs" || s.Linux.CgroupsPath != cgroup || !slices.Contains(s.Process.Env, "KERNEL_MODULES=ip_vs") {
 			t.Errorf("%s: %+v", name, s)
 		}
-		if own := s.owner(); own != (resource.Owner{UID: -1, GID: -1}) {
+		if own := s.Owner(); own != (resource.Owner{UID: -1, GID: -1}) {
 			t.Errorf("%s: owner %v without a user namespace", name, own)
 		}
 	}
@@ -54,12 +54,12 @@ func TestASpecMayLackEverythingThatIsNotNeeded(t *testing.T) {
 		`{"linux":{"resources":{"memory":{"limit":1e400}}}}`,
 		`{"linux":{"sysctl":null,"namespaces":null,"uidMappings":[],"gidMappings":null}}`,
 	} {
-		s, err := readSpec(bundle(t, config))
+		s, err := ReadSpec(bundle(t, config))
 		if err != nil {
 			t.Errorf("%s: %v", config, err)
 			continue
 		}
-		if own := s.owner(); own != (resource.Owner{UID: -1, GID: -1}) {
+		if own := s.Owner(); own != (resource.Owner{UID: -1, GID: -1}) {
 			t.Errorf("%s: owner %v", config, own)
 		}
 	}
@@ -92,7 +92,7 @@ func TestABrokenSpecIsRefusedByFileAndField(t *testing.T) {
 		{strings.Repeat(`{"a":`, 20000) + `1` + strings.Repeat(`}`, 20000), "exceeded max depth"},
 	} {
 		dir := bundle(t, c.config)
-		_, err := readSpec(dir)
+		_, err := ReadSpec(dir)
 		if err == nil {
 			t.Errorf("%.60s: accepted", c.config)
 			continue
@@ -101,7 +101,7 @@ func TestABrokenSpecIsRefusedByFileAndField(t *testing.T) {
 			t.Errorf("%.60s: %q, want it to name the file and %q", c.config, msg, c.want)
 		}
 	}
-	if _, err := readSpec(t.TempDir()); !os.IsNotExist(err) || !strings.Contains(err.Error(), "config.json") {
+	if _, err := ReadSpec(t.TempDir()); !os.IsNotExist(err) || !strings.Contains(err.Error(), "config.json") {
 		t.Errorf("none: %v, want ErrNotExist and its name", err)
 	}
 }
@@ -109,10 +109,10 @@ func TestABrokenSpecIsRefusedByFileAndField(t *testing.T) {
 func TestTheSpecIsReadUpToItsBound(t *testing.T) {
 	t.Parallel()
 	fill := func(size int) string { return `{"x":"` + strings.Repeat("x", size-8) + `"}` }
-	if _, err := readSpec(bundle(t, fill(maxSpec))); err != nil {
+	if _, err := ReadSpec(bundle(t, fill(maxState))); err != nil {
 		t.Errorf("at the bound: %.200v", err)
 	}
-	if _, err := readSpec(bundle(t, fill(maxSpec+1))); err == nil || !strings.Contains(err.Error(), "larger than") {
+	if _, err := ReadSpec(bundle(t, fill(maxState+1))); err == nil || !strings.Contains(err.Error(), "larger than") {
 		t.Errorf("above the bound: %.200v, want an error", err)
 	}
 }
@@ -133,11 +133,11 @@ func TestTheOwnerIsTheContainersOwnRootUser(t *testing.T) {
 		// Mappings alone make no user namespace: ownership is the host's then.
 		{`"namespaces":[{"type":"mount"}],"uidMappings":[{"hostID":100000,"size":65536}],"gidMappings":[{"hostID":100000,"size":65536}]`, resource.Owner{UID: -1, GID: -1}},
 	} {
-		s, err := readSpec(bundle(t, `{"linux":{`+c.linux+`}}`))
+		s, err := ReadSpec(bundle(t, `{"linux":{`+c.linux+`}}`))
 		if err != nil {
 			t.Fatal(err)
 		}
-		if got := s.owner(); got != c.want {
+		if got := s.Owner(); got != c.want {
 			t.Errorf("%s: %v, want %v", c.linux, got, c.want)
 		}
 	}
@@ -152,20 +152,20 @@ func TestTheRootIsTheStatesElseTheSpecs(t *testing.T) {
 		{"", "./rootfs/", "/b/rootfs"},
 		{"", "../other/rootfs", "/other/rootfs"},
 	} {
-		sp := &spec{}
+		sp := &Spec{}
 		sp.Root.Path = c.spec
-		if got, err := rootPath(state{Bundle: "/b", Root: c.state}, sp); err != nil || got != c.want {
+		if got, err := sp.RootPath("/b", c.state); err != nil || got != c.want {
 			t.Errorf("%+v: %s, %v", c, got, err)
 		}
 	}
 	for _, c := range []struct{ state, spec, want string }{
-		{"relative", "/from/spec", `standard input: root: "relative"`},
-		{"./rootfs", "", `standard input: root: "./rootfs"`},
+		{"relative", "/from/spec", `root: "relative"`},
+		{"./rootfs", "", `root: "./rootfs"`},
 		{"", "", "/b/config.json: root.path: missing"},
 	} {
-		sp := &spec{}
+		sp := &Spec{}
 		sp.Root.Path = c.spec
-		if got, err := rootPath(state{Bundle: "/b", Root: c.state}, sp); err == nil || !strings.Contains(err.Error(), c.want) {
+		if got, err := sp.RootPath("/b", c.state); err == nil || !strings.Contains(err.Error(), c.want) {
 			t.Errorf("%+v: %s, %v, want an error that says %s", c, got, err, c.want)
 		}
 	}
@@ -187,7 +187,7 @@ func FuzzSpec(f *testing.F) {
 		if err := os.WriteFile(file, config, 0o600); err != nil {
 			t.Fatal(err)
 		}
-		s, err := readSpec(dir)
+		s, err := ReadSpec(dir)
 		if err != nil {
 			line := command.OneLine(err.Error())
 			if !strings.HasPrefix(line, file+": ") || strings.ContainsFunc(line, func(r rune) bool { return r < ' ' || r == 0x7f }) {
@@ -195,10 +195,10 @@ func FuzzSpec(f *testing.F) {
 			}
 			return
 		}
-		if own := s.owner(); own.UID < -1 || own.GID < -1 || own.UID >= 0 && len(s.Linux.UIDMappings) == 0 {
+		if own := s.Owner(); own.UID < -1 || own.GID < -1 || own.UID >= 0 && len(s.Linux.UIDMappings) == 0 {
 			t.Fatalf("%q: owner %v", config, own)
 		}
-		if p, err := rootPath(state{Bundle: "/b"}, s); err == nil && !filepath.IsAbs(p) {
+		if p, err := s.RootPath("/b", ""); err == nil && !filepath.IsAbs(p) {
 			t.Fatalf("%q: root %q", config, p)
 		}
 	})

@@ -1,4 +1,4 @@
-package hooks
+package container
 
 import (
 	"encoding/json"
@@ -12,10 +12,10 @@ import (
 	"isula.org/isulad-tools/resource"
 )
 
-// spec is the little that we need of a container's config.json. Narrow on
-// purpose: decoding all of it would double the cost of a start, and what we do
-// not read cannot be of a form that we do not know.
-type spec struct {
+// Spec is the little that we need of a container's config.json, the OCI runtime
+// specification. Narrow on purpose: decoding all of it would double the cost of
+// a start, and what we do not read cannot be of a form that we do not know.
+type Spec struct {
 	Root struct {
 		Path string `json:"path"`
 	} `json:"root"`
@@ -52,29 +52,34 @@ type idMapping struct {
 	Size        uint32 `json:"size"`
 }
 
-func readSpec(bundle string) (*spec, error) {
-	path := filepath.Join(bundle, "config.json")
-	data, err := open.Read(path, maxSpec)
+// SpecName is the file's name in the bundle.
+const SpecName = "config.json"
+
+// ReadSpec reads the specification of the container whose bundle it is.
+// fs.ErrNotExist: there is none. Errors name the file and the field.
+func ReadSpec(bundle string) (*Spec, error) {
+	path := filepath.Join(bundle, SpecName)
+	data, err := open.Read(path, maxState)
 	if err != nil {
 		return nil, err
 	}
-	s := new(spec)
+	s := new(Spec)
 	if err := json.Unmarshal(data, s); err != nil {
 		return nil, fmt.Errorf("%s: %w", path, jsonerror.Line(err))
 	}
 	return s, nil
 }
 
-// owner returns the container's own root user, when it has a user namespace.
-func (s *spec) owner() resource.Owner {
-	if !s.userNS() {
+// Owner returns the container's own root user, when it has a user namespace.
+func (s *Spec) Owner() resource.Owner {
+	if !s.UserNS() {
 		return resource.Owner{UID: -1, GID: -1}
 	}
 	return resource.Owner{UID: mappedRoot(s.Linux.UIDMappings), GID: mappedRoot(s.Linux.GIDMappings)}
 }
 
-// userNS tells whether the container has a user namespace of its own.
-func (s *spec) userNS() bool { return slices.Contains(s.Linux.Namespaces, namespace{"user"}) }
+// UserNS tells whether the container has a user namespace of its own.
+func (s *Spec) UserNS() bool { return slices.Contains(s.Linux.Namespaces, namespace{"user"}) }
 
 // mappedRoot is id 0 of the container on the host, or -1.
 func mappedRoot(mappings []idMapping) int {
@@ -86,10 +91,10 @@ func mappedRoot(mappings []idMapping) int {
 	return -1
 }
 
-// deviceRules returns the rules that the container was started with. A number
+// DeviceRules returns the rules that the container was started with. A number
 // that is left out is any number for runc, and 0 for lcr: iSulad leaves out
 // zeros.
-func (s *spec) deviceRules(engine string) []cgroup.DeviceRule {
+func (s *Spec) DeviceRules(engine string) []cgroup.DeviceRule {
 	number := func(n *int64) int64 {
 		switch {
 		case n != nil:
@@ -110,5 +115,5 @@ func (s *spec) deviceRules(engine string) []cgroup.DeviceRule {
 	return rules
 }
 
-// mapped tells whether the container's ids are not the host's.
-func (s *spec) mapped() bool { return len(s.Linux.UIDMappings)+len(s.Linux.GIDMappings) > 0 }
+// Mapped tells whether the container's ids are not the host's.
+func (s *Spec) Mapped() bool { return len(s.Linux.UIDMappings)+len(s.Linux.GIDMappings) > 0 }

@@ -1,0 +1,114 @@
+package container
+
+import (
+	"errors"
+	"fmt"
+	"io/fs"
+	"path/filepath"
+
+	"golang.org/x/sys/unix"
+
+	"isula.org/isulad-tools/internal/cgroup"
+	"isula.org/isulad-tools/internal/nsenter"
+	"isula.org/isulad-tools/internal/process"
+	"isula.org/isulad-tools/internal/rootfs"
+	"isula.org/isulad-tools/resource"
+)
+
+// Open opens the ways into container id, which runs as s says and has the
+// specification sp. Where its root is inside its mount namespace differs: runc
+// runs prestart before pivot_root(2), so it is the root's host path there;
+// iSulad 2.1's lcr runs it after, and so it is later with any: it is /.
+func Open(id string, s Start, sp *Spec) (t *resource.Target, closeAll func(), err error) {
+	var closers []func()
+	all := func() {
+		for _, c := range closers {
+			c()
+		}
+	}
+	defer func() {
+		if err != nil {
+			all()
+		}
+	}()
+	root, err := rootfs.OfProcess(s.Init.PID)
+	if err != nil {
+		return nil, nil, err
+	}
+	closers = append(closers, closer(root))
+	ours, err := root.Same("/")
+	if err != nil {
+		return nil, nil, err
+	}
+	if ours {
+		path, err := sp.RootPath(s.Bundle, s.Root)
+		if err != nil {
+			return nil, nil, err
+		}
+		if root, err = root.Sub(path); err != nil {
+			return nil, nil, fmt.Errorf("container's root: %w", err)
+		}
+		closers = append(closers, closer(root))
+		if host, err := root.Same("/"); err != nil || host {
+			return nil, nil, errors.Join(err, errors.New("the container's root is the host's /, which is left alone"))
+		}
+	}
+	var dev unix.Stat_t
+	if err := unix.Stat("/dev", &dev); err != nil {
+		return nil, nil, &fs.PathError{Op: "stat", Path: "/dev", Err: err}
+	}
+	ns, err := nsenter.EnterMount(s.Init.PID)
+	if err != nil {
+		return nil, nil, err
+	}
+	closers = append(closers, ns.Close)
+	if !s.Init.Lives() { // then what was opened by its pid may be another's
+		return nil, nil, fmt.Errorf("process %d: %w", s.Init.PID, process.ErrGone)
+	}
+	t = &resource.Target{
+		HostDev: dev.Dev,
+		ID:      id,
+		Init:    s.Init,
+		Root:    root,
+		Owner:   sp.Owner(),
+		UserNS:  sp.UserNS(),
+		Pivoted: !ours,
+		NS:      ns,
+		Cgroups: cgroup.Container{Path: sp.Linux.CgroupsPath, PID: s.Init.PID, Dirs: s.Cgroups},
+
+		DeviceRules: sp.DeviceRules(EngineOf(s.Bundle)),
+	}
+	closers = append(closers, t.Cgroups.Close)
+	return t, all, nil
+}
+
+// closer closes this root, whatever its variable holds later.
+func closer(r *rootfs.Root) func() { return func() { r.Close() } }
+
+// RootPath is the host path of the container's root file system: what the
+// runtime said, if it did, else the specification's. It is not guessed: the
+// wrong one would be changed.
+func (s *Spec) RootPath(bundle, said string) (string, error) {
+	config := filepath.Join(bundle, SpecName)
+	switch {
+	case filepath.IsAbs(said):
+		return said, nil
+	case said != "":
+		return "", fmt.Errorf("root: %q is not an absolute path", said)
+	case s.Root.Path == "":
+		return "", fmt.Errorf("%s: root.path: missing, and the container's state has no root", config)
+	case filepath.IsAbs(s.Root.Path):
+		return s.Root.Path, nil
+	}
+	return filepath.Join(bundle, s.Root.Path), nil
+}
+
+// EngineOf is the engine's name in a bundle's path, <graph>/engines/NAME/<id>;
+// "" when the path is of another form.
+func EngineOf(bundle string) string {
+	dir := filepath.Dir(bundle)
+	if filepath.Base(filepath.Dir(dir)) != "engines" {
+		return ""
+	}
+	return filepath.Base(dir)
+}
