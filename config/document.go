@@ -205,7 +205,7 @@ func Replace[T any](d *Document, key string, records map[int]T) error {
 
 // Put makes records the list at key. Those that were in it keep the fields that
 // T does not have.
-func Put[T fmt.Stringer](d *Document, key string, records []T) error {
+func Put[T comparable](d *Document, key string, records []T) error {
 	old, err := List[T](d, key)
 	if err != nil {
 		return err
@@ -219,7 +219,7 @@ func Put[T fmt.Stringer](d *Document, key string, records []T) error {
 	same := len(old) == len(records)
 	list := make([]json.RawMessage, len(records))
 	for i, r := range records {
-		was := slices.IndexFunc(old, func(o T) bool { return o.String() == r.String() })
+		was := slices.Index(old, r)
 		if was >= 0 {
 			list[i] = raw[was]
 		} else if list[i], err = json.Marshal(r); err != nil {

@@ -10,8 +10,6 @@ type named struct {
 	Name string `json:"name"`
 }
 
-func (n named) String() string { return n.Name }
-
 func TestPutKeepsWhatItDoesNotKnow(t *testing.T) {
 	t.Parallel()
 	for _, c := range []struct {

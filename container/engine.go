@@ -21,6 +21,8 @@ type Container struct {
 	ID  string
 	PID int    // of its init; 0 when it does not run
 	Dir string // its state directory, where device_hook.json is
+	// CgroupParent is its cgroup's parent, where no config.json says more.
+	CgroupParent string
 }
 
 // Engine answers for containers by name.
@@ -53,6 +55,9 @@ type inspected struct {
 	ID    string `json:"Id"`
 	State struct {
 		Pid int
+	}
+	HostConfig struct {
+		CgroupParent string
 	}
 	ResolvConfPath, HostsPath, LogPath string // they lie in the state directory
 }
@@ -93,9 +98,13 @@ func parseInspect(data []byte, name string) (Container, error) {
 		return Container{}, fmt.Errorf("isula inspect %s: it describes %d objects, not one container", name, len(list))
 	}
 	c := list[0]
+	parent := c.HostConfig.CgroupParent
+	if parent == "" {
+		parent = "/isulad"
+	}
 	for _, p := range []string{c.ResolvConfPath, c.HostsPath, c.LogPath} {
 		if dir := filepath.Dir(p); filepath.IsAbs(p) && filepath.Base(dir) == c.ID {
-			return Container{ID: c.ID, PID: c.State.Pid, Dir: dir}, nil
+			return Container{ID: c.ID, PID: c.State.Pid, Dir: dir, CgroupParent: parent}, nil
 		}
 	}
 	return Container{}, fmt.Errorf("isula inspect %s: no path in its state directory", name)

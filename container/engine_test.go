@@ -47,9 +47,9 @@ func TestAnEngineIsAWord(t *testing.T) {
 func TestInspectOfARealISuladIsUnderstood(t *testing.T) {
 	t.Parallel()
 	for name, want := range map[string]Container{
-		"inspect-lcr-running.json":  {ID: lcrID, PID: 23455, Dir: "/var/lib/isulad/engines/lcr/" + lcrID},
-		"inspect-lcr-stopped.json":  {ID: lcrID, PID: 0, Dir: "/var/lib/isulad/engines/lcr/" + lcrID},
-		"inspect-runc-running.json": {ID: runcID, PID: 23633, Dir: "/var/lib/isulad/engines/runc/" + runcID},
+		"inspect-lcr-running.json":  {ID: lcrID, PID: 23455, Dir: "/var/lib/isulad/engines/lcr/" + lcrID, CgroupParent: "/isulad"},
+		"inspect-lcr-stopped.json":  {ID: lcrID, PID: 0, Dir: "/var/lib/isulad/engines/lcr/" + lcrID, CgroupParent: "/isulad"},
+		"inspect-runc-running.json": {ID: runcID, PID: 23633, Dir: "/var/lib/isulad/engines/runc/" + runcID, CgroupParent: "/isulad"},
 	} {
 		got, err := parseInspect(sample(t, name), "NAME")
 		if err != nil || got != want {

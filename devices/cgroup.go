@@ -38,7 +38,7 @@ func permission(t *resource.Target, d Device) (grant func() error, err error) {
 // settle lets the container use all of its recorded devices, on cgroup v2: a
 // program can only be replaced as a whole, so it is made of the rules that the
 // container was started with and of ours.
-func settle(_ context.Context, t *resource.Target, all []Device) error {
+func settle(_ context.Context, t *resource.Target, all, _ []Device) error {
 	if len(all) == 0 {
 		return nil
 	}

@@ -11,18 +11,13 @@ import (
 	"slices"
 
 	"isula.org/isulad-tools/config"
-	"isula.org/isulad-tools/resource"
 )
+
+// kindName is what one of them is called in the log.
+const kindName = "kernel module"
 
 // Module is a record of device_hook.json's kernelModules: a name as it was given.
 type Module string
-
-func (m Module) String() string { return string(m) }
-
-// Kind is the kind of resource that modules are. They are the host's and are
-// loaded before the container's lock is taken, so there is nothing to apply to a
-// container.
-var Kind = resource.Kind[Module]{Name: "kernel module", Key: config.KernelModules, Check: check}
 
 // check refuses a list with a bad name in it, or with one name twice.
 func check(list []Module) error {
@@ -58,6 +53,23 @@ func Recorded(d *config.Document) ([]string, error) {
 	return names, err
 }
 
+// SetRecorded records these names and saves the file. They are the host's and
+// are loaded before the container's lock is taken: nothing is done to the
+// container.
+func SetRecorded(d *config.Document, names []string) error {
+	list := make([]Module, len(names))
+	for i, name := range names {
+		list[i] = Module(name)
+	}
+	if err := check(list); err != nil {
+		return err
+	}
+	if err := config.Put(d, config.KernelModules, list); err != nil {
+		return err
+	}
+	return d.Save()
+}
+
 // Same tells whether two names are one to modprobe and the kernel.
 func Same(a, b string) bool { return canonical(a) == canonical(b) }
 
@@ -71,7 +83,7 @@ func Others(names, known []string) []string {
 // Audit returns the fields of the log's line about one request.
 func Audit(by Asker, r Result) map[string]any {
 	fields := map[string]any{
-		"kind": Kind.Name, "id": by.ID, "container": by.Name, "module": r.Name, "result": string(r.Outcome), "ms": r.Took.Milliseconds(),
+		"kind": kindName, "id": by.ID, "container": by.Name, "module": r.Name, "result": string(r.Outcome), "ms": r.Took.Milliseconds(),
 	}
 	if r.Reason != "" {
 		fields["reason"] = r.Reason

@@ -37,9 +37,30 @@ func Share(ctx context.Context, t *resource.Target, report func(error)) error {
 	return err
 }
 
+// Find tells how a running container is served: through its shared path, if it
+// was started with one, else directly, and Direct says so.
+func Find(t *resource.Target) {
+	t.Direct = errNotShared
+	const flags = unix.O_PATH | unix.O_DIRECTORY | unix.O_NOFOLLOW
+	own, err := open.File(filepath.Join(place.Master, t.ID), flags, 0)
+	if err != nil {
+		return
+	}
+	defer own.Close()
+	inside, err := t.Root.Open(place.SharedPath, flags)
+	if err != nil {
+		return
+	}
+	defer inside.Close()
+	if same, err := sameFile(inside, own); err == nil && same {
+		t.Direct = nil
+	}
+}
+
 var (
-	errNoPlace = errors.New("the container's root is read-only, and its image has no directory " + place.SharedPath)
-	errNoWay   = errors.New("this kernel (before 5.2) has no way into a container that has changed its root")
+	errNotShared = errors.New("it was started without the hook, so it has no shared path: start it with --hook-spec")
+	errNoPlace   = errors.New("the container's root is read-only, and its image has no directory " + place.SharedPath)
+	errNoWay     = errors.New("this kernel (before 5.2) has no way into a container that has changed its root")
 )
 
 func share(ctx context.Context, t *resource.Target) (err error) {

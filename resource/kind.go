@@ -2,9 +2,7 @@ package resource
 
 import (
 	"context"
-	"errors"
 	"fmt"
-	"slices"
 
 	"isula.org/isulad-tools/config"
 )
@@ -18,9 +16,15 @@ const (
 	Skip               // it is reported, and the plan goes on
 )
 
+// Record is one entry of a list in device_hook.json. Equal records are one.
+type Record interface {
+	comparable
+	fmt.Stringer
+}
+
 // Kind is one kind of resource: how its records, of type T, are kept and what
 // makes them real.
-type Kind[T fmt.Stringer] struct {
+type Kind[T Record] struct {
 	Name   string // one of it, in messages: "device"
 	Key    string // its list in device_hook.json
 	Policy Policy // of a restore
@@ -35,9 +39,14 @@ type Kind[T fmt.Stringer] struct {
 	// Apply makes the record real, all of it or nothing; a record that is
 	// real already is left as it is.
 	Apply func(context.Context, *Target, T) error
-	// Settle, when there is one, does once per plan what depends on all records
-	// together.
-	Settle func(context.Context, *Target, []T) error
+	// Remove takes it away, all of it; what is gone already is fine.
+	Remove func(context.Context, *Target, T) error
+	// Update, when there is one, makes old what now is, all of it or nothing.
+	// Without one, applying now is enough.
+	Update func(ctx context.Context, t *Target, old, now T) error
+	// Settle, when there is one, does once per transaction what depends on all
+	// records together: those that are there now, and those that were removed.
+	Settle func(ctx context.Context, t *Target, now, gone []T) error
 	// Verify returns nil when the record is real.
 	Verify func(context.Context, *Target, T) error
 }
@@ -73,7 +82,7 @@ func (k *Kind[T]) Restore(d *config.Document) (Plan, error) {
 	plan := Plan{Policy: k.Policy, Steps: make([]Step, len(records))}
 	if k.Settle != nil {
 		plan.settle = func(ctx context.Context, t *Target) error {
-			if err := k.Settle(ctx, t, records); err != nil {
+			if err := k.Settle(ctx, t, records, nil); err != nil {
 				return fmt.Errorf("settle %ss: %w", k.Name, err)
 			}
 			return nil
@@ -134,42 +143,4 @@ func (p Plan) run(ctx context.Context, t *Target, verb string, pick func(Step) f
 		report(fmt.Errorf("%w, skipping", err))
 	}
 	return nil
-}
-
-// Change takes the records of the kind in d from what they are to want, and
-// saves. While do runs, the file holds both: it is never less than what may be
-// real, so that repeating the command, or the next start, completes what was
-// interrupted. When do fails, what it did being undone, the old records come
-// back. The caller holds the container's lock. do may be nil.
-func (k *Kind[T]) Change(d *config.Document, want []T, do func() error) (err error) {
-	old, err := config.List[T](d, k.Key)
-	if err != nil {
-		return err
-	}
-	if k.Check != nil {
-		if err := k.Check(want); err != nil {
-			return err
-		}
-	}
-	save := func(records []T) error {
-		if err := config.Put(d, k.Key, records); err != nil {
-			return err
-		}
-		return d.Save()
-	}
-	if do != nil {
-		both := slices.Clone(old)
-		for _, w := range want {
-			if !slices.ContainsFunc(old, func(o T) bool { return o.String() == w.String() }) {
-				both = append(both, w)
-			}
-		}
-		if err := save(both); err != nil {
-			return err
-		}
-		if err := do(); err != nil {
-			return errors.Join(err, save(old))
-		}
-	}
-	return save(want)
 }

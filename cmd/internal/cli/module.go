@@ -166,11 +166,7 @@ func changeModules(ctx context.Context, dir string, by *kmod.Asker, change func(
 		return err
 	}
 	want := change(old)
-	records := make([]kmod.Module, len(want))
-	for i, name := range want {
-		records[i] = kmod.Module(name)
-	}
-	if err := kmod.Kind.Change(doc, records, nil); err != nil {
+	if err := kmod.SetRecorded(doc, want); err != nil {
 		return err
 	}
 	if start, err := container.ReadStart(by.ID); err == nil {

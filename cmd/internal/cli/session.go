@@ -1,0 +1,180 @@
+package cli
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io/fs"
+	"os/signal"
+	"path/filepath"
+	"strings"
+
+	"github.com/urfave/cli"
+	"golang.org/x/sys/unix"
+
+	"isula.org/isulad-tools/config"
+	"isula.org/isulad-tools/container"
+	"isula.org/isulad-tools/devices"
+	"isula.org/isulad-tools/internal/process"
+	"isula.org/isulad-tools/mounts"
+	"isula.org/isulad-tools/resource"
+)
+
+var (
+	dryRunFlag     = cli.BoolFlag{Name: "dry-run", Usage: "tell what would be done, and change nothing"}
+	configOnlyFlag = cli.BoolFlag{Name: "update-config-only", Usage: "change only what the container's next start will do"}
+)
+
+// session is one command's transaction on one container.
+type session struct {
+	app  App
+	name string // of the container, as it was typed
+	id   string
+	doc  *config.Document
+	// spec is the container's specification; without a config.json it is empty.
+	spec *container.Spec
+	// target is the running container; nil when it does not run, or when only its
+	// file is meant.
+	target *resource.Target
+	change *resource.Change
+	say    []line
+	reload bool // udevd must be told that rules changed
+}
+
+// line is what is printed when a task is done.
+type line struct {
+	task *resource.Task
+	text string
+}
+
+// transact resolves the container that is the command's first argument, takes
+// its lock, looks again, and does what plan puts into the session's change; then
+// it prints what was done. prefix begins the error. Nothing under the lock talks
+// to isulad, which may be waiting for a hook that waits for the lock.
+func (a App) transact(c *cli.Context, prefix string, p resource.Policy, plan func(*session) error) error {
+	s := &session{app: a, name: c.Args().First()}
+	found, err := find(c, s.name)
+	if err != nil {
+		return err
+	}
+	s.id = found.ID
+	// A terminal's signals come between commands; half a change is for nobody.
+	signal.Ignore(unix.SIGINT, unix.SIGHUP, unix.SIGQUIT, unix.SIGTERM)
+	ctx := context.Background()
+	err = s.locked(ctx, c, found, p, plan)
+	if s.reload {
+		// After all locks: udevd may wait for a helper that waits for one.
+		if e := devices.ReloadRules(ctx); e != nil {
+			err = errors.Join(err, fmt.Errorf("udev rules changed, but udevd was not told: %w", e))
+		}
+	}
+	return s.report(prefix, err)
+}
+
+func (s *session) locked(ctx context.Context, c *cli.Context, found container.Container, p resource.Policy, plan func(*session) error) error {
+	lock, err := config.LockContainer(ctx, found.Dir, lockWait)
+	if err != nil {
+		return err
+	}
+	defer lock.Unlock()
+	if s.doc, err = config.Load(found.Dir); err != nil {
+		return err
+	}
+	closeTarget, err := s.open(found)
+	if err != nil {
+		return err
+	}
+	defer closeTarget()
+	if c.Bool(configOnlyFlag.Name) {
+		s.target = nil
+	}
+	s.change = resource.NewChange(s.doc, p)
+	if err := plan(s); err != nil {
+		return err
+	}
+	if c.Bool(dryRunFlag.Name) {
+		s.preview()
+		return nil
+	}
+	return s.change.Do(ctx, s.target)
+}
+
+// open finds out, under the lock, whether the container runs, and opens it if it
+// does. A start record beats what the engine said before.
+func (s *session) open(found container.Container) (closeTarget func(), err error) {
+	nothing := func() {}
+	s.spec, err = container.ReadSpec(found.Dir)
+	if errors.Is(err, fs.ErrNotExist) {
+		s.spec, err = new(container.Spec), nil
+		s.spec.Linux.CgroupsPath = filepath.Join(found.CgroupParent, found.ID)
+	}
+	if err != nil {
+		return nothing, err
+	}
+	start, err := container.ReadStart(found.ID)
+	switch {
+	case err != nil && !errors.Is(err, fs.ErrNotExist):
+		return nothing, err
+	case err != nil || !start.Init.Lives():
+		init, err := process.Find(found.PID)
+		if errors.Is(err, process.ErrGone) {
+			return nothing, nil
+		}
+		if err != nil {
+			return nothing, err
+		}
+		start = container.Start{Init: init, Bundle: found.Dir}
+	}
+	s.target, closeTarget, err = container.Open(found.ID, start, s.spec)
+	if errors.Is(err, process.ErrGone) || err != nil && !start.Init.Lives() {
+		return nothing, nil // it ended meanwhile
+	}
+	if err != nil {
+		return nothing, err
+	}
+	mounts.Find(s.target)
+	return closeTarget, nil
+}
+
+// done plans what is printed when task is done.
+func (s *session) done(task *resource.Task, format string, args ...any) {
+	s.say = append(s.say, line{task, fmt.Sprintf(format, args...)})
+}
+
+// report prints what was done and returns what failed: err, and the errors of
+// the tasks.
+func (s *session) report(prefix string, err error) error {
+	for _, l := range s.say {
+		if l.task.Err == nil && s.change.Done {
+			fmt.Fprintln(s.app.Stdout, l.text)
+		}
+	}
+	var failed []string
+	if s.change != nil {
+		for _, t := range s.change.Tasks {
+			if t.Err != nil && !errors.Is(t.Err, resource.ErrNotTried) {
+				failed = append(failed, t.Err.Error())
+			}
+		}
+	}
+	if err != nil {
+		failed = append(failed, err.Error())
+	}
+	if len(failed) == 0 {
+		return nil
+	}
+	return errors.New(prefix + strings.Join(failed, " "))
+}
+
+// preview prints what would be done.
+func (s *session) preview() {
+	where := "now, and at every start"
+	if s.target == nil {
+		where = "at the next start"
+	}
+	for _, t := range s.change.Tasks {
+		if t.Err == nil {
+			fmt.Fprintf(s.app.Stdout, "would %s %s %s, %s\n", t.Verb, t.Kind, t.Record, where)
+		}
+	}
+}

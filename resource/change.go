@@ -1,0 +1,286 @@
+package resource
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+
+	"isula.org/isulad-tools/config"
+)
+
+// Change is what one command does to a container: to its file, to the kernel,
+// and to what depends on both. It is planned first, by Edits, and then done.
+//
+// While it runs the file holds the old records and the new ones: it is never
+// less than what may be real, so that repeating the command, or the next start,
+// completes what was interrupted.
+type Change struct {
+	// Policy says what the failure of one task means for those after it. Those
+	// before it stay in either case.
+	Policy Policy
+	Tasks  []*Task
+	Done   bool // Do has returned
+
+	doc   *config.Document
+	edits []edit
+	last  []func(context.Context) error
+}
+
+// Task is one record's part of a change.
+type Task struct {
+	Verb   string // "add", "remove" or "update"
+	Kind   string
+	Record fmt.Stringer
+	// Needs is a task without whose success this one is not even tried.
+	Needs *Task
+	// Err is, after Do, why it is not done; ErrNotTried for what another task's
+	// failure left out. Set before, it is why it cannot be.
+	Err error
+
+	do, undo func(context.Context, *Target) error // nil: the file is all there is
+	done     bool                                 // to the kernel
+}
+
+// ErrNotTried says that a task was left out because another one failed.
+var ErrNotTried = errors.New("not tried")
+
+// NewChange returns a change of the records in d, in which nothing is planned.
+// The caller holds the container's lock.
+func NewChange(d *config.Document, p Policy) *Change { return &Change{doc: d, Policy: p} }
+
+// Last plans what is done after all tasks, and makes something outside follow
+// the Records as they then are. Its failure is that of the whole change; when
+// the change fails after it, it is done again, with the old records.
+func (c *Change) Last(do func(context.Context) error) { c.last = append(c.last, do) }
+
+// edit is an Edit of any type.
+type edit interface {
+	put(removed bool) error
+	settle(context.Context, *Target) error
+}
+
+// Edit plans what becomes of the records of one kind.
+type Edit[T Record] struct {
+	change  *Change
+	kind    *Kind[T]
+	old     []T
+	actions []action[T]
+}
+
+// action is a task and what its success makes of the list.
+type action[T Record] struct {
+	*Task
+	record T
+	edit   func([]T) []T
+}
+
+// Edit begins to plan what c does to the records of kind k.
+func (k *Kind[T]) Edit(c *Change) (*Edit[T], error) {
+	old, err := config.List[T](c.doc, k.Key)
+	if err != nil {
+		return nil, err
+	}
+	e := &Edit[T]{change: c, kind: k, old: old}
+	c.edits = append(c.edits, e)
+	return e, nil
+}
+
+// Records are the records as they will be, should all that is planned succeed.
+func (e *Edit[T]) Records() []T { return e.list(false) }
+
+// list is the old list with what has not failed. With removed, the records that
+// are removed are still in it.
+func (e *Edit[T]) list(removed bool) []T {
+	list := slices.Clone(e.old)
+	for _, a := range e.actions {
+		if a.Err == nil && (!removed || a.Verb != "remove") {
+			list = a.edit(list)
+		}
+	}
+	return list
+}
+
+func (e *Edit[T]) plan(verb string, r T, edit func([]T) []T) *Task {
+	t := &Task{Verb: verb, Kind: e.kind.Name, Record: r}
+	e.actions = append(e.actions, action[T]{t, r, edit})
+	e.change.Tasks = append(e.change.Tasks, t)
+	return t
+}
+
+// Add plans a record more.
+func (e *Edit[T]) Add(r T) *Task {
+	t := e.plan("add", r, func(list []T) []T { return append(list, r) })
+	t.do = func(ctx context.Context, to *Target) error { return e.kind.Apply(ctx, to, r) }
+	t.undo = func(ctx context.Context, from *Target) error { return e.kind.Remove(ctx, from, r) }
+	return t
+}
+
+// Remove plans a record less.
+func (e *Edit[T]) Remove(r T) *Task {
+	t := e.plan("remove", r, func(list []T) []T {
+		if i := slices.Index(list, r); i >= 0 {
+			list = slices.Delete(list, i, i+1)
+		}
+		return list
+	})
+	t.do = func(ctx context.Context, from *Target) error { return e.kind.Remove(ctx, from, r) }
+	t.undo = func(ctx context.Context, to *Target) error { return e.kind.Apply(ctx, to, r) }
+	return t
+}
+
+// Update plans that the record old becomes r, in its place.
+func (e *Edit[T]) Update(old, r T) *Task {
+	t := e.plan("update", r, func(list []T) []T {
+		if i := slices.Index(list, old); i >= 0 {
+			list[i] = r
+		}
+		return list
+	})
+	update := e.kind.Update
+	if update == nil {
+		update = func(ctx context.Context, t *Target, _, now T) error { return e.kind.Apply(ctx, t, now) }
+	}
+	t.do = func(ctx context.Context, t *Target) error { return update(ctx, t, old, r) }
+	t.undo = func(ctx context.Context, t *Target) error { return update(ctx, t, r, old) }
+	return t
+}
+
+// Refuse plans nothing: r cannot be had, and err says why.
+func (e *Edit[T]) Refuse(verb string, r T, err error) *Task {
+	t := e.plan(verb, r, nil)
+	t.Err = err
+	return t
+}
+
+func (e *Edit[T]) put(removed bool) error {
+	return config.Put(e.change.doc, e.kind.Key, e.list(removed))
+}
+
+func (e *Edit[T]) settle(ctx context.Context, t *Target) error {
+	if e.kind.Settle == nil || len(e.actions) == 0 {
+		return nil
+	}
+	var gone []T
+	for _, a := range e.actions {
+		if a.Verb == "remove" && a.Err == nil {
+			gone = append(gone, a.record)
+		}
+	}
+	if err := e.kind.Settle(ctx, t, e.list(false), gone); err != nil {
+		return fmt.Errorf("settle %ss: %w", e.kind.Name, err)
+	}
+	return nil
+}
+
+// Do does what is planned, in order, in the running container t, or where t is
+// nil to the file only. The error is of what all tasks depend on: then none of
+// them stays. What became of each is its Err.
+func (c *Change) Do(ctx context.Context, t *Target) error {
+	defer func() { c.Done = true }()
+	if c.leaveOut(); !slices.ContainsFunc(c.Tasks, pending) {
+		return nil
+	}
+	if err := c.save(true); err != nil {
+		return c.fail(err)
+	}
+	for _, task := range c.Tasks {
+		if c.leaveOut(); task.Err != nil || task.do == nil || t == nil {
+			continue
+		}
+		err := ctx.Err()
+		if err == nil {
+			err = task.do(ctx, t)
+		}
+		switch {
+		case err == nil:
+			task.done = true
+		case !t.Init.Lives():
+			t = nil // its end is no failure: its next start will do it
+		default:
+			task.Err = err
+		}
+	}
+	c.leaveOut()
+	err := c.settle(ctx, t)
+	for _, do := range c.last {
+		if err == nil && slices.ContainsFunc(c.Tasks, pending) {
+			err = do(ctx)
+		}
+	}
+	if err == nil {
+		err = c.save(false)
+	}
+	if err == nil {
+		return nil
+	}
+	err = errors.Join(c.fail(err), c.undo(ctx, t))
+	for _, do := range c.last {
+		err = errors.Join(err, do(context.WithoutCancel(ctx)))
+	}
+	return errors.Join(err, c.save(false))
+}
+
+// pending tells whether a task is done, or still can be.
+func pending(t *Task) bool { return t.Err == nil }
+
+// leaveOut marks the tasks that will not be tried.
+func (c *Change) leaveOut() {
+	failed := false
+	for _, t := range c.Tasks {
+		if t.Err == nil && (failed && c.Policy == Stop && !t.done || t.Needs != nil && t.Needs.Err != nil) {
+			t.Err = ErrNotTried
+		}
+		failed = failed || t.Err != nil
+	}
+}
+
+func (c *Change) save(removed bool) error {
+	for _, e := range c.edits {
+		if err := e.put(removed); err != nil {
+			return err
+		}
+	}
+	return c.doc.Save()
+}
+
+func (c *Change) settle(ctx context.Context, t *Target) error {
+	if t == nil {
+		return nil
+	}
+	for _, e := range c.edits {
+		if err := e.settle(ctx, t); err != nil && t.Init.Lives() {
+			return err
+		}
+	}
+	return nil
+}
+
+// fail makes err the reason why nothing is done, and returns it.
+func (c *Change) fail(err error) error {
+	for _, t := range c.Tasks {
+		if t.Err == nil {
+			t.Err = ErrNotTried
+		}
+	}
+	return err
+}
+
+// undo takes back what was done to the kernel, the last first.
+func (c *Change) undo(ctx context.Context, t *Target) error {
+	if t == nil {
+		return nil
+	}
+	ctx = context.WithoutCancel(ctx)
+	var errs []error
+	for _, task := range slices.Backward(c.Tasks) {
+		if !task.done {
+			continue
+		}
+		task.done = false
+		if err := task.undo(ctx, t); err != nil {
+			errs = append(errs, fmt.Errorf("undo: %s %s %s: %w", task.Verb, task.Kind, task.Record, err))
+		}
+	}
+	return errors.Join(append(errs, c.settle(ctx, t))...)
+}
