@@ -80,7 +80,7 @@ func TestTheStateDirectoryIsFoundByAnyPathInIt(t *testing.T) {
 			if err == nil || !strings.Contains(err.Error(), "isula inspect NAME") {
 				t.Errorf("%s: %v, %v, want an error that names what was asked", c.paths, got, err)
 			}
-		case err != nil || got != Container{ID: "abc", PID: 7, Dir: c.want}:
+		case err != nil || got != Container{ID: "abc", PID: 7, Dir: c.want, CgroupParent: "/isulad"}:
 			t.Errorf("%s: %v, %v, want %s", c.paths, got, err, c.want)
 		}
 	}

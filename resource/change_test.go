@@ -1,0 +1,171 @@
+package resource
+
+import (
+	"context"
+	"errors"
+	"os"
+	"slices"
+	"strings"
+	"testing"
+
+	"isula.org/isulad-tools/internal/process"
+)
+
+// changing is a world whose words come and go.
+func (w *world) changing() *Kind[word] {
+	k := w.kind(Stop)
+	k.Remove = func(_ context.Context, _ *Target, r word) error { return w.do("remove", r) }
+	k.Settle = func(_ context.Context, _ *Target, now, gone []word) error {
+		return w.do("settle", word(join(now)+" without "+join(gone)))
+	}
+	return k
+}
+
+func join(list []word) string {
+	var s []string
+	for _, w := range list {
+		s = append(s, string(w))
+	}
+	return strings.Join(s, ",")
+}
+
+func TestAChange(t *testing.T) {
+	t.Parallel()
+	self, err := process.Find(os.Getpid())
+	if err != nil {
+		t.Fatal(err)
+	}
+	const settleAll = `settle a,c,d without b`
+	for name, c := range map[string]struct {
+		policy  Policy
+		fail    []string
+		stopped bool
+		last    error
+		log     []string
+		during  string // what the file holds meanwhile
+		after   string
+		errs    string // of the three tasks: . done, - not tried, ! failed
+	}{
+		"all succeed": {
+			log:    []string{"remove b", "apply c", "apply d", settleAll, "last a,c,d"},
+			during: `["a","b","c","d"]`, after: `["a","c","d"]`, errs: "...",
+		},
+		"a stopped container has a file only": {
+			stopped: true, log: []string{"last a,c,d"}, during: "", after: `["a","c","d"]`, errs: "...",
+		},
+		"stop ends at a failure, and what is before stays": {
+			fail: []string{"apply c"}, log: []string{"remove b", "apply c", "settle a without b", "last a"},
+			during: `["a","b","c","d"]`, after: `["a"]`, errs: ".!-",
+		},
+		"skip goes on": {
+			policy: Skip, fail: []string{"apply c"}, log: []string{"remove b", "apply c", "apply d", "settle a,d without b", "last a,d"},
+			during: `["a","b","c","d"]`, after: `["a","d"]`, errs: ".!.",
+		},
+		"what cannot be removed stays recorded": {
+			policy: Skip, fail: []string{"remove b"}, log: []string{"remove b", "apply c", "apply d", "settle a,b,c,d without ", "last a,b,c,d"},
+			during: `["a","b","c","d"]`, after: `["a","b","c","d"]`, errs: "!..",
+		},
+		"settling fails for all": {
+			fail: []string{settleAll}, log: []string{"remove b", "apply c", "apply d", settleAll, "remove d", "remove c", "apply b", "settle a,b without ", "last a,b"},
+			during: `["a","b","c","d"]`, after: `["a","b"]`, errs: "---",
+		},
+		"so does what comes last": {
+			last: errWorld, log: []string{"remove b", "apply c", "apply d", settleAll, "last a,c,d", "remove d", "remove c", "apply b", "settle a,b without ", "last a,b"},
+			during: `["a","b","c","d"]`, after: `["a","b"]`, errs: "---",
+		},
+	} {
+		d, file := recorded(t, `["a","b"]`)
+		content := func() string {
+			data, err := os.ReadFile(file)
+			if err != nil {
+				t.Fatal(err)
+			}
+			return strings.TrimSuffix(strings.TrimPrefix(strings.TrimSpace(string(data)), `{"bindToAdd":`), "}")
+		}
+		w := world{fail: map[string]error{}, then: func(entry string) {
+			if got := content(); !strings.HasPrefix(entry, "last") && got != c.during {
+				t.Errorf("%s: at %s the file holds %s, want %s", name, entry, got, c.during)
+			}
+		}}
+		for _, f := range c.fail {
+			w.fail[f] = errWorld
+		}
+		change := NewChange(d, c.policy)
+		edit, err := w.changing().Edit(change)
+		if err != nil {
+			t.Fatal(err)
+		}
+		tasks := []*Task{edit.Remove("b"), edit.Add("c"), edit.Add("d")}
+		change.Last(func(context.Context) error {
+			w.log = append(w.log, "last "+join(edit.Records()))
+			return c.last
+		})
+		target := &Target{Init: self}
+		if c.stopped {
+			target = nil
+		}
+		err = change.Do(t.Context(), target)
+		if whole := c.errs == "---"; (err != nil) != whole {
+			t.Errorf("%s: %v", name, err)
+		}
+		if !slices.Equal(w.log, c.log) {
+			t.Errorf("%s: did %q, want %q", name, w.log, c.log)
+		}
+		if got := content(); got != c.after {
+			t.Errorf("%s: the file holds %s, want %s", name, got, c.after)
+		}
+		errs := ""
+		for _, task := range tasks {
+			switch {
+			case task.Err == nil:
+				errs += "."
+			case errors.Is(task.Err, ErrNotTried):
+				errs += "-"
+			default:
+				errs += "!"
+			}
+		}
+		if errs != c.errs {
+			t.Errorf("%s: tasks are %s, want %s", name, errs, c.errs)
+		}
+	}
+}
+
+func TestAContainerThatEndsMeanwhileIsServedAtItsNextStart(t *testing.T) {
+	t.Parallel()
+	d, file := recorded(t, `[]`)
+	w := world{fail: map[string]error{"apply a": errWorld}}
+	change := NewChange(d, Stop)
+	edit, err := w.changing().Edit(change)
+	if err != nil {
+		t.Fatal(err)
+	}
+	edit.Add("a")
+	edit.Add("b")
+	if err := change.Do(t.Context(), &Target{Init: process.ID{PID: os.Getpid(), Start: 1}}); err != nil {
+		t.Error(err)
+	}
+	if got, err := os.ReadFile(file); err != nil || strings.TrimSpace(string(got)) != `{"bindToAdd":["a","b"]}` || !slices.Equal(w.log, []string{"apply a"}) {
+		t.Errorf("%s, %v after %q", got, err, w.log)
+	}
+}
+
+func TestATaskIsNotTriedWithoutWhatItNeeds(t *testing.T) {
+	t.Parallel()
+	d, _ := recorded(t, `["a"]`)
+	var w world
+	change := NewChange(d, Skip)
+	edit, err := w.changing().Edit(change)
+	if err != nil {
+		t.Fatal(err)
+	}
+	refused := edit.Refuse("add", "a", errWorld)
+	limit := edit.Update("a", "z")
+	limit.Needs = refused
+	if err := change.Do(t.Context(), &Target{}); err != nil || len(w.log) != 0 {
+		t.Errorf("%v, did %q", err, w.log)
+	}
+	if !errors.Is(limit.Err, ErrNotTried) || !errors.Is(refused.Err, errWorld) {
+		t.Errorf("%v, %v", refused.Err, limit.Err)
+	}
+}
