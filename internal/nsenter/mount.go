@@ -23,39 +23,52 @@ import (
 // process, is reached by the relative path FD(fd): neither a path of the
 // container nor a /proc of the container is trusted.
 type Mount struct {
-	work chan func()
+	ns, fds *os.File    // until the thread is started
+	work    chan func() // nil until then
 }
 
-// EnterMount starts a thread inside the mount namespace of process pid.
+// EnterMount opens the way into the mount namespace of process pid. The thread
+// starts when there is something to do: many a command has nothing to mount,
+// and where a service must not change namespaces, it need not.
 func EnterMount(pid int) (*Mount, error) {
 	ns, err := open.File(fmt.Sprintf("/proc/%d/ns/mnt", pid), unix.O_RDONLY, 0)
 	if err != nil {
 		return nil, err
 	}
-	defer ns.Close()
 	fds, err := open.File("/proc/self/fd", unix.O_PATH|unix.O_DIRECTORY, 0)
 	if err != nil {
+		ns.Close()
 		return nil, err
 	}
-	defer fds.Close()
+	return &Mount{ns: ns, fds: fds}, nil
+}
 
-	m := &Mount{work: make(chan func())}
-	entered := make(chan error)
+// start starts the thread.
+func (m *Mount) start() error {
+	work, entered := make(chan func()), make(chan error)
 	go func() {
 		runtime.LockOSThread() // and never unlocked: the thread ends here
-		err := enter(ns, fds)
+		err := enter(m.ns, m.fds)
 		entered <- err
 		if err != nil {
 			return
 		}
-		for f := range m.work {
+		for f := range work {
 			f()
 		}
 	}()
 	if err := <-entered; err != nil {
-		return nil, fmt.Errorf("enter the mount namespace of process %d: %w", pid, err)
+		return fmt.Errorf("enter %s: %w", m.ns.Name(), err)
 	}
-	return m, nil
+	m.work = work
+	m.closeFiles()
+	return nil
+}
+
+func (m *Mount) closeFiles() {
+	m.ns.Close()
+	m.fds.Close()
+	m.ns, m.fds = nil, nil
 }
 
 func enter(ns, fds *os.File) error {
@@ -71,13 +84,24 @@ func enter(ns, fds *os.File) error {
 
 // Do runs f on the thread. f starts no goroutine and executes nothing.
 func (m *Mount) Do(f func() error) error {
+	if m.work == nil {
+		if err := m.start(); err != nil {
+			return err
+		}
+	}
 	done := make(chan error)
 	m.work <- func() { done <- f() }
 	return <-done
 }
 
-// Close ends the thread.
-func (m *Mount) Close() { close(m.work) }
+// Close ends the thread, if there is one.
+func (m *Mount) Close() {
+	if m.work == nil {
+		m.closeFiles()
+		return
+	}
+	close(m.work)
+}
 
 // FD is the path of an open file as seen by the thread.
 func FD(f *os.File) string { return strconv.Itoa(int(f.Fd())) }
