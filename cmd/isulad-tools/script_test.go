@@ -11,6 +11,7 @@ import (
 	"strconv"
 	"strings"
 	"testing"
+	"time"
 )
 
 // asProgram makes this test binary the program, whatever argv[0] says.
@@ -50,7 +51,7 @@ func TestScripts(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			s := &script{T: t, path: path, work: t.TempDir(), bin: bin}
+			s := &script{T: t, path: path, work: t.TempDir(), bin: bin, vars: map[string]string{}, heard: map[string]*heard{}}
 			s.run(s.unpack(string(content)))
 		})
 	}
@@ -84,6 +85,9 @@ type script struct {
 	line           int
 	work, bin      string
 	stdout, stderr bytes.Buffer // of the last program
+	took           time.Duration
+	vars           map[string]string // ${NAME}: the addresses of listeners
+	heard          map[string]*heard
 }
 
 func (s *script) fail(format string, args ...any) {
@@ -145,6 +149,9 @@ func (s *script) run(commands string) {
 	ran := 0
 	for i, text := range strings.Split(commands, "\n") {
 		s.line = i + 1
+		for name, value := range s.vars {
+			text = strings.ReplaceAll(text, "${"+name+"}", value)
+		}
 		words := s.words(text)
 		if len(words) == 0 {
 			continue
@@ -228,6 +235,14 @@ var scriptCommands = map[string]struct {
 			s.fail("%s is there: %v", args[0], err)
 		}
 	}},
+	// listen unixgram|unix|udp|tcp|silence NAME: ${NAME} is its address.
+	"listen": {2, (*script).listen},
+	// received NAME REGEXP, sooner or later
+	"received": {2, (*script).received},
+	// mode OCTAL FILE
+	"mode": {2, (*script).mode},
+	// faster DURATION: the last program was.
+	"faster":  {1, (*script).faster},
 	"mkdir":   {1, func(s *script, args []string) { s.check(os.MkdirAll(s.abs(args[0]), 0o755)) }},
 	"symlink": {2, func(s *script, args []string) { s.check(os.Symlink(args[1], s.abs(args[0]))) }},
 }
@@ -282,7 +297,9 @@ func (s *script) status(args []string) {
 	}
 	s.stdout.Reset()
 	s.stderr.Reset()
+	start := time.Now()
 	err = cmd.Run()
+	s.took = time.Since(start)
 	var exit *exec.ExitError
 	if err != nil && !errors.As(err, &exit) {
 		s.fail("%v", err)

@@ -29,13 +29,10 @@ func Hook(name, file string, warn io.Writer) *logrus.Logger {
 	return log
 }
 
-// Tool returns the logger of the command line tool's changes: to syslog.
-func Tool(name string, warn io.Writer) *logrus.Logger { return toSyslog(name, "tools ", warn) }
-
 func toSyslog(name, prefix string, warn io.Writer) *logrus.Logger {
 	log := logrus.New()
 	log.SetFormatter(&logrus.TextFormatter{DisableColors: true, DisableTimestamp: true})
-	log.SetOutput(&once{out: &localSyslog{tag: name, prefix: prefix, socket: "/dev/log"}, warn: warn})
+	log.SetOutput(&once{out: &localSyslog{tag: name, prefix: prefix, socket: devLog}, warn: warn})
 	return log
 }
 

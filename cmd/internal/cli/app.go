@@ -6,11 +6,14 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"os"
 	"slices"
 
+	"github.com/sirupsen/logrus"
 	"github.com/urfave/cli"
 
+	"isula.org/isulad-tools/container"
+	"isula.org/isulad-tools/internal/command"
+	"isula.org/isulad-tools/internal/logging"
 	"isula.org/isulad-tools/internal/place"
 )
 
@@ -24,6 +27,8 @@ type App struct {
 	// return the exit code.
 	Hook      func(stage string, args []string) int
 	UdevEvent func(args []string) int
+
+	log *logging.Log
 }
 
 // exitCode is how a personality that is run as a subcommand ends.
@@ -32,14 +37,18 @@ type exitCode int
 func (c exitCode) Error() string { return fmt.Sprintf("exit code %d", int(c)) }
 
 // Run does what argv asks for and returns the exit code. A failure is its
-// message on standard error and exit code 1.
+// message on standard error and in the log, and exit code 1.
 func (a App) Run(argv []string) int {
+	a.log = new(logging.Log)
+	// Until the options are read; nothing can be wrong with the defaults.
+	_ = a.openLog(logging.Options{File: logging.DefaultFile, Level: logging.DefaultLevel, Format: logging.DefaultFormat})
 	app := cli.NewApp()
 	app.Name, app.HelpName, app.Version = a.Name, a.Name, a.Version
 	app.Usage = "give running and starting containers kernel modules, devices and paths of the host"
 	app.Writer, app.ErrWriter = a.Stdout, a.Stderr
 	app.Flags = globalFlags
 	app.Commands = slices.Concat(a.commands(), a.moduleCommands(), a.personalities())
+	app.Before = a.readGlobals
 	app.ExitErrHandler = func(*cli.Context, error) {} // only main exits
 	app.Action = func(c *cli.Context) error {
 		if c.NArg() > 0 {
@@ -59,12 +68,38 @@ func (a App) Run(argv []string) int {
 		return int(code)
 	}
 	fmt.Fprintln(a.Stderr, err)
+	a.log.Error(command.OneLine(err.Error()))
 	return 1
+}
+
+// readGlobals refuses bad global options before anything is done.
+func (a App) readGlobals(c *cli.Context) error {
+	o := logging.Options{
+		File: c.String("log"), Level: c.String("log-level"), Format: c.String("log-format"), Syslog: c.String("syslog-service"),
+	}
+	err := a.openLog(o)
+	if c.Bool("debug") {
+		a.log.SetLevel(logrus.DebugLevel)
+	}
+	_, badEngine := container.NewEngine(c.String("engine"))
+	return errors.Join(err, badEngine)
+}
+
+// openLog makes the log that all commands share.
+func (a App) openLog(o logging.Options) error {
+	log, err := logging.Tool(a.Generation.Tool, o, a.Stdout, a.Stderr)
+	*a.log = *log
+	return err
 }
 
 func unknownSubcommand(name string) error { return fmt.Errorf("unknown subcommand %s", name) }
 
 var globalFlags = []cli.Flag{
+	cli.StringFlag{Name: "log", Value: logging.DefaultFile, Usage: "append the log to `FILE`; . stands for standard output, nothing for standard error"},
+	cli.StringFlag{Name: "log-level", Value: logging.DefaultLevel, Usage: "log what is at least as important: debug, info, warn, error, fatal or panic"},
+	cli.BoolFlag{Name: "debug", Usage: "the same as --log-level debug"},
+	cli.StringFlag{Name: "log-format", Value: logging.DefaultFormat, Usage: "write the log as text or json"},
+	cli.StringFlag{Name: "syslog-service", Value: logging.DefaultSyslog, Usage: "log to syslog, too: unix://PATH, udp://HOST:PORT or tcp://HOST:PORT"},
 	cli.StringFlag{Name: "engine", Value: "isula", Usage: "who knows the containers: isula, runc, or runc:ROOT with runc's --root"},
 }
 
@@ -95,6 +130,3 @@ func exit(code int) error {
 	}
 	return exitCode(code)
 }
-
-// argv0 is the program as it was called, in the messages about arguments.
-func argv0() string { return os.Args[0] }

@@ -3,7 +3,6 @@ package cli
 import (
 	"context"
 	"encoding/json"
-	"errors"
 	"fmt"
 	"io"
 	"time"
@@ -86,7 +85,11 @@ func (a App) list(c *cli.Context, what string, pick func(*config.Document) (any,
 	if err == nil {
 		var list any
 		if list, err = pick(doc); err == nil {
-			return printJSON(a.Stdout, list, c.Bool("pretty"))
+			if err := printJSON(a.Stdout, list, c.Bool("pretty")); err != nil {
+				return err
+			}
+			a.log.Infof("list %s in container %q successfully", what, c.Args().First())
+			return nil
 		}
 	}
 	//lint:ignore ST1005 the wording of v0.9
@@ -95,14 +98,11 @@ func (a App) list(c *cli.Context, what string, pick func(*config.Document) (any,
 
 // one returns the container that is the only argument.
 func one(c *cli.Context) (container.Container, error) {
-	switch {
-	case c.NArg() == 0:
-		return container.Container{}, fmt.Errorf("%s: %q must accept a container-id", argv0(), c.Command.Name)
-	case c.NArg() > 1:
-		//lint:ignore ST1005 the wording of v0.9
-		return container.Container{}, errors.New("Don't put container-id in the middle of options")
+	name, err := oneContainer(c)
+	if err != nil {
+		return container.Container{}, err
 	}
-	return find(c, c.Args().First())
+	return find(c, name)
 }
 
 // find asks the engine for the container that name stands for.

@@ -15,7 +15,8 @@ import (
 	"isula.org/isulad-tools/mounts"
 )
 
-// run runs the tool on containers that runc keeps in root.
+// run runs the tool on containers that runc keeps in root. It does not log to this
+// machine's syslog.
 func run(t testing.TB, root string, args ...string) (code int, stdout, stderr string) {
 	t.Helper()
 	var out, msg bytes.Buffer
@@ -24,7 +25,7 @@ func run(t testing.TB, root string, args ...string) (code int, stdout, stderr st
 		Hook:      func(stage string, _ []string) int { t.Errorf("hook %s was run", stage); return 0 },
 		UdevEvent: func([]string) int { t.Error("the udev helper was run"); return 0 },
 	}
-	code = a.Run(append([]string{"isulad-tools", "--engine", "runc:" + root}, args...))
+	code = a.Run(append([]string{"isulad-tools", "--syslog-service", "unix:///no/such/socket", "--engine", "runc:" + root}, args...))
 	return code, out.String(), msg.String()
 }
 

@@ -4,10 +4,8 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"io"
 	"slices"
 	"strings"
-	"text/tabwriter"
 	"time"
 
 	"github.com/sirupsen/logrus"
@@ -15,7 +13,6 @@ import (
 
 	"isula.org/isulad-tools/config"
 	"isula.org/isulad-tools/container"
-	"isula.org/isulad-tools/internal/logging"
 	"isula.org/isulad-tools/internal/process"
 	"isula.org/isulad-tools/kmod"
 )
@@ -69,12 +66,9 @@ type moduleArgs struct {
 }
 
 // moduleChange resolves the container, before any lock is taken.
-func (a App) moduleChange(c *cli.Context, verb string, do func(context.Context, moduleArgs) error) error {
-	switch {
-	case c.NArg() == 0:
-		return fmt.Errorf("%s: %q must accept a container-id", argv0(), c.Command.Name)
-	case c.NArg() == 1:
-		return fmt.Errorf("%s: %q must accept a kernel module's name", argv0(), c.Command.Name)
+func (a App) moduleChange(c *cli.Context, verb string, do func(context.Context, moduleArgs) ([]kmod.Result, error)) error {
+	if err := minimum(c, 2); err != nil {
+		return err
 	}
 	args := moduleArgs{name: c.Args().First(), modules: c.Args().Tail(), unload: c.Bool("unload")}
 	err := kmod.CheckNames(args.modules)
@@ -85,7 +79,9 @@ func (a App) moduleChange(c *cli.Context, verb string, do func(context.Context, 
 		}
 		ctx, cancel := context.WithTimeout(context.Background(), loadWait)
 		defer cancel()
-		err = do(ctx, args)
+		var results []kmod.Result
+		results, err = do(ctx, args)
+		a.auditModules(c.Command.Name, args, results, err)
 	}
 	if err != nil {
 		//lint:ignore ST1005 as for devices and paths
@@ -96,28 +92,27 @@ func (a App) moduleChange(c *cli.Context, verb string, do func(context.Context, 
 
 // addModules loads first and records afterwards: what is loaded stays, so there is
 // nothing to take back, and the container's lock is not held while modprobe runs.
-func (a App) addModules(ctx context.Context, args moduleArgs) error {
+func (a App) addModules(ctx context.Context, args moduleArgs) (results []kmod.Result, err error) {
 	loader := kmod.Loader{Wait: lockWait}
 	by := asker(args.container, args.name)
 	if by.Init.PID > 0 {
-		results, err := loader.Load(ctx, by, args.modules)
-		a.audit(by, results)
-		if err != nil {
-			return err
-		}
-	} else if err := forecast(loader, args.modules); err != nil {
-		return err
+		results, err = loader.Load(ctx, by, args.modules)
+	} else {
+		err = forecast(loader, args.modules)
 	}
-	err := changeModules(ctx, args.container.Dir, &by, func(old []string) []string {
+	if err != nil {
+		return results, err
+	}
+	err = changeModules(ctx, args.container.Dir, &by, func(old []string) []string {
 		return append(slices.Clone(old), kmod.Others(args.modules, old)...)
 	})
 	if err != nil {
-		return err
+		return results, err
 	}
 	for _, m := range args.modules {
 		fmt.Fprintf(a.Stdout, "Add module (%s) to container(%s) done.\n", m, args.name)
 	}
-	return nil
+	return results, nil
 }
 
 // asker is the container as the records have it. name is what the user calls it,
@@ -182,43 +177,43 @@ func changeModules(ctx context.Context, dir string, by *kmod.Asker, change func(
 	return kmod.Loader{}.Record(*by, append(ofSpec, kmod.Others(want, ofSpec)...))
 }
 
-func (a App) removeModules(ctx context.Context, args moduleArgs) error {
+func (a App) removeModules(ctx context.Context, args moduleArgs) ([]kmod.Result, error) {
 	dir := args.container.Dir
 	doc, err := config.Load(dir)
 	if err != nil {
-		return err
+		return nil, err
 	}
 	old, err := kmod.Recorded(doc)
 	if err != nil {
-		return err
+		return nil, err
 	}
 	ofSpec, err := kmod.OfSpec(dir)
 	if err != nil {
-		return err
+		return nil, err
 	}
 	if others := kmod.Others(args.modules, old); len(others) > 0 {
 		if len(kmod.Others(others[:1], ofSpec)) == 0 {
-			return fmt.Errorf("kernel module %s is asked for by KERNEL_MODULES in the container's environment, which cannot be changed", others[0])
+			return nil, fmt.Errorf("kernel module %s is asked for by KERNEL_MODULES in the container's environment, which cannot be changed", others[0])
 		}
-		return fmt.Errorf("kernel module %s is not added by %s, can not remove it, please check input parameter", others[0], a.Name)
+		return nil, fmt.Errorf("kernel module %s is not added by %s, can not remove it, please check input parameter", others[0], a.Name)
 	}
 	by := asker(args.container, args.name)
 	loader := kmod.Loader{Wait: lockWait}
 	if args.unload {
 		still := append(ofSpec, kmod.Others(kmod.Others(old, args.modules), ofSpec)...)
 		if err := loader.Unloadable(by.ID, args.modules, still); err != nil {
-			return err
+			return nil, err
 		}
 	}
 	err = changeModules(ctx, dir, &by, func(old []string) []string { return kmod.Others(old, args.modules) })
 	if err != nil {
-		return err
+		return nil, err
 	}
 	for _, m := range args.modules {
 		fmt.Fprintf(a.Stdout, "Remove module (%s) from container(%s) done.\n", m, args.name)
 	}
 	if !args.unload {
-		return nil
+		return nil, nil
 	}
 	gone, err := loader.Unload(ctx, args.modules)
 	results := make([]kmod.Result, len(gone))
@@ -226,171 +221,28 @@ func (a App) removeModules(ctx context.Context, args moduleArgs) error {
 		results[i] = kmod.Result{Name: m, Outcome: kmod.Unloaded}
 		fmt.Fprintf(a.Stdout, "Unload module (%s) done.\n", m)
 	}
-	a.audit(by, results)
-	return err
+	return results, err
 }
 
-// audit writes one line for each request, as the hook does.
-func (a App) audit(by kmod.Asker, results []kmod.Result) {
-	log := logging.Tool(a.Generation.Tool, io.Discard)
+// auditModules writes one line for each module, asked for or unloaded as one that
+// a name stands for. A command that fails may have loaded some, which stay.
+func (a App) auditModules(commandName string, args moduleArgs, results []kmod.Result, err error) {
+	names := slices.Clone(args.modules)
 	for _, r := range results {
-		log.WithFields(logrus.Fields(kmod.Audit(by, r))).Info("kernel module")
+		names = append(names, kmod.Others([]string{r.Name}, names)...)
 	}
-}
-
-func (a App) listModules(c *cli.Context) error {
-	table, err := wantsTable(c)
-	if err != nil {
-		return err
-	}
-	var list []kmod.Status
-	switch c.NArg() {
-	case 0:
-		list, err = kmod.Loader{}.List()
-	default:
-		list, err = listModulesOf(c)
-	}
-	if err != nil {
-		return err
-	}
-	if table {
-		return printModules(a.Stdout, list)
-	}
-	return printJSON(a.Stdout, some(list), c.Bool("pretty"))
-}
-
-func listModulesOf(c *cli.Context) ([]kmod.Status, error) {
-	found, err := one(c)
-	if err != nil {
-		return nil, err
-	}
-	names, err := kmod.OfSpec(found.Dir)
-	if err == nil {
-		var doc *config.Document
-		if doc, err = config.Load(found.Dir); err == nil {
-			var recorded []string
-			recorded, err = kmod.Recorded(doc)
-			names = append(names, kmod.Others(recorded, names)...)
-		}
-	}
-	if err != nil {
-		//lint:ignore ST1005 as for devices and paths
-		return nil, fmt.Errorf("Failed to list module in container: %w", err)
-	}
-	return kmod.Loader{}.ListFor(asker(found, c.Args().First()), names)
-}
-
-// wantsTable reads --format, which --pretty overrules.
-func wantsTable(c *cli.Context) (bool, error) {
-	switch f := c.String("format"); f {
-	case "table":
-		return !c.Bool("pretty"), nil
-	case "json":
-		return false, nil
-	default:
-		return false, fmt.Errorf("unknown format %s: want table or json", f)
-	}
-}
-
-func printModules(w io.Writer, list []kmod.Status) error {
-	t := tabwriter.NewWriter(w, 0, 8, 2, ' ', 0)
-	fmt.Fprintln(t, "MODULE\tSTATE\tSIZE\tUSED\tUSED BY\tASKED FOR BY\tORIGIN\tSINCE")
-	for _, m := range list {
-		size, used, since := "-", "-", "-"
-		if m.Size > 0 {
-			size, used = fmt.Sprint(m.Size), fmt.Sprint(m.UseCount)
-		}
-		if m.LoadedAt != nil {
-			since = m.LoadedAt.Local().Format(time.DateTime)
-		}
-		var askers []string
-		for _, ask := range m.AskedBy {
-			who := short(ask.Name, ask.ID)
-			if !kmod.Same(ask.As, m.Module) {
-				who += " as " + ask.As
+	for _, name := range names {
+		ch := change{id: args.container.ID, name: args.name, what: "kernel module " + name, err: err}
+		if i := slices.IndexFunc(results, func(r kmod.Result) bool { return kmod.Same(r.Name, name) }); i >= 0 {
+			r := results[i]
+			ch.more = logrus.Fields{"outcome": string(r.Outcome)}
+			switch {
+			case r.Reason != "":
+				ch.err = errors.New(r.Reason)
+			case r.Outcome == kmod.Unloaded:
+				ch.err = nil
 			}
-			if !ask.Running {
-				who += " (stopped)"
-			}
-			askers = append(askers, who)
 		}
-		origin := m.Origin
-		if origin == "loaded" {
-			origin += " for " + short(m.LoadedName, m.LoadedFor)
-		}
-		fmt.Fprintln(t, strings.Join([]string{
-			m.Module, m.State, size, used, dash(m.UsedBy), dash(askers), dash([]string{origin}), since,
-		}, "\t"))
-	}
-	return t.Flush()
-}
-
-// short is what a table calls a container.
-func short(name, id string) string {
-	if name == "" {
-		name = id
-		if len(id) == 64 {
-			name = id[:12]
-		}
-	}
-	return name
-}
-
-func dash(list []string) string {
-	if s := strings.Join(list, ","); s != "" {
-		return s
-	}
-	return "-"
-}
-
-func (a App) checkModules(c *cli.Context) error {
-	table, err := wantsTable(c)
-	if err != nil {
-		return err
-	}
-	if c.NArg() == 0 {
-		return fmt.Errorf("%s: %q must accept a kernel module's name", argv0(), c.Command.Name)
-	}
-	list, err := kmod.Loader{}.Check(c.Args())
-	if err != nil {
-		return err
-	}
-	var failing []string
-	for _, f := range list {
-		if f.Fails() {
-			failing = append(failing, f.Name)
-		}
-		if table {
-			printForecast(a.Stdout, f)
-		}
-	}
-	if !table {
-		if err := printJSON(a.Stdout, list, c.Bool("pretty")); err != nil {
-			return err
-		}
-	}
-	if len(failing) > 0 {
-		return fmt.Errorf("a container that asks for %s does not start", strings.Join(failing, ", "))
-	}
-	return nil
-}
-
-func printForecast(w io.Writer, f kmod.Forecast) {
-	line := f.Name + ": " + string(f.State)
-	if len(f.Modules) > 0 && !kmod.Same(f.Modules[0], f.Name) {
-		line += ", alias for " + strings.Join(f.Modules, ", ")
-	}
-	if f.Reason != "" {
-		line += ": " + f.Reason
-	}
-	fmt.Fprintln(w, line)
-	for _, file := range f.Files {
-		if !strings.HasPrefix(file, "install ") {
-			file = "insmod " + file
-		}
-		fmt.Fprintln(w, "    "+file)
-	}
-	for _, note := range f.Notes {
-		fmt.Fprintln(w, "    note: "+note)
+		a.audit(commandName, ch)
 	}
 }

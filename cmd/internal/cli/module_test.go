@@ -35,8 +35,9 @@ func TestModuleCommandsRefuseBadInput(t *testing.T) {
 	root := t.TempDir()
 	bundle := runcContainer(t, root, "c1", "KERNEL_MODULES=hmac")
 	for _, c := range []struct{ args, want string }{
-		{"add-module", "must accept a container-id"},
-		{"add-module c1", "must accept a kernel module's name"},
+		{"add-module", `"add-module" requires a minimum of 2 args`},
+		{"add-module c1", `"add-module" requires a minimum of 2 args`},
+		{"remove-module --unload c1", `"remove-module" requires a minimum of 2 args`},
 		{"add-module c1 a/b", "Failed to add module: [module-hook] Failed to modprobe modules by module name is incorrect:a/b"},
 		{"add-module c1 ok -- -r", "Don't put"},
 		{"add-module ../c1 x", "Invalid container name (../c1)"},
@@ -47,7 +48,7 @@ func TestModuleCommandsRefuseBadInput(t *testing.T) {
 		{"list-module --format xml", "unknown format xml: want table or json"},
 		{"list-module c2", "no container c2"},
 		{"list-module c1 c2", "Don't put container-id in the middle of options"},
-		{"check-module", "must accept a kernel module's name"},
+		{"check-module", `"check-module" requires a minimum of 1 args`},
 		{"check-module ../x", "module name is incorrect:../x"},
 		{"check-module --format xml x", "unknown format xml"},
 		{"check-module no_such_module_anywhere", "a container that asks for no_such_module_anywhere does not start"},

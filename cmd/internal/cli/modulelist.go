@@ -1,0 +1,171 @@
+package cli
+
+import (
+	"fmt"
+	"io"
+	"strings"
+	"text/tabwriter"
+	"time"
+
+	"github.com/urfave/cli"
+
+	"isula.org/isulad-tools/config"
+	"isula.org/isulad-tools/kmod"
+)
+
+func (a App) listModules(c *cli.Context) error {
+	table, err := wantsTable(c)
+	if err != nil {
+		return err
+	}
+	var list []kmod.Status
+	switch c.NArg() {
+	case 0:
+		list, err = kmod.Loader{}.List()
+	default:
+		list, err = listModulesOf(c)
+	}
+	if err != nil {
+		return err
+	}
+	if table {
+		return printModules(a.Stdout, list)
+	}
+	return printJSON(a.Stdout, some(list), c.Bool("pretty"))
+}
+
+func listModulesOf(c *cli.Context) ([]kmod.Status, error) {
+	found, err := one(c)
+	if err != nil {
+		return nil, err
+	}
+	names, err := kmod.OfSpec(found.Dir)
+	if err == nil {
+		var doc *config.Document
+		if doc, err = config.Load(found.Dir); err == nil {
+			var recorded []string
+			recorded, err = kmod.Recorded(doc)
+			names = append(names, kmod.Others(recorded, names)...)
+		}
+	}
+	if err != nil {
+		//lint:ignore ST1005 as for devices and paths
+		return nil, fmt.Errorf("Failed to list module in container: %w", err)
+	}
+	return kmod.Loader{}.ListFor(asker(found, c.Args().First()), names)
+}
+
+// wantsTable reads --format, which --pretty overrules.
+func wantsTable(c *cli.Context) (bool, error) {
+	switch f := c.String("format"); f {
+	case "table":
+		return !c.Bool("pretty"), nil
+	case "json":
+		return false, nil
+	default:
+		return false, fmt.Errorf("unknown format %s: want table or json", f)
+	}
+}
+
+func printModules(w io.Writer, list []kmod.Status) error {
+	t := tabwriter.NewWriter(w, 0, 8, 2, ' ', 0)
+	fmt.Fprintln(t, "MODULE\tSTATE\tSIZE\tUSED\tUSED BY\tASKED FOR BY\tORIGIN\tSINCE")
+	for _, m := range list {
+		size, used, since := "-", "-", "-"
+		if m.Size > 0 {
+			size, used = fmt.Sprint(m.Size), fmt.Sprint(m.UseCount)
+		}
+		if m.LoadedAt != nil {
+			since = m.LoadedAt.Local().Format(time.DateTime)
+		}
+		var askers []string
+		for _, ask := range m.AskedBy {
+			who := short(ask.Name, ask.ID)
+			if !kmod.Same(ask.As, m.Module) {
+				who += " as " + ask.As
+			}
+			if !ask.Running {
+				who += " (stopped)"
+			}
+			askers = append(askers, who)
+		}
+		origin := m.Origin
+		if origin == "loaded" {
+			origin += " for " + short(m.LoadedName, m.LoadedFor)
+		}
+		fmt.Fprintln(t, strings.Join([]string{
+			m.Module, m.State, size, used, dash(m.UsedBy), dash(askers), dash([]string{origin}), since,
+		}, "\t"))
+	}
+	return t.Flush()
+}
+
+// short is what a table calls a container.
+func short(name, id string) string {
+	if name == "" {
+		name = id
+		if len(id) == 64 {
+			name = id[:12]
+		}
+	}
+	return name
+}
+
+func dash(list []string) string {
+	if s := strings.Join(list, ","); s != "" {
+		return s
+	}
+	return "-"
+}
+
+func (a App) checkModules(c *cli.Context) error {
+	table, err := wantsTable(c)
+	if err != nil {
+		return err
+	}
+	if err := minimum(c, 1); err != nil {
+		return err
+	}
+	list, err := kmod.Loader{}.Check(c.Args())
+	if err != nil {
+		return err
+	}
+	var failing []string
+	for _, f := range list {
+		if f.Fails() {
+			failing = append(failing, f.Name)
+		}
+		if table {
+			printForecast(a.Stdout, f)
+		}
+	}
+	if !table {
+		if err := printJSON(a.Stdout, list, c.Bool("pretty")); err != nil {
+			return err
+		}
+	}
+	if len(failing) > 0 {
+		return fmt.Errorf("a container that asks for %s does not start", strings.Join(failing, ", "))
+	}
+	return nil
+}
+
+func printForecast(w io.Writer, f kmod.Forecast) {
+	line := f.Name + ": " + string(f.State)
+	if len(f.Modules) > 0 && !kmod.Same(f.Modules[0], f.Name) {
+		line += ", alias for " + strings.Join(f.Modules, ", ")
+	}
+	if f.Reason != "" {
+		line += ": " + f.Reason
+	}
+	fmt.Fprintln(w, line)
+	for _, file := range f.Files {
+		if !strings.HasPrefix(file, "install ") {
+			file = "insmod " + file
+		}
+		fmt.Fprintln(w, "    "+file)
+	}
+	for _, note := range f.Notes {
+		fmt.Fprintln(w, "    note: "+note)
+	}
+}
