@@ -95,7 +95,7 @@ func (a App) openLog(o logging.Options) error {
 func unknownSubcommand(name string) error { return fmt.Errorf("unknown subcommand %s", name) }
 
 var globalFlags = []cli.Flag{
-	cli.StringFlag{Name: "log", Value: logging.DefaultFile, Usage: "append the log to `FILE`; . stands for standard output, nothing for standard error"},
+	cli.StringFlag{Name: "log", Value: logging.DefaultFile, Usage: "append the log to this file; . stands for standard output, \"\" for standard error"},
 	cli.StringFlag{Name: "log-level", Value: logging.DefaultLevel, Usage: "log what is at least as important: debug, info, warn, error, fatal or panic"},
 	cli.BoolFlag{Name: "debug", Usage: "the same as --log-level debug"},
 	cli.StringFlag{Name: "log-format", Value: logging.DefaultFormat, Usage: "write the log as text or json"},
