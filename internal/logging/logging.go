@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"sync"
 
 	"github.com/sirupsen/logrus"
 	"golang.org/x/sys/unix"
@@ -38,9 +39,14 @@ func toSyslog(name, prefix string, warn io.Writer) *logrus.Logger {
 
 // once is a log whose first failure is told, and which is left alone from
 // then on: a full disk is no reason for a line on standard error per entry.
-type once struct{ out, warn io.Writer }
+type once struct {
+	mu        sync.Mutex // of all loggers that share it
+	out, warn io.Writer
+}
 
 func (o *once) Write(p []byte) (int, error) {
+	o.mu.Lock()
+	defer o.mu.Unlock()
 	if _, err := o.out.Write(p); err != nil {
 		fmt.Fprintf(o.warn, "warning: no log: %v\n", err)
 		o.out = io.Discard

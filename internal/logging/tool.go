@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"sync"
 
 	"github.com/sirupsen/logrus"
 	"golang.org/x/sys/unix"
@@ -75,6 +76,7 @@ func (s service) sender(name string) io.Writer {
 type toService struct {
 	log    *logrus.Logger // without syslog
 	format logrus.Formatter
+	mu     sync.Mutex
 	out    io.Writer // nil: given up
 }
 
@@ -83,6 +85,8 @@ func (t *toService) Levels() []logrus.Level { return logrus.AllLevels }
 
 // Fire implements logrus.Hook.
 func (t *toService) Fire(e *logrus.Entry) error {
+	t.mu.Lock()
+	defer t.mu.Unlock()
 	if t.out == nil {
 		return nil
 	}

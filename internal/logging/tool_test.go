@@ -2,13 +2,16 @@ package logging
 
 import (
 	"bytes"
+	"errors"
 	"net"
 	"path/filepath"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
 	"github.com/sirupsen/logrus"
+	"golang.org/x/sys/unix"
 )
 
 func TestServicesOfSyslog(t *testing.T) {
@@ -114,6 +117,37 @@ func TestAMissingSyslogIsToldOnceAndOnlyInTheLog(t *testing.T) {
 	log.Audit.Info("three")
 	if got := out.String(); r.tried != 1 || strings.Count(got, "\n") != 4 || strings.Count(got, net.ErrClosed.Error()) != 1 || stderr.Len() != 0 {
 		t.Errorf("tried %d times, logged %q, on standard error %q", r.tried, got, &stderr)
+	}
+}
+
+func TestAPipeThatNobodyReadsIsAnErrorNotAWait(t *testing.T) {
+	t.Parallel()
+	fifo := filepath.Join(t.TempDir(), "fifo")
+	if err := unix.Mkfifo(fifo, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := openLog(fifo, nil, nil); !errors.Is(err, unix.ENXIO) {
+		t.Errorf("%v, want ENXIO", err)
+	}
+}
+
+func TestManyMayLogAtOnce(t *testing.T) {
+	t.Parallel()
+	var out, stderr bytes.Buffer
+	log, err := Tool("isulad-tools", Options{File: ".", Level: "info", Format: "text"}, &out, &stderr)
+	if err != nil {
+		t.Fatal(err)
+	}
+	var r refusing
+	log.Hooks[logrus.InfoLevel][0].(*toService).out = &r
+	var done sync.WaitGroup
+	for range 20 {
+		done.Go(func() { log.Info("one") })
+		done.Go(func() { log.Audit.Info("two") })
+	}
+	done.Wait()
+	if got := strings.Count(out.String(), "\n"); got != 41 || r.tried != 1 {
+		t.Errorf("%d lines, want 41; tried %d times", got, r.tried)
 	}
 }
 
