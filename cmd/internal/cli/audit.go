@@ -1,21 +1,25 @@
 package cli
 
 import (
+	"errors"
+	"fmt"
 	"os/user"
 	"strconv"
 	"strings"
 
 	"github.com/sirupsen/logrus"
+	"github.com/urfave/cli"
 	"golang.org/x/sys/unix"
 
 	"isula.org/isulad-tools/internal/command"
 	"isula.org/isulad-tools/internal/open"
+	"isula.org/isulad-tools/resource"
 )
 
 // change is one thing that a command did to a container, or failed to do.
 type change struct {
 	id, name string // of the container; the name as typed
-	what     string // the kind and the record
+	what     string // what is done, the kind, and the record
 	err      error  // nil: done
 	more     logrus.Fields
 }
@@ -23,9 +27,9 @@ type change struct {
 // audit writes one line about a change into the log and, whatever the level, to
 // syslog: who, what, and what came of it. Call it when all locks are gone, for a
 // syslog elsewhere may take its time.
-func (a App) audit(commandName string, ch change) {
+func (a App) audit(c *cli.Context, ch change) {
 	fields := person()
-	fields["command"], fields["id"], fields["container"], fields["what"] = commandName, ch.id, ch.name, ch.what
+	fields["command"], fields["id"], fields["container"], fields["what"] = c.Command.Name, ch.id, ch.name, ch.what
 	for k, v := range ch.more {
 		fields[k] = v
 	}
@@ -35,6 +39,23 @@ func (a App) audit(commandName string, ch change) {
 		return
 	}
 	entry.WithField("result", "ok").Info("audit")
+}
+
+// audit writes a line about each task that was tried; err is what failed for all.
+func (s *session) audit(c *cli.Context, err error) {
+	if s.change == nil || !s.change.Done {
+		return
+	}
+	for _, t := range s.change.Tasks {
+		ch := change{id: s.id, name: s.name, what: fmt.Sprintf("%s %s %s", t.Verb, t.Kind, t.Record), err: t.Err}
+		if errors.Is(t.Err, resource.ErrNotTried) {
+			if err == nil {
+				continue // for the failure of another one
+			}
+			ch.err = err
+		}
+		s.app.audit(c, ch)
+	}
 }
 
 // person is who runs the command: who logged in, whom sudo and su do not change,

@@ -81,7 +81,7 @@ func (a App) moduleChange(c *cli.Context, verb string, do func(context.Context, 
 		defer cancel()
 		var results []kmod.Result
 		results, err = do(ctx, args)
-		a.auditModules(c.Command.Name, args, results, err)
+		a.auditModules(c, verb, args, results, err)
 	}
 	if err != nil {
 		//lint:ignore ST1005 as for devices and paths
@@ -226,13 +226,13 @@ func (a App) removeModules(ctx context.Context, args moduleArgs) ([]kmod.Result,
 
 // auditModules writes one line for each module, asked for or unloaded as one that
 // a name stands for. A command that fails may have loaded some, which stay.
-func (a App) auditModules(commandName string, args moduleArgs, results []kmod.Result, err error) {
+func (a App) auditModules(c *cli.Context, verb string, args moduleArgs, results []kmod.Result, err error) {
 	names := slices.Clone(args.modules)
 	for _, r := range results {
 		names = append(names, kmod.Others([]string{r.Name}, names)...)
 	}
 	for _, name := range names {
-		ch := change{id: args.container.ID, name: args.name, what: "kernel module " + name, err: err}
+		ch := change{id: args.container.ID, name: args.name, what: verb + " kernel module " + name, err: err}
 		if i := slices.IndexFunc(results, func(r kmod.Result) bool { return kmod.Same(r.Name, name) }); i >= 0 {
 			r := results[i]
 			ch.more = logrus.Fields{"outcome": string(r.Outcome)}
@@ -243,6 +243,6 @@ func (a App) auditModules(commandName string, args moduleArgs, results []kmod.Re
 				ch.err = nil
 			}
 		}
-		a.audit(commandName, ch)
+		a.audit(c, ch)
 	}
 }

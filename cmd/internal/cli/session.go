@@ -62,6 +62,7 @@ func (a App) transact(c *cli.Context, prefix string, p resource.Policy, plan fun
 	signal.Ignore(unix.SIGINT, unix.SIGHUP, unix.SIGQUIT, unix.SIGTERM)
 	ctx := context.Background()
 	err = s.locked(ctx, c, found, p, plan)
+	s.audit(c, err)
 	if s.reload {
 		// After all locks: udevd may wait for a helper that waits for one.
 		if e := devices.ReloadRules(ctx); e != nil {

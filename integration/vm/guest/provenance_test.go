@@ -109,7 +109,7 @@ func TestModulesOfACommand(t *testing.T) {
 		t.Errorf("printed %q, want %q", got, want)
 	}
 	requireLoaded(t, "ip_vs_wrr", "ifb")
-	syslog.matching(t, `tools level=info msg=audit command=add-module .*id=`+c.id+` .*outcome=loaded result=ok .* what="kernel module ip-vs-wrr"`, 1)
+	syslog.matching(t, `tools level=info msg=audit command=add-module .*id=`+c.id+` .*outcome=loaded result=ok .* what="add kernel module ip-vs-wrr"`, 1)
 	data, err := os.ReadFile(filepath.Join(c.dir, "device_hook.json"))
 	if err != nil || string(data) != `{"kernelModules":["ip-vs-wrr","ifb"]}`+"\n" {
 		t.Errorf("device_hook.json: %q, %v", data, err)
