@@ -1,6 +1,7 @@
 package golden
 
 import (
+	"encoding/json"
 	"fmt"
 	"maps"
 	"slices"
@@ -11,7 +12,9 @@ import (
 type expectation struct {
 	exit    int
 	says    string                    // part of the hook's one line of standard error
-	stderr  string                    // a command's standard error
+	stdout  string                    // a command's, in the recording's words
+	stderr  string                    // the same
+	hook    string                    // device_hook.json afterwards; "": as recorded, "before": as it was
 	loads   bool                      // modprobe loads what it is asked for
 	effects func(c *testCase) effects // nil: nothing changes at all
 }
@@ -20,7 +23,14 @@ type expectation struct {
 func (e expectation) wanted(c *testCase) wanted {
 	w := c.recorded()
 	w.exit, w.says = e.exit, e.says
-	w.stderr = e.stderr
+	w.stdout, w.stderr = c.local(e.stdout), c.local(e.stderr)
+	switch e.hook {
+	case "":
+	case "before":
+		w.deviceHook = c.Setup.DeviceHook
+	default:
+		w.deviceHook = json.RawMessage(c.local(e.hook))
+	}
 	w.effects = effects{}
 	if e.effects != nil {
 		w.effects = e.effects(c)
@@ -83,8 +93,16 @@ var deliberate = map[string]expectation{
 	"hook-poststop-missing-config-json":           {effects: cleaned},
 	"hook-poststop-config-lost-deletes-host-data": {effects: with(recordedEffects, dataStays)},
 
-	"list-path-config-null": {exit: 1, stderr: "Failed to list path in container: /var/lib/isulad/engines/lcr/" + containerID + "/device_hook.json: not a JSON object\n"},
+	// A resource file that cannot be read is named.
+	"list-path-config-null":           {exit: 1, stderr: unreadable + "not a JSON object\n"},
+	"config-bind-two-part-unloadable": {exit: 1, stderr: unreadable + "bindToAdd[0]: Wrong bind format: /a:/x,err bind must have two : in string\n"},
+	"corrupt-config":                  {exit: 1, stderr: unreadable + "invalid character 'n'\n"},
+	"empty-config-file": {exit: 1, stderr: unreadable +
+		"empty file: an interrupted write of an older version; restore it, or write {} to it to forget what was recorded\n"},
+	"isula-info-fails": {},
 }
+
+const unreadable = "Failed to list path in container: /var/lib/isulad/engines/lcr/" + containerID + "/device_hook.json: "
 
 // longModule is the name of hook-modules-long.
 var longModule = strings.Repeat("m", 300)
