@@ -184,6 +184,9 @@ func logFile(t *testing.T, path string) *string {
 		return nil
 	}
 	check(t, err)
+	if n.Type != "f" {
+		return nil // "." is standard output
+	}
 	data, err := os.ReadFile(path)
 	check(t, err)
 	text := fmt.Sprintf("%s%o\n", data, n.Mode)

@@ -14,9 +14,17 @@ func compareOutput(d *diffs, what, want, got string) {
 	if wantLog != gotLog {
 		d.add("%s: log lines %q, want %q", what, gotLog, wantLog)
 	}
+	if i := strings.Index(wantText, helpStart); i >= 0 {
+		// A message may stand before it.
+		wantHead, gotHead := wantText[:i], gotText
+		if j := strings.Index(gotText, helpStart); j >= 0 {
+			gotHead = gotText[:j]
+		}
+		d.compare(what, wantHead, gotHead)
+		compareHelp(d, what, wantText[i:], gotText[len(gotHead):])
+		return
+	}
 	switch {
-	case strings.HasPrefix(wantText, "NAME:\n"):
-		compareHelp(d, what, wantText, gotText)
 	case versionText.MatchString(wantText):
 		if tool, _, _ := strings.Cut(wantText, " "); !strings.HasPrefix(gotText, tool+" version ") {
 			d.add("%s: %q is no version", what, gotText)
@@ -25,6 +33,8 @@ func compareOutput(d *diffs, what, want, got string) {
 		d.compare(what, wantText, gotText)
 	}
 }
+
+const helpStart = "NAME:\n"
 
 var versionText = regexp.MustCompile(`^\S+ version v0\.9\n`)
 
