@@ -46,8 +46,18 @@ func (e expectation) wanted(c *testCase) wanted {
 	return w
 }
 
-// deliberate has an entry for every case that COMPAT.md lists.
-var deliberate = map[string]expectation{
+// deliberate finds what a case of COMPAT.md must show; there is an entry for
+// every one.
+func deliberate(name string) (expectation, bool) {
+	e, ok := hookExpectations[name]
+	if !ok {
+		e, ok = commandExpectations[name]
+	}
+	return e, ok
+}
+
+// hookExpectations are those of hooks.
+var hookExpectations = map[string]expectation{
 	// Modules come first, and are checked before anything is done.
 	"hook-modules-invalid-name":      {exit: 1, says: "module name is incorrect:bad.name"},
 	"hook-modules-invalid-space":     {exit: 1, says: "module name is incorrect: xt_nat"},
@@ -100,17 +110,7 @@ var deliberate = map[string]expectation{
 	"hook-poststop-corrupt-device-hook":           {effects: cleaned},
 	"hook-poststop-missing-config-json":           {effects: cleaned},
 	"hook-poststop-config-lost-deletes-host-data": {effects: with(recordedEffects, dataStays)},
-
-	// A resource file that cannot be read is named.
-	"list-path-config-null":           {exit: 1, stderr: unreadable + "not a JSON object\n"},
-	"config-bind-two-part-unloadable": {exit: 1, stderr: unreadable + "bindToAdd[0]: Wrong bind format: /a:/x,err bind must have two : in string\n"},
-	"corrupt-config":                  {exit: 1, stderr: unreadable + "invalid character 'n'\n"},
-	"empty-config-file": {exit: 1, stderr: unreadable +
-		"empty file: an interrupted write of an older version; restore it, or write {} to it to forget what was recorded\n"},
-	"isula-info-fails": {},
 }
-
-const unreadable = "Failed to list path in container: /var/lib/isulad/engines/lcr/" + containerID + "/device_hook.json: "
 
 // longModule is the name of hook-modules-long.
 var longModule = strings.Repeat("m", 300)

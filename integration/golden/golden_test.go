@@ -1,7 +1,9 @@
 package golden
 
 import (
+	"maps"
 	"os"
+	"slices"
 	"testing"
 
 	"isula.org/isulad-tools/integration/sandbox"
@@ -48,7 +50,7 @@ func TestGolden(t *testing.T) {
 			t.Errorf("COMPAT.md lists %s, which is no recorded case", name)
 		}
 	}
-	for name := range deliberate {
+	for _, name := range slices.Concat(slices.Collect(maps.Keys(hookExpectations)), slices.Collect(maps.Keys(commandExpectations))) {
 		if !listed[name] {
 			t.Errorf("%s is expected to differ, but COMPAT.md does not list it", name)
 		}
@@ -67,7 +69,7 @@ func replay(t *testing.T, w *world, c *testCase, listed bool) {
 		return
 	}
 	w.prepare(t, c)
-	if deliberate[c.Name].loads {
+	if e, _ := deliberate(c.Name); e.loads {
 		check(t, os.WriteFile(modprobeLoads, nil, 0o600))
 	}
 	run, ok := runners[c.Kind]
@@ -98,7 +100,7 @@ func replayWithModprobe(t *testing.T, w *world, n names) {
 	cases, err := loadCases("hook-prestart", n, w.loops)
 	check(t, err)
 	for _, c := range cases {
-		if len(c.Effects.ModprobeArgv) == 0 || c.Exit != 0 || deliberate[c.Name].effects == nil {
+		if len(c.Effects.ModprobeArgv) == 0 || c.Exit != 0 || hookExpectations[c.Name].effects == nil {
 			continue
 		}
 		if c.Name == "hook-modules-long" {
