@@ -41,31 +41,45 @@ func (c *testCase) network() bool {
 
 func makeBridges(t *testing.T) {
 	t.Helper()
-	var batch strings.Builder
+	var lines []string
 	for _, b := range bridges {
-		fmt.Fprintf(&batch, "link add %s type bridge\nlink set %s up\n", b, b)
+		lines = append(lines, "link add "+b+" type bridge", "link set "+b+" up")
 	}
-	cmd := exec.Command("ip", "-batch", "-")
-	cmd.Stdin = strings.NewReader(batch.String())
-	if out, err := cmd.CombinedOutput(); err != nil {
-		t.Fatalf("make bridges: %v: %s", err, out)
-	}
+	check(t, ip(lines))
 }
 
-// clearLinks deletes every link but lo; the second end of a pair goes with
-// the first.
+// ip runs commands of ip(8), all of them.
+func ip(lines []string) error {
+	cmd := exec.Command("ip", "-force", "-batch", "-")
+	cmd.Stdin = strings.NewReader(strings.Join(lines, "\n"))
+	if out, err := cmd.CombinedOutput(); err != nil {
+		return fmt.Errorf("ip %q: %w: %s", lines, err, out)
+	}
+	return nil
+}
+
+// clearLinks deletes every link but lo, all at once: the kernel waits for its
+// readers with every request.
 func clearLinks(t *testing.T) {
 	t.Helper()
-	links, err := net.Interfaces()
-	check(t, err)
-	for _, l := range links {
-		if _, err := net.InterfaceByName(l.Name); err != nil || l.Name == "lo" {
-			continue
+	const group = "4711"
+	var failed error
+	for range 100 {
+		links, err := net.Interfaces()
+		check(t, err)
+		var lines []string
+		for _, l := range links {
+			if l.Name != "lo" {
+				lines = append(lines, "link set dev "+l.Name+" group "+group)
+			}
 		}
-		if out, err := exec.Command("ip", "link", "delete", l.Name).CombinedOutput(); err != nil {
-			t.Errorf("delete link %s: %v: %s", l.Name, err, out)
+		if lines == nil {
+			return
 		}
+		// Ends of pairs go by themselves when the container's end goes.
+		failed = ip(append(lines, "link delete group "+group))
 	}
+	t.Errorf("links do not go: %v", failed)
 }
 
 // networkOf is what links and routes the network namespace of a process has.
