@@ -49,12 +49,15 @@ func (e expectation) wanted(c *testCase) wanted {
 // deliberate finds what a case of COMPAT.md must show; there is an entry for
 // every one.
 func deliberate(name string) (expectation, bool) {
-	e, ok := hookExpectations[name]
-	if !ok {
-		e, ok = commandExpectations[name]
+	for _, table := range expectations {
+		if e, ok := table[name]; ok {
+			return e, true
+		}
 	}
-	return e, ok
+	return expectation{}, false
 }
+
+var expectations = []map[string]expectation{hookExpectations, commandExpectations, pathExpectations}
 
 // hookExpectations are those of hooks.
 var hookExpectations = map[string]expectation{

@@ -1,6 +1,7 @@
 package golden
 
-// commandExpectations are those of commands, in the recording's words.
+// commandExpectations are those of every command's ways, in the recording's
+// words.
 var commandExpectations = map[string]expectation{
 	// A resource file that cannot be read is named.
 	"list-path-config-null":           {exit: 1, stderr: unreadable + "not a JSON object\n"},
@@ -12,4 +13,7 @@ var commandExpectations = map[string]expectation{
 	"isula-info-fails": {},
 }
 
-const unreadable = "Failed to list path in container: /var/lib/isulad/engines/lcr/" + containerID + "/device_hook.json: "
+const (
+	resourceFile = "/var/lib/isulad/engines/lcr/" + containerID + "/device_hook.json: "
+	unreadable   = "Failed to list path in container: " + resourceFile
+)
