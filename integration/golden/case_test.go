@@ -17,7 +17,6 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
-	"regexp"
 	"slices"
 	"strings"
 
@@ -65,6 +64,8 @@ type testCase struct {
 	DeviceHookChanged bool   `json:"device_hook_changed"`
 
 	names names
+	// local puts names and numbers of this world into words of the recording.
+	local func(string) string
 }
 
 // setup is what the recorder prepared.
@@ -108,14 +109,10 @@ func (c *testCase) sysctls() map[string]any {
 	return values
 }
 
-// recordedLoop is the recorder's loop device in every form that its name and
-// number have in a recording.
-var recordedLoop = regexp.MustCompile(`(loop|\b7:|[Mm]inor\\*": ?)41(\D)`)
-
-// loadCases reads a group under the given names, with the number of our loop
-// device. A field that this program does not know is an error: nothing recorded
+// loadCases reads a group under the given names, with the numbers of our loop
+// devices. A field that this program does not know is an error: nothing recorded
 // goes unnoticed.
-func loadCases(group string, n names, loop int) ([]*testCase, error) {
+func loadCases(group string, n names, loops loops) ([]*testCase, error) {
 	data, err := os.ReadFile(filepath.Join("testdata", group+".jsonl"))
 	if err != nil {
 		return nil, err
@@ -129,9 +126,9 @@ func loadCases(group string, n names, loop int) ([]*testCase, error) {
 	lines := bufio.NewScanner(bytes.NewReader(data))
 	lines.Buffer(nil, 1<<20)
 	for lines.Scan() {
-		c := &testCase{names: n}
-		text := recordedLoop.ReplaceAllString(replace.Replace(lines.Text()), fmt.Sprintf("${1}%d${2}", loop))
-		d := json.NewDecoder(strings.NewReader(text))
+		asDisk := strings.Contains(lines.Text(), lsblkSaysDisk)
+		c := &testCase{names: n, local: func(text string) string { return loops.localise(replace.Replace(text), asDisk) }}
+		d := json.NewDecoder(strings.NewReader(c.local(lines.Text())))
 		d.DisallowUnknownFields()
 		if err := d.Decode(c); err != nil {
 			return nil, fmt.Errorf("%s: case %d: %w", group, len(cases)+1, err)
@@ -146,6 +143,7 @@ func loadCases(group string, n names, loop int) ([]*testCase, error) {
 var rawResourceFiles = map[string]string{
 	"hook-prestart-null-config":       "null",
 	"list-path-config-null":           "null",
+	"empty-config-file":               "",
 	"hook-prestart-empty-config-file": "",
 }
 
@@ -159,6 +157,8 @@ func (c *testCase) resourceFile() (string, bool) {
 	switch {
 	case c.Name == "hook-poststop-corrupt-device-hook":
 		return "", false // the shell commands break it, after the start
+	case c.Kind == "cli" && len(c.Setup.PreCommands) > 0:
+		return "", false // these commands make it, see runCLI
 	case c.Name == "hook-poststop-config-lost-deletes-host-data":
 		// What its add-path recorded; the shell commands then lose the file.
 		return `{"bindToAdd":["/goldhost/newdir:/x:rw,rslave"]}`, true
@@ -180,9 +180,11 @@ type resources struct {
 	} `json:"deviceToAdd"`
 }
 
-func (c *testCase) resources() resources {
+func (c *testCase) resources() resources { return readResources(c.Setup.DeviceHook) }
+
+func readResources(data json.RawMessage) resources {
 	var r resources
-	if text, _ := c.resourceFile(); json.Unmarshal([]byte(text), &r) != nil {
+	if json.Unmarshal(data, &r) != nil {
 		return resources{}
 	}
 	return r

@@ -35,8 +35,8 @@ func (c *testCase) differences(w wanted, o *observed) []string {
 		d.add("exit status %d, want %d", o.exit, w.exit)
 	}
 	if c.Kind == "cli" {
-		d.compare("stdout", w.stdout, o.stdout)
-		d.compare("stderr", w.stderr, o.stderr)
+		compareOutput(&d, "stdout", w.stdout, o.stdout)
+		compareOutput(&d, "stderr", w.stderr, o.stderr)
 	} else {
 		c.compareHookOutput(&d, w, o)
 	}
@@ -88,7 +88,11 @@ func (c *testCase) compareEffects(d *diffs, w wanted, o *observed) {
 	d.lines("ctr_mounts", want.CtrMounts.lines(), got.CtrMounts.lines())
 	d.lines("host_mounts", want.HostMounts.lines(), got.HostMounts.lines())
 	d.lines("cgroup_devices", want.CgroupDevices.lines(), got.CgroupDevices.lines())
-	d.compare("cgroup_blkio", want.CgroupBlkio, got.CgroupBlkio)
+	d.compare("cgroup_blkio", limitLines(want.CgroupBlkio), limitLines(got.CgroupBlkio))
+	compareLinks(d, "ctr_links", want.CtrLinks, got.CtrLinks)
+	compareLinks(d, "host_links", want.HostLinks, got.HostLinks)
+	d.lines("ctr_routes", want.CtrRoutes.withoutLinkLocal().lines(), got.CtrRoutes.lines())
+	d.compare("afterwards", want.afterwards, got.afterwards)
 	d.compare("kernel parameters in the container", want.CtrValue, got.CtrValue)
 	d.compare("kernel parameters of the host", want.HostValue, got.HostValue)
 	d.lines("sharedpath", treeLines(want.SharedPath), treeLines(got.SharedPath))
@@ -100,7 +104,7 @@ func (c *testCase) compareEffects(d *diffs, w wanted, o *observed) {
 		compareNode(d, "ctr_nodes", p, n, o.nodeAt(o.ctr, p))
 	}
 	for p, n := range got.CtrNodes {
-		if _, ok := want.CtrNodes[p]; !ok && !c.follows(p) {
+		if _, ok := want.CtrNodes[p]; !ok && !c.follows(p, w) {
 			d.add("ctr_nodes: %s is %v, want no change", p, n)
 		}
 	}
@@ -113,6 +117,22 @@ func (c *testCase) compareEffects(d *diffs, w wanted, o *observed) {
 		}
 	}
 	c.compareCalls(d, want, got)
+	compareOvs(d, want.OvsCalls, o.ovsCalls)
+	if len(o.lsblkCalls) > 0 {
+		d.add("lsblk is executed: %q", o.lsblkCalls)
+	}
+}
+
+// limitLines makes one sorted list of I/O limits.
+func limitLines(limits map[string][]string) []string {
+	var list []string
+	for file, lines := range limits {
+		for _, l := range lines {
+			list = append(list, file+": "+l)
+		}
+	}
+	slices.Sort(list)
+	return list
 }
 
 // withoutRuntimeNodes drops the nodes that runc binds into a container with a
@@ -180,20 +200,26 @@ func (c *testCase) compareRunDir(d *diffs, want, got map[string]*string) {
 }
 
 // follows tells whether a change of path in the container follows from its
-// resource file or the shared path, though the recorder did not watch it.
-func (c *testCase) follows(path string) bool {
+// resource file, before or after, or from the shared path, though the recorder
+// did not watch it.
+func (c *testCase) follows(path string, w wanted) bool {
 	if path == "/.sharedpath" || strings.HasPrefix(path, "/.sharedpath/") {
 		return true
 	}
-	for _, d := range c.resources().Devices {
-		if path == d.PathInContainer || strings.HasPrefix(d.PathInContainer, path+"/") {
-			return true
+	for _, r := range []resources{c.resources(), readResources(w.deviceHook)} {
+		for _, d := range r.Devices {
+			if path == d.PathInContainer || strings.HasPrefix(d.PathInContainer, path+"/") {
+				return true
+			}
+		}
+		for _, bind := range r.Binds {
+			target := strings.Split(bind, ":")[1]
+			if path == target || strings.HasPrefix(target, path+"/") || strings.HasPrefix(path, target+"/") {
+				return true
+			}
 		}
 	}
-	return slices.ContainsFunc(c.resources().Binds, func(bind string) bool {
-		target := strings.Split(bind, ":")[1]
-		return path == target || strings.HasPrefix(target, path+"/") || strings.HasPrefix(path, target+"/")
-	})
+	return false
 }
 
 func (c *testCase) isLog(path string) bool {

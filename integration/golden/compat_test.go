@@ -49,7 +49,7 @@ func judge(t *testing.T, c *testCase, o *observed, listed bool) {
 	if len(d) == 0 {
 		t.Error("agrees with the recording: take it out of COMPAT.md and of the table of deliberate differences")
 	}
-	e, ok := deliberate[c.Name]
+	e, ok := deliberate(c.Name)
 	if !ok {
 		t.Fatalf("COMPAT.md lists %s, but the table of deliberate differences does not say what to expect", c.Name)
 	}

@@ -30,10 +30,14 @@ type effects struct {
 	UdevadmCalls []string   `json:"udevadm_calls"`
 	IsulaCalls   []string   `json:"isula_calls"`
 
-	// Of kinds of resource that are not replayed yet, or that need not agree.
-	CtrLinks       json.RawMessage `json:"ctr_links"`
-	CtrRoutes      json.RawMessage `json:"ctr_routes"`
-	HostLinks      json.RawMessage `json:"host_links"`
+	CtrLinks  map[string]*link `json:"ctr_links"`
+	CtrRoutes change           `json:"ctr_routes"`
+	HostLinks map[string]*link `json:"host_links"`
+	OvsCalls  string           `json:"ovs_calls"`
+
+	afterwards
+
+	// They need not agree.
 	DeviceHookFile json.RawMessage `json:"device_hook_file"`
 	Syslog         json.RawMessage `json:"syslog"`
 }

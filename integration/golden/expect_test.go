@@ -1,6 +1,7 @@
 package golden
 
 import (
+	"encoding/json"
 	"fmt"
 	"maps"
 	"slices"
@@ -11,16 +12,33 @@ import (
 type expectation struct {
 	exit    int
 	says    string                    // part of the hook's one line of standard error
-	stderr  string                    // a command's standard error
+	stdout  string                    // a command's, in the recording's words, or sameOutput
+	stderr  string                    // the same
+	hook    string                    // device_hook.json afterwards; "": as recorded, "before": as it was
 	loads   bool                      // modprobe loads what it is asked for
 	effects func(c *testCase) effects // nil: nothing changes at all
 }
+
+// sameOutput is for what a case of COMPAT.md prints as v0.9 did.
+const sameOutput = "as recorded"
 
 // wanted is the recording with what we do on purpose put in.
 func (e expectation) wanted(c *testCase) wanted {
 	w := c.recorded()
 	w.exit, w.says = e.exit, e.says
-	w.stderr = e.stderr
+	if e.stdout != sameOutput {
+		w.stdout = c.local(e.stdout)
+	}
+	if e.stderr != sameOutput {
+		w.stderr = c.local(e.stderr)
+	}
+	switch e.hook {
+	case "":
+	case "before":
+		w.deviceHook = c.Setup.DeviceHook
+	default:
+		w.deviceHook = json.RawMessage(c.local(e.hook))
+	}
 	w.effects = effects{}
 	if e.effects != nil {
 		w.effects = e.effects(c)
@@ -28,8 +46,21 @@ func (e expectation) wanted(c *testCase) wanted {
 	return w
 }
 
-// deliberate has an entry for every case that COMPAT.md lists.
-var deliberate = map[string]expectation{
+// deliberate finds what a case of COMPAT.md must show; there is an entry for
+// every one.
+func deliberate(name string) (expectation, bool) {
+	for _, table := range expectations {
+		if e, ok := table[name]; ok {
+			return e, true
+		}
+	}
+	return expectation{}, false
+}
+
+var expectations = []map[string]expectation{hookExpectations, commandExpectations, pathExpectations}
+
+// hookExpectations are those of hooks.
+var hookExpectations = map[string]expectation{
 	// Modules come first, and are checked before anything is done.
 	"hook-modules-invalid-name":      {exit: 1, says: "module name is incorrect:bad.name"},
 	"hook-modules-invalid-space":     {exit: 1, says: "module name is incorrect: xt_nat"},
@@ -82,8 +113,6 @@ var deliberate = map[string]expectation{
 	"hook-poststop-corrupt-device-hook":           {effects: cleaned},
 	"hook-poststop-missing-config-json":           {effects: cleaned},
 	"hook-poststop-config-lost-deletes-host-data": {effects: with(recordedEffects, dataStays)},
-
-	"list-path-config-null": {exit: 1, stderr: "Failed to list path in container: /var/lib/isulad/engines/lcr/" + containerID + "/device_hook.json: not a JSON object\n"},
 }
 
 // longModule is the name of hook-modules-long.

@@ -1,13 +1,57 @@
 package golden
 
-// pending is a case that needs a kind of resource which is not served yet.
+// pending is what a case waits for.
 type pending struct {
 	waitsFor string
 	refusal  string // part of what prestart says until then; "": not run
 }
 
-// later is the one list of what is not replayed yet.
+// laterKeys are the words by which the list below can name a case: its own
+// name, its group, and the commands that it uses.
+func (c *testCase) laterKeys() []string {
+	keys := []string{c.Name, c.Group}
+	if c.Kind != "cli" {
+		return keys
+	}
+	for _, argv := range append(c.Setup.PreCommands, c.Argv) {
+		keys = append(keys, argv...)
+	}
+	return keys
+}
+
+// later tells whether the case is not replayed yet.
+func (c *testCase) later() (pending, bool) {
+	for _, key := range c.laterKeys() {
+		if l, ok := later[key]; ok {
+			return l, true
+		}
+	}
+	return pending{}, false
+}
+
+// later is the one list of what is not replayed yet, by case, group or command.
 var later = map[string]pending{
+	"add-device":    {"devices", ""},
+	"remove-device": {"devices", ""},
+	"update-device": {"devices", ""},
+	"concurrency":   {"devices", ""},
+
+	"add-path":    {"paths", ""},
+	"remove-path": {"paths", ""},
+
+	"global": {"global flags", ""},
+	"log":    {"global flags", ""},
+
+	"add-nic":      {"network", ""},
+	"remove-nic":   {"network", ""},
+	"update-nic":   {"network", ""},
+	"list-nic":     {"network", ""},
+	"add-route":    {"network", ""},
+	"remove-route": {"network", ""},
+	"list-route":   {"network", ""},
+
+	"relabel": {"relabel", ""},
+
 	"hook-prestart-nic-bad-ip":          {"F: network interfaces", "network interface"},
 	"hook-prestart-nic-bad-type":        {"F: network interfaces", "network interface"},
 	"hook-prestart-nic-eth":             {"F: network interfaces", "network interface"},

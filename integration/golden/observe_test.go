@@ -26,6 +26,8 @@ type look struct {
 	rules                          string
 	limits                         map[string][]string // I/O limits by control file
 	ctrValue, hostValue            string              // of the kernel parameters of the case
+	ctrLinks, hostLinks            map[string]*link
+	ctrRoutes                      []string
 }
 
 // watched are the host trees in which every change counts.
@@ -48,6 +50,7 @@ func take(t *testing.T, c *testCase, pid int, root string) look {
 		check(t, err)
 	}
 	l.rules = string(rules)
+	l.hostLinks, _ = networkOf(t, os.Getpid())
 	if pid == 0 {
 		return l
 	}
@@ -62,6 +65,7 @@ func take(t *testing.T, c *testCase, pid int, root string) look {
 		l.limits, err = sandbox.IOLimits(c.cgroup())
 		check(t, err)
 	}
+	l.ctrLinks, l.ctrRoutes = networkOf(t, pid)
 	l.ctrValue, l.hostValue = parameters(t, c, pid), parameters(t, c, os.Getpid())
 	return l
 }
@@ -118,6 +122,8 @@ type observed struct {
 	deviceHook     string // content afterwards
 	hasDeviceHook  bool
 	effects        effects
+	ovsCalls       []string
+	lsblkCalls     []string
 	ctr, host      map[string]sandbox.Node // everything afterwards
 	runtimeMounts  []string                // of the container, before the run
 }
@@ -140,13 +146,17 @@ func observe(t *testing.T, c *testCase, before, after look, o *observed) {
 	if before.ctrValue != after.ctrValue || before.hostValue != after.hostValue {
 		e.CtrValue, e.HostValue = after.ctrValue, after.hostValue
 	}
+	e.CtrLinks, e.HostLinks = changedLinks(before.ctrLinks, after.ctrLinks), changedLinks(before.hostLinks, after.hostLinks)
+	e.CtrRoutes = difference(before.ctrRoutes, after.ctrRoutes)
 	o.ctr, o.host = after.ctr, after.host
 	o.runtimeMounts = before.ctrMounts
 
 	var err error
 	e.ModprobeArgv, err = calls("modprobe")
 	check(t, err)
-	for name, list := range map[string]*[]string{"udevadm": &e.UdevadmCalls, "isula": &e.IsulaCalls} {
+	for name, list := range map[string]*[]string{
+		"udevadm": &e.UdevadmCalls, "isula": &e.IsulaCalls, "ovs-vsctl": &o.ovsCalls, "lsblk": &o.lsblkCalls,
+	} {
 		argvs, err := calls(name)
 		check(t, err)
 		for _, argv := range argvs {
@@ -161,6 +171,9 @@ func observe(t *testing.T, c *testCase, before, after look, o *observed) {
 		check(t, err)
 		o.deviceHook, o.hasDeviceHook = string(data), true
 	}
+	if strings.Contains(c.Stdout, recordedRandomPart) {
+		o.hideRandomNames()
+	}
 }
 
 // logFile is the log as recorded: the text, then a line with its mode.
@@ -171,6 +184,9 @@ func logFile(t *testing.T, path string) *string {
 		return nil
 	}
 	check(t, err)
+	if n.Type != "f" {
+		return nil // "." is standard output
+	}
 	data, err := os.ReadFile(path)
 	check(t, err)
 	text := fmt.Sprintf("%s%o\n", data, n.Mode)

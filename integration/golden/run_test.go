@@ -8,10 +8,12 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 	"time"
 
+	"github.com/google/go-cmp/cmp"
 	"golang.org/x/sys/unix"
 
 	"isula.org/isulad-tools/integration/sandbox"
@@ -34,7 +36,7 @@ const defaultPath = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bi
 func runHeld(t *testing.T, w *world, c *testCase) *observed {
 	t.Helper()
 	check(t, c.writeSpec())
-	shell(t, c.Setup.Shell)
+	shell(t, c.Setup.Shell, 0)
 	held, err := w.runc.CreateHeld(c.bundle())
 	check(t, err)
 	defer func() { check(t, held.Release(0)) }()
@@ -54,9 +56,9 @@ func runDirect(t *testing.T, w *world, c *testCase) *observed {
 	pid := 0
 	if c.Setup.Container == "running" {
 		before, after := c.shellAroundStart()
-		shell(t, before)
+		shell(t, before, 0)
 		pid = w.start(t, c)
-		shell(t, after)
+		shell(t, after, pid)
 		if !strings.Contains(c.Stdin, "<PID>") {
 			// The recorder kept it alive; to us a living init of the start
 			// record, under no pid at all, is a reason to do nothing.
@@ -64,7 +66,7 @@ func runDirect(t *testing.T, w *world, c *testCase) *observed {
 			pid = 0
 		}
 	} else {
-		shell(t, c.Setup.Shell)
+		shell(t, c.Setup.Shell, 0)
 	}
 	before := take(t, c, pid, "/")
 	o := c.execute(t, filepath.Join("/var/lib/isulad/hooks", c.names.hook), "/", pid)
@@ -72,20 +74,78 @@ func runDirect(t *testing.T, w *world, c *testCase) *observed {
 	return o
 }
 
-// runCLI runs a command on a stopped or running container.
+// runCLI runs a command on a container that is running, stopped or absent.
 func runCLI(t *testing.T, w *world, c *testCase) *observed {
 	t.Helper()
-	check(t, c.writeSpec())
-	shell(t, c.Setup.Shell)
 	pid := 0
-	if c.Setup.Container == "running" {
-		pid = w.start(t, c)
+	if c.Setup.Container != "absent" {
+		check(t, c.writeSpec())
 	}
-	check(t, c.describe(pid))
-	before := take(t, c, pid, "/")
-	o := c.execute(t, filepath.Join("/usr/local/bin", c.names.tool), "/", pid)
-	observe(t, c, before, take(t, c, pid, "/"), o)
+	before, after := c.shellAroundStart()
+	shell(t, before, pid)
+	switch {
+	case c.Setup.Container == "running":
+		pid = w.start(t, c)
+		check(t, c.describe(pid))
+	case c.Name == "add-device-stale-pid":
+		check(t, c.describe(deadPid))
+	case c.Setup.Container == "stopped":
+		check(t, c.describe(pid))
+	default:
+		check(t, os.RemoveAll(isulaFile))
+	}
+	c.runPreCommands(t)
+	shell(t, after, pid)
+	was := take(t, c, pid, "/")
+	o := c.execute(t, c.tool(), "/", pid)
+	observe(t, c, was, take(t, c, pid, "/"), o)
+	o.effects.afterwards = c.tryAfterwards(t, pid)
 	return o
+}
+
+// deadPid is beyond the kernel's limit of this sandbox.
+const deadPid = 1 << 22
+
+// runPreCommands runs the commands that made what the case starts from, and
+// that is the resource file that the recorder had then.
+func (c *testCase) runPreCommands(t *testing.T) {
+	t.Helper()
+	if len(c.Setup.PreCommands) == 0 {
+		return
+	}
+	for _, args := range c.Setup.PreCommands {
+		args = slices.Clone(args)
+		for i, a := range args {
+			args[i] = strings.ReplaceAll(a, "{C}", containerName)
+		}
+		if o := c.command(t, args...); o.exit != 0 {
+			t.Fatalf("prepare: %q: exit status %d: %s", args, o.exit, o.stderr)
+		}
+	}
+	data, err := os.ReadFile(filepath.Join(c.dir(), "device_hook.json"))
+	check(t, err)
+	if diff := cmp.Diff(parsed(string(c.Setup.DeviceHook)), parsed(string(data))); diff != "" {
+		t.Errorf("prepare: %q: device_hook.json (-want +got):\n%s", c.Setup.PreCommands, diff)
+	}
+	forgetCalls(t)
+}
+
+// forgetCalls is for calls that are not the case's.
+func forgetCalls(t *testing.T) {
+	t.Helper()
+	check(t, os.RemoveAll(callsDir))
+	check(t, os.Mkdir(callsDir, 0o755))
+}
+
+// tool is this generation's command.
+func (c *testCase) tool() string { return filepath.Join("/usr/local/bin", c.names.tool) }
+
+// command runs another command than the case's in its surroundings.
+func (c *testCase) command(t *testing.T, args ...string) *observed {
+	t.Helper()
+	other := *c
+	other.Argv = append([]string{c.names.tool}, args...)
+	return other.execute(t, c.tool(), "/", 0)
 }
 
 // startedWithoutHook are containers that ran, but not through our prestart.
@@ -106,9 +166,7 @@ func (w *world) start(t *testing.T, c *testCase) int {
 	check(t, w.runc.Run(containerID, b.Dir))
 	s, err := w.runc.State(containerID)
 	check(t, err)
-	// Calls of this prestart are not the case's.
-	check(t, os.RemoveAll(callsDir))
-	check(t, os.Mkdir(callsDir, 0o755))
+	forgetCalls(t) // this prestart's
 	return s.Pid
 }
 
@@ -116,13 +174,26 @@ func (w *world) start(t *testing.T, c *testCase) int {
 // needs and those that break something afterwards.
 func (c *testCase) shellAroundStart() (before, after []string) {
 	for _, line := range c.Setup.Shell {
-		if strings.HasPrefix(line, "rm ") || strings.HasPrefix(line, "echo ") {
+		if slices.ContainsFunc(afterStart, func(p string) bool { return strings.HasPrefix(line, p) }) {
 			after = append(after, line)
 		} else {
 			before = append(before, line)
 		}
 	}
 	return before, after
+}
+
+var afterStart = []string{"rm ", "echo ", "nsenter ", "ip link del ", "ip link add h_phy type bridge"}
+
+// shell runs the recorder's commands.
+func shell(t *testing.T, lines []string, pid int) {
+	t.Helper()
+	for _, line := range lines {
+		line = strings.ReplaceAll(line, "{PID}", fmt.Sprint(pid))
+		if out, err := exec.Command("sh", "-c", line).CombinedOutput(); err != nil {
+			t.Fatalf("setup %q: %v: %s", line, err, out)
+		}
+	}
 }
 
 // execute runs the program under test with the case's input.
@@ -133,11 +204,13 @@ func (c *testCase) execute(t *testing.T, path, dir string, pid int) *observed {
 	var stdout, stderr bytes.Buffer
 	cmd := exec.CommandContext(ctx, path)
 	cmd.Args, cmd.Dir, cmd.Env = c.Argv, dir, []string{"PATH=" + defaultPath}
-	if c.Env != nil {
+	if c.Kind == "cli" {
+		cmd.Args = append([]string{"/goldhost/tool/" + c.names.tool}, c.Argv[1:]...) // as the recorder called it
+	} else if c.Env != nil {
 		cmd.Env = []string{}
-		for k, v := range c.Env {
-			cmd.Env = append(cmd.Env, k+"="+v)
-		}
+	}
+	for k, v := range c.Env {
+		cmd.Env = append(cmd.Env, k+"="+v)
 	}
 	cmd.Stdin = strings.NewReader(strings.ReplaceAll(c.Stdin, "<PID>", fmt.Sprint(pid)))
 	cmd.Stdout, cmd.Stderr = &stdout, &stderr

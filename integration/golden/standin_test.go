@@ -10,11 +10,16 @@ import (
 )
 
 // standIns are the programs that the recorder replaced. This test binary is
-// each of them, by the name it is called by.
-var standIns = map[string]func(args []string) int{
-	"modprobe": standInModprobe,
-	"udevadm":  func([]string) int { return 0 },
-	"isula":    standInIsula,
+// each of them, by the name it is called by, in these directories.
+var standIns = map[string]struct {
+	dirs []string
+	run  func(args []string) int
+}{
+	"modprobe":  {[]string{"/usr/sbin", "/rig/fake/bin"}, standInModprobe},
+	"udevadm":   {[]string{"/usr/sbin", "/rig/fake/bin"}, func([]string) int { return 0 }},
+	"isula":     {[]string{"/usr/sbin", "/rig/fake/bin"}, standInIsula},
+	"ovs-vsctl": {[]string{"/rig/fake/ovs"}, standInOvs},
+	"lsblk":     {[]string{lsblkSaysDisk}, func([]string) int { return 1 }},
 }
 
 const (
@@ -25,12 +30,13 @@ const (
 	// modprobeLoads makes modprobe do its work, which the recorder's did not.
 	modprobeLoads = "/run/golden/modprobe.loads"
 	sysModule     = "/sys/module" // a tmpfs in the sandbox
+	ovsBridge     = "ovsbr0"      // of Open vSwitch
 )
 
 // standIn runs as the stand-in that this process is called as.
 func standIn() (code int, ok bool) {
 	name := filepath.Base(os.Args[0])
-	run, ok := standIns[name]
+	s, ok := standIns[name]
 	if !ok {
 		return 0, false
 	}
@@ -42,7 +48,7 @@ func standIn() (code int, ok bool) {
 		fmt.Fprintln(os.Stderr, err)
 		return 125, true
 	}
-	return run(os.Args[1:]), true
+	return s.run(os.Args[1:]), true
 }
 
 // calls returns the argument lists that a stand-in got, in an order of its own.
@@ -98,15 +104,24 @@ func standInIsula(args []string) int {
 		fmt.Println("Containers: 1\nCgroup Driver: cgroupfs\niSulad Root Dir: /var/lib/isulad")
 		return 0
 	case len(args) >= 2 && args[0] == "inspect" && !slices.Contains(args, "-f"):
-		name := args[len(args)-1]
+		name := strings.TrimPrefix(args[len(args)-1], "/")
 		text, err := os.ReadFile(isulaFile)
 		if err == nil && (name == containerName || strings.HasPrefix(containerID, name)) {
 			fmt.Println(string(text))
 			return 0
 		}
-		fmt.Fprintf(os.Stderr, "Error response from daemon: No such image or container or accelerator:%s\nInspect error: No such object:%s\n", name, name)
+		fmt.Fprintf(os.Stderr, "Error response from daemon: Inspect container error: No such container:%s\n", name)
 		return 1
 	}
 	fmt.Fprintf(os.Stderr, "stand-in isula: unexpected arguments %q\n", args)
 	return 125
+}
+
+// standInOvs has one bridge.
+func standInOvs(args []string) int {
+	words := slices.DeleteFunc(slices.Clone(args), func(a string) bool { return strings.HasPrefix(a, "-") })
+	if len(words) == 2 && words[0] == "br-exists" && words[1] != ovsBridge {
+		return 2
+	}
+	return 0
 }

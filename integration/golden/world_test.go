@@ -7,7 +7,6 @@ import (
 	"maps"
 	"net"
 	"os"
-	"os/exec"
 	"path/filepath"
 	"slices"
 	"strings"
@@ -22,7 +21,7 @@ import (
 // from and leaves the same world.
 type world struct {
 	runc   sandbox.Runc
-	loop   int                 // minor number of the loop device that stands for the recorder's
+	loops  loops
 	mounts map[int]bool        // ids of the mounts that belong here
 	before sandbox.Fingerprint // when no case runs
 }
@@ -30,14 +29,13 @@ type world struct {
 // Directories of this package's own, which no program under test looks at.
 const (
 	ownDir    = "/run/golden"
-	sysBlock  = "/sys/dev/block"
 	bundleDir = "/run/golden/bundle" // what runc reads; the hook's config.json is elsewhere
 )
 
 // strays are what cases and programs under test leave behind.
 var strays = []string{
 	"/.sharedpath", "/goldhost", "/srv/graph", "/var/lib/isulad/engines", "/var/lib/isulad/engines/lcr_", "/etc/selinux",
-	callsDir, bundleDir, modprobeLoads, "/run/mount", "/var/log/hyperagent", "/dev/zram0",
+	callsDir, bundleDir, modprobeLoads, "/run/mount", "/var/log/hyperagent", "/var/lib/fakeisula",
 }
 
 // newWorld puts the programs under test and the stand-ins in place.
@@ -45,11 +43,14 @@ func newWorld(t *testing.T) *world {
 	t.Helper()
 	self, err := os.Executable()
 	check(t, err)
-	for name := range standIns {
+	for name, s := range standIns {
 		for _, dir := range []string{"/usr/sbin", "/usr/bin"} {
 			check(t, os.RemoveAll(filepath.Join(dir, name)))
 		}
-		check(t, os.Symlink(self, filepath.Join("/usr/sbin", name)))
+		for _, dir := range s.dirs {
+			check(t, os.MkdirAll(dir, 0o755))
+			check(t, os.Symlink(self, filepath.Join(dir, name)))
+		}
 	}
 	binary, err := os.ReadFile(sandbox.Binary(t))
 	check(t, err)
@@ -64,8 +65,8 @@ func newWorld(t *testing.T) *world {
 
 	syslog(t)
 
-	w := &world{runc: sandbox.Runc{Root: ownDir + "/runc"}, loop: sandbox.Loop(t, 16<<20), mounts: map[int]bool{}}
-	check(t, w.addDisk())
+	w := &world{runc: sandbox.Runc{Root: ownDir + "/runc"}, loops: loops{sandbox.Loop(t, 16<<20), sandbox.Loop(t, 16<<20)}, mounts: map[int]bool{}}
+	check(t, w.makeBlockDevices())
 	w.clear(t)
 	list, err := sandbox.Mounts(0)
 	check(t, err)
@@ -75,34 +76,6 @@ func newWorld(t *testing.T) *world {
 	w.before = w.fingerprint(t)
 	return w
 }
-
-// addDisk puts the recorder's disk, zram0 with the number 253:0, into sysfs in
-// place of whatever has that number here. Nobody opens it.
-func (w *world) addDisk() error {
-	entries, err := os.ReadDir(sysBlock)
-	if err != nil {
-		return err
-	}
-	links := map[string]string{}
-	for _, e := range entries {
-		if links[e.Name()], err = os.Readlink(filepath.Join(sysBlock, e.Name())); err != nil {
-			return err
-		}
-	}
-	links["253:0"] = "disk/zram0"
-	if err := unix.Mount("tmpfs", sysBlock, "tmpfs", 0, "mode=755"); err != nil {
-		return err
-	}
-	for name, target := range links {
-		if err := os.Symlink(target, filepath.Join(sysBlock, name)); err != nil {
-			return err
-		}
-	}
-	return os.MkdirAll(filepath.Join(sysBlock, "disk/zram0"), 0o755)
-}
-
-// loopNode is the node of the loop device.
-func (w *world) loopNode() string { return fmt.Sprintf("/dev/loop%d", w.loop) }
 
 // syslog is the socket that hooks log to; what it gets need not agree.
 func syslog(t *testing.T) {
@@ -132,27 +105,36 @@ func (w *world) prepare(t *testing.T, c *testCase) {
 	})
 	check(t, os.MkdirAll(callsDir, 0o755))
 	check(t, w.makeGoldhost())
-	check(t, sandbox.Rootfs(filepath.Join(c.dir(), "rootfs")))
-	check(t, os.WriteFile(filepath.Join(c.dir(), "rootfs/etc/hostname"), []byte("gold\n"), 0o644))
+	check(t, w.makeDisk(strings.Contains(c.Env["PATH"], lsblkSaysDisk)))
+	if c.network() {
+		makeBridges(t)
+	}
+	if c.Setup.Container == "absent" {
+		return
+	}
+	check(t, os.MkdirAll(c.dir(), 0o755))
+	if c.Kind != "cli" || c.Setup.Container == "running" {
+		check(t, sandbox.Rootfs(filepath.Join(c.dir(), "rootfs")))
+		check(t, os.WriteFile(filepath.Join(c.dir(), "rootfs/etc/hostname"), []byte("gold\n"), 0o644))
+	}
 	if text, ok := c.resourceFile(); ok {
 		check(t, os.WriteFile(filepath.Join(c.dir(), "device_hook.json"), []byte(text), 0o600))
 	}
 }
 
-// makeGoldhost makes the recorder's scratch folder and the block devices that
-// its cases name.
+// makeGoldhost makes the recorder's scratch folder.
 func (w *world) makeGoldhost() error {
 	for _, dir := range []string{"/goldhost/dir", "/goldhost/dir2"} {
 		if err := os.MkdirAll(dir, 0o755); err != nil {
 			return err
 		}
 	}
-	for name, text := range map[string]string{"dir/f": "f\n", "file1": "f1\n", "regular": "regular\n"} {
+	for name, text := range map[string]string{"dir/f": "f\n", "file1": "fb\n", "regular": "regular\n"} {
 		if err := os.WriteFile(filepath.Join("/goldhost", name), []byte(text), 0o644); err != nil {
 			return err
 		}
 	}
-	for name, target := range map[string]string{"link0": "/goldhost/chr0", "dirlink": "/goldhost/dir", "broken": "/goldhost/nothing"} {
+	for name, target := range map[string]string{"link0": "/goldhost/chr0", "dirlink": "/goldhost/dir", "broken": "/goldhost/nothere"} {
 		if err := os.Symlink(target, filepath.Join("/goldhost", name)); err != nil {
 			return err
 		}
@@ -160,10 +142,8 @@ func (w *world) makeGoldhost() error {
 	return errors.Join(
 		sandbox.Mknod("/goldhost/chr0", unix.S_IFCHR|0o666, 1, 3, 0, 0),
 		sandbox.Mknod("/goldhost/chr1", unix.S_IFCHR|0o640, 10, 229, 1000, 1001),
-		sandbox.Mknod("/goldhost/chr3", unix.S_IFCHR|0o666, 1, 5, 0, 0),
-		sandbox.Mknod("/goldhost/blkX", unix.S_IFBLK|0o660, 7, uint32(w.loop), 0, 6),
-		sandbox.Mknod(w.loopNode(), unix.S_IFBLK|0o660, 7, uint32(w.loop), 0, 0),
-		sandbox.Mknod("/dev/zram0", unix.S_IFBLK|0o600, 253, 0, 0, 0),
+		sandbox.Mknod("/goldhost/chr3", unix.S_IFCHR|0o640, 1, 5, 1000, 1001),
+		sandbox.Mknod("/goldhost/blkX", unix.S_IFBLK|0o660, 7, uint32(w.loops[1]), 0, 6),
 	)
 }
 
@@ -229,16 +209,6 @@ func (c *testCase) describe(pid int) error {
 	return os.WriteFile(isulaFile, data, 0o600)
 }
 
-// shell runs the recorder's commands.
-func shell(t *testing.T, lines []string) {
-	t.Helper()
-	for _, line := range lines {
-		if out, err := exec.Command("sh", "-c", line).CombinedOutput(); err != nil {
-			t.Fatalf("setup %q: %v: %s", line, err, out)
-		}
-	}
-}
-
 // clear takes everything away that did not belong to the empty world.
 func (w *world) clear(t *testing.T) {
 	t.Helper()
@@ -260,7 +230,7 @@ func (w *world) clear(t *testing.T) {
 		check(t, unix.Mount("", "/", "", unix.MS_SHARED, ""))
 	}
 	clearLinks(t)
-	gone := append(slices.Clone(strays), w.loopNode())
+	gone := append(slices.Clone(strays), w.diskNodes()...)
 	for _, n := range generations {
 		gone = append(gone, n.runDir(), n.rules())
 	}
@@ -268,22 +238,6 @@ func (w *world) clear(t *testing.T) {
 	check(t, err)
 	for _, p := range append(gone, modules...) {
 		check(t, os.RemoveAll(p))
-	}
-}
-
-// clearLinks deletes every link but lo; the second end of a pair goes with
-// the first.
-func clearLinks(t *testing.T) {
-	t.Helper()
-	links, err := net.Interfaces()
-	check(t, err)
-	for _, l := range links {
-		if _, err := net.InterfaceByName(l.Name); err != nil || l.Name == "lo" {
-			continue
-		}
-		if out, err := exec.Command("ip", "link", "delete", l.Name).CombinedOutput(); err != nil {
-			t.Errorf("delete link %s: %v: %s", l.Name, err, out)
-		}
 	}
 }
 
