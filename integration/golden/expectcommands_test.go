@@ -11,6 +11,12 @@ var commandExpectations = map[string]expectation{
 		"empty file: an interrupted write of an older version; restore it, or write {} to it to forget what was recorded\n"},
 
 	"isula-info-fails": {},
+
+	"global-unknown-flag":   {exit: 1, stdout: sameOutput, stderr: "flag provided but not defined: -bogus\n"},
+	"log-file-unwritable":   {exit: 1, stderr: "open /no/such/dir/x.log: no such file or directory\n"},
+	"log-level-bad":         {exit: 1, stderr: `unknown log-level "loud": want debug, info, warn, error, fatal or panic` + "\n"},
+	"syslog-bad":            {exit: 1, stderr: `unknown syslog-service "bogus://x": want unix://PATH, udp://HOST:PORT or tcp://HOST:PORT` + "\n"},
+	"syslog-bad-log-stdout": {exit: 1, stdout: "time=\"<TIME>\" level=error msg=x\n", stderr: `unknown syslog-service "bogus://x": want unix://PATH, udp://HOST:PORT or tcp://HOST:PORT` + "\n"},
 }
 
 const (
