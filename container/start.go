@@ -9,6 +9,7 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"strings"
 
 	"isula.org/isulad-tools/internal/atomicfile"
 	"isula.org/isulad-tools/internal/mountpoint"
@@ -55,6 +56,56 @@ func readStart(path string) (s Start, err error) {
 		return s, fmt.Errorf("%s: %w", path, err)
 	}
 	return s, nil
+}
+
+// FindStart returns the id and the record of the container whose id is, or begins
+// with, prefix. fs.ErrNotExist: there is none.
+func FindStart(prefix string) (id string, s Start, err error) {
+	if !ValidID(prefix) {
+		return "", s, fmt.Errorf("%q is not a container's id", prefix)
+	}
+	for _, g := range place.Generations {
+		entries, err := os.ReadDir(g.Starts())
+		if err != nil && !errors.Is(err, fs.ErrNotExist) {
+			return "", s, err
+		}
+		for _, e := range entries {
+			name := e.Name()
+			switch {
+			case !strings.HasPrefix(name, prefix) || name == id:
+			case name == prefix:
+				s, err := ReadStart(name)
+				return name, s, err
+			case id != "":
+				return "", s, fmt.Errorf("%s is the beginning of more than one container's id", prefix)
+			default:
+				id = name
+			}
+		}
+	}
+	if id == "" {
+		return "", s, fmt.Errorf("start record of %s: %w", prefix, fs.ErrNotExist)
+	}
+	s, err = ReadStart(id)
+	return id, s, err
+}
+
+// Running returns how c, as an engine described it, runs now; false if it does
+// not. A start record beats what the engine said: that was before the
+// container's lock was taken.
+func Running(c Container) (s Start, ok bool, err error) {
+	s, err = ReadStart(c.ID)
+	if err == nil && s.Init.Lives() {
+		return s, true, nil
+	}
+	if err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return s, false, err
+	}
+	init, err := process.Find(c.PID)
+	if errors.Is(err, process.ErrGone) {
+		return s, false, nil
+	}
+	return Start{Init: init, Bundle: c.Dir}, err == nil, err
 }
 
 // WriteStart keeps the record of container id.

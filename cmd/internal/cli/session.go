@@ -112,19 +112,9 @@ func (s *session) open(found container.Container) (closeTarget func(), err error
 	if err != nil {
 		return nothing, err
 	}
-	start, err := container.ReadStart(found.ID)
-	switch {
-	case err != nil && !errors.Is(err, fs.ErrNotExist):
+	start, ok, err := container.Running(found)
+	if !ok || err != nil {
 		return nothing, err
-	case err != nil || !start.Init.Lives():
-		init, err := process.Find(found.PID)
-		if errors.Is(err, process.ErrGone) {
-			return nothing, nil
-		}
-		if err != nil {
-			return nothing, err
-		}
-		start = container.Start{Init: init, Bundle: found.Dir}
 	}
 	s.target, closeTarget, err = container.Open(found.ID, start, s.spec)
 	if errors.Is(err, process.ErrGone) || err != nil && !start.Init.Lives() {
