@@ -9,7 +9,9 @@ import (
 	"os/exec"
 	"path/filepath"
 	"slices"
+	"strconv"
 	"strings"
+	"time"
 
 	"isula.org/isulad-tools/internal/command"
 	"isula.org/isulad-tools/internal/open"
@@ -48,7 +50,10 @@ func NewEngine(word string) (Engine, error) {
 }
 
 // Isula asks iSulad, by its client.
-type Isula struct{}
+type Isula struct {
+	Client string        // its path; "": as a person's PATH finds it
+	Wait   time.Duration // for the daemon; 0: as long as it takes
+}
 
 // inspected is what we read of `isula inspect NAME`, an array of one.
 type inspected struct {
@@ -64,13 +69,20 @@ type inspected struct {
 
 // Find implements Engine. An error of the client is its output and exit
 // status, as it was.
-func (Isula) Find(ctx context.Context, name string) (Container, error) {
-	path, err := exec.LookPath("isula")
-	if err != nil {
-		return Container{}, fmt.Errorf(": %w", err) // Compat: isula-not-installed
+func (i Isula) Find(ctx context.Context, name string) (Container, error) {
+	args, env := []string{"inspect", name}, clientEnv(os.Environ())
+	if i.Wait > 0 {
+		args = []string{"inspect", "-t", strconv.Itoa(int(i.Wait.Seconds())), name}
+	}
+	if i.Client == "" {
+		path, err := exec.LookPath("isula")
+		if err != nil {
+			return Container{}, fmt.Errorf(": %w", err) // Compat: isula-not-installed
+		}
+		i.Client = path
 	}
 	// No "--": the client would take it for a name. Ours cannot begin with "-".
-	out, err := command.Cmd{Path: path, Args: []string{"inspect", name}, Env: clientEnv(os.Environ())}.Run(ctx)
+	out, err := command.Cmd{Path: i.Client, Args: args, Env: env}.Run(ctx)
 	var exit *exec.ExitError
 	if errors.As(err, &exit) {
 		return Container{}, fmt.Errorf("%s%s: %w", out.Stdout, out.Stderr, exit)

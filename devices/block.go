@@ -34,6 +34,16 @@ func FindBlock(major, minor int64) (Block, error) {
 	return Block{Name: kernelName(filepath.Base(dir)), Type: blockType(dir), sysfs: dir}, nil
 }
 
+// partitionable tells whether b is a whole disk whose partitions the kernel makes
+// known. Of a loop device it does when it was asked to (losetup -P).
+func (b Block) partitionable() bool {
+	if b.Type == "loop" {
+		scan, err := open.Read(filepath.Join(b.sysfs, "loop/partscan"), 16)
+		return err == nil && strings.TrimSpace(string(scan)) == "1"
+	}
+	return b.Type == "disk"
+}
+
 // Parent is the kernel name of the first device that b is made of, "" for a
 // disk.
 func (b Block) Parent() string {

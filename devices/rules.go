@@ -20,17 +20,63 @@ import (
 
 const rulesDir = "/etc/udev/rules.d"
 
-// Disk is a disk of a container whose partitions udevd shall tell us about.
+// Disk is a disk of a container about which, and about whose partitions, udevd
+// shall tell us.
 type Disk struct {
 	Path string // in the container
 	Name string // of the kernel
+	Link string // below /dev, of one that is known by such: disk/by-id/NAME
 }
 
-// ruleLine is the line for one disk of container id.
-func ruleLine(g place.Generation, id string, d Disk) string {
-	return fmt.Sprintf(`KERNEL=="%s*",ACTION=="add|remove", ENV{DEVTYPE}=="partition", SUBSYSTEM=="block", RUN{program}+="%s %s $name %s %s"`,
-		d.Name, helperPath(g)+" $env{ACTION}", short(id), d.Path, d.Name)
+// Disks lists the recorded devices that are disks now: whole ones, which can have
+// partitions.
+func Disks(records []Device) ([]Disk, error) {
+	var disks []Disk
+	for _, d := range records {
+		if d.Type != "b" || d.Parent != "" {
+			continue
+		}
+		block, err := FindBlock(d.Major, d.Minor)
+		if errors.Is(err, fs.ErrNotExist) {
+			continue // a node without a device behind it has no partitions
+		}
+		if err != nil {
+			return nil, err
+		}
+		if !block.partitionable() {
+			continue
+		}
+		if err := CheckDiskPath(d.PathInContainer); err != nil {
+			return nil, err
+		}
+		disk := Disk{Path: d.PathInContainer, Name: block.Name}
+		if link, ok := strings.CutPrefix(d.PathOnHost, "/dev/disk/by-id/"); ok && CheckDiskPath(link) == nil {
+			disk.Link = "disk/by-id/" + link
+		}
+		disks = append(disks, disk)
+	}
+	return disks, nil
 }
+
+// ruleLines are the lines for one disk of container id: one for its partitions,
+// one for itself, which goes by its link, should it come back under another name.
+func ruleLines(g place.Generation, id string, d Disk) []string {
+	itself := `KERNEL=="` + d.Name + `"`
+	if d.Link != "" {
+		itself = `SYMLINK=="` + d.Link + `"`
+	}
+	run := func(disk string) string {
+		return fmt.Sprintf(`SUBSYSTEM=="block", RUN{program}+="%s $env{ACTION} %s $name %s %s"`, helperPath(g), short(id), d.Path, disk)
+	}
+	return []string{
+		fmt.Sprintf(`KERNEL=="%s*",ACTION=="add|remove", ENV{DEVTYPE}=="partition", %s`, d.Name, run(d.Name)),
+		fmt.Sprintf(`%s,ACTION=="add|remove", ENV{DEVTYPE}=="disk", %s`, itself, run(Itself)),
+	}
+}
+
+// Itself stands in a disk's own rule where that of its partitions has the disk's
+// kernel name.
+const Itself = "-"
 
 func helperPath(g place.Generation) string { return "/lib/udev/" + g.Helper }
 
@@ -63,7 +109,7 @@ func SyncRules(ctx context.Context, g place.Generation, id string, disks []Disk,
 		var want []string
 		if other == g {
 			for _, d := range disks {
-				want = append(want, ruleLine(g, id, d))
+				want = append(want, ruleLines(g, id, d)...)
 			}
 		}
 		c, err := syncFile(ctx, other, id, want, wait)

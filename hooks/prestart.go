@@ -78,7 +78,13 @@ func (h *Hook) devices(ctx context.Context, s *start) error {
 }
 
 func (h *Hook) rules(ctx context.Context, s *start) error {
-	disks, err := s.recorded.disks()
+	var records []devices.Device
+	for _, step := range s.recorded.devices.Steps {
+		if d, ok := step.Record.(devices.Device); ok {
+			records = append(records, d)
+		}
+	}
+	disks, err := devices.Disks(records)
 	if err != nil {
 		return err
 	}
@@ -248,30 +254,4 @@ func load(dir string) (r recorded, err error) {
 		r.limits = append(r.limits, plan)
 	}
 	return r, nil
-}
-
-// disks lists the recorded devices that are disks now.
-func (r recorded) disks() ([]devices.Disk, error) {
-	var disks []devices.Disk
-	for _, step := range r.devices.Steps {
-		d, ok := step.Record.(devices.Device)
-		if !ok || d.Type != "b" {
-			continue
-		}
-		block, err := devices.FindBlock(d.Major, d.Minor)
-		if errors.Is(err, fs.ErrNotExist) {
-			continue // a node without a device behind it has no partitions
-		}
-		if err != nil {
-			return nil, err
-		}
-		if block.Type != "disk" {
-			continue
-		}
-		if err := devices.CheckDiskPath(d.PathInContainer); err != nil {
-			return nil, err
-		}
-		disks = append(disks, devices.Disk{Path: d.PathInContainer, Name: block.Name})
-	}
-	return disks, nil
 }

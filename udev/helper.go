@@ -1,44 +1,79 @@
-// Package udev serves the rules by which the host's udevd tells us that a
-// partition of a container's disk came or went.
+// Package udev serves the rules by which the host's udevd tells us that a disk
+// of a container, or a partition of one, came or went. udevd waits for us, in
+// its queue and with its locks: what cannot be done at once is left to the
+// container's next start, and what udevd's service may not do to a transient
+// unit of systemd.
 package udev
 
 import (
+	"context"
 	"fmt"
 	"io"
+	"os"
 	"strings"
+	"time"
+
+	"github.com/sirupsen/logrus"
 
 	"isula.org/isulad-tools/container"
+	"isula.org/isulad-tools/devices"
 	"isula.org/isulad-tools/internal/command"
+	"isula.org/isulad-tools/internal/logging"
+	"isula.org/isulad-tools/internal/place"
 )
+
+const (
+	// budget bounds one event; udevd kills after 180 s, and waits until then.
+	budget = 20 * time.Second
+	// lockWait is how long a lock is waited for that another command holds.
+	lockWait = 5 * time.Second
+)
+
+// direct is the argument in front of those that a rule gives, when the helper
+// runs where it may do everything.
+const direct = "--direct"
 
 // event is what a rule hands over:
 //
-//	<add|remove> <container id's prefix> <partition> <disk in the container> <disk>
+//	<add|remove> <container id's prefix> <block device> <disk in the container> <disk>
+//
+// A disk's own rule has itself as the last.
 type event struct {
-	action, container, partition, path, disk string
+	action, container, name, path, disk string
+	direct                              bool
 }
 
+// ofDisk tells whether the event is of the disk and not of a partition.
+func (e event) ofDisk() bool { return e.disk == devices.Itself }
+
 // Helper is the program that the rules name. It returns the exit code; what
-// goes wrong is one line on stderr, which udevd puts in its log.
-func Helper(name string, args []string, stderr io.Writer) int {
+// goes wrong is one line on stderr, which udevd puts in its log, and in ours.
+func Helper(g place.Generation, name string, args []string, stderr io.Writer) int {
+	h := &helper{generation: g, log: logging.Helper(name, g.Log, io.Discard)}
 	ev, err := parse(args)
 	if err == nil {
-		// Disks cannot be added by this version, so the rule is an older
-		// one's, and so is the container.
-		err = fmt.Errorf("%s %s for container %s: partitions are not supported by this version", ev.action, ev.partition, ev.container)
+		ctx, cancel := context.WithTimeout(context.Background(), budget)
+		defer cancel()
+		err = h.serve(ctx, ev)
 	}
 	if err != nil {
-		fmt.Fprintf(stderr, "%s: %s\n", name, command.OneLine(err.Error()))
+		line := command.OneLine(err.Error())
+		h.log.WithFields(logrus.Fields{"id": ev.container, "event": ev.action + " " + ev.name}).Error(line)
+		fmt.Fprintf(stderr, "%s: %s\n", name, line)
 		return 1
 	}
 	return 0
 }
 
 func parse(args []string) (event, error) {
-	if len(args) != 5 {
-		return event{}, fmt.Errorf("want 5 arguments (action, container, partition, path, disk), got %d", len(args))
+	var ev event
+	if len(args) > 0 && args[0] == direct {
+		ev.direct, args = true, args[1:]
 	}
-	ev := event{args[0], args[1], args[2], args[3], args[4]}
+	if len(args) != 5 {
+		return event{}, fmt.Errorf("want 5 arguments (action, container, device, path, disk), got %d", len(args))
+	}
+	ev.action, ev.container, ev.name, ev.path, ev.disk = args[0], args[1], args[2], args[3], args[4]
 	switch {
 	case ev.action != "add" && ev.action != "remove":
 		return ev, fmt.Errorf("unknown action %q", ev.action)
@@ -46,8 +81,10 @@ func parse(args []string) (event, error) {
 		return ev, fmt.Errorf("%q is not a container's id", ev.container)
 	case !strings.HasPrefix(ev.path, "/"):
 		return ev, fmt.Errorf("path %q: not absolute", ev.path)
-	case !isPartition(ev.partition, ev.disk):
-		return ev, fmt.Errorf("%q is not a partition of %q", ev.partition, ev.disk)
+	case strings.Contains(ev.name, "..") || strings.HasPrefix(ev.name, "/"):
+		return ev, fmt.Errorf("%q is not a block device", ev.name)
+	case !ev.ofDisk() && !isPartition(ev.name, ev.disk):
+		return ev, fmt.Errorf("%q is not a partition of %q", ev.name, ev.disk)
 	}
 	return ev, nil
 }
@@ -56,9 +93,15 @@ func parse(args []string) (event, error) {
 // KERNEL=="sda*", also matches sdaa1.
 func isPartition(partition, disk string) bool {
 	rest, ok := strings.CutPrefix(partition, disk)
-	if !ok || disk == "" || strings.ContainsRune(disk, '/') {
+	if !ok || disk == "" {
 		return false
 	}
 	number := strings.TrimPrefix(rest, "p")
 	return number != "" && strings.Trim(number, "0123456789") == ""
+}
+
+// underSystemd tells whether systemd runs this machine, as sd_booted(3) does.
+func underSystemd() bool {
+	_, err := os.Lstat("/run/systemd/system")
+	return err == nil
 }

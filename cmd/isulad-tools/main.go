@@ -39,7 +39,7 @@ func run(argv []string) int {
 		runtime.GOMAXPROCS(1)
 		return hook().Run(name, argv[1:])
 	case helperRole:
-		return udev.Helper(name, argv[1:], os.Stderr)
+		return udev.Helper(g, name, argv[1:], os.Stderr)
 	}
 	app := cli.App{
 		Generation: g, Name: name, Version: version,
@@ -47,7 +47,7 @@ func run(argv []string) int {
 		Hook: func(stage string, args []string) int {
 			return hook().Run(name+" "+stage, append([]string{"--state", stage}, args...))
 		},
-		UdevEvent: func(args []string) int { return udev.Helper(name+" udev-event", args, os.Stderr) },
+		UdevEvent: func(args []string) int { return udev.Helper(g, name+" udev-event", args, os.Stderr) },
 	}
 	return app.Run(argv)
 }
