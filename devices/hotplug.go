@@ -73,17 +73,20 @@ func (h *Hotplug) Partition(path, disk, name string) error {
 	if !ok {
 		return nil
 	}
-	if block, err := FindBlock(d.Major, d.Minor); err == nil && block.Name != disk {
-		return nil
+	if now, _, err := resolve(d); err == nil {
+		if block, err := FindBlock(now.Major, now.Minor); err == nil && block.Name != disk {
+			return nil
+		}
 	}
-	if err := h.partition(d, disk, name); err != nil {
+	if err := h.partition(d, disk, name, true); err != nil {
 		return err
 	}
 	return h.look(d, disk)
 }
 
-// partition plans one partition of the disk that d records.
-func (h *Hotplug) partition(d Device, disk, name string) error {
+// partition plans one partition of the disk that d records. One that is there as
+// it is recorded is made sure of after an event.
+func (h *Hotplug) partition(d Device, disk, name string, event bool) error {
 	now, err := d.Partition(disk, name)
 	if err != nil && !errors.Is(err, fs.ErrNotExist) {
 		return err
@@ -97,7 +100,9 @@ func (h *Hotplug) partition(d Device, disk, name string) error {
 			return nil
 		case ours:
 			now.CgroupPermissions = old.CgroupPermissions
-			h.devices.Update(old, now)
+			if now != old || event {
+				h.devices.Update(old, now)
+			}
 			return nil
 		case old.PathInContainer == path || there && old.PathOnHost == now.PathOnHost:
 			return nil // added by hand, elsewhere
@@ -132,50 +137,53 @@ func (h *Hotplug) look(d Device, disk string) error {
 	return nil
 }
 
-// Look plans for all disks what happened since somebody last looked: new
-// partitions are added, those that are gone are removed.
-func (h *Hotplug) Look() error {
-	disks, err := h.Disks()
-	if err != nil {
-		return err
-	}
+// Look plans for these disks what happened since somebody last looked: the
+// partitions that came are added, those that went are removed.
+func (h *Hotplug) Look(disks []Disk) error {
 	for _, s := range h.seen.Records() {
 		if !slices.ContainsFunc(disks, func(d Disk) bool { return d.Path == s.Path }) {
 			h.seen.Remove(s)
 		}
 	}
 	for _, disk := range disks {
-		d, ok := h.disk(disk.Path)
-		if !ok {
-			continue // a partition that was added by hand
-		}
-		names, err := partitions(disk.Name)
-		if err != nil {
-			return err
-		}
-		for _, old := range h.devices.Records() {
-			if suffix, ok := strings.CutPrefix(old.PathInContainer, d.PathInContainer); ok && old.Parent == "/dev/"+disk.Name && !slices.Contains(names, disk.Name+suffix) {
-				h.devices.Remove(old)
+		if d, ok := h.disk(disk.Path); ok {
+			if err := h.follow(d, disk.Name); err != nil {
+				return err
 			}
-		}
-		for _, s := range h.seen.Records() {
-			if s.Path != d.PathInContainer {
-				continue
-			}
-			for _, name := range names {
-				if slices.Contains(strings.Fields(s.Partitions), strings.TrimPrefix(name, disk.Name)) {
-					continue
-				}
-				if err := h.partition(d, disk.Name, name); err != nil {
-					return err
-				}
-			}
-		}
-		if err := h.look(d, disk.Name); err != nil {
-			return err
 		}
 	}
 	return nil
+}
+
+// follow plans that the partitions of the disk that d records, by the kernel's
+// name, are what they are now: those recorded, and those that nobody has seen.
+func (h *Hotplug) follow(d Device, disk string) error {
+	var names []string
+	for _, p := range h.devices.Records() {
+		if suffix, ok := strings.CutPrefix(p.PathInContainer, d.PathInContainer); ok && p.Parent != "" && strings.HasSuffix(p.PathOnHost, suffix) {
+			names = append(names, disk+suffix)
+		}
+	}
+	for _, s := range h.seen.Records() {
+		if s.Path != d.PathInContainer {
+			continue
+		}
+		there, err := partitions(disk)
+		if err != nil {
+			return err
+		}
+		for _, name := range there {
+			if !slices.Contains(names, name) && !slices.Contains(strings.Fields(s.Partitions), strings.TrimPrefix(name, disk)) {
+				names = append(names, name)
+			}
+		}
+	}
+	for _, name := range names {
+		if err := h.partition(d, disk, name, false); err != nil {
+			return err
+		}
+	}
+	return h.look(d, disk)
 }
 
 // partitions lists the kernel names of a disk's partitions.
@@ -212,26 +220,11 @@ func (h *Hotplug) Disk(ctx context.Context, t *resource.Target, path string) err
 			}
 		}
 	}
-	return h.rename(now)
-}
-
-// rename plans that the partitions of a disk that came back under another name
-// have theirs.
-func (h *Hotplug) rename(d Device) error {
-	block, err := FindBlock(d.Major, d.Minor)
+	block, err := FindBlock(now.Major, now.Minor)
 	if err != nil {
 		return err
 	}
-	for _, old := range h.devices.Records() {
-		suffix, ok := strings.CutPrefix(old.PathInContainer, d.PathInContainer)
-		if !ok || suffix == "" || old.Parent == "" || !strings.HasSuffix(old.PathOnHost, suffix) {
-			continue
-		}
-		if err := h.partition(d, block.Name, block.Name+suffix); err != nil {
-			return err
-		}
-	}
-	return h.look(d, block.Name)
+	return h.follow(now, block.Name)
 }
 
 // unplug takes a disk that is gone from the running container: its numbers may

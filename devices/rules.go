@@ -46,6 +46,10 @@ func Disks(records []Device) ([]Disk, error) {
 		if !block.partitionable() {
 			continue
 		}
+		// By numbers that are no longer its own it would be another disk.
+		if now, _, err := resolve(d); err != nil || now.Major != d.Major || now.Minor != d.Minor {
+			continue
+		}
 		if err := CheckDiskPath(d.PathInContainer); err != nil {
 			return nil, err
 		}

@@ -31,6 +31,8 @@ type Hook struct {
 
 	log    *logrus.Logger
 	reload bool // udevd must be told that rules changed
+	// afterReload is what a start does when udevd has been told.
+	afterReload func() error
 }
 
 // Run does what the command line args asks for, name being the program's, and
@@ -81,6 +83,11 @@ func (h *Hook) Stage(stage, logFile string, relabel bool) int {
 		// After all locks: udevd may wait for a helper that waits for one.
 		if e := devices.ReloadRules(ctx); e != nil {
 			h.log.Warn("udev rules changed, but udevd was not told: " + command.OneLine(e.Error()))
+		}
+		if err == nil && h.afterReload != nil {
+			if e := h.afterReload(); e != nil {
+				h.log.Warn("partitions that came meanwhile: " + command.OneLine(e.Error()))
+			}
 		}
 	}
 	if err == nil {

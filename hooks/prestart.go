@@ -78,17 +78,8 @@ func (h *Hook) devices(ctx context.Context, s *start) error {
 }
 
 func (h *Hook) rules(ctx context.Context, s *start) error {
-	var records []devices.Device
-	for _, step := range s.recorded.devices.Steps {
-		if d, ok := step.Record.(devices.Device); ok {
-			records = append(records, d)
-		}
-	}
-	disks, err := devices.Disks(records)
-	if err != nil {
-		return err
-	}
-	h.reload, err = devices.SyncRules(ctx, h.Generation, s.state.ID, disks, lockWait)
+	var err error
+	h.reload, err = devices.SyncRules(ctx, h.Generation, s.state.ID, s.recorded.disks, lockWait)
 	return err
 }
 
@@ -138,6 +129,7 @@ func (h *Hook) prestart(ctx context.Context, relabel bool) error {
 		return err
 	}
 	defer lock.Unlock()
+	h.afterReload = func() error { return h.lookAgain(ctx, st, sp, init) }
 	s := &start{state: st, spec: sp, recorded: rec, modules: asked, report: func(err error) {
 		h.log.WithField("id", st.ID).Warn(command.OneLine(err.Error()))
 	}}
@@ -218,6 +210,7 @@ func (s *start) record() container.Start {
 type recorded struct {
 	doc            *config.Document
 	devices, paths resource.Plan
+	disks          []devices.Disk
 	modules        []string
 	limits         []resource.Plan
 }
@@ -240,7 +233,7 @@ func load(dir string) (r recorded, err error) {
 	if r.modules, err = kmod.Recorded(r.doc); err != nil {
 		return r, fmt.Errorf("%s: %w", filepath.Join(dir, config.Name), err)
 	}
-	if r.devices, err = devices.Kind.Restore(r.doc); err != nil {
+	if err = r.restoreDevices(); err != nil {
 		return r, fmt.Errorf("%s: %w", filepath.Join(dir, config.Name), err)
 	}
 	if r.paths, err = mounts.Kind.Restore(r.doc); err != nil {
@@ -254,4 +247,65 @@ func load(dir string) (r recorded, err error) {
 		r.limits = append(r.limits, plan)
 	}
 	return r, nil
+}
+
+// restoreDevices plans the devices, and which disks are followed. What happened
+// to their partitions while nobody could look is put into the file first.
+func (r *recorded) restoreDevices() (err error) {
+	for try := 0; ; try++ {
+		if r.devices, err = devices.Kind.Restore(r.doc); err != nil {
+			return err
+		}
+		var records []devices.Device
+		for _, step := range r.devices.Steps {
+			if d, ok := step.Record.(devices.Device); ok {
+				records = append(records, d)
+			}
+		}
+		if r.disks, err = devices.Disks(records); err != nil || len(r.disks) == 0 || try > 0 {
+			return err
+		}
+		plan, err := devices.PlanHotplug(r.doc)
+		if err == nil {
+			err = plan.Look(r.disks)
+		}
+		if err != nil || len(plan.Change.Tasks) == 0 {
+			return err
+		}
+		if err := plan.Change.Record(); err != nil {
+			return err
+		}
+	}
+}
+
+// lookAgain gives the container the partitions that its disks got after it was
+// looked, and before udevd knew the rule that tells of them.
+func (h *Hook) lookAgain(ctx context.Context, st state, sp *container.Spec, init process.ID) error {
+	lock, err := config.LockContainer(ctx, st.Bundle, lockWait)
+	if err != nil {
+		return err
+	}
+	defer lock.Unlock()
+	doc, err := config.Load(st.Bundle)
+	if err != nil {
+		return err
+	}
+	plan, err := devices.PlanHotplug(doc)
+	if err != nil {
+		return err
+	}
+	disks, err := plan.Disks()
+	if err == nil {
+		err = plan.Look(disks)
+	}
+	if err != nil || len(plan.Change.Tasks) == 0 {
+		return err
+	}
+	target, closeTarget, err := container.Open(st.ID, container.Start{Init: init, Bundle: st.Bundle, Root: st.Root}, sp)
+	if err != nil {
+		return err
+	}
+	defer closeTarget()
+	mounts.Find(target)
+	return plan.Change.Do(ctx, target)
 }

@@ -173,6 +173,10 @@ func (e *Edit[T]) settle(ctx context.Context, t *Target) error {
 	return nil
 }
 
+// Record puts what is planned into the document, and does nothing else: a start
+// makes everything in it real.
+func (c *Change) Record() error { return c.put(false) }
+
 // Do does what is planned, in order, in the running container t, or where t is
 // nil to the file only. The error is of what all tasks depend on: then none of
 // them stays. What became of each is its Err.
@@ -236,12 +240,19 @@ func (c *Change) leaveOut() {
 }
 
 func (c *Change) save(removed bool) error {
+	if err := c.put(removed); err != nil {
+		return err
+	}
+	return c.doc.Save()
+}
+
+func (c *Change) put(removed bool) error {
 	for _, e := range c.edits {
 		if err := e.put(removed); err != nil {
 			return err
 		}
 	}
-	return c.doc.Save()
+	return nil
 }
 
 func (c *Change) settle(ctx context.Context, t *Target) error {

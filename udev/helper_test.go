@@ -49,7 +49,7 @@ func TestARulesArgumentsAreFive(t *testing.T) {
 	t.Parallel()
 	good := []string{"add", "592419e5", "sda1", "/dev/sdx", "sda"}
 	got, err := parse(good)
-	if want := (event{"add", "592419e5", "sda1", "/dev/sdx", "sda"}); err != nil || got != want {
+	if want := (event{action: "add", container: "592419e5", name: "sda1", path: "/dev/sdx", disk: "sda"}); err != nil || got != want {
 		t.Errorf("%q: %v, %v", good, got, err)
 	}
 	with := func(i int, value string) []string {
