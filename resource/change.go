@@ -40,6 +40,7 @@ type Task struct {
 
 	do, undo func(context.Context, *Target) error // nil: the file is all there is
 	done     bool                                 // to the kernel
+	undone   bool                                 // and taken back
 }
 
 // ErrNotTried says that a task was left out because another one failed.
@@ -163,7 +164,7 @@ func (e *Edit[T]) settle(ctx context.Context, t *Target) error {
 	}
 	var gone []T
 	for _, a := range e.actions {
-		if a.Verb == "remove" && a.Err == nil {
+		if a.Verb == "remove" && a.Err == nil || a.Verb == "add" && a.undone {
 			gone = append(gone, a.record)
 		}
 	}
@@ -277,7 +278,7 @@ func (c *Change) undo(ctx context.Context, t *Target) error {
 		if !task.done {
 			continue
 		}
-		task.done = false
+		task.done, task.undone = false, true
 		if err := task.undo(ctx, t); err != nil {
 			errs = append(errs, fmt.Errorf("undo: %s %s %s: %w", task.Verb, task.Kind, task.Record, err))
 		}
