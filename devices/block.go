@@ -1,7 +1,6 @@
 package devices
 
 import (
-	"errors"
 	"fmt"
 	"os"
 	"path/filepath"
@@ -45,6 +44,20 @@ func (b Block) Parent() string {
 		return ""
 	}
 	return kernelName(slaves[0].Name())
+}
+
+// ParentPath is the host path of what Parent names, as lsblk(8) prints it.
+func (b Block) ParentPath() string {
+	name := b.Parent()
+	switch {
+	case name == "":
+		return ""
+	case strings.HasPrefix(name, "dm-"):
+		if mapped, err := open.Read(filepath.Join("/sys/block", name, "dm/name"), 4096); err == nil {
+			return "/dev/mapper/" + strings.TrimSpace(string(mapped))
+		}
+	}
+	return "/dev/" + name
 }
 
 // kernelName turns sysfs' ! into the / of names like cciss/c0d0.
@@ -102,8 +115,8 @@ func (b Block) Partitions() ([]string, error) {
 	}
 	var parts []part
 	for _, e := range entries {
-		data, err := os.ReadFile(filepath.Join(b.sysfs, e.Name(), "partition"))
-		if errors.Is(err, os.ErrNotExist) || err != nil {
+		data, err := open.Read(filepath.Join(b.sysfs, e.Name(), "partition"), 4096)
+		if err != nil { // it is another file, or gone meanwhile
 			continue
 		}
 		var p part
@@ -119,4 +132,25 @@ func (b Block) Partitions() ([]string, error) {
 		names[i] = p.name
 	}
 	return names, nil
+}
+
+// PartitionsOf lists the partitions of a disk, which block is, as records. They
+// go with the disk: their names in the container are its own with what the
+// kernel appends, and they may be used in the same ways.
+func PartitionsOf(disk Device, block Block) ([]Device, error) {
+	names, err := block.Partitions()
+	if err != nil {
+		return nil, err
+	}
+	var list []Device
+	for _, name := range names {
+		d, err := Find("/dev/" + name)
+		if err != nil {
+			return nil, fmt.Errorf("partition %s: %w", name, err)
+		}
+		d.PathInContainer = disk.PathInContainer + strings.TrimPrefix(name, block.Name)
+		d.CgroupPermissions, d.Parent, d.Optional = disk.CgroupPermissions, disk.PathOnHost, disk.Optional
+		list = append(list, d)
+	}
+	return list, nil
 }

@@ -26,6 +26,31 @@ type Disk struct {
 	Name string // of the kernel
 }
 
+// Disks lists those of a container's devices that are disks now.
+func Disks(list []Device) ([]Disk, error) {
+	var disks []Disk
+	for _, d := range list {
+		if d.Type != "b" {
+			continue
+		}
+		block, err := FindBlock(d.Major, d.Minor)
+		if errors.Is(err, fs.ErrNotExist) {
+			continue // a node without a device behind it has no partitions
+		}
+		if err != nil {
+			return nil, err
+		}
+		if block.Type != "disk" {
+			continue
+		}
+		if err := CheckDiskPath(d.PathInContainer); err != nil {
+			return nil, err
+		}
+		disks = append(disks, Disk{Path: d.PathInContainer, Name: block.Name})
+	}
+	return disks, nil
+}
+
 // ruleLine is the line for one disk of container id.
 func ruleLine(g place.Generation, id string, d Disk) string {
 	return fmt.Sprintf(`KERNEL=="%s*",ACTION=="add|remove", ENV{DEVTYPE}=="partition", SUBSYSTEM=="block", RUN{program}+="%s %s $name %s %s"`,

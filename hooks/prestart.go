@@ -78,7 +78,7 @@ func (h *Hook) devices(ctx context.Context, s *start) error {
 }
 
 func (h *Hook) rules(ctx context.Context, s *start) error {
-	disks, err := s.recorded.disks()
+	disks, err := devices.Disks(s.recorded.real())
 	if err != nil {
 		return err
 	}
@@ -250,28 +250,13 @@ func load(dir string) (r recorded, err error) {
 	return r, nil
 }
 
-// disks lists the recorded devices that are disks now.
-func (r recorded) disks() ([]devices.Disk, error) {
-	var disks []devices.Disk
+// real lists the devices that the container got.
+func (r recorded) real() []devices.Device {
+	var list []devices.Device
 	for _, step := range r.devices.Steps {
-		d, ok := step.Record.(devices.Device)
-		if !ok || d.Type != "b" {
-			continue
+		if d, ok := step.Record.(devices.Device); ok && step.Err == nil {
+			list = append(list, d)
 		}
-		block, err := devices.FindBlock(d.Major, d.Minor)
-		if errors.Is(err, fs.ErrNotExist) {
-			continue // a node without a device behind it has no partitions
-		}
-		if err != nil {
-			return nil, err
-		}
-		if block.Type != "disk" {
-			continue
-		}
-		if err := devices.CheckDiskPath(d.PathInContainer); err != nil {
-			return nil, err
-		}
-		disks = append(disks, devices.Disk{Path: d.PathInContainer, Name: block.Name})
 	}
-	return disks, nil
+	return list
 }
