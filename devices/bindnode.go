@@ -5,12 +5,15 @@ import (
 	"encoding/hex"
 	"errors"
 	"fmt"
+	"io/fs"
 	"os"
 	"path/filepath"
 
 	"golang.org/x/sys/unix"
 
+	"isula.org/isulad-tools/internal/mountpoint"
 	"isula.org/isulad-tools/internal/nsenter"
+	"isula.org/isulad-tools/internal/open"
 	"isula.org/isulad-tools/internal/place"
 	"isula.org/isulad-tools/internal/rootfs"
 	"isula.org/isulad-tools/internal/undo"
@@ -40,43 +43,32 @@ func nodesWork(dir *os.File) bool {
 	return true
 }
 
+// boundName is the name below the container's shared path of a node that is bound.
+func boundName(d Device) string {
+	sum := sha256.Sum256([]byte(d.PathInContainer))
+	return "node-" + hex.EncodeToString(sum[:8])
+}
+
+func boundPath(t *resource.Target, d Device) string {
+	return filepath.Join(place.Master, t.ID, boundName(d))
+}
+
 // bindNode gives the container a node of ours: one made on the host, below the
 // container's shared path, where nodes work, with the container's root as its
 // owner. It is bound onto an empty file. The host's own node would have an
 // owner that is nobody inside, and is not ours to change.
-func bindNode(t *resource.Target, d Device, host unix.Stat_t, own rootfs.Owner, u *undo.Stack) error {
+func bindNode(t *resource.Target, d Device, p *plot, host unix.Stat_t, own rootfs.Owner, u *undo.Stack) error {
+	if err := p.clearForBind(host); p.adopted || err != nil {
+		return err
+	}
 	if t.Direct != nil {
 		return fmt.Errorf("nodes do not work on a file system of a user namespace, and there is no shared path to bind one from: %w", t.Direct)
 	}
-	sum := sha256.Sum256([]byte(d.PathInContainer))
-	name := "node-" + hex.EncodeToString(sum[:8])
-	shared, err := os.OpenFile(filepath.Join(place.Master, t.ID), unix.O_RDONLY|unix.O_DIRECTORY|unix.O_NOFOLLOW, 0)
-	if err != nil {
-		return err
-	}
-	defer shared.Close()
-	made, err := mknod(shared, name, host)
-	if err != nil {
-		return err
-	}
-	u.Push("remove node "+name, func() error {
-		return os.Remove(filepath.Join(place.Master, t.ID, name))
-	})
-	if err := dress(shared, name, host, own, made); err != nil {
-		return err
-	}
-	node, err := t.Root.Open(filepath.Join(place.SharedPath, name), unix.O_PATH|unix.O_NOFOLLOW)
+	node, err := makeShared(t, d, host, own, u)
 	if err != nil {
 		return err
 	}
 	defer node.Close()
-	var st unix.Stat_t
-	if err := unix.Fstat(int(node.Fd()), &st); err != nil {
-		return os.NewSyscallError("fstat", err)
-	}
-	if !sameDevice(st, host) {
-		return fmt.Errorf("%s/%s in the container is something else", place.SharedPath, name)
-	}
 	point, err := t.Root.Create(d.PathInContainer, own, u)
 	if err != nil {
 		return err
@@ -94,9 +86,112 @@ func bindNode(t *resource.Target, d Device, host unix.Stat_t, own rootfs.Owner, 
 	}
 	u.Push("unmount "+d.PathInContainer, func() error {
 		defer mnt.Close()
-		return t.NS.Do(func() error {
-			return os.NewSyscallError("umount2", unix.Unmount(nsenter.FD(mnt), unix.MNT_DETACH))
-		})
+		return detach(t, mnt)
 	})
 	return nil
 }
+
+// clearForBind makes room for a bound node. One that is bound there already is
+// adopted. A node that does not work, as v0.9 made them, and the file that a
+// container's last run left are as good a place as any.
+func (p *plot) clearForBind(host unix.Stat_t) error {
+	f, err := open.At(p.dir, p.base, unix.O_PATH|unix.O_NOFOLLOW, 0)
+	if errors.Is(err, unix.ENOENT) {
+		return nil
+	}
+	if err != nil {
+		return err
+	}
+	defer f.Close()
+	var st unix.Stat_t
+	if err := unix.Fstat(int(f.Fd()), &st); err != nil {
+		return os.NewSyscallError("fstat", err)
+	}
+	bound, err := mounted(p.dir, f)
+	switch {
+	case err != nil:
+		return err
+	case sameDevice(st, host):
+		p.adopted = bound
+		return nil
+	case p.force && !bound && isEmpty(st):
+		return nil
+	}
+	return p.clear(host)
+}
+
+// makeShared makes the node that is bound, and opens it as the container sees it.
+func makeShared(t *resource.Target, d Device, host unix.Stat_t, own rootfs.Owner, u *undo.Stack) (*os.File, error) {
+	shared, err := open.File(filepath.Join(place.Master, t.ID), unix.O_RDONLY|unix.O_DIRECTORY|unix.O_NOFOLLOW, 0)
+	if err != nil {
+		return nil, err
+	}
+	defer shared.Close()
+	p := &plot{dir: shared, base: boundName(d), force: true}
+	if err := p.mknod(host); err != nil {
+		return nil, err
+	}
+	u.Push("remove node "+p.base, func() error { return os.Remove(boundPath(t, d)) })
+	if err := dress(shared, p.base, host, own, !p.adopted); err != nil {
+		return nil, err
+	}
+	node, err := t.Root.Open(filepath.Join(place.SharedPath, p.base), unix.O_PATH|unix.O_NOFOLLOW)
+	if err != nil {
+		return nil, err
+	}
+	var st unix.Stat_t
+	if err := unix.Fstat(int(node.Fd()), &st); err != nil {
+		node.Close()
+		return nil, os.NewSyscallError("fstat", err)
+	}
+	if !sameDevice(st, host) {
+		node.Close()
+		return nil, fmt.Errorf("%s in the container is something else", node.Name())
+	}
+	return node, nil
+}
+
+// unbind unmounts a node that we bound to dir/base, and removes what it was bound
+// to. A node that somebody else bound stays.
+func unbind(t *resource.Target, d Device, node, dir *os.File, base string, st unix.Stat_t) error {
+	var ours unix.Stat_t
+	switch err := unix.Lstat(boundPath(t, d), &ours); {
+	case errors.Is(err, unix.ENOENT):
+		return nil
+	case err != nil:
+		return &os.PathError{Op: "lstat", Path: boundPath(t, d), Err: err}
+	case ours.Dev != st.Dev || ours.Ino != st.Ino:
+		return nil
+	}
+	if err := detach(t, node); err != nil {
+		return err
+	}
+	return unlinkAs(dir, base, func(st unix.Stat_t) bool { return isEmpty(st) || isDevice(st, d) })
+}
+
+// forgetBound removes the node that was bound. One that is gone is fine.
+func forgetBound(t *resource.Target, d Device) error {
+	err := os.Remove(boundPath(t, d))
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil
+	}
+	return err
+}
+
+func detach(t *resource.Target, mnt *os.File) error {
+	return t.NS.Do(func() error {
+		return os.NewSyscallError("umount2", unix.Unmount(nsenter.FD(mnt), unix.MNT_DETACH))
+	})
+}
+
+// mounted tells whether f, of directory dir, is mounted there.
+func mounted(dir, f *os.File) (bool, error) {
+	at, err := mountpoint.ID(f)
+	if err != nil {
+		return false, err
+	}
+	around, err := mountpoint.ID(dir)
+	return at != around, err
+}
+
+func isEmpty(st unix.Stat_t) bool { return st.Mode&unix.S_IFMT == unix.S_IFREG && st.Size == 0 }

@@ -1,7 +1,6 @@
 package devices
 
 import (
-	"errors"
 	"fmt"
 	"os"
 	"path/filepath"
@@ -34,9 +33,9 @@ func FindBlock(major, minor int64) (Block, error) {
 	return Block{Name: kernelName(filepath.Base(dir)), Type: blockType(dir), sysfs: dir}, nil
 }
 
-// partitionable tells whether b is a whole disk whose partitions the kernel makes
+// Partitionable tells whether b is a whole disk whose partitions the kernel makes
 // known. Of a loop device it does when it was asked to (losetup -P).
-func (b Block) partitionable() bool {
+func (b Block) Partitionable() bool {
 	if b.Type == "loop" {
 		scan, err := open.Read(filepath.Join(b.sysfs, "loop/partscan"), 16)
 		return err == nil && strings.TrimSpace(string(scan)) == "1"
@@ -55,6 +54,20 @@ func (b Block) Parent() string {
 		return ""
 	}
 	return kernelName(slaves[0].Name())
+}
+
+// ParentPath is the host path of what Parent names, as lsblk(8) prints it.
+func (b Block) ParentPath() string {
+	name := b.Parent()
+	switch {
+	case name == "":
+		return ""
+	case strings.HasPrefix(name, "dm-"):
+		if mapped, err := open.Read(filepath.Join("/sys/block", name, "dm/name"), 4096); err == nil {
+			return "/dev/mapper/" + strings.TrimSpace(string(mapped))
+		}
+	}
+	return "/dev/" + name
 }
 
 // kernelName turns sysfs' ! into the / of names like cciss/c0d0.
@@ -112,8 +125,8 @@ func (b Block) Partitions() ([]string, error) {
 	}
 	var parts []part
 	for _, e := range entries {
-		data, err := os.ReadFile(filepath.Join(b.sysfs, e.Name(), "partition"))
-		if errors.Is(err, os.ErrNotExist) || err != nil {
+		data, err := open.Read(filepath.Join(b.sysfs, e.Name(), "partition"), 4096)
+		if err != nil { // it is another file, or gone meanwhile
 			continue
 		}
 		var p part
@@ -129,4 +142,47 @@ func (b Block) Partitions() ([]string, error) {
 		names[i] = p.name
 	}
 	return names, nil
+}
+
+// PartitionsOf lists the partitions of a disk, which block is, as records. They
+// go with the disk: their names in the container are its own with what the
+// kernel appends, and they may be used in the same ways.
+func PartitionsOf(disk Device, block Block) ([]Device, error) {
+	names, err := block.Partitions()
+	if err != nil {
+		return nil, err
+	}
+	var list []Device
+	for _, name := range names {
+		d, err := disk.partition(block, name)
+		if err != nil {
+			return nil, err
+		}
+		list = append(list, d)
+	}
+	return list, nil
+}
+
+// partition is the record of one of them, by the kernel's name.
+func (d Device) partition(block Block, name string) (Device, error) {
+	p, err := Find("/dev/" + name)
+	if err != nil {
+		return p, fmt.Errorf("partition %s: %w", name, err)
+	}
+	p.PathInContainer = d.PathInContainer + strings.TrimPrefix(name, block.Name)
+	p.CgroupPermissions, p.Parent, p.Optional = d.CgroupPermissions, d.PathOnHost, d.Optional
+	return p, nil
+}
+
+// IsPartition tells whether partition is a name that the kernel gives to
+// partitions of disk, and of no other: sda1 of sda, but not sdaa1.
+func IsPartition(partition, disk string) bool {
+	suffix, ok := strings.CutPrefix(partition, disk)
+	return ok && disk != "" && isSuffix(suffix)
+}
+
+// isSuffix tells whether s is what the kernel appends to a disk's name.
+func isSuffix(s string) bool {
+	number := strings.TrimPrefix(s, "p")
+	return number != "" && strings.Trim(number, "0123456789") == ""
 }

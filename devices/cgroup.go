@@ -4,8 +4,14 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"slices"
 	"strconv"
 	"strings"
+
+	"golang.org/x/sys/unix"
 
 	"isula.org/isulad-tools/internal/cgroup"
 	"isula.org/isulad-tools/internal/open"
@@ -14,14 +20,20 @@ import (
 
 // rule is d in the language of the cgroup v1 device controller. Written to
 // devices.allow it lets the container use d: the controller keeps all other
-// rules, and there is no moment without them. Recorded permissions may be
-// empty: that is all of them.
-func rule(d Device) string {
-	permissions := d.CgroupPermissions
-	if permissions == "" {
-		permissions = "rwm"
+// rules, and there is no moment without them.
+func rule(d Device) string { return ruleFor(d, d.access()) }
+
+func ruleFor(d Device, access string) string {
+	return d.Type + " " + strconv.FormatInt(d.Major, 10) + ":" + strconv.FormatInt(d.Minor, 10) + " " + access
+}
+
+// access is what d's recorded permissions mean: they may be empty, that is all
+// of them.
+func (d Device) access() string {
+	if d.CgroupPermissions == "" {
+		return "rwm"
 	}
-	return d.Type + " " + strconv.FormatInt(d.Major, 10) + ":" + strconv.FormatInt(d.Minor, 10) + " " + permissions
+	return d.CgroupPermissions
 }
 
 // permission returns what lets the container use d: one rule more for the
@@ -32,33 +44,122 @@ func permission(t *resource.Target, d Device) (grant func() error, err error) {
 	if errors.Is(err, cgroup.ErrNoV1) {
 		return func() error { return nil }, nil
 	}
-	return func() error { return open.WriteTo(f, rule(d)) }, err
+	return func() error {
+		if err := open.WriteTo(f, rule(d)); err != nil {
+			return err
+		}
+		return allowBelow(filepath.Dir(f.Name()), rule(d))
+	}, err
 }
 
-// settle lets the container use all of its recorded devices, on cgroup v2: a
-// program can only be replaced as a whole, so it is made of the rules that the
-// container was started with and of ours.
-func settle(_ context.Context, t *resource.Target, all, _ []Device) error {
-	if len(all) == 0 {
+// allowBelow writes a rule to the cgroups that the container made below its own:
+// those that exist do not inherit it. What goes away meanwhile, or denies the
+// device to itself, is the container's own affair.
+func allowBelow(dir, rule string) error {
+	below, err := cgroup.Below(dir)
+	for _, dir := range below {
+		var f *os.File
+		if f, err = open.File(filepath.Join(dir, "devices.allow"), unix.O_WRONLY, 0); err == nil {
+			err = open.WriteTo(f, rule)
+			f.Close()
+		}
+		if err != nil && !cgroup.Gone(err) && !errors.Is(err, unix.EPERM) {
+			return err
+		}
+		err = nil
+	}
+	return err
+}
+
+// settle makes the container's permissions follow the list of its devices: now
+// are those that it has, gone those that it lost.
+func settle(_ context.Context, t *resource.Target, now, gone []Device) error {
+	if len(now)+len(gone) == 0 {
 		return nil
 	}
-	if _, err := t.Cgroups.V1("devices"); !errors.Is(err, cgroup.ErrNoV1) {
+	now = atTheirNumbers(now)
+	dir, err := t.Cgroups.V1("devices")
+	if errors.Is(err, cgroup.ErrNoV1) {
+		return settleV2(t, now)
+	}
+	if err != nil || len(gone) == 0 {
 		return err
 	}
+	list, err := open.Read(filepath.Join(dir, "devices.list"), maxList)
+	if err != nil {
+		return err
+	}
+	if strings.HasPrefix(string(list), "a ") {
+		return nil // it may use everything, and could before
+	}
+	deny, err := t.Cgroups.File("devices", "devices.deny")
+	if err != nil {
+		return err
+	}
+	for _, d := range gone {
+		if rest := unneeded(d, t.DeviceRules, now); rest != "" {
+			// The kernel takes it from the cgroups below, too.
+			if err := open.WriteTo(deny, ruleFor(d, rest)); err != nil {
+				return err
+			}
+		}
+	}
+	return nil
+}
+
+// atTheirNumbers leaves out the block devices that the host does not have now, or
+// not by these numbers: those may be another's by now.
+func atTheirNumbers(list []Device) []Device {
+	return slices.DeleteFunc(slices.Clone(list), func(d Device) bool {
+		now, _, err := resolve(d)
+		return d.Type == "b" && (errors.Is(err, fs.ErrNotExist) || err == nil && (now.Major != d.Major || now.Minor != d.Minor))
+	})
+}
+
+// unneeded are the permissions of d that the container has neither by its
+// specification, whose rules spec are, nor by the runtime's defaults, nor for
+// another of its devices. The controller takes a permission only from the rule
+// of exactly these numbers, so a rule for more of them is not in question.
+func unneeded(d Device, spec []cgroup.DeviceRule, others []Device) string {
+	rules := cgroup.WithDefaults(spec)
+	for _, o := range others {
+		rules = append(rules, o.rule())
+	}
+	return strings.Map(func(letter rune) rune {
+		needed := false
+		for _, r := range rules { // the last one wins
+			if r.Type == d.Type && r.Major == d.Major && r.Minor == d.Minor && strings.ContainsRune(r.Access, letter) {
+				needed = r.Allow
+			}
+		}
+		if needed {
+			return -1
+		}
+		return letter
+	}, d.access())
+}
+
+// settleV2 lets the container use all of its recorded devices, on cgroup v2: a
+// program can only be replaced as a whole, so it is made of the rules that the
+// container was started with and of ours.
+func settleV2(t *resource.Target, all []Device) error {
 	dir, err := t.Cgroups.V2()
 	if err != nil {
 		return err
 	}
-	rules := t.DeviceRules
+	rules := slices.Clone(t.DeviceRules)
 	for _, d := range all {
-		permissions := d.CgroupPermissions
-		if permissions == "" {
-			permissions = "rwm"
-		}
-		rules = append(rules, cgroup.DeviceRule{Allow: true, Type: d.Type, Major: d.Major, Minor: d.Minor, Access: permissions})
+		rules = append(rules, d.rule())
 	}
 	return cgroup.SetDevices(dir, rules)
 }
+
+func (d Device) rule() cgroup.DeviceRule {
+	return cgroup.DeviceRule{Allow: true, Type: d.Type, Major: d.Major, Minor: d.Minor, Access: d.access()}
+}
+
+// maxList bounds what is read of a list of rules.
+const maxList = 1 << 20
 
 // verifyAllowed returns nil when the container may use d.
 func verifyAllowed(t *resource.Target, d Device) error {
@@ -69,7 +170,7 @@ func verifyAllowed(t *resource.Target, d Device) error {
 	if err != nil {
 		return err
 	}
-	list, err := open.Read(dir+"/devices.list", 1<<20)
+	list, err := open.Read(filepath.Join(dir, "devices.list"), maxList)
 	if err != nil {
 		return err
 	}

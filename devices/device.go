@@ -5,6 +5,7 @@ package devices
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"os"
 	"path/filepath"
@@ -25,6 +26,9 @@ type Device struct {
 	PathInContainer   string
 	CgroupPermissions string // a subset of "rwm"; "" is all
 	Parent            string // host path of the disk that a partition belongs to
+	// Optional is not known to v0.9: a start goes on without the device when the
+	// host has it no more.
+	Optional bool `json:",omitempty"`
 }
 
 // Kind is the kind of resource that devices are.
@@ -33,9 +37,74 @@ var Kind = resource.Kind[Device]{
 	Key:     config.Devices,
 	Policy:  resource.Stop,
 	Resolve: resolve,
-	Apply:   apply,
+	Apply:   func(_ context.Context, t *resource.Target, d Device) error { return (&Adder{Force: true}).add(t, d) },
+	Remove:  func(_ context.Context, t *resource.Target, d Device) error { return removeNode(t, d) },
+	Update:  update,
 	Settle:  settle,
 	Verify:  verify,
+	Spare:   func(d Device, err error) bool { return d.Optional && errors.Is(err, errVanished) },
+}
+
+// update makes old what now is, in its place. A node that is bound there would be
+// in the way of another one.
+func update(_ context.Context, t *resource.Target, old, now Device) error {
+	if old.PathInContainer != now.PathInContainer || old.Type != now.Type || old.Major != now.Major || old.Minor != now.Minor {
+		if err := removeNode(t, old); err != nil {
+			return err
+		}
+	}
+	return (&Adder{Force: true}).add(t, now)
+}
+
+// errVanished says that the host has a device no more.
+var errVanished = errors.New("the host has it no more")
+
+// Find returns the device that the host has at path, to which links may lead.
+// It is given a container by that path unless the caller says otherwise.
+func Find(path string) (Device, error) {
+	st, err := stat(path)
+	if err != nil {
+		return Device{}, lstatError(path, err)
+	}
+	d := Device{
+		Type: typeOf(st), Major: int64(unix.Major(st.Rdev)), Minor: int64(unix.Minor(st.Rdev)),
+		PathOnHost: path, PathInContainer: path, CgroupPermissions: "rwm",
+	}
+	if d.Type == "" {
+		return Device{}, errors.New("not a device")
+	}
+	return d, nil
+}
+
+// lstatError words err as v0.9 does, which follows the links itself and names
+// where they end.
+func lstatError(path string, err error) error {
+	var number unix.Errno
+	if !errors.As(err, &number) {
+		return err
+	}
+	for range 40 { // as many as the kernel follows
+		to, e := os.Readlink(path)
+		if e != nil {
+			break
+		}
+		if !filepath.IsAbs(to) {
+			to = filepath.Join(filepath.Dir(path), to)
+		}
+		path = to
+	}
+	return &os.PathError{Op: "lstat", Path: path, Err: number}
+}
+
+// typeOf is the type of a node as records have it, "" for other files.
+func typeOf(st unix.Stat_t) string {
+	switch st.Mode & unix.S_IFMT {
+	case unix.S_IFCHR:
+		return "c"
+	case unix.S_IFBLK:
+		return "b"
+	}
+	return ""
 }
 
 // String is the record in the form host:container:permissions, with the
@@ -64,23 +133,28 @@ func resolve(old Device) (now Device, renewed bool, err error) {
 	now = old
 	now.Major, now.Minor = int64(unix.Major(st.Rdev)), int64(unix.Minor(st.Rdev))
 	renewed = now != old
-	switch st.Mode & unix.S_IFMT {
-	case unix.S_IFCHR:
-		now.Type = "c"
-	case unix.S_IFBLK:
-		now.Type = "b"
-	default:
+	if now.Type = typeOf(st); now.Type == "" {
 		return old, false, fmt.Errorf("%s: not a device", old.PathOnHost)
 	}
 	return now, renewed, nil
 }
 
+// stat looks at the host's node p.
 func stat(p string) (st unix.Stat_t, err error) {
 	if err := unix.Stat(p, &st); err != nil {
-		return st, &os.PathError{Op: "stat", Path: p, Err: err}
+		err := &os.PathError{Op: "stat", Path: p, Err: err}
+		if errors.Is(err, unix.ENOENT) {
+			return st, vanished{err}
+		}
+		return st, err
 	}
 	return st, nil
 }
+
+// vanished makes an error errVanished, too.
+type vanished struct{ error }
+
+func (v vanished) Unwrap() []error { return []error{v.error, errVanished} }
 
 func checkPermissions(p string) error {
 	for i, c := range p {
@@ -89,16 +163,6 @@ func checkPermissions(p string) error {
 		}
 	}
 	return nil
-}
-
-func apply(_ context.Context, t *resource.Target, d Device) error {
-	// The permission comes last: what fails before it leaves no rule behind. Its
-	// file is opened first: without one nothing is changed at all.
-	grant, err := permission(t, d)
-	if err != nil {
-		return err
-	}
-	return makeNode(t, d, grant)
 }
 
 func verify(_ context.Context, t *resource.Target, d Device) error {

@@ -1,9 +1,11 @@
 package devices
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"io/fs"
+	"maps"
 	"path/filepath"
 	"slices"
 	"strings"
@@ -12,31 +14,29 @@ import (
 	"isula.org/isulad-tools/resource"
 )
 
-// Hotplug plans what becomes of a container's disks and their partitions when
-// those of the host come and go.
+// Hotplug is what becomes of a container's disks and their partitions when those
+// of the host come and go. What is planned depends on what the host has when it
+// is planned, not on what an event said: events come late, and overtake each
+// other.
 type Hotplug struct {
-	Change  *resource.Change
+	Change *resource.Change
+
+	doc     *config.Document
 	devices *resource.Edit[Device]
 	limits  []*resource.Edit[Limit]
-	seen    *resource.Edit[Seen]
+	looks   []look
 }
 
-// Seen is a record of which partitions of a disk were there when somebody last
-// looked, added to the container or not: those that come later are.
-type Seen struct {
-	Path       string `json:"path"`       // of the disk in the container
-	Partitions string `json:"partitions"` // what the kernel appends to the disk's name, space separated
+// look is one disk that was looked at.
+type look struct {
+	seen Seen
+	adds map[string]*resource.Task // by suffix
 }
 
-// String is the record in the form path: partitions.
-func (s Seen) String() string { return s.Path + ": " + s.Partitions }
-
-// seenKind has nothing to apply.
-var seenKind = resource.Kind[Seen]{Name: "look at partitions", Key: config.Partitions}
-
-// PlanHotplug returns a plan with nothing in it, for the records in d.
+// PlanHotplug returns a plan with nothing in it, for the records in d. The caller
+// holds the container's lock.
 func PlanHotplug(d *config.Document) (*Hotplug, error) {
-	h := &Hotplug{Change: resource.NewChange(d, resource.Skip)}
+	h := &Hotplug{Change: resource.NewChange(d, resource.Skip), doc: d}
 	var err error
 	if h.devices, err = Kind.Edit(h.Change); err != nil {
 		return nil, err
@@ -48,106 +48,50 @@ func PlanHotplug(d *config.Document) (*Hotplug, error) {
 		}
 		h.limits = append(h.limits, edit)
 	}
-	h.seen, err = seenKind.Edit(h.Change)
-	return h, err
+	return h, nil
 }
 
-// Disks lists the disks whose partitions the container gets.
-func (h *Hotplug) Disks() ([]Disk, error) { return Disks(h.devices.Records()) }
-
-// disk returns the record of the disk at path in the container.
-func (h *Hotplug) disk(path string) (Device, bool) {
-	list := h.devices.Records()
-	i := slices.IndexFunc(list, func(d Device) bool { return d.PathInContainer == path && d.Type == "b" && d.Parent == "" })
-	if i < 0 {
-		return Device{}, false
-	}
-	return list[i], true
-}
-
-// Partition plans that partition name of the disk at path in the container,
-// both by the kernel's names, is what it is now: there or gone. A disk that is
-// not recorded, or was another one, is somebody else's.
-func (h *Hotplug) Partition(path, disk, name string) error {
+// Event plans that the disk at path in the container, and its partitions, are what
+// they are now. name is the kernel's of what udevd told of: that is made sure of
+// even where it is as recorded. A disk that is not recorded is not ours any more.
+func (h *Hotplug) Event(path, name string) error {
 	d, ok := h.disk(path)
 	if !ok {
 		return nil
 	}
-	if now, _, err := resolve(d); err == nil {
-		if block, err := FindBlock(now.Major, now.Minor); err == nil && block.Name != disk {
-			return nil
-		}
-	}
-	if err := h.partition(d, disk, name, true); err != nil {
-		return err
-	}
-	return h.look(d, disk)
-}
-
-// partition plans one partition of the disk that d records. One that is there as
-// it is recorded is made sure of after an event.
-func (h *Hotplug) partition(d Device, disk, name string, event bool) error {
-	now, err := d.Partition(disk, name)
-	if err != nil && !errors.Is(err, fs.ErrNotExist) {
-		return err
-	}
-	there := err == nil
-	path := d.PathInContainer + strings.TrimPrefix(name, disk)
-	for _, old := range h.devices.Records() {
-		switch ours := old.Parent != "" && old.PathInContainer == path; {
-		case ours && !there:
-			h.devices.Remove(old)
-			return nil
-		case ours:
-			now.CgroupPermissions = old.CgroupPermissions
-			if now != old || event {
-				h.devices.Update(old, now)
-			}
-			return nil
-		case old.PathInContainer == path || there && old.PathOnHost == now.PathOnHost:
-			return nil // added by hand, elsewhere
-		}
-	}
-	if there {
-		h.devices.Add(now)
-	}
-	return nil
-}
-
-// look plans that the disk's present partitions have been seen.
-func (h *Hotplug) look(d Device, disk string) error {
-	names, err := partitions(disk)
+	block, err := d.find()
 	if errors.Is(err, fs.ErrNotExist) {
+		h.unplug(d)
 		return nil
 	}
 	if err != nil {
 		return err
 	}
-	for i := range names {
-		names[i] = strings.TrimPrefix(names[i], disk)
+	now, _, err := resolve(d)
+	if err != nil {
+		return err
 	}
-	now := Seen{d.PathInContainer, strings.Join(names, " ")}
-	list := h.seen.Records()
-	switch i := slices.IndexFunc(list, func(s Seen) bool { return s.Path == now.Path }); {
-	case i < 0:
-		h.seen.Add(now)
-	case list[i] != now:
-		h.seen.Update(list[i], now)
+	back := name == block.Name
+	if back || now != d {
+		h.replug(d, now)
 	}
-	return nil
+	h.followByHand(now, block, func(p Block) bool { return back || p.Name == name })
+	return h.follow(now, block, name)
 }
 
-// Look plans for these disks what happened since somebody last looked: the
-// partitions that came are added, those that went are removed.
-func (h *Hotplug) Look(disks []Disk) error {
-	for _, s := range h.seen.Records() {
-		if !slices.ContainsFunc(disks, func(d Disk) bool { return d.Path == s.Path }) {
-			h.seen.Remove(s)
+// Look plans that the container gets the partitions of its disks that came since
+// somebody looked last, and loses those that went.
+func (h *Hotplug) Look() error {
+	for _, d := range h.devices.Records() {
+		if !d.mayBeDisk() {
+			continue
 		}
-	}
-	for _, disk := range disks {
-		if d, ok := h.disk(disk.Path); ok {
-			if err := h.follow(d, disk.Name); err != nil {
+		switch block, err := d.find(); {
+		case errors.Is(err, fs.ErrNotExist):
+			h.unfollow(d)
+		case err != nil: // a start says what is wrong with the record
+		default:
+			if err := h.follow(d, block, ""); err != nil {
 				return err
 			}
 		}
@@ -155,87 +99,218 @@ func (h *Hotplug) Look(disks []Disk) error {
 	return nil
 }
 
-// follow plans that the partitions of the disk that d records, by the kernel's
-// name, are what they are now: those recorded, and those that nobody has seen.
-func (h *Hotplug) follow(d Device, disk string) error {
-	var names []string
-	for _, p := range h.devices.Records() {
-		if suffix, ok := strings.CutPrefix(p.PathInContainer, d.PathInContainer); ok && p.Parent != "" && strings.HasSuffix(p.PathOnHost, suffix) {
-			names = append(names, disk+suffix)
-		}
+// Disks returns the disks that are to be followed afterwards; see Follow.
+func (h *Hotplug) Disks() ([]Disk, error) { return Follow(h.doc, h.devices.Records()) }
+
+// Record puts what is planned into the document: a start makes it real.
+func (h *Hotplug) Record() error {
+	if err := h.Change.Record(); err != nil {
+		return err
 	}
-	for _, s := range h.seen.Records() {
-		if s.Path != d.PathInContainer {
-			continue
-		}
-		there, err := partitions(disk)
-		if err != nil {
-			return err
-		}
-		for _, name := range there {
-			if !slices.Contains(names, name) && !slices.Contains(strings.Fields(s.Partitions), strings.TrimPrefix(name, disk)) {
-				names = append(names, name)
+	return h.putSeen()
+}
+
+// Do does what is planned, in the running container t or, where that is nil, to
+// the file only, and saves it.
+func (h *Hotplug) Do(ctx context.Context, t *resource.Target) error {
+	if err := h.Change.Do(ctx, t); err != nil {
+		return err
+	}
+	if err := h.putSeen(); err != nil {
+		return err
+	}
+	return h.doc.Save()
+}
+
+// disk returns the record of the disk at path in the container.
+func (h *Hotplug) disk(path string) (Device, bool) {
+	list := h.devices.Records()
+	i := slices.IndexFunc(list, func(d Device) bool { return d.PathInContainer == path && d.mayBeDisk() })
+	if i < 0 {
+		return Device{}, false
+	}
+	return list[i], true
+}
+
+// unplug plans what the container loses with a disk: its numbers, and those of
+// its partitions, may become another's. The disk stays recorded.
+func (h *Hotplug) unplug(d Device) {
+	h.devices.Withdraw(d)
+	for _, r := range h.devices.Records() {
+		if _, ours := partitionOf(d, r); r.Parent != "" && !ours && r.Type == "b" {
+			if _, err := r.find(); errors.Is(err, fs.ErrNotExist) {
+				h.devices.Withdraw(r)
 			}
 		}
 	}
-	for _, name := range names {
-		if err := h.partition(d, disk, name, false); err != nil {
-			return err
+	h.unfollow(d)
+	// It brings back what it has then.
+	h.looks = append(h.looks, look{seen: Seen{Path: d.PathInContainer}})
+}
+
+// unfollow plans that the partitions of a disk go, which is away: by their
+// names, which are the kernel's, they would be those of another one.
+func (h *Hotplug) unfollow(d Device) {
+	for _, r := range h.devices.Records() {
+		if _, ours := partitionOf(d, r); ours {
+			h.devices.Remove(r)
 		}
 	}
-	return h.look(d, disk)
 }
 
-// partitions lists the kernel names of a disk's partitions.
-func partitions(disk string) ([]string, error) {
-	return Block{sysfs: filepath.Join("/sys/class/block", strings.ReplaceAll(disk, "/", "!"))}.Partitions()
-}
-
-// Disk plans that the disk at path in the container is what it is now. One that
-// came back, under other numbers or another name, is given to the container as
-// before, with its limits; one that is gone is taken from the running container
-// t, but stays recorded.
-func (h *Hotplug) Disk(ctx context.Context, t *resource.Target, path string) error {
-	d, ok := h.disk(path)
-	if !ok {
-		return nil
-	}
-	now, _, err := resolve(d)
-	if err == nil {
-		_, err = FindBlock(now.Major, now.Minor)
-	}
-	if errors.Is(err, fs.ErrNotExist) {
-		return h.unplug(ctx, t, d)
-	}
-	if err != nil {
-		return err
-	}
-	back := h.devices.Update(d, now)
+// replug plans that the disk d, which is there, is what now says, with its
+// limits: those went with it.
+func (h *Hotplug) replug(d, now Device) {
+	task := h.devices.Update(d, now)
 	for _, edit := range h.limits {
 		for _, l := range edit.Records() {
-			if l.Major == d.Major && l.Minor == d.Minor {
-				renewed := l
-				renewed.Major, renewed.Minor = now.Major, now.Minor
-				edit.Update(l, renewed).Needs = back
+			if !h.isOf(l, d) {
+				continue
 			}
+			renewed := l
+			renewed.Major, renewed.Minor = now.Major, now.Minor
+			edit.Update(l, renewed).Needs = task
 		}
 	}
-	block, err := FindBlock(now.Major, now.Minor)
+}
+
+// isOf tells whether the limit is that of the disk d. By its path it may be
+// another's, whose numbers were the same.
+func (h *Hotplug) isOf(l Limit, d Device) bool {
+	path := filepath.Clean(l.Path)
+	if path == d.PathOnHost {
+		return true
+	}
+	others := slices.ContainsFunc(h.devices.Records(), func(o Device) bool { return o.PathOnHost == path })
+	return !others && l.Major == d.Major && l.Minor == d.Minor
+}
+
+// follow plans that the partitions of the disk d, which block is, are what they
+// are now: those that the container has, those that nobody has seen, and the one
+// of this name.
+func (h *Hotplug) follow(d Device, block Block, name string) error {
+	names, err := block.Partitions()
 	if err != nil {
 		return err
 	}
-	return h.follow(now, block.Name)
+	there := map[string]Device{} // by suffix
+	for _, n := range names {
+		switch p, err := d.partition(block, n); {
+		case err == nil:
+			there[strings.TrimPrefix(n, block.Name)] = p
+		case !errors.Is(err, fs.ErrNotExist): // gone meanwhile
+			return err
+		}
+	}
+	recorded := map[string]bool{}
+	for _, old := range h.devices.Records() {
+		suffix, ours := partitionOf(d, old)
+		if !ours {
+			continue
+		}
+		recorded[suffix] = true
+		now, ok := there[suffix]
+		if !ok {
+			h.devices.Remove(old)
+			continue
+		}
+		now.CgroupPermissions, now.Optional = old.CgroupPermissions, old.Optional
+		if old.Parent == "/dev/"+block.Name { // as v0.9 calls it
+			now.Parent = old.Parent
+		}
+		if now != old || block.Name+suffix == name {
+			h.devices.Update(old, now)
+		}
+	}
+	h.addNew(d, block, name, there, recorded)
+	return nil
 }
 
-// unplug takes a disk that is gone from the running container: its numbers may
-// become another disk's.
-func (h *Hotplug) unplug(ctx context.Context, t *resource.Target, d Device) error {
-	if t == nil {
-		return nil
+// addNew plans the partitions that the container does not have yet.
+func (h *Hotplug) addNew(d Device, block Block, name string, there map[string]Device, recorded map[string]bool) {
+	seen, known := h.seen(d)
+	l := look{adds: map[string]*resource.Task{}}
+	suffixes := slices.SortedFunc(maps.Keys(there), func(a, b string) int { return cmp.Or(len(a)-len(b), strings.Compare(a, b)) })
+	for _, suffix := range suffixes {
+		if recorded[suffix] || block.Name+suffix != name && (!known || seen.has(suffix)) || h.taken(there[suffix]) {
+			continue
+		}
+		l.adds[suffix] = h.devices.Add(there[suffix])
 	}
-	if err := Kind.Remove(ctx, t, d); err != nil {
+	if known || block.Partitionable() {
+		l.seen = Seen{d.PathInContainer, strings.Join(suffixes, " ")}
+		h.looks = append(h.looks, l)
+	}
+}
+
+// taken tells whether something else is recorded for a partition, or in its
+// place: it was added by hand.
+func (h *Hotplug) taken(p Device) bool {
+	return slices.ContainsFunc(h.devices.Records(), func(r Device) bool {
+		now, _, err := resolve(r)
+		return r.PathInContainer == p.PathInContainer || err == nil && now.Type == "b" && now.Major == p.Major && now.Minor == p.Minor
+	})
+}
+
+// followByHand plans that partitions of the disk d, which block is, that were added
+// under names of their own are what they are now. They stay recorded. sure tells
+// of which the container has to have them anew.
+func (h *Hotplug) followByHand(d Device, block Block, sure func(Block) bool) {
+	for _, r := range h.devices.Records() {
+		if _, ours := partitionOf(d, r); ours || r.Type != "b" || r.Parent != d.PathOnHost && r.Parent != "/dev/"+block.Name {
+			continue
+		}
+		p, err := r.find()
+		switch now, _, e := resolve(r); {
+		case errors.Is(err, fs.ErrNotExist) || err == nil && p.Parent() != block.Name:
+			h.devices.Withdraw(r)
+		case err == nil && e == nil && (now != r || sure(p)):
+			h.devices.Update(r, now)
+		}
+	}
+}
+
+// partitionOf tells whether r records a partition of the disk d, under the
+// names that it gets by itself, and returns what the kernel appended to them.
+func partitionOf(d, r Device) (suffix string, ours bool) {
+	suffix, ok := strings.CutPrefix(r.PathInContainer, d.PathInContainer)
+	return suffix, ok && r.Parent != "" && r.Type == "b" && isSuffix(suffix) &&
+		strings.HasPrefix(r.PathOnHost, "/dev/") && !strings.HasPrefix(r.PathOnHost, linked) && strings.HasSuffix(r.PathOnHost, suffix)
+}
+
+// seen is what was recorded of the disk d at the last look.
+func (h *Hotplug) seen(d Device) (Seen, bool) {
+	for _, l := range slices.Backward(h.looks) {
+		if l.seen.Path == d.PathInContainer {
+			return l.seen, true
+		}
+	}
+	list, err := config.List[Seen](h.doc, config.Partitions)
+	i := slices.IndexFunc(list, func(s Seen) bool { return s.Path == d.PathInContainer })
+	if err != nil || i < 0 {
+		return Seen{}, false
+	}
+	return list[i], true
+}
+
+// putSeen puts into the document what was seen. What the container could not be
+// given is left for the next look.
+func (h *Hotplug) putSeen() error {
+	list, err := config.List[Seen](h.doc, config.Partitions)
+	if err != nil {
 		return err
 	}
-	rest := slices.DeleteFunc(h.devices.Records(), func(o Device) bool { return o == d })
-	return Kind.Settle(ctx, t, rest, []Device{d})
+	for _, l := range h.looks {
+		suffixes := slices.DeleteFunc(strings.Fields(l.seen.Partitions), func(s string) bool {
+			task := l.adds[s]
+			return task != nil && task.Err != nil
+		})
+		now := Seen{l.seen.Path, strings.Join(suffixes, " ")}
+		if i := slices.IndexFunc(list, func(s Seen) bool { return s.Path == now.Path }); i >= 0 {
+			list[i] = now
+		} else {
+			list = append(list, now)
+		}
+	}
+	return config.Put(h.doc, config.Partitions, list)
 }

@@ -21,6 +21,8 @@ type Limit struct {
 	Minor int64  `json:"minor"`
 	Path  string `json:"path"`  // of the device on the host
 	Value string `json:"value"` // operations or bytes per second, or a weight
+	// Optional is the device's, see Device.
+	Optional bool `json:"optional,omitempty"`
 }
 
 // String is the record in the form path value, with the numbers.
@@ -57,7 +59,11 @@ func LimitKinds() []*resource.Kind[Limit] {
 			Policy:  resource.Stop,
 			Resolve: resolveLimit,
 			Apply:   func(_ context.Context, t *resource.Target, r Limit) error { return l.set(t, r) },
+			Remove:  func(_ context.Context, t *resource.Target, r Limit) error { return l.clear(t, r) },
 			Verify:  func(context.Context, *resource.Target, Limit) error { return nil },
+			Spare: func(r Limit, err error) bool {
+				return errors.Is(err, ErrNoWeights) || r.Optional && errors.Is(err, errVanished)
+			},
 		})
 	}
 	return kinds
@@ -80,18 +86,31 @@ func resolveLimit(old Limit) (now Limit, renewed bool, err error) {
 	return now, now != old, nil
 }
 
-// set writes the limit to the container's cgroup. A weight that no scheduler
-// of this kernel knows is not an error, as it never was.
+// ErrNoWeights says that a disk's I/O scheduler, or this kernel, has no weights.
+// A start goes on without, as it always did.
+var ErrNoWeights = errors.New("no scheduler with weights")
+
+// CanHaveWeights tells whether the disk's I/O scheduler has weights, or one that
+// could be chosen for it has.
+func (l Limit) CanHaveWeights() bool {
+	list, err := open.Read(fmt.Sprintf("%s/%d:%d/queue/scheduler", sysBlock, l.Major, l.Minor), 4096)
+	return err == nil && (strings.Contains(string(list), "cfq") || strings.Contains(string(list), "bfq"))
+}
+
+// set writes the limit to the container's cgroup.
 func (k limit) set(t *resource.Target, l Limit) error {
 	path, unified, err := k.file(t)
 	if err != nil {
 		if k.weight && errors.Is(err, os.ErrNotExist) {
-			return nil
+			return fmt.Errorf("%w: %w", ErrNoWeights, err)
 		}
 		return err
 	}
 	value := l.Value
-	if unified && !k.weight && value == "0" {
+	switch {
+	case unified && k.weight && value == "0":
+		value = "default"
+	case unified && value == "0":
 		value = "max"
 	}
 	line := fmt.Sprintf("%d:%d %s", l.Major, l.Minor, value)
@@ -105,7 +124,18 @@ func (k limit) set(t *resource.Target, l Limit) error {
 	defer file.Close()
 	err = open.WriteTo(file, line)
 	if k.weight && (errors.Is(err, unix.EOPNOTSUPP) || errors.Is(err, unix.EINVAL)) {
-		return nil // the disk's scheduler has no weights
+		return fmt.Errorf("%w: %w", ErrNoWeights, err)
+	}
+	return err
+}
+
+// clear takes the limit away. That of a device which the kernel has no more went
+// with it.
+func (k limit) clear(t *resource.Target, l Limit) error {
+	l.Value = "0"
+	err := k.set(t, l)
+	if errors.Is(err, ErrNoWeights) || errors.Is(err, unix.ENODEV) || errors.Is(err, unix.ENXIO) {
+		return nil
 	}
 	return err
 }

@@ -1,25 +1,64 @@
 package devices
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"os"
+	"path"
 	"strconv"
 
 	"golang.org/x/sys/unix"
 
-	"isula.org/isulad-tools/internal/mountpoint"
 	"isula.org/isulad-tools/internal/open"
 	"isula.org/isulad-tools/internal/rootfs"
 	"isula.org/isulad-tools/internal/undo"
 	"isula.org/isulad-tools/resource"
 )
 
+// Adder is how a command adds devices.
+type Adder struct {
+	// Force replaces what stands in a node's place. It is implied at a start.
+	Force bool
+
+	replaced, adopted map[Device]bool
+}
+
+// errExists says that something else stands in a node's place.
+var errExists = errors.New("the path already exists in the container, and only force replaces it")
+
+// Kind is the kind of devices as a command adds them.
+func (a *Adder) Kind() *resource.Kind[Device] {
+	k := Kind
+	k.Apply = func(_ context.Context, t *resource.Target, d Device) error { return a.add(t, d) }
+	k.Remove = func(_ context.Context, t *resource.Target, d Device) error {
+		if a.adopted[d] {
+			return nil // it is being undone, and the node was there before
+		}
+		return removeNode(t, d)
+	}
+	return &k
+}
+
+// Replaced tells whether something else stood in d's place.
+func (a *Adder) Replaced(d Device) bool { return a.replaced[d] }
+
+func (a *Adder) add(t *resource.Target, d Device) error {
+	// The permission comes last: what fails before it leaves no rule behind. Its
+	// file is opened first: without one nothing is changed at all.
+	grant, err := permission(t, d)
+	if err != nil {
+		return err
+	}
+	return a.makeNode(t, d, grant)
+}
+
 // makeNode makes d's node in the container, of the host node's mode and owner,
 // and its parent directories, 0755 and of the same owner; then it calls
-// commit. When anything fails, what it made is gone again. A different file in
-// its place is replaced, a node that is this device already is adopted.
-func makeNode(t *resource.Target, d Device, commit func() error) (err error) {
+// commit. When anything fails, what it made is gone again. With force a
+// different file in its place is replaced; a node that is this device already is
+// adopted.
+func (a *Adder) makeNode(t *resource.Target, d Device, commit func() error) (err error) {
 	host, err := stat(d.PathOnHost)
 	if err != nil {
 		return err
@@ -37,25 +76,51 @@ func makeNode(t *resource.Target, d Device, commit func() error) (err error) {
 	case err != nil:
 		return err
 	case there:
+		a.note(&a.adopted, d)
 		return commit()
 	}
+	p := &plot{dir: dir, base: base, force: a.Force}
 	if t.UserNS && !nodesWork(dir) {
-		if err := bindNode(t, d, host, own, &u); err != nil {
-			return fmt.Errorf("make node %s: %w", d.PathInContainer, err)
-		}
-		return commit()
+		err = bindNode(t, d, p, host, own, &u)
+	} else {
+		err = p.build(host, own, &u)
 	}
-	made, err := mknod(dir, base, host)
+	if p.replaced {
+		a.note(&a.replaced, d)
+	}
+	if p.adopted {
+		a.note(&a.adopted, d)
+	}
 	if err != nil {
 		return fmt.Errorf("make node %s: %w", d.PathInContainer, err)
 	}
-	if made {
-		u.Push("remove node "+d.PathInContainer, func() error { return unlink(dir, base, 0) })
-	}
-	if err := dress(dir, base, host, own, made); err != nil {
-		return fmt.Errorf("make node %s: %w", d.PathInContainer, err)
-	}
 	return commit()
+}
+
+func (a *Adder) note(in *map[Device]bool, d Device) {
+	if *in == nil {
+		*in = map[Device]bool{}
+	}
+	(*in)[d] = true
+}
+
+// plot is the place of a node, and what came of it.
+type plot struct {
+	dir               *os.File
+	base              string
+	force             bool
+	replaced, adopted bool
+}
+
+// build makes the node.
+func (p *plot) build(host unix.Stat_t, own rootfs.Owner, u *undo.Stack) error {
+	if err := p.mknod(host); err != nil {
+		return err
+	}
+	if !p.adopted {
+		u.Push("remove node "+p.base, func() error { return unlink(p.dir, p.base, 0) })
+	}
+	return dress(p.dir, p.base, host, own, !p.adopted)
 }
 
 // inHostsDev tells whether dir, which the container may have bound as its own,
@@ -75,28 +140,44 @@ func inHostsDev(t *resource.Target, dir *os.File, base string, host unix.Stat_t)
 	return false, errors.New("the container's directory for it is the host's /dev, which is left alone")
 }
 
-// mknod makes dir/base the device that host is, and tells whether it had to.
-func mknod(dir *os.File, base string, host unix.Stat_t) (made bool, err error) {
-	for try := 0; try < 3; try++ {
+// mknod makes the plot's file the device that host is.
+func (p *plot) mknod(host unix.Stat_t) (err error) {
+	for range 3 {
 		// With the umask a node would need a chmod, and be wrong until then.
 		umask := unix.Umask(0)
-		err = unix.Mknodat(int(dir.Fd()), base, host.Mode, int(host.Rdev))
+		err = unix.Mknodat(int(p.dir.Fd()), p.base, host.Mode, int(host.Rdev))
 		unix.Umask(umask)
 		if !errors.Is(err, unix.EEXIST) {
-			return err == nil, os.NewSyscallError("mknodat", err)
+			return os.NewSyscallError("mknodat", err)
 		}
-		var st unix.Stat_t
-		if err := unix.Fstatat(int(dir.Fd()), base, &st, unix.AT_SYMLINK_NOFOLLOW); err != nil {
-			return false, os.NewSyscallError("fstatat", err)
-		}
-		if sameDevice(st, host) {
-			return false, nil
-		}
-		if err := removeOther(dir, base, st); err != nil {
-			return false, fmt.Errorf("replace what is there: %w", err)
+		if err := p.clear(host); p.adopted || err != nil {
+			return err
 		}
 	}
-	return false, os.NewSyscallError("mknodat", err)
+	return os.NewSyscallError("mknodat", err)
+}
+
+// clear makes room for a node that is the device host, unless it is there: then
+// it is adopted.
+func (p *plot) clear(host unix.Stat_t) error {
+	var st unix.Stat_t
+	switch err := unix.Fstatat(int(p.dir.Fd()), p.base, &st, unix.AT_SYMLINK_NOFOLLOW); {
+	case errors.Is(err, unix.ENOENT):
+		return nil
+	case err != nil:
+		return os.NewSyscallError("fstatat", err)
+	}
+	if p.adopted = sameDevice(st, host); p.adopted {
+		return nil
+	}
+	if !p.force {
+		return errExists
+	}
+	if err := removeOther(p.dir, p.base, st); err != nil {
+		return fmt.Errorf("replace what is there: %w", err)
+	}
+	p.replaced = true
+	return nil
 }
 
 // removeOther removes what has the node's place: a file, or an empty directory,
@@ -111,11 +192,7 @@ func removeOther(dir *os.File, base string, st unix.Stat_t) error {
 		return err
 	}
 	defer f.Close()
-	there, err := mountpoint.ID(f)
-	if err != nil {
-		return err
-	}
-	if around, err := mountpoint.ID(dir); err != nil || there != around {
+	if busy, err := mounted(dir, f); err != nil || busy {
 		return errors.Join(err, os.NewSyscallError("unlinkat", unix.EBUSY))
 	}
 	flags := 0
@@ -175,6 +252,76 @@ func unlink(dir *os.File, base string, flags int) error {
 	return os.NewSyscallError("unlinkat", err)
 }
 
+// removeNode removes d's node from the container, however it was made. A node
+// that is gone is fine; what is there instead, or was there before us, stays.
+func removeNode(t *resource.Target, d Device) error {
+	err := removeMade(t, d)
+	if t.UserNS {
+		err = errors.Join(err, forgetBound(t, d))
+	}
+	if err != nil {
+		return fmt.Errorf("remove node %s: %w", d.PathInContainer, err)
+	}
+	return nil
+}
+
+func removeMade(t *resource.Target, d Device) error {
+	p := path.Clean("/" + d.PathInContainer)
+	dir, err := t.Root.Open(path.Dir(p), unix.O_PATH|unix.O_DIRECTORY)
+	if errors.Is(err, unix.ENOENT) || errors.Is(err, unix.ENOTDIR) || errors.Is(err, unix.ELOOP) {
+		return nil
+	}
+	if err != nil {
+		return err
+	}
+	defer dir.Close()
+	var around, st unix.Stat_t
+	if err := unix.Fstat(int(dir.Fd()), &around); err != nil {
+		return os.NewSyscallError("fstat", err)
+	}
+	if around.Dev == t.HostDev {
+		return nil // the host's nodes are the host's
+	}
+	node, err := open.At(dir, path.Base(p), unix.O_PATH|unix.O_NOFOLLOW, 0)
+	if errors.Is(err, unix.ENOENT) {
+		return nil
+	}
+	if err != nil {
+		return err
+	}
+	defer node.Close()
+	if err := unix.Fstat(int(node.Fd()), &st); err != nil {
+		return os.NewSyscallError("fstat", err)
+	}
+	if !isDevice(st, d) {
+		return nil
+	}
+	switch bound, err := mounted(dir, node); {
+	case err != nil:
+		return err
+	case bound:
+		return unbind(t, d, node, dir, path.Base(p), st)
+	}
+	return unlinkAs(dir, path.Base(p), func(st unix.Stat_t) bool { return isDevice(st, d) })
+}
+
+// unlinkAs unlinks a file that is what it should be.
+func unlinkAs(dir *os.File, base string, is func(unix.Stat_t) bool) error {
+	var st unix.Stat_t
+	err := unix.Fstatat(int(dir.Fd()), base, &st, unix.AT_SYMLINK_NOFOLLOW)
+	if errors.Is(err, unix.ENOENT) || err == nil && !is(st) {
+		return nil
+	}
+	if err != nil {
+		return os.NewSyscallError("fstatat", err)
+	}
+	return unlink(dir, base, 0)
+}
+
+func isDevice(st unix.Stat_t, d Device) bool {
+	return typeOf(st) == d.Type && st.Rdev == unix.Mkdev(uint32(d.Major), uint32(d.Minor))
+}
+
 // verifyNode returns nil when the container has d's node.
 func verifyNode(t *resource.Target, d Device) error {
 	f, err := t.Root.Open(d.PathInContainer, unix.O_PATH|unix.O_NOFOLLOW)
@@ -186,11 +333,7 @@ func verifyNode(t *resource.Target, d Device) error {
 	if err := unix.Fstat(int(f.Fd()), &st); err != nil {
 		return os.NewSyscallError("fstat", err)
 	}
-	format := uint32(unix.S_IFCHR)
-	if d.Type == "b" {
-		format = unix.S_IFBLK
-	}
-	if st.Mode&unix.S_IFMT != format || st.Rdev != unix.Mkdev(uint32(d.Major), uint32(d.Minor)) {
+	if !isDevice(st, d) {
 		return fmt.Errorf("%s in the container is another file", d.PathInContainer)
 	}
 	return nil

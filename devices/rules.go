@@ -20,69 +20,30 @@ import (
 
 const rulesDir = "/etc/udev/rules.d"
 
-// Disk is a disk of a container about which, and about whose partitions, udevd
-// shall tell us.
-type Disk struct {
-	Path string // in the container
-	Name string // of the kernel
-	Link string // below /dev, of one that is known by such: disk/by-id/NAME
-}
-
-// Disks lists the recorded devices that are disks now: whole ones, which can have
-// partitions.
-func Disks(records []Device) ([]Disk, error) {
-	var disks []Disk
-	for _, d := range records {
-		if d.Type != "b" || d.Parent != "" {
-			continue
-		}
-		block, err := FindBlock(d.Major, d.Minor)
-		if errors.Is(err, fs.ErrNotExist) {
-			continue // a node without a device behind it has no partitions
-		}
-		if err != nil {
-			return nil, err
-		}
-		if !block.partitionable() {
-			continue
-		}
-		// By numbers that are no longer its own it would be another disk.
-		if now, _, err := resolve(d); err != nil || now.Major != d.Major || now.Minor != d.Minor {
-			continue
-		}
-		if err := CheckDiskPath(d.PathInContainer); err != nil {
-			return nil, err
-		}
-		disk := Disk{Path: d.PathInContainer, Name: block.Name}
-		if link, ok := strings.CutPrefix(d.PathOnHost, "/dev/disk/by-id/"); ok && CheckDiskPath(link) == nil {
-			disk.Link = "disk/by-id/" + link
-		}
-		disks = append(disks, disk)
-	}
-	return disks, nil
-}
-
 // ruleLines are the lines for one disk of container id: one for its partitions,
-// one for itself, which goes by its link, should it come back under another name.
+// and one for itself. The latter goes by the disk's link, if it has one: it may
+// come back under another name. The former goes without one while it is away.
 func ruleLines(g place.Generation, id string, d Disk) []string {
-	itself := `KERNEL=="` + d.Name + `"`
+	line := func(match, devtype, disk string) string {
+		return fmt.Sprintf(`%s,ACTION=="add|remove", ENV{DEVTYPE}=="%s", SUBSYSTEM=="block", RUN{program}+="%s $env{ACTION} %s $name %s %s"`,
+			match, devtype, HelperPath(g), short(id), d.Path, disk)
+	}
+	var lines []string
+	if d.Name != "" {
+		lines = append(lines, line(`KERNEL=="`+d.Name+`*"`, "partition", d.Name))
+	}
 	if d.Link != "" {
-		itself = `SYMLINK=="` + d.Link + `"`
+		return append(lines, line(`SYMLINK=="`+d.Link+`"`, "disk", Itself))
 	}
-	run := func(disk string) string {
-		return fmt.Sprintf(`SUBSYSTEM=="block", RUN{program}+="%s $env{ACTION} %s $name %s %s"`, helperPath(g), short(id), d.Path, disk)
-	}
-	return []string{
-		fmt.Sprintf(`KERNEL=="%s*",ACTION=="add|remove", ENV{DEVTYPE}=="partition", %s`, d.Name, run(d.Name)),
-		fmt.Sprintf(`%s,ACTION=="add|remove", ENV{DEVTYPE}=="disk", %s`, itself, run(Itself)),
-	}
+	return append(lines, line(`KERNEL=="`+d.Name+`"`, "disk", Itself))
 }
 
 // Itself stands in a disk's own rule where that of its partitions has the disk's
 // kernel name.
 const Itself = "-"
 
-func helperPath(g place.Generation) string { return "/lib/udev/" + g.Helper }
+// HelperPath is where udevd finds the helper of generation g.
+func HelperPath(g place.Generation) string { return "/lib/udev/" + g.Helper }
 
 // short is the part of an id that stands in a rule: of an id as iSulad makes
 // them its beginning, any other whole.
@@ -163,7 +124,7 @@ func editRules(g place.Generation, text, id string, want []string) string {
 		line = strings.TrimSuffix(line, "\n")
 		if i := slices.Index(missing, line); i >= 0 {
 			missing = slices.Delete(missing, i, i+1)
-		} else if strings.Contains(line, " $env{ACTION} "+short(id)+" $name ") {
+		} else if strings.Contains(line, "_wrapper $env{ACTION} "+short(id)+" $name ") {
 			changed = true
 			continue
 		}

@@ -31,8 +31,10 @@ type Hook struct {
 
 	log    *logrus.Logger
 	reload bool // udevd must be told that rules changed
-	// afterReload is what a start does when udevd has been told.
-	afterReload func() error
+	// again is how a start looks again whether its disks, when it follows some, got
+	// partitions: after all locks, when udevd knows the rules.
+	again   func() error
+	follows bool
 }
 
 // Run does what the command line args asks for, name being the program's, and
@@ -84,10 +86,10 @@ func (h *Hook) Stage(stage, logFile string, relabel bool) int {
 		if e := devices.ReloadRules(ctx); e != nil {
 			h.log.Warn("udev rules changed, but udevd was not told: " + command.OneLine(e.Error()))
 		}
-		if err == nil && h.afterReload != nil {
-			if e := h.afterReload(); e != nil {
-				h.log.Warn("partitions that came meanwhile: " + command.OneLine(e.Error()))
-			}
+	}
+	if err == nil && h.follows {
+		if e := h.again(); e != nil {
+			h.log.Warn("partitions that came meanwhile: " + command.OneLine(e.Error()))
 		}
 	}
 	if err == nil {

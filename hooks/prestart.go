@@ -78,8 +78,16 @@ func (h *Hook) devices(ctx context.Context, s *start) error {
 }
 
 func (h *Hook) rules(ctx context.Context, s *start) error {
-	var err error
-	h.reload, err = devices.SyncRules(ctx, h.Generation, s.state.ID, s.recorded.disks, lockWait)
+	doc := s.recorded.doc
+	disks, err := devices.Follow(doc, s.recorded.list())
+	if err != nil {
+		return err
+	}
+	if err := doc.Save(); err != nil {
+		return err
+	}
+	h.follows = len(disks) > 0
+	h.reload, err = devices.SyncRules(ctx, h.Generation, s.state.ID, disks, lockWait)
 	return err
 }
 
@@ -129,7 +137,7 @@ func (h *Hook) prestart(ctx context.Context, relabel bool) error {
 		return err
 	}
 	defer lock.Unlock()
-	h.afterReload = func() error { return h.lookAgain(ctx, st, sp, init) }
+	h.again = func() error { return h.lookAgain(ctx, st, sp, init) }
 	s := &start{state: st, spec: sp, recorded: rec, modules: asked, report: func(err error) {
 		h.log.WithField("id", st.ID).Warn(command.OneLine(err.Error()))
 	}}
@@ -158,6 +166,9 @@ func (h *Hook) prestart(ctx context.Context, relabel bool) error {
 // run does the work of a first prestart. Renewed device numbers are saved
 // first: whatever becomes of this start, the new ones are right.
 func (s *start) run(ctx context.Context, h *Hook) error {
+	if err := s.recorded.look(); err != nil {
+		return err
+	}
 	if err := s.recorded.doc.Save(); err != nil {
 		return err
 	}
@@ -210,7 +221,6 @@ func (s *start) record() container.Start {
 type recorded struct {
 	doc            *config.Document
 	devices, paths resource.Plan
-	disks          []devices.Disk
 	modules        []string
 	limits         []resource.Plan
 }
@@ -233,7 +243,7 @@ func load(dir string) (r recorded, err error) {
 	if r.modules, err = kmod.Recorded(r.doc); err != nil {
 		return r, fmt.Errorf("%s: %w", filepath.Join(dir, config.Name), err)
 	}
-	if err = r.restoreDevices(); err != nil {
+	if r.devices, err = devices.Kind.Restore(r.doc); err != nil {
 		return r, fmt.Errorf("%s: %w", filepath.Join(dir, config.Name), err)
 	}
 	if r.paths, err = mounts.Kind.Restore(r.doc); err != nil {
@@ -249,37 +259,38 @@ func load(dir string) (r recorded, err error) {
 	return r, nil
 }
 
-// restoreDevices plans the devices, and which disks are followed. What happened
-// to their partitions while nobody could look is put into the file first.
-func (r *recorded) restoreDevices() (err error) {
-	for try := 0; ; try++ {
-		if r.devices, err = devices.Kind.Restore(r.doc); err != nil {
-			return err
-		}
-		var records []devices.Device
-		for _, step := range r.devices.Steps {
-			if d, ok := step.Record.(devices.Device); ok {
-				records = append(records, d)
-			}
-		}
-		if r.disks, err = devices.Disks(records); err != nil || len(r.disks) == 0 || try > 0 {
-			return err
-		}
-		plan, err := devices.PlanHotplug(r.doc)
-		if err == nil {
-			err = plan.Look(r.disks)
-		}
-		if err != nil || len(plan.Change.Tasks) == 0 {
-			return err
-		}
-		if err := plan.Change.Record(); err != nil {
-			return err
+// look plans the partitions that came and went while nobody could look, too.
+func (r *recorded) look() error {
+	if len(r.devices.Steps) == 0 {
+		return nil
+	}
+	plan, err := devices.PlanHotplug(r.doc)
+	if err != nil {
+		return err
+	}
+	if err := plan.Look(); err != nil {
+		return err
+	}
+	if err := plan.Record(); err != nil || len(plan.Change.Tasks) == 0 {
+		return err
+	}
+	r.devices, err = devices.Kind.Restore(r.doc)
+	return err
+}
+
+// list is what is recorded of devices, with the numbers that they have now.
+func (r recorded) list() []devices.Device {
+	var list []devices.Device
+	for _, step := range r.devices.Steps {
+		if d, ok := step.Record.(devices.Device); ok {
+			list = append(list, d)
 		}
 	}
+	return list
 }
 
 // lookAgain gives the container the partitions that its disks got after it was
-// looked, and before udevd knew the rule that tells of them.
+// looked, and before udevd knew whom to tell of them.
 func (h *Hook) lookAgain(ctx context.Context, st state, sp *container.Spec, init process.ID) error {
 	lock, err := config.LockContainer(ctx, st.Bundle, lockWait)
 	if err != nil {
@@ -294,11 +305,7 @@ func (h *Hook) lookAgain(ctx context.Context, st state, sp *container.Spec, init
 	if err != nil {
 		return err
 	}
-	disks, err := plan.Disks()
-	if err == nil {
-		err = plan.Look(disks)
-	}
-	if err != nil || len(plan.Change.Tasks) == 0 {
+	if err := plan.Look(); err != nil || len(plan.Change.Tasks) == 0 {
 		return err
 	}
 	target, closeTarget, err := container.Open(st.ID, container.Start{Init: init, Bundle: st.Bundle, Root: st.Root}, sp)
@@ -307,5 +314,5 @@ func (h *Hook) lookAgain(ctx context.Context, st state, sp *container.Spec, init
 	}
 	defer closeTarget()
 	mounts.Find(target)
-	return plan.Change.Do(ctx, target)
+	return plan.Do(ctx, target)
 }

@@ -29,7 +29,7 @@ type Change struct {
 
 // Task is one record's part of a change.
 type Task struct {
-	Verb   string // "add", "remove" or "update"
+	Verb   string // "add", "remove", "update" or "withdraw"
 	Kind   string
 	Record fmt.Stringer
 	// Needs is a task without whose success this one is not even tried.
@@ -40,6 +40,7 @@ type Task struct {
 
 	do, undo func(context.Context, *Target) error // nil: the file is all there is
 	done     bool                                 // to the kernel
+	undone   bool                                 // and taken back
 }
 
 // ErrNotTried says that a task was left out because another one failed.
@@ -65,14 +66,15 @@ type Edit[T Record] struct {
 	change  *Change
 	kind    *Kind[T]
 	old     []T
-	actions []action[T]
+	actions []*action[T]
 }
 
 // action is a task and what its success makes of the list.
 type action[T Record] struct {
 	*Task
-	record T
-	edit   func([]T) []T
+	edit      func([]T) []T
+	got, lost []T  // what the container has then, and what it has no more
+	keep      bool // in the list what is lost
 }
 
 // Edit begins to plan what c does to the records of kind k.
@@ -101,19 +103,20 @@ func (e *Edit[T]) list(removed bool) []T {
 	return list
 }
 
-func (e *Edit[T]) plan(verb string, r T, edit func([]T) []T) *Task {
+func (e *Edit[T]) plan(verb string, r T, edit func([]T) []T) *action[T] {
 	t := &Task{Verb: verb, Kind: e.kind.Name, Record: r}
-	e.actions = append(e.actions, action[T]{t, r, edit})
+	e.actions = append(e.actions, &action[T]{Task: t, edit: edit})
 	e.change.Tasks = append(e.change.Tasks, t)
-	return t
+	return e.actions[len(e.actions)-1]
 }
 
 // Add plans a record more.
 func (e *Edit[T]) Add(r T) *Task {
 	t := e.plan("add", r, func(list []T) []T { return append(list, r) })
+	t.got = []T{r}
 	t.do = func(ctx context.Context, to *Target) error { return e.kind.Apply(ctx, to, r) }
 	t.undo = func(ctx context.Context, from *Target) error { return e.kind.Remove(ctx, from, r) }
-	return t
+	return t.Task
 }
 
 // Remove plans a record less.
@@ -124,9 +127,20 @@ func (e *Edit[T]) Remove(r T) *Task {
 		}
 		return list
 	})
+	t.lost = []T{r}
 	t.do = func(ctx context.Context, from *Target) error { return e.kind.Remove(ctx, from, r) }
 	t.undo = func(ctx context.Context, to *Target) error { return e.kind.Apply(ctx, to, r) }
-	return t
+	return t.Task
+}
+
+// Withdraw plans that the running container loses r, which stays recorded: the
+// host does not have it at present.
+func (e *Edit[T]) Withdraw(r T) *Task {
+	t := e.plan("withdraw", r, func(list []T) []T { return list })
+	t.lost, t.keep = []T{r}, true
+	t.do = func(ctx context.Context, from *Target) error { return e.kind.Remove(ctx, from, r) }
+	t.undo = func(context.Context, *Target) error { return nil } // it cannot be had back
+	return t.Task
 }
 
 // Update plans that the record old becomes r, in its place.
@@ -137,20 +151,23 @@ func (e *Edit[T]) Update(old, r T) *Task {
 		}
 		return list
 	})
+	if old != r {
+		t.got, t.lost = []T{r}, []T{old}
+	}
 	update := e.kind.Update
 	if update == nil {
 		update = func(ctx context.Context, t *Target, _, now T) error { return e.kind.Apply(ctx, t, now) }
 	}
 	t.do = func(ctx context.Context, t *Target) error { return update(ctx, t, old, r) }
 	t.undo = func(ctx context.Context, t *Target) error { return update(ctx, t, r, old) }
-	return t
+	return t.Task
 }
 
 // Refuse plans nothing: r cannot be had, and err says why.
 func (e *Edit[T]) Refuse(verb string, r T, err error) *Task {
 	t := e.plan(verb, r, nil)
 	t.Err = err
-	return t
+	return t.Task
 }
 
 func (e *Edit[T]) put(removed bool) error {
@@ -161,13 +178,20 @@ func (e *Edit[T]) settle(ctx context.Context, t *Target) error {
 	if e.kind.Settle == nil || len(e.actions) == 0 {
 		return nil
 	}
+	now := e.list(false)
 	var gone []T
 	for _, a := range e.actions {
-		if a.Verb == "remove" && a.Err == nil {
-			gone = append(gone, a.record)
+		switch {
+		case a.undone:
+			gone = append(gone, a.got...)
+		case a.Err == nil:
+			gone = append(gone, a.lost...)
+			if a.keep {
+				now = slices.DeleteFunc(now, func(r T) bool { return slices.Contains(a.lost, r) })
+			}
 		}
 	}
-	if err := e.kind.Settle(ctx, t, e.list(false), gone); err != nil {
+	if err := e.kind.Settle(ctx, t, now, gone); err != nil {
 		return fmt.Errorf("settle %ss: %w", e.kind.Name, err)
 	}
 	return nil
@@ -288,7 +312,7 @@ func (c *Change) undo(ctx context.Context, t *Target) error {
 		if !task.done {
 			continue
 		}
-		task.done = false
+		task.done, task.undone = false, true
 		if err := task.undo(ctx, t); err != nil {
 			errs = append(errs, fmt.Errorf("undo: %s %s %s: %w", task.Verb, task.Kind, task.Record, err))
 		}

@@ -66,11 +66,11 @@ func TestAChange(t *testing.T) {
 			during: `["a","b","c","d"]`, after: `["a","b","c","d"]`, errs: "!..",
 		},
 		"settling fails for all": {
-			fail: []string{settleAll}, log: []string{"remove b", "apply c", "apply d", settleAll, "remove d", "remove c", "apply b", "settle a,b without ", "last a,b"},
+			fail: []string{settleAll}, log: []string{"remove b", "apply c", "apply d", settleAll, "remove d", "remove c", "apply b", "settle a,b without c,d", "last a,b"},
 			during: `["a","b","c","d"]`, after: `["a","b"]`, errs: "---",
 		},
 		"so does what comes last": {
-			last: errWorld, log: []string{"remove b", "apply c", "apply d", settleAll, "last a,c,d", "remove d", "remove c", "apply b", "settle a,b without ", "last a,b"},
+			last: errWorld, log: []string{"remove b", "apply c", "apply d", settleAll, "last a,c,d", "remove d", "remove c", "apply b", "settle a,b without c,d", "last a,b"},
 			during: `["a","b","c","d"]`, after: `["a","b"]`, errs: "---",
 		},
 	} {

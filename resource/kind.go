@@ -45,25 +45,31 @@ type Kind[T Record] struct {
 	// Without one, applying now is enough.
 	Update func(ctx context.Context, t *Target, old, now T) error
 	// Settle, when there is one, does once per transaction what depends on all
-	// records together: those that are there now, and those that were removed.
+	// records together: those that are there now, and those that are no more, as
+	// they were.
 	Settle func(ctx context.Context, t *Target, now, gone []T) error
 	// Verify returns nil when the record is real.
 	Verify func(context.Context, *Target, T) error
+	// Spare, when there is one, tells whether a start goes on without a record
+	// that err keeps it from having, although the policy is to stop.
+	Spare func(r T, err error) bool
 }
 
 // Plan is what a transaction is going to do, in order.
 type Plan struct {
 	Policy Policy
 	Steps  []Step
-	settle func(context.Context, *Target) error
+	settle func(context.Context, *Target, []Step) error
 }
 
 // Step is one record's part of a plan.
 type Step struct {
 	Kind   string
 	Record fmt.Stringer
+	Err    error // why the last Do or Verify skipped it
 	do     func(context.Context, *Target) error
 	verify func(context.Context, *Target) error
+	spare  func(error) bool
 }
 
 // Restore plans to make real what is recorded in d, renewed from the host's
@@ -81,8 +87,14 @@ func (k *Kind[T]) Restore(d *config.Document) (Plan, error) {
 	}
 	plan := Plan{Policy: k.Policy, Steps: make([]Step, len(records))}
 	if k.Settle != nil {
-		plan.settle = func(ctx context.Context, t *Target) error {
-			if err := k.Settle(ctx, t, records, nil); err != nil {
+		plan.settle = func(ctx context.Context, t *Target, steps []Step) error {
+			var real []T
+			for i, s := range steps {
+				if s.Err == nil {
+					real = append(real, records[i])
+				}
+			}
+			if err := k.Settle(ctx, t, real, nil); err != nil {
 				return fmt.Errorf("settle %ss: %w", k.Name, err)
 			}
 			return nil
@@ -101,7 +113,10 @@ func (k *Kind[T]) Restore(d *config.Document) (Plan, error) {
 }
 
 func (k *Kind[T]) step(r T, resolveErr error) Step {
-	s := Step{Kind: k.Name, Record: r}
+	s := Step{Kind: k.Name, Record: r, spare: func(error) bool { return false }}
+	if k.Spare != nil {
+		s.spare = func(err error) bool { return k.Spare(r, err) }
+	}
 	if resolveErr != nil {
 		fail := func(context.Context, *Target) error { return resolveErr }
 		s.do, s.verify = fail, fail
@@ -112,12 +127,12 @@ func (k *Kind[T]) step(r T, resolveErr error) Step {
 	return s
 }
 
-// Do makes the plan's records real, one after the other. Under Skip, failures
-// are given to report and Do returns nil.
+// Do makes the plan's records real, one after the other. Under Skip, and of
+// records that can be spared, failures are given to report and Do returns nil.
 func (p Plan) Do(ctx context.Context, t *Target, report func(error)) error {
 	err := p.run(ctx, t, "add", func(s Step) func(context.Context, *Target) error { return s.do }, report)
 	if err == nil && p.settle != nil {
-		err = p.settle(ctx, t)
+		err = p.settle(ctx, t, p.Steps)
 	}
 	return err
 }
@@ -128,16 +143,18 @@ func (p Plan) Verify(ctx context.Context, t *Target, report func(error)) error {
 }
 
 func (p Plan) run(ctx context.Context, t *Target, verb string, pick func(Step) func(context.Context, *Target) error, report func(error)) error {
-	for _, s := range p.Steps {
+	for i, s := range p.Steps {
 		err := ctx.Err()
 		if err == nil {
 			err = pick(s)(ctx, t)
 		}
+		p.Steps[i].Err = err
 		if err == nil {
 			continue
 		}
+		skip := p.Policy == Skip || s.spare(err)
 		err = fmt.Errorf("%s %s %s: %w", verb, s.Kind, s.Record, err)
-		if p.Policy == Stop || ctx.Err() != nil {
+		if !skip || ctx.Err() != nil {
 			return err
 		}
 		report(fmt.Errorf("%w, skipping", err))

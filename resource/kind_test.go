@@ -241,3 +241,35 @@ func TestAnEmptyPlanDoesNothing(t *testing.T) {
 		t.Error(err)
 	}
 }
+
+func TestARecordThatCanBeSparedIsLeftOut(t *testing.T) {
+	t.Parallel()
+	for _, c := range []struct {
+		fail string
+		ok   bool
+	}{
+		{"resolve two", true}, {"apply two", true}, {"resolve one", false}, {"apply three", false},
+	} {
+		w := world{fail: map[string]error{c.fail: errWorld}}
+		d, _ := recorded(t, `["one","two","three"]`)
+		k := w.changing()
+		k.Spare = func(r word, err error) bool { return r == "two" && errors.Is(err, errWorld) }
+		plan, err := k.Restore(d)
+		if err != nil {
+			t.Fatal(err)
+		}
+		var reports []error
+		err = plan.Do(t.Context(), nil, func(err error) { reports = append(reports, err) })
+		if (err == nil) != c.ok || (len(reports) == 1) != c.ok {
+			t.Errorf("%s: %v, reported %v", c.fail, err, reports)
+		}
+		if settled := slices.Contains(w.log, "settle one,three without "); settled != c.ok {
+			t.Errorf("%s: did %q", c.fail, w.log)
+		}
+		for _, s := range plan.Steps {
+			if s.Record == word("two") && (s.Err != nil) != c.ok {
+				t.Errorf("%s: its step says %v", c.fail, s.Err)
+			}
+		}
+	}
+}

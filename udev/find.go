@@ -5,10 +5,12 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
-	"os"
+	"path/filepath"
+	"strings"
 	"time"
 
 	"isula.org/isulad-tools/container"
+	"isula.org/isulad-tools/devices"
 	"isula.org/isulad-tools/internal/command"
 )
 
@@ -17,39 +19,92 @@ import (
 const inspectWait = 3 * time.Second
 
 // find returns the container that a rule means: by its start record, which needs
-// no lock and no daemon, else by asking isulad. fs.ErrNotExist: nobody knows it.
+// no lock and no daemon, else by asking isulad. fs.ErrNotExist: it does not run,
+// and nobody tells where its records are.
 func find(ctx context.Context, id string) (container.Container, error) {
-	full, start, err := container.FindStart(id)
-	if err == nil {
-		return container.Container{ID: full, PID: start.Init.PID, Dir: start.Bundle}, nil
-	}
+	found, err := started(id)
 	if !errors.Is(err, fs.ErrNotExist) {
-		return container.Container{}, err
+		return found, err
 	}
 	client, err := command.Find("isula")
 	if err != nil {
-		return container.Container{}, fmt.Errorf("container %s does not run: %w", id, fs.ErrNotExist)
+		return found, err
 	}
-	found, err := container.Isula{Client: client, Wait: inspectWait}.Find(ctx, id)
+	found, err = container.Isula{Client: client, Wait: inspectWait}.Find(ctx, id)
+	if err == nil {
+		return found, nil
+	}
+	// It may have been started while we asked, which is why there was no answer.
+	if now, e := started(id); !errors.Is(e, fs.ErrNotExist) {
+		return now, e
+	}
+	return found, fmt.Errorf("%w: %w", fs.ErrNotExist, err)
+}
+
+// started is a container that has a start record. What that says of its process
+// is read again under the lock.
+func started(id string) (container.Container, error) {
+	full, start, err := container.FindStart(id)
+	return container.Container{ID: full, Dir: start.Bundle}, err
+}
+
+// forget removes the rules of a container that isulad does not have any more.
+// While isulad does not answer, nobody knows.
+func (h *helper) forget(ctx context.Context, id string) error {
+	gone, err := h.removed(ctx, id)
+	if !gone || err != nil {
+		return err
+	}
+	changed, err := devices.SyncRules(ctx, h.generation, id, nil, lockWait)
+	if changed {
+		h.log.WithField("id", id).Info("the container was removed, and so are its udev rules")
+		err = errors.Join(err, devices.ReloadRules(ctx))
+	}
+	return err
+}
+
+// graphKey is in front of isulad's root directory in what `isula info` prints.
+const graphKey = "iSulad Root Dir: "
+
+// removed tells whether isulad is there, and has no container of this id: then it
+// has no state directory of it. isulad cannot be asked about the container itself,
+// it may be busy with it.
+func (h *helper) removed(ctx context.Context, id string) (bool, error) {
+	client, err := command.Find("isula")
 	if err != nil {
-		return container.Container{}, fmt.Errorf("container %s does not run, and isulad does not know it: %v: %w", id, err, fs.ErrNotExist)
+		return false, nil // other engines' containers lose their rules when they stop
 	}
-	return found, nil
+	ctx, cancel := context.WithTimeout(ctx, inspectWait)
+	defer cancel()
+	out, err := command.Cmd{Path: client, Args: []string{"info"}}.Run(ctx)
+	if err != nil {
+		return false, nil
+	}
+	for line := range strings.Lines(string(out.Stdout)) {
+		graph, ok := strings.CutPrefix(strings.TrimSpace(line), graphKey)
+		if !ok || !filepath.IsAbs(graph) {
+			continue
+		}
+		if _, err := filepath.Glob(graph); err != nil || strings.ContainsAny(graph, `*?[\`) {
+			return false, fmt.Errorf("%s%q: not a plain path", graphKey, graph)
+		}
+		states, err := filepath.Glob(filepath.Join(graph, "engines", "*", id+"*"))
+		return err == nil && len(states) == 0 && isDir(filepath.Join(graph, "engines")), err
+	}
+	return false, nil
 }
 
 // respawn serves the event in a transient unit of systemd: udevd's own service
 // may not mount anything, and kills what outlives an event.
-func respawn(ctx context.Context, ev event) error {
+func (h *helper) respawn(ctx context.Context, ev event) error {
 	run, err := command.Find("systemd-run")
 	if err != nil {
 		return err
 	}
-	self, err := os.Executable()
-	if err != nil {
-		return err
-	}
-	_, err = command.Cmd{Path: run, Args: []string{
-		"--no-block", "--collect", "--quiet", "--", self, direct, ev.action, ev.container, ev.name, ev.path, ev.disk,
-	}}.Run(ctx)
+	args := append([]string{
+		"--no-block", "--collect", "--quiet", "--description=" + h.generation.Helper + " " + ev.action + " " + ev.name,
+		"--", devices.HelperPath(h.generation), direct,
+	}, ev.args()...)
+	_, err = command.Cmd{Path: run, Args: args}.Run(ctx)
 	return err
 }

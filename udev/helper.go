@@ -10,6 +10,7 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"path"
 	"strings"
 	"time"
 
@@ -22,22 +23,26 @@ import (
 	"isula.org/isulad-tools/internal/place"
 )
 
+// How long one event, and a lock that another command holds, are given: below
+// udevd, whose queue waits meanwhile, and in a unit of our own. udevd itself
+// would kill after 180 s.
 const (
-	// budget bounds one event; udevd kills after 180 s, and waits until then.
-	budget = 20 * time.Second
-	// lockWait is how long a lock is waited for that another command holds.
+	budget   = 20 * time.Second
 	lockWait = 5 * time.Second
+
+	directBudget   = 2 * time.Minute
+	directLockWait = time.Minute
 )
 
 // direct is the argument in front of those that a rule gives, when the helper
-// runs where it may do everything.
+// runs where it may do everything and nobody waits for it.
 const direct = "--direct"
 
 // event is what a rule hands over:
 //
 //	<add|remove> <container id's prefix> <block device> <disk in the container> <disk>
 //
-// A disk's own rule has itself as the last.
+// A disk's own rule has devices.Itself as the last.
 type event struct {
 	action, container, name, path, disk string
 	direct                              bool
@@ -46,25 +51,41 @@ type event struct {
 // ofDisk tells whether the event is of the disk and not of a partition.
 func (e event) ofDisk() bool { return e.disk == devices.Itself }
 
+func (e event) args() []string { return []string{e.action, e.container, e.name, e.path, e.disk} }
+
+// lockWait is how long a lock is waited for.
+func (e event) lockWait() time.Duration {
+	if e.direct {
+		return directLockWait
+	}
+	return lockWait
+}
+
 // Helper is the program that the rules name. It returns the exit code; what
 // goes wrong is one line on stderr, which udevd puts in its log, and in ours.
 func Helper(g place.Generation, name string, args []string, stderr io.Writer) int {
-	h := &helper{generation: g, log: logging.Helper(name, g.Log, io.Discard)}
+	h := &helper{generation: g, log: logging.Helper(name, g.Log, stderr)}
 	ev, err := parse(args)
 	if err == nil {
-		ctx, cancel := context.WithTimeout(context.Background(), budget)
+		limit := budget
+		if ev.direct {
+			limit = directBudget
+		}
+		ctx, cancel := context.WithTimeout(context.Background(), limit)
 		defer cancel()
 		err = h.serve(ctx, ev)
 	}
 	if err != nil {
 		line := command.OneLine(err.Error())
-		h.log.WithFields(logrus.Fields{"id": ev.container, "event": ev.action + " " + ev.name}).Error(line)
+		h.log.WithFields(logrus.Fields{"id": command.OneLine(ev.container), "event": command.OneLine(ev.action + " " + ev.name)}).Error(line)
 		fmt.Fprintf(stderr, "%s: %s\n", name, line)
 		return 1
 	}
 	return 0
 }
 
+// parse checks the arguments. They are the kernel's and our own rule's; an older
+// version's, or somebody's who runs us by hand, may be anything.
 func parse(args []string) (event, error) {
 	var ev event
 	if len(args) > 0 && args[0] == direct {
@@ -79,25 +100,20 @@ func parse(args []string) (event, error) {
 		return ev, fmt.Errorf("unknown action %q", ev.action)
 	case !container.ValidID(ev.container):
 		return ev, fmt.Errorf("%q is not a container's id", ev.container)
-	case !strings.HasPrefix(ev.path, "/"):
+	case !path.IsAbs(ev.path):
 		return ev, fmt.Errorf("path %q: not absolute", ev.path)
-	case strings.Contains(ev.name, "..") || strings.HasPrefix(ev.name, "/"):
+	case !isKernelName(ev.name):
 		return ev, fmt.Errorf("%q is not a block device", ev.name)
-	case !ev.ofDisk() && !isPartition(ev.name, ev.disk):
+	case !ev.ofDisk() && !devices.IsPartition(ev.name, ev.disk):
 		return ev, fmt.Errorf("%q is not a partition of %q", ev.name, ev.disk)
 	}
-	return ev, nil
+	return ev, devices.CheckDiskPath(ev.path)
 }
 
-// isPartition tells whether partition is one of disk's own. The rule's pattern,
-// KERNEL=="sda*", also matches sdaa1.
-func isPartition(partition, disk string) bool {
-	rest, ok := strings.CutPrefix(partition, disk)
-	if !ok || disk == "" {
-		return false
-	}
-	number := strings.TrimPrefix(rest, "p")
-	return number != "" && strings.Trim(number, "0123456789") == ""
+// isKernelName tells whether name can be that of a block device: sda1, dm-0,
+// cciss/c0d0.
+func isKernelName(name string) bool {
+	return path.Clean("/"+name) == "/"+name && strings.Trim(strings.ToLower(name), "abcdefghijklmnopqrstuvwxyz0123456789-_./!") == "" && !strings.HasPrefix(name, ".") && name != ""
 }
 
 // underSystemd tells whether systemd runs this machine, as sd_booted(3) does.

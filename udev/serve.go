@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"os"
 	"strings"
 
 	"github.com/sirupsen/logrus"
@@ -12,6 +13,7 @@ import (
 	"isula.org/isulad-tools/config"
 	"isula.org/isulad-tools/container"
 	"isula.org/isulad-tools/devices"
+	"isula.org/isulad-tools/internal/command"
 	"isula.org/isulad-tools/internal/place"
 	"isula.org/isulad-tools/mounts"
 	"isula.org/isulad-tools/resource"
@@ -22,83 +24,124 @@ type helper struct {
 	log        *logrus.Logger
 }
 
+// work is what a look at the container left to be done when its lock is gone.
+type work struct {
+	elsewhere bool // this process may not do what it takes
+	rules     bool // udevd must be told that they changed
+	unit      string
+	allowed   []devices.Device // in the unit
+}
+
 // serve brings the container's records, and the container if it runs, in line
-// with what the kernel has now. What the event says happened is only when to
-// look: events may overtake each other on their way here.
+// with what the kernel has now.
 func (h *helper) serve(ctx context.Context, ev event) error {
 	found, err := find(ctx, ev.container)
 	if errors.Is(err, fs.ErrNotExist) {
-		h.log.Infof("%s %s: %v", ev.action, ev.name, err)
-		return nil // its next start looks for itself
+		// Its next start looks for itself.
+		h.log.WithField("id", ev.container).Infof("%s %s: the container does not run: %s", ev.action, ev.name, command.OneLine(err.Error()))
+		return h.forget(ctx, ev.container)
 	}
 	if err != nil {
 		return err
 	}
-	lock, err := config.LockContainer(ctx, found.Dir, lockWait)
-	if err != nil {
-		return err
+	todo, err := h.look(ctx, ev, found, func(plan *devices.Hotplug) error { return plan.Event(ev.path, ev.name) })
+	// Whoever has the lock for long need not keep udevd waiting, too.
+	if todo.elsewhere || errors.Is(err, config.ErrBusy) && !ev.direct && underSystemd() {
+		return h.respawn(ctx, ev)
 	}
-	again, err := h.locked(ctx, ev, found)
-	lock.Unlock()
-	if err == nil && again {
-		err = respawn(ctx, ev)
+	errs := []error{err}
+	if todo.rules {
+		// udevd finds changed rules by itself, but only every few seconds.
+		errs = append(errs, devices.ReloadRules(ctx))
+		var again work
+		again, err = h.look(ctx, ev, found, (*devices.Hotplug).Look)
+		todo.allowed = append(todo.allowed, again.allowed...)
+		errs = append(errs, err)
 	}
-	return err
+	if todo.unit != "" && len(todo.allowed) > 0 {
+		errs = append(errs, devices.AllowInUnit(ctx, todo.unit, todo.allowed))
+	}
+	return errors.Join(errs...)
 }
 
-// locked serves the event under the container's lock. again: this process may
-// not do what it takes.
-func (h *helper) locked(ctx context.Context, ev event, found container.Container) (again bool, err error) {
+// look does, under the container's lock, what plan plans.
+func (h *helper) look(ctx context.Context, ev event, found container.Container, plan func(*devices.Hotplug) error) (todo work, err error) {
+	lock, err := config.LockContainer(ctx, found.Dir, ev.lockWait())
+	if err != nil {
+		return todo, err
+	}
+	defer lock.Unlock()
 	doc, err := config.Load(found.Dir)
 	if err != nil {
-		return false, err
+		return todo, err
+	}
+	hotplug, err := devices.PlanHotplug(doc)
+	if err != nil {
+		return todo, err
+	}
+	if err := plan(hotplug); err != nil {
+		return todo, err
 	}
 	start, runs, err := container.Running(found)
 	if err != nil {
-		return false, err
+		return todo, err
 	}
 	var target *resource.Target
-	if runs {
+	if runs && len(hotplug.Change.Tasks) > 0 {
 		spec, err := container.ReadSpec(found.Dir)
 		if err != nil {
-			return false, err
+			return todo, err
 		}
-		if spec.UserNS() && !ev.direct && underSystemd() {
-			return true, nil // its nodes are bound
+		if todo.elsewhere = spec.UserNS() && !ev.direct && underSystemd(); todo.elsewhere {
+			return todo, nil // its nodes are bound
 		}
 		t, closeTarget, err := container.Open(found.ID, start, spec)
-		if err != nil {
-			return false, err
+		switch {
+		case err == nil:
+			defer closeTarget()
+			mounts.Find(t)
+			target = t
+		case start.Init.Lives():
+			return todo, err
 		}
-		defer closeTarget()
-		mounts.Find(t)
-		target = t
 	}
-	plan, err := devices.PlanHotplug(doc)
+	if err := hotplug.Do(ctx, target); err != nil {
+		return todo, err
+	}
+	err = h.report(found.ID, hotplug.Change)
+	if target != nil {
+		todo.unit, todo.allowed = target.Cgroups.Unit(), added(hotplug.Change)
+	}
+	if ev.ofDisk() {
+		var e error
+		todo.rules, e = h.sync(ctx, ev, found.ID, doc, hotplug)
+		err = errors.Join(err, e)
+	}
+	return todo, err
+}
+
+// sync makes the rules those of the container's disks, by the names that they
+// have now.
+func (h *helper) sync(ctx context.Context, ev event, id string, doc *config.Document, plan *devices.Hotplug) (bool, error) {
+	disks, err := plan.Disks()
 	if err != nil {
 		return false, err
 	}
-	if ev.ofDisk() {
-		err = plan.Disk(ctx, target, ev.path)
-	} else {
-		err = plan.Partition(ev.path, ev.disk, ev.name)
-	}
-	if err != nil {
+	if err := doc.Save(); err != nil {
 		return false, err
 	}
-	change := plan.Change
-	if ev.ofDisk() {
-		change.Last(func(ctx context.Context) error {
-			// udevd looks for itself whether rules changed, before its next event.
-			disks, err := plan.Disks()
-			if err == nil {
-				_, err = devices.SyncRules(ctx, h.generation, found.ID, disks, lockWait)
-			}
-			return err
-		})
+	return devices.SyncRules(ctx, h.generation, id, disks, ev.lockWait())
+}
+
+// added lists the devices that the container got.
+func added(c *resource.Change) []devices.Device {
+	var list []devices.Device
+	for _, t := range c.Tasks {
+		if d, ok := t.Record.(devices.Device); ok && t.Err == nil && (t.Verb == "add" || t.Verb == "update") {
+			list = append(list, d)
+		}
 	}
-	err = change.Do(ctx, target)
-	return false, errors.Join(err, h.report(found.ID, change))
+	return list
 }
 
 // report logs what was done and returns what failed.
@@ -108,7 +151,7 @@ func (h *helper) report(id string, c *resource.Change) error {
 		entry := h.log.WithFields(logrus.Fields{"id": id, "kind": t.Kind})
 		if t.Err == nil {
 			entry.Infof("%s %s", t.Verb, t.Record)
-		} else if !errors.Is(t.Err, resource.ErrNotTried) {
+		} else if !errors.Is(t.Err, resource.ErrNotTried) && !errors.Is(t.Err, devices.ErrNoWeights) {
 			failed = append(failed, fmt.Sprintf("%s %s %s: %v", t.Verb, t.Kind, t.Record, t.Err))
 		}
 	}
@@ -116,4 +159,9 @@ func (h *helper) report(id string, c *resource.Change) error {
 		return nil
 	}
 	return errors.New(strings.Join(failed, "; "))
+}
+
+func isDir(path string) bool {
+	info, err := os.Stat(path)
+	return err == nil && info.IsDir()
 }

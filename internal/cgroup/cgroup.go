@@ -112,6 +112,34 @@ func (c *Container) V2() (string, error) {
 	return "", errors.New("no cgroup v2 hierarchy is mounted below " + root)
 }
 
+// Below lists the cgroups below a directory of cgroup v1, parents first. They may
+// come and go meanwhile.
+func Below(dir string) ([]string, error) {
+	var st unix.Stat_t
+	if err := unix.Stat(dir, &st); err != nil {
+		return nil, &os.PathError{Op: "stat", Path: dir, Err: err}
+	}
+	if st.Nlink == 2 { // its own name and its ".": it has no folders
+		return nil, nil
+	}
+	var list []string
+	err := filepath.WalkDir(dir, func(path string, e os.DirEntry, err error) error {
+		switch {
+		case path == dir:
+			return err
+		case err != nil && !Gone(err):
+			return err
+		case err == nil && e.IsDir():
+			list = append(list, path)
+		}
+		return nil
+	})
+	return list, err
+}
+
+// Gone tells whether err says that a cgroup does not exist any more.
+func Gone(err error) bool { return errors.Is(err, unix.ENOENT) || errors.Is(err, unix.ENODEV) }
+
 // hierarchy returns the mount point of a cgroup v1 controller.
 func hierarchy(controller string) (string, error) {
 	var fs unix.Statfs_t

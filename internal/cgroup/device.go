@@ -39,6 +39,14 @@ var runtimeRules = [...]DeviceRule{
 	{true, "c", 136, Any, "rwm"},
 }
 
+// WithDefaults are the rules of a specification with what runtimes always allow:
+// that comes after the specification's deny-all, which is its first rule, and
+// before all others.
+func WithDefaults(rules []DeviceRule) []DeviceRule {
+	first := min(1, len(rules))
+	return slices.Concat(rules[:first], runtimeRules[:], rules[first:])
+}
+
 // SetDevices replaces the device programs of a cgroup v2 directory by one for
 // these rules, the last of which wins, and for what runtimes always allow. The
 // new program is attached before the old ones are detached.
@@ -49,10 +57,7 @@ func SetDevices(dir string, rules []DeviceRule) error {
 	defer log.SetOutput(out)
 
 	var set []*devices.Rule
-	// The runtime's come before ours but after the specification's deny-all,
-	// which is its first rule.
-	first := min(1, len(rules))
-	for _, r := range slices.Concat(rules[:first], runtimeRules[:], rules[first:]) {
+	for _, r := range WithDefaults(rules) {
 		rule := &devices.Rule{
 			Type:        devices.Type(r.Type[0]),
 			Major:       r.Major,

@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"strings"
 
 	"github.com/urfave/cli"
 )
@@ -24,6 +25,14 @@ func usageError(c *cli.Context, format string, args ...any) error {
 func minimum(c *cli.Context, n int) error {
 	if c.NArg() < n {
 		return usageError(c, "requires a minimum of %d args", n)
+	}
+	return nil
+}
+
+// noMore refuses arguments behind the first n.
+func noMore(c *cli.Context, n int) error {
+	if c.NArg() > n {
+		return usageError(c, "takes no further arguments: %s", strings.Join(c.Args()[n:], " "))
 	}
 	return nil
 }

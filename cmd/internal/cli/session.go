@@ -15,6 +15,7 @@ import (
 	"isula.org/isulad-tools/config"
 	"isula.org/isulad-tools/container"
 	"isula.org/isulad-tools/devices"
+	"isula.org/isulad-tools/internal/command"
 	"isula.org/isulad-tools/internal/process"
 	"isula.org/isulad-tools/mounts"
 	"isula.org/isulad-tools/resource"
@@ -37,14 +38,8 @@ type session struct {
 	// file is meant.
 	target *resource.Target
 	change *resource.Change
-	say    []line
-	reload bool // udevd must be told that rules changed
-}
-
-// line is what is printed when a task is done.
-type line struct {
-	task *resource.Task
-	text string
+	say    []func() string // what is printed afterwards; "" is nothing
+	reload bool            // udevd must be told that rules changed
 }
 
 // transact resolves the container that is the command's first argument, takes
@@ -66,7 +61,10 @@ func (a App) transact(c *cli.Context, prefix string, p resource.Policy, plan fun
 	if s.reload {
 		// After all locks: udevd may wait for a helper that waits for one.
 		if e := devices.ReloadRules(ctx); e != nil {
-			err = errors.Join(err, fmt.Errorf("udev rules changed, but udevd was not told: %w", e))
+			// All is done; it is what udevd will find when it starts.
+			warning := "udev rules changed, but udevd was not told: " + command.OneLine(e.Error())
+			fmt.Fprintln(a.Stderr, "warning: "+warning)
+			a.log.Warn(warning)
 		}
 	}
 	return s.report(prefix, err)
@@ -129,21 +127,30 @@ func (s *session) open(found container.Container) (closeTarget func(), err error
 
 // done plans what is printed when task is done.
 func (s *session) done(task *resource.Task, format string, args ...any) {
-	s.say = append(s.say, line{task, fmt.Sprintf(format, args...)})
+	text := fmt.Sprintf(format, args...)
+	s.tell(func() string {
+		if task.Err == nil {
+			return text
+		}
+		return ""
+	})
 }
+
+// tell plans that what line returns afterwards is printed, if it returns anything.
+func (s *session) tell(line func() string) { s.say = append(s.say, line) }
 
 // report prints what was done and returns what failed: err, and the errors of
 // the tasks.
 func (s *session) report(prefix string, err error) error {
-	for _, l := range s.say {
-		if l.task.Err == nil && s.change.Done {
-			fmt.Fprintln(s.app.Stdout, l.text)
+	for _, line := range s.say {
+		if text := line(); text != "" && s.change.Done {
+			fmt.Fprintln(s.app.Stdout, text)
 		}
 	}
 	var failed []string
 	if s.change != nil {
 		for _, t := range s.change.Tasks {
-			if t.Err != nil && !errors.Is(t.Err, resource.ErrNotTried) {
+			if t.Err != nil && !errors.Is(t.Err, resource.ErrNotTried) && !errors.Is(t.Err, devices.ErrNoWeights) {
 				failed = append(failed, t.Err.Error())
 			}
 		}

@@ -1,0 +1,338 @@
+package cli
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"path/filepath"
+	"slices"
+
+	"github.com/urfave/cli"
+
+	"isula.org/isulad-tools/config"
+	"isula.org/isulad-tools/devices"
+	"isula.org/isulad-tools/resource"
+)
+
+func (a App) deviceCommands() []cli.Command {
+	var limits []cli.Flag
+	for _, f := range limitFlags {
+		limits = append(limits, cli.StringSliceFlag{Name: f.flag, Usage: f.usage})
+	}
+	return []cli.Command{
+		{
+			Name:      "add-device",
+			Usage:     "give a container devices of the host",
+			ArgsUsage: "<container> HOST[:CONTAINER][:PERMISSIONS]...",
+			Flags: append([]cli.Flag{
+				cli.BoolFlag{Name: "follow-partition", Usage: "add the partitions of disks, too"},
+				cli.BoolFlag{Name: "force", Usage: "replace what stands in a device's place in the container"},
+				cli.BoolFlag{Name: "optional", Usage: "let the container start without the devices when the host has them no more"},
+				configOnlyFlag, dryRunFlag,
+			}, limits...),
+			Action: a.addDevices,
+		},
+		{
+			Name:      "remove-device",
+			Usage:     "take devices away from a container",
+			ArgsUsage: "<container> HOST[:CONTAINER]...",
+			Flags: []cli.Flag{
+				cli.BoolFlag{Name: "follow-partition", Usage: "remove the partitions of disks, too"},
+				dryRunFlag,
+			},
+			Action: a.removeDevices,
+		},
+		{
+			Name:      "update-device",
+			Usage:     "change the I/O limits of a container's disks",
+			ArgsUsage: "<container>",
+			Flags:     append([]cli.Flag{dryRunFlag}, limits[1:]...),
+			Action:    a.updateDevices,
+		},
+	}
+}
+
+func (a App) addDevices(c *cli.Context) error {
+	if err := minimum(c, 2); err != nil {
+		return err
+	}
+	limits, err := parseLimits(c)
+	if err != nil {
+		return err
+	}
+	list, err := parseDevices(c)
+	if err != nil {
+		return err
+	}
+	return a.transact(c, "Failed to add device: ", resource.Skip, func(s *session) error {
+		adder := devices.Adder{Force: c.Bool("force")}
+		edit, err := adder.Kind().Edit(s.change)
+		if err != nil {
+			return err
+		}
+		recorded := edit.Records()
+		if err := limitsHaveDevices(limits, slices.Concat(list, recorded)); err != nil {
+			return err
+		}
+		tasks := make([]*resource.Task, len(list))
+		for i, d := range list {
+			tasks[i] = s.addDevice(edit, &adder, d)
+		}
+		s.followDisks(edit, !c.Bool(configOnlyFlag.Name))
+		for i := range limits {
+			limits[i].Optional = slices.ContainsFunc(edit.Records(), func(d devices.Device) bool { return d.Optional && limits[i].isOf(d) })
+		}
+		return s.setLimits(limits, func(l wish) *resource.Task {
+			for i, d := range list {
+				if l.isOf(d) {
+					return tasks[i]
+				}
+			}
+			return nil
+		})
+	})
+}
+
+// addDevice plans that the container gets d, or why it cannot.
+func (s *session) addDevice(edit *resource.Edit[devices.Device], adder *devices.Adder, d devices.Device) *resource.Task {
+	for _, r := range edit.Records() {
+		if r.PathInContainer == d.PathInContainer || r.PathOnHost == d.PathOnHost {
+			return edit.Refuse("add", d, fmt.Errorf("device %s:%s has been already added into container", r.PathOnHost, r.PathInContainer))
+		}
+	}
+	task := edit.Add(d)
+	s.tell(func() string {
+		if task.Err == nil && adder.Replaced(d) {
+			return fmt.Sprintf("path %s in container already exists. removing it.", d.PathInContainer)
+		}
+		return ""
+	})
+	s.done(task, "Add device (%s) to container(%s,%s) done.", d.PathOnHost, s.name, d.PathInContainer)
+	return task
+}
+
+// followDisks plans that the container's disks are followed from now on, by udevd's
+// rules unless those are to be left alone, when one of them comes or goes.
+func (s *session) followDisks(edit *resource.Edit[devices.Device], rules bool) {
+	if !slices.ContainsFunc(s.change.Tasks, func(t *resource.Task) bool {
+		d, ok := t.Record.(devices.Device)
+		return ok && d.Type == "b" && t.Err == nil
+	}) {
+		return
+	}
+	s.change.Last(func(ctx context.Context) error {
+		disks, err := devices.Follow(s.doc, edit.Records())
+		if err != nil || !rules {
+			return err
+		}
+		changed, err := devices.SyncRules(ctx, s.app.Generation, s.id, disks, lockWait)
+		s.reload = s.reload || changed
+		return err
+	})
+}
+
+func (a App) removeDevices(c *cli.Context) error {
+	if err := minimum(c, 2); err != nil {
+		return err
+	}
+	list, err := parseMappings(c)
+	if err != nil {
+		return err
+	}
+	return a.transact(c, "Failed to remove device: ", resource.Skip, func(s *session) error {
+		edit, err := devices.Kind.Edit(s.change)
+		if err != nil {
+			return err
+		}
+		var gone []devices.Device
+		for _, m := range list {
+			found, ok := m.find(edit.Records())
+			if !ok {
+				//lint:ignore ST1005 the wording of v0.9
+				edit.Refuse("remove", m.record(), fmt.Errorf("Device pair(%s) is not added by %s, can not remove it, please check input parameter.", m.full(), a.Generation.Tool))
+				continue
+			}
+			gone = append(gone, found)
+			if c.Bool("follow-partition") {
+				gone = append(gone, partitions(found, edit.Records(), gone)...)
+			}
+		}
+		if err := s.takeDevices(edit, gone); err != nil {
+			return err
+		}
+		s.followDisks(edit, true)
+		return nil
+	})
+}
+
+// full is the mapping with each side standing for a missing one.
+func (m mapping) full() mapping {
+	if m.host == "" {
+		m.host = m.container
+	}
+	if m.container == "" {
+		m.container = m.host
+	}
+	return m
+}
+
+func (m mapping) record() devices.Device {
+	m = m.full()
+	return devices.Device{PathOnHost: m.host, PathInContainer: m.container, CgroupPermissions: m.permissions}
+}
+
+// find returns the record that m stands for. Either side suffices.
+func (m mapping) find(list []devices.Device) (devices.Device, bool) {
+	i := slices.IndexFunc(list, func(d devices.Device) bool {
+		return (m.host == "" || m.host == d.PathOnHost) && (m.container == "" || m.container == d.PathInContainer)
+	})
+	if i < 0 {
+		return devices.Device{}, false
+	}
+	return list[i], true
+}
+
+// partitions are the records of the partitions of disk, but for those of which
+// it is known already. One that was added by itself names the disk as the kernel
+// does.
+func partitions(disk devices.Device, all, known []devices.Device) []devices.Device {
+	kernel := disk.PathOnHost
+	if d, err := devices.Find(disk.PathOnHost); err == nil && d.Type == "b" {
+		if block, err := devices.FindBlock(d.Major, d.Minor); err == nil {
+			kernel = "/dev/" + block.Name
+		}
+	}
+	var list []devices.Device
+	for _, d := range all {
+		if (d.Parent == disk.PathOnHost || d.Parent == kernel) && !slices.Contains(known, d) {
+			list = append(list, d)
+		}
+	}
+	return list
+}
+
+// takeDevices plans that the container loses devices, each with its limits.
+func (s *session) takeDevices(edit *resource.Edit[devices.Device], gone []devices.Device) error {
+	rest := slices.DeleteFunc(edit.Records(), func(d devices.Device) bool { return slices.Contains(gone, d) })
+	kinds := devices.LimitKinds()
+	edits := make([]*resource.Edit[devices.Limit], len(kinds))
+	for i, k := range kinds {
+		var err error
+		if edits[i], err = k.Edit(s.change); err != nil {
+			return err
+		}
+	}
+	for _, d := range gone {
+		if !slices.Contains(edit.Records(), d) { // named twice
+			edit.Refuse("remove", d, fmt.Errorf("device %s:%s has not been added into container", d.PathOnHost, d.PathInContainer))
+			continue
+		}
+		task := edit.Remove(d)
+		s.done(task, "Remove device (%s) from container(%s,%s) done.", d.PathOnHost, s.name, d.PathInContainer)
+		if slices.ContainsFunc(rest, func(o devices.Device) bool { return o.Type == d.Type && o.Major == d.Major && o.Minor == d.Minor }) {
+			continue // by another record the container still has the disk, and its limits
+		}
+		for i, limits := range edits {
+			for _, l := range limits.Records() {
+				if (wish{Limit: l}).isOf(d) {
+					t := limits.Remove(l)
+					t.Needs = task
+					s.done(t, "Remove %s for device (%s) done.", kinds[i].Name, d.PathOnHost)
+				}
+			}
+		}
+	}
+	return nil
+}
+
+func (a App) updateDevices(c *cli.Context) error {
+	if err := minimum(c, 1); err != nil {
+		return err
+	}
+	if err := noMore(c, 1); err != nil {
+		return err
+	}
+	limits, err := parseLimits(c)
+	if err != nil {
+		return err
+	}
+	if len(limits) == 0 {
+		return errors.New("update device should specify at least one device QOS configuration")
+	}
+	return a.transact(c, "Failed to update device: ", resource.Stop, func(s *session) error {
+		recorded, err := config.List[devices.Device](s.doc, config.Devices)
+		if err != nil {
+			return err
+		}
+		if err := limitsHaveDevices(limits, recorded); err != nil {
+			return err
+		}
+		for i := range limits {
+			limits[i].Optional = slices.ContainsFunc(recorded, func(d devices.Device) bool { return d.Optional && limits[i].isOf(d) })
+		}
+		return s.setLimits(limits, func(wish) *resource.Task { return nil })
+	})
+}
+
+// isOf tells whether the limit is that of a device. While the container does not
+// run, the recorded numbers may be older than the limit's.
+func (l wish) isOf(d devices.Device) bool {
+	return d.Type == "b" && (d.Major == l.Major && d.Minor == l.Minor || d.PathOnHost == filepath.Clean(l.Path))
+}
+
+func limitsHaveDevices(limits []wish, list []devices.Device) error {
+	for _, l := range limits {
+		if !slices.ContainsFunc(list, l.isOf) {
+			return fmt.Errorf("device %s was not added to container or not in add-device args", l.Path)
+		}
+	}
+	return nil
+}
+
+// setLimits plans I/O limits, each of which needs the task that brings its disk.
+func (s *session) setLimits(limits []wish, needs func(wish) *resource.Task) error {
+	for _, kind := range devices.LimitKinds() {
+		edit, err := kind.Edit(s.change)
+		if err != nil {
+			return err
+		}
+		for _, l := range limits {
+			if l.kind != kind.Name {
+				continue
+			}
+			none := fmt.Sprintf("device not support cfq:%s", l.Path)
+			if l.kind == "blkio weight" && l.Value != "0" && !l.CanHaveWeights() {
+				s.tell(func() string { return none })
+				continue
+			}
+			task := setLimit(edit, l.Limit)
+			task.Needs = needs(l)
+			s.done(task, "Update %s for device (%s,%s) done.", kind.Name, l.Path, l.Value)
+			s.tell(func() string {
+				if errors.Is(task.Err, devices.ErrNoWeights) {
+					return none
+				}
+				return ""
+			})
+		}
+	}
+	return nil
+}
+
+// setLimit plans one limit: a new one, another value for one that is recorded, or
+// by the value 0 its end.
+func setLimit(edit *resource.Edit[devices.Limit], l devices.Limit) *resource.Task {
+	list := edit.Records()
+	i := slices.IndexFunc(list, func(old devices.Limit) bool { return old.Major == l.Major && old.Minor == l.Minor })
+	switch {
+	case i < 0 && l.Value == "0":
+		return edit.Remove(l) // one that the runtime has set, perhaps
+	case i < 0:
+		return edit.Add(l)
+	case l.Value == "0":
+		return edit.Remove(list[i])
+	}
+	now := list[i]
+	now.Value, now.Optional = l.Value, l.Optional
+	return edit.Update(list[i], now)
+}

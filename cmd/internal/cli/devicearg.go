@@ -1,0 +1,293 @@
+package cli
+
+import (
+	"errors"
+	"fmt"
+	"io/fs"
+	"math"
+	"path/filepath"
+	"regexp"
+	"strconv"
+	"strings"
+	"unicode/utf8"
+
+	"github.com/urfave/cli"
+
+	"isula.org/isulad-tools/devices"
+)
+
+// mapping is a device as an argument has it: host[:container][:permissions].
+type mapping struct{ host, container, permissions string }
+
+func (m mapping) String() string { return m.host + ":" + m.container }
+
+// parseMapping takes an argument apart. Two fields are a container path or a
+// permission, whichever the second looks like; empty fields count as not given.
+func parseMapping(arg string) (m mapping, err error) {
+	fields := strings.Split(arg, ":")
+	m.host, m.permissions = fields[0], "rwm"
+	switch {
+	case len(fields) > 3 || !utf8.ValidString(arg): // JSON could not keep it
+		return m, fmt.Errorf("invalid device specification: %s", arg)
+	case len(fields) == 2 && isPermission(fields[1]):
+		m.permissions = fields[1]
+	case len(fields) >= 2:
+		m.container = fields[1]
+	}
+	if len(fields) == 3 && fields[2] != "" {
+		m.permissions = fields[2]
+	}
+	if !isPermission(m.permissions) {
+		return m, fmt.Errorf("invalid permission: %s", m.permissions)
+	}
+	if m.host, err = cleanPath("hostpath", m.host); err != nil {
+		return m, err
+	}
+	if m.container, err = cleanPath("containerpath", m.container); err != nil {
+		return m, err
+	}
+	if m.host == "" && m.container == "" {
+		return m, errors.New("either of host path and container path should be assigned")
+	}
+	return m, nil
+}
+
+func cleanPath(what, path string) (string, error) {
+	switch {
+	case path == "":
+		return "", nil
+	case !filepath.IsAbs(path):
+		return "", fmt.Errorf("%s should be an absolute path: %s", what, path)
+	}
+	return filepath.Clean(path), nil
+}
+
+func isPermission(p string) bool {
+	for i, c := range p {
+		if !strings.ContainsRune("rwm", c) || strings.ContainsRune(p[:i], c) {
+			return false
+		}
+	}
+	return p != ""
+}
+
+// parseMappings reads a command's arguments behind the container.
+func parseMappings(c *cli.Context) ([]mapping, error) {
+	var list []mapping
+	for _, arg := range c.Args().Tail() {
+		m, err := parseMapping(arg)
+		if err != nil {
+			//lint:ignore ST1005 the wording of v0.9
+			return nil, fmt.Errorf("Failed to parse device mapping: %s, %w", arg, err)
+		}
+		list = append(list, m)
+	}
+	return list, nil
+}
+
+// parseDevices reads a command's arguments behind the container, and looks at the
+// devices that the host has there.
+func parseDevices(c *cli.Context) ([]devices.Device, error) {
+	follow := c.Bool("follow-partition")
+	var list []devices.Device
+	for _, arg := range c.Args().Tail() {
+		d, block, err := parseDevice(arg)
+		if err != nil {
+			//lint:ignore ST1005 the wording of v0.9
+			return nil, fmt.Errorf("Failed to parse device: %s, %w", arg, err)
+		}
+		d.Optional = c.Bool("optional")
+		list = append(list, d)
+		switch {
+		case !follow:
+			continue
+		case d.Type == "c":
+			//lint:ignore ST1005 the wording of v0.9
+			return nil, fmt.Errorf("Char device %s not support follow partition", arg)
+		case !block.Partitionable():
+			continue
+		}
+		parts, err := devices.PartitionsOf(d, block)
+		if err != nil {
+			//lint:ignore ST1005 as above
+			return nil, fmt.Errorf("Failed to parse device: %s, %w", arg, err)
+		}
+		for _, p := range parts {
+			if !hasHost(list, p.PathOnHost) { // given by itself, too
+				list = append(list, p)
+			}
+		}
+	}
+	return list, nil
+}
+
+func hasHost(list []devices.Device, path string) bool {
+	for _, d := range list {
+		if d.PathOnHost == path {
+			return true
+		}
+	}
+	return false
+}
+
+// parseDevice reads one argument. Of a block device, block is what the kernel
+// says.
+func parseDevice(arg string) (d devices.Device, block devices.Block, err error) {
+	m, err := parseMapping(arg)
+	if err != nil {
+		return d, block, err
+	}
+	if d, err = devices.Find(m.host); err != nil {
+		return d, block, err
+	}
+	d.CgroupPermissions = m.permissions
+	if m.container != "" {
+		d.PathInContainer = m.container
+	}
+	if d.PathInContainer == "/" {
+		return d, block, errors.New("containerpath should not be /")
+	}
+	if d.Type == "c" {
+		return d, block, nil
+	}
+	if block, err = blockOf(d); err != nil {
+		return d, block, err
+	}
+	if block.Type != "lvm" {
+		d.Parent = block.ParentPath()
+	}
+	if block.Partitionable() {
+		err = devices.CheckDiskPath(d.PathInContainer)
+	}
+	return d, block, err
+}
+
+func blockOf(d devices.Device) (devices.Block, error) {
+	block, err := devices.FindBlock(d.Major, d.Minor)
+	if errors.Is(err, fs.ErrNotExist) {
+		return block, fmt.Errorf("the kernel has no block device %d:%d", d.Major, d.Minor)
+	}
+	return block, err
+}
+
+// limitFlags are the options for I/O limits, by the kind's name, in the order in
+// which v0.9 looks at them. Only the first, that of weights, is not for
+// update-device.
+var limitFlags = [...]struct{ kind, flag, usage string }{
+	{"blkio weight", "blkio-weight-device", "set the I/O weight of a disk, `PATH:WEIGHT`: 10 to 1000, or 0 for none"},
+	{"read bps", "device-read-bps", "limit reading from a disk, `PATH:SIZE` a second: 512k, 1.5mb; 0 for no limit"},
+	{"write bps", "device-write-bps", "limit writing to a disk, `PATH:SIZE` a second"},
+	{"read iops", "device-read-iops", "limit reading from a disk, `PATH:NUMBER` of operations a second"},
+	{"write iops", "device-write-iops", "limit writing to a disk, `PATH:NUMBER` of operations a second"},
+}
+
+// wish is a limit that a command asks for.
+type wish struct {
+	kind string
+	devices.Limit
+}
+
+// parseLimits reads the options for I/O limits. Of several for one disk, the last
+// one counts.
+func parseLimits(c *cli.Context) ([]wish, error) {
+	var list []wish
+	for _, f := range limitFlags {
+		for _, value := range c.StringSlice(f.flag) {
+			l, err := parseLimit(f.kind, value)
+			if err != nil {
+				return nil, err
+			}
+			same := func(w wish) bool { return w.kind == f.kind && w.Major == l.Major && w.Minor == l.Minor }
+			list = append(deleteWish(list, same), wish{f.kind, l})
+		}
+	}
+	return list, nil
+}
+
+func deleteWish(list []wish, which func(wish) bool) []wish {
+	var rest []wish
+	for _, w := range list {
+		if !which(w) {
+			rest = append(rest, w)
+		}
+	}
+	return rest
+}
+
+// parseLimit reads PATH:VALUE. The path is recorded as typed.
+func parseLimit(kind, arg string) (l devices.Limit, err error) {
+	path, value, ok := strings.Cut(arg, ":")
+	if !ok || !utf8.ValidString(arg) {
+		//lint:ignore ST1005 the wording of v0.9
+		return l, fmt.Errorf("Bad format: %s", arg)
+	}
+	m, err := parseMapping(path)
+	if err != nil {
+		return l, err
+	}
+	d, err := devices.Find(m.host)
+	if err != nil {
+		return l, err
+	}
+	if d.Type == "c" {
+		return l, errors.New("cannot set Qos of a char device")
+	}
+	block, err := blockOf(d)
+	switch {
+	case err != nil:
+		return l, fmt.Errorf("%s: %w", path, err)
+	case block.Type == "part":
+		return l, errors.New("cannot set Qos of a child device")
+	}
+	l = devices.Limit{Major: d.Major, Minor: d.Minor, Path: path}
+	if kind == "blkio weight" {
+		if l.Value, ok = parseWeight(value); !ok {
+			//lint:ignore ST1005 the wording of v0.9
+			return l, fmt.Errorf("Invalid weight for device: %s", arg)
+		}
+		return l, nil
+	}
+	largest := uint64(math.MaxInt64)
+	if strings.HasSuffix(kind, "iops") {
+		largest = math.MaxUint32 // the kernel counts them in 32 bits, and would cut off the rest
+	}
+	if l.Value, ok = parseSize(value, largest); !ok {
+		//lint:ignore ST1005 the wording of v0.9
+		return l, fmt.Errorf("Invalid rate for device: %s. The correct format is <device-path>:<number>[<unit>]. "+
+			"Number must be a positive integer. Unit is optional and can be kb, mb, or gb", arg)
+	}
+	return l, nil
+}
+
+func parseWeight(s string) (string, bool) {
+	w, err := strconv.ParseUint(s, 10, 16)
+	if err != nil || w > 0 && (w < 10 || w > 1000) {
+		return "", false
+	}
+	return strconv.FormatUint(w, 10), true
+}
+
+var size = regexp.MustCompile(`^([0-9]+(?:\.[0-9]+)?)([kKmMgGtTpP]?)[bB]?$`)
+
+// parseSize reads a number with a unit of 1024s.
+//
+// Compat: qos-size-*, the arithmetic is that of floating point numbers: what is
+// near 2^63 is rounded up to it and refused. What is cut off to 0 is refused, too:
+// 0 stands for no limit.
+func parseSize(s string, largest uint64) (string, bool) {
+	m := size.FindStringSubmatch(s)
+	if m == nil {
+		return "", false
+	}
+	number, err := strconv.ParseFloat(m[1], 64)
+	if err != nil {
+		return "", false
+	}
+	for range strings.Index(" kmgtp", strings.ToLower(m[2])) {
+		number *= 1024
+	}
+	if number >= 1<<63 || uint64(number) > largest || number > 0 && number < 1 {
+		return "", false
+	}
+	return strconv.FormatUint(uint64(number), 10), true
+}

@@ -1,0 +1,115 @@
+package devices
+
+import (
+	"errors"
+	"io/fs"
+	"slices"
+	"strings"
+
+	"isula.org/isulad-tools/config"
+)
+
+// Disk is a disk of a container about which, and about whose partitions, udevd
+// shall tell us.
+type Disk struct {
+	Path string // in the container
+	Name string // of the kernel; "" while it is away and known by its link
+	Link string // below /dev, when the operator gave the disk by such: disk/by-id/NAME
+}
+
+// Seen is a record of which partitions of a disk were there when somebody looked
+// last, whether the container has them or not: those that come later it gets.
+type Seen struct {
+	Path       string `json:"path"`       // of the disk in the container
+	Partitions string `json:"partitions"` // what the kernel appends to the disk's name, space separated
+}
+
+// String is the record in the form path: partitions.
+func (s Seen) String() string { return s.Path + ": " + s.Partitions }
+
+// has tells whether the partition with this suffix was seen.
+func (s Seen) has(suffix string) bool { return slices.Contains(strings.Fields(s.Partitions), suffix) }
+
+// Follow returns which of the recorded devices are disks to be followed, and
+// puts into d what is to be seen of those that are new; what is recorded of
+// others goes. A disk that is away is still followed, when it was before.
+func Follow(d *config.Document, records []Device) ([]Disk, error) {
+	seen, err := config.List[Seen](d, config.Partitions)
+	if err != nil {
+		return nil, err
+	}
+	var disks []Disk
+	var now []Seen
+	for _, r := range records {
+		// A path that cannot stand in a rule is an older version's.
+		if !r.mayBeDisk() || CheckDiskPath(r.PathInContainer) != nil {
+			continue
+		}
+		known := slices.IndexFunc(seen, func(s Seen) bool { return s.Path == r.PathInContainer })
+		block, err := r.find()
+		switch away := errors.Is(err, fs.ErrNotExist); {
+		case known < 0 && (away || err == nil && !block.Partitionable()):
+			continue
+		case err != nil && !away:
+			return nil, err
+		}
+		disk := r.disk(block)
+		if disk.Name == "" && disk.Link == "" {
+			continue
+		}
+		disks = append(disks, disk)
+		if known >= 0 {
+			now = append(now, seen[known])
+			continue
+		}
+		names, err := block.Partitions()
+		if err != nil {
+			return nil, err
+		}
+		for i := range names {
+			names[i] = strings.TrimPrefix(names[i], block.Name)
+		}
+		now = append(now, Seen{r.PathInContainer, strings.Join(names, " ")})
+	}
+	return disks, config.Put(d, config.Partitions, now)
+}
+
+// mayBeDisk tells whether the record is of a block device that is no part of
+// another one.
+func (d Device) mayBeDisk() bool { return d.Type == "b" && d.Parent == "" }
+
+// find returns what the kernel has now of the device that d records, whatever
+// numbers it had then. fs.ErrNotExist: it is away.
+func (d Device) find() (Block, error) {
+	now, _, err := resolve(d)
+	if err != nil {
+		return Block{}, err
+	}
+	if now.Type != "b" {
+		return Block{}, fs.ErrNotExist
+	}
+	return FindBlock(now.Major, now.Minor)
+}
+
+// linked is where udev makes links by what a device is or holds, not by the
+// name that the kernel happens to give it.
+const linked = "/dev/disk/"
+
+// disk says how udevd knows the disk that d records and block is. While it is
+// away block is empty; then the kernel's name is that of its path.
+func (d Device) disk(block Block) Disk {
+	disk := Disk{Path: d.PathInContainer, Name: block.Name}
+	switch link, ok := strings.CutPrefix(d.PathOnHost, "/dev/"); {
+	case !ok || !isPlain(link):
+	case strings.HasPrefix(d.PathOnHost, linked):
+		disk.Link = link
+	case block.Name == "":
+		disk.Name = link
+	}
+	return disk
+}
+
+// isPlain tells whether a name means only itself where udev expects a pattern.
+func isPlain(name string) bool {
+	return CheckDiskPath(name) == nil && !strings.ContainsAny(name, "*?[]|{}")
+}
