@@ -14,14 +14,18 @@ import (
 
 // rule is d in the language of the cgroup v1 device controller. Written to
 // devices.allow it lets the container use d: the controller keeps all other
-// rules, and there is no moment without them. Recorded permissions may be
-// empty: that is all of them.
+// rules, and there is no moment without them.
 func rule(d Device) string {
-	permissions := d.CgroupPermissions
-	if permissions == "" {
-		permissions = "rwm"
+	return d.Type + " " + strconv.FormatInt(d.Major, 10) + ":" + strconv.FormatInt(d.Minor, 10) + " " + d.access()
+}
+
+// access is what d's recorded permissions mean: they may be empty, that is all
+// of them.
+func (d Device) access() string {
+	if d.CgroupPermissions == "" {
+		return "rwm"
 	}
-	return d.Type + " " + strconv.FormatInt(d.Major, 10) + ":" + strconv.FormatInt(d.Minor, 10) + " " + permissions
+	return d.CgroupPermissions
 }
 
 // permission returns what lets the container use d: one rule more for the
@@ -51,11 +55,7 @@ func settle(_ context.Context, t *resource.Target, all, _ []Device) error {
 	}
 	rules := t.DeviceRules
 	for _, d := range all {
-		permissions := d.CgroupPermissions
-		if permissions == "" {
-			permissions = "rwm"
-		}
-		rules = append(rules, cgroup.DeviceRule{Allow: true, Type: d.Type, Major: d.Major, Minor: d.Minor, Access: permissions})
+		rules = append(rules, cgroup.DeviceRule{Allow: true, Type: d.Type, Major: d.Major, Minor: d.Minor, Access: d.access()})
 	}
 	return cgroup.SetDevices(dir, rules)
 }

@@ -31,6 +31,9 @@ type Hook struct {
 
 	log    *logrus.Logger
 	reload bool // udevd must be told that rules changed
+
+	unit    string           // of systemd, which must be told
+	allowed []devices.Device // that its unit may use these
 }
 
 // Run does what the command line args asks for, name being the program's, and
@@ -81,6 +84,11 @@ func (h *Hook) Stage(stage, logFile string, relabel bool) int {
 		// After all locks: udevd may wait for a helper that waits for one.
 		if e := devices.ReloadRules(ctx); e != nil {
 			h.log.Warn("udev rules changed, but udevd was not told: " + command.OneLine(e.Error()))
+		}
+	}
+	if err == nil && h.unit != "" {
+		if e := devices.AllowInUnit(ctx, h.unit, h.allowed); e != nil {
+			h.log.Warn("devices are allowed until systemd's next daemon-reload only: " + command.OneLine(e.Error()))
 		}
 	}
 	if err == nil {

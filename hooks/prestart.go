@@ -74,7 +74,18 @@ func (h *Hook) parameters(_ context.Context, s *start) error {
 }
 
 func (h *Hook) devices(ctx context.Context, s *start) error {
-	return s.recorded.devices.Do(ctx, s.target, s.report)
+	if err := s.recorded.devices.Do(ctx, s.target, s.report); err != nil {
+		return err
+	}
+	for _, step := range s.recorded.devices.Steps {
+		if d, ok := step.Record.(devices.Device); ok {
+			h.allowed = append(h.allowed, d)
+		}
+	}
+	if len(h.allowed) > 0 {
+		h.unit = s.target.Cgroups.Unit()
+	}
+	return nil
 }
 
 func (h *Hook) rules(ctx context.Context, s *start) error {

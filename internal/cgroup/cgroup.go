@@ -112,6 +112,38 @@ func (c *Container) V2() (string, error) {
 	return "", errors.New("no cgroup v2 hierarchy is mounted below " + root)
 }
 
+// Unit returns the systemd unit that the container's cgroup belongs to, a scope
+// or a service; "" when it is none. The cgroup itself must be the unit's: one
+// further down may be of the container's own making, and bear any name.
+func (c Container) Unit() string {
+	p := c.Path
+	if !path.IsAbs(p) {
+		var err error
+		if p, err = ofProcess(c.PID, "devices"); err != nil {
+			p, err = ofProcess(c.PID, "") // cgroup v2
+		}
+		if err != nil {
+			return ""
+		}
+	}
+	return unitOf(p)
+}
+
+// unitOf is the unit whose cgroup has this path: below slices only.
+func unitOf(p string) string {
+	parents, name := path.Split(path.Clean(p))
+	for slice := range strings.SplitSeq(strings.Trim(parents, "/"), "/") {
+		if !strings.HasSuffix(slice, ".slice") {
+			return ""
+		}
+	}
+	if ext := path.Ext(name); ext != ".scope" && ext != ".service" {
+		return ""
+	}
+	// systemd puts a "_" in front of names that the kernel could take for its own.
+	return strings.TrimPrefix(name, "_")
+}
+
 // hierarchy returns the mount point of a cgroup v1 controller.
 func hierarchy(controller string) (string, error) {
 	var fs unix.Statfs_t

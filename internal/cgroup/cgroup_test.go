@@ -90,3 +90,36 @@ func TestOptionsAreWholeWords(t *testing.T) {
 		}
 	}
 }
+
+func TestTheUnitOfACgroupIsTheOneWhoseItIs(t *testing.T) {
+	t.Parallel()
+	for path, want := range map[string]string{
+		"/system.slice/runc-abc.scope":                  "runc-abc.scope",
+		"/system.slice/x@1.service":                     "x@1.service",
+		"/machine.slice/machine-isulad.slice/abc.scope": "abc.scope",
+		"/system.slice//runc-abc.scope/":                "runc-abc.scope",
+		"/system.slice/_memory.scope":                   "memory.scope",
+		"/system.slice/__x.scope":                       "_x.scope",
+		"/isulad/abc":                                   "",
+		"/isulad/abc.scope":                             "", // not below a slice: no unit of systemd
+		"/abc.scope":                                    "",
+		"/":                                             "",
+		"":                                              "",
+		"/system.slice":                                 "",
+		"/system.slice/abc":                             "",
+		"/system.slice/runc-abc.scope/sshd.service":       "", // the container's own making
+		"/system.slice/runc-abc.scope/x.slice/sshd.scope": "",
+		"/system.slice/isulad.service/abc":                "",
+		"/system.slice/../isulad/abc.scope":               "",
+	} {
+		if got := unitOf(path); got != want {
+			t.Errorf("%q: %q, want %q", path, got, want)
+		}
+		if got := (Container{Path: path, PID: 1 << 30}).Unit(); got != want && strings.HasPrefix(path, "/") {
+			t.Errorf("%q given: %q, want %q", path, got, want)
+		}
+	}
+	if got := (Container{Path: "system.slice:runc:abc", PID: 1 << 30}).Unit(); got != "" {
+		t.Errorf("a process that is not there is of %q", got)
+	}
+}
