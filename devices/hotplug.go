@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"context"
 	"errors"
+	"fmt"
 	"io/fs"
 	"maps"
 	"path/filepath"
@@ -120,6 +121,29 @@ func (h *Hotplug) Do(ctx context.Context, t *resource.Target) error {
 		return err
 	}
 	return h.doc.Save()
+}
+
+// Added lists the devices that the container was given.
+func (h *Hotplug) Added() []Device {
+	var list []Device
+	for _, t := range h.Change.Tasks {
+		if d, ok := t.Record.(Device); ok && t.Err == nil && (t.Verb == "add" || t.Verb == "update") {
+			list = append(list, d)
+		}
+	}
+	return list
+}
+
+// Failed says what could not be done. Limits that the disk's scheduler does not
+// have are no failure.
+func (h *Hotplug) Failed() error {
+	var errs []error
+	for _, t := range h.Change.Tasks {
+		if t.Err != nil && !errors.Is(t.Err, resource.ErrNotTried) && !errors.Is(t.Err, ErrNoWeights) {
+			errs = append(errs, fmt.Errorf("%s %s %s: %w", t.Verb, t.Kind, t.Record, t.Err))
+		}
+	}
+	return errors.Join(errs...)
 }
 
 // disk returns the record of the disk at path in the container.

@@ -33,8 +33,11 @@ type Hook struct {
 	reload bool // udevd must be told that rules changed
 	// again is how a start looks again whether its disks, when it follows some, got
 	// partitions: after all locks, when udevd knows the rules.
-	again   func() error
+	again   func() (added []devices.Device, err error)
 	follows bool
+
+	unit    string           // of systemd, which must be told
+	allowed []devices.Device // that its unit may use these
 }
 
 // Run does what the command line args asks for, name being the program's, and
@@ -88,8 +91,15 @@ func (h *Hook) Stage(stage, logFile string, relabel bool) int {
 		}
 	}
 	if err == nil && h.follows {
-		if e := h.again(); e != nil {
+		added, e := h.again()
+		if e != nil {
 			h.log.Warn("partitions that came meanwhile: " + command.OneLine(e.Error()))
+		}
+		h.allowed = append(h.allowed, added...)
+	}
+	if err == nil && h.unit != "" && len(h.allowed) > 0 {
+		if e := devices.AllowInUnit(ctx, h.unit, h.allowed); e != nil {
+			h.log.Warn("devices are allowed until systemd's next daemon-reload only: " + command.OneLine(e.Error()))
 		}
 	}
 	if err == nil {

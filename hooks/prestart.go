@@ -74,7 +74,30 @@ func (h *Hook) parameters(_ context.Context, s *start) error {
 }
 
 func (h *Hook) devices(ctx context.Context, s *start) error {
-	return s.recorded.devices.Do(ctx, s.target, s.report)
+	err := s.recorded.devices.Do(ctx, s.target, s.report)
+	for tries := 0; err != nil && tries < 3; tries++ {
+		// A partition may have gone since it was looked for: that ends no start.
+		changed, e := s.recorded.look()
+		if e != nil || !changed {
+			return err
+		}
+		if err := s.recorded.doc.Save(); err != nil {
+			return err
+		}
+		err = s.recorded.devices.Do(ctx, s.target, s.report)
+	}
+	if err != nil {
+		return err
+	}
+	for _, step := range s.recorded.devices.Steps {
+		if d, ok := step.Record.(devices.Device); ok && step.Err == nil {
+			h.allowed = append(h.allowed, d)
+		}
+	}
+	if len(s.recorded.devices.Steps) > 0 {
+		h.unit = s.target.Cgroups.Unit()
+	}
+	return nil
 }
 
 func (h *Hook) rules(ctx context.Context, s *start) error {
@@ -137,7 +160,7 @@ func (h *Hook) prestart(ctx context.Context, relabel bool) error {
 		return err
 	}
 	defer lock.Unlock()
-	h.again = func() error { return h.lookAgain(ctx, st, sp, init) }
+	h.again = func() ([]devices.Device, error) { return h.lookAgain(ctx, st, sp, init) }
 	s := &start{state: st, spec: sp, recorded: rec, modules: asked, report: func(err error) {
 		h.log.WithField("id", st.ID).Warn(command.OneLine(err.Error()))
 	}}
@@ -166,7 +189,7 @@ func (h *Hook) prestart(ctx context.Context, relabel bool) error {
 // run does the work of a first prestart. Renewed device numbers are saved
 // first: whatever becomes of this start, the new ones are right.
 func (s *start) run(ctx context.Context, h *Hook) error {
-	if err := s.recorded.look(); err != nil {
+	if _, err := s.recorded.look(); err != nil {
 		return err
 	}
 	if err := s.recorded.doc.Save(); err != nil {
@@ -259,23 +282,24 @@ func load(dir string) (r recorded, err error) {
 	return r, nil
 }
 
-// look plans the partitions that came and went while nobody could look, too.
-func (r *recorded) look() error {
+// look plans the partitions that came and went while nobody could look, too, and
+// tells whether there were any.
+func (r *recorded) look() (changed bool, err error) {
 	if len(r.devices.Steps) == 0 {
-		return nil
+		return false, nil
 	}
 	plan, err := devices.PlanHotplug(r.doc)
 	if err != nil {
-		return err
+		return false, err
 	}
 	if err := plan.Look(); err != nil {
-		return err
+		return false, err
 	}
 	if err := plan.Record(); err != nil || len(plan.Change.Tasks) == 0 {
-		return err
+		return false, err
 	}
 	r.devices, err = devices.Kind.Restore(r.doc)
-	return err
+	return true, err
 }
 
 // list is what is recorded of devices, with the numbers that they have now.
@@ -291,28 +315,31 @@ func (r recorded) list() []devices.Device {
 
 // lookAgain gives the container the partitions that its disks got after it was
 // looked, and before udevd knew whom to tell of them.
-func (h *Hook) lookAgain(ctx context.Context, st state, sp *container.Spec, init process.ID) error {
+func (h *Hook) lookAgain(ctx context.Context, st state, sp *container.Spec, init process.ID) ([]devices.Device, error) {
 	lock, err := config.LockContainer(ctx, st.Bundle, lockWait)
 	if err != nil {
-		return err
+		return nil, err
 	}
 	defer lock.Unlock()
 	doc, err := config.Load(st.Bundle)
 	if err != nil {
-		return err
+		return nil, err
 	}
 	plan, err := devices.PlanHotplug(doc)
 	if err != nil {
-		return err
+		return nil, err
 	}
 	if err := plan.Look(); err != nil || len(plan.Change.Tasks) == 0 {
-		return err
+		return nil, err
 	}
 	target, closeTarget, err := container.Open(st.ID, container.Start{Init: init, Bundle: st.Bundle, Root: st.Root}, sp)
 	if err != nil {
-		return err
+		return nil, err
 	}
 	defer closeTarget()
 	mounts.Find(target)
-	return plan.Do(ctx, target)
+	if err := plan.Do(ctx, target); err != nil {
+		return nil, err
+	}
+	return plan.Added(), plan.Failed()
 }

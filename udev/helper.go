@@ -64,7 +64,8 @@ func (e event) lockWait() time.Duration {
 // Helper is the program that the rules name. It returns the exit code; what
 // goes wrong is one line on stderr, which udevd puts in its log, and in ours.
 func Helper(g place.Generation, name string, args []string, stderr io.Writer) int {
-	h := &helper{generation: g, log: logging.Helper(name, g.Log, stderr)}
+	// A log that cannot be written is not worth a line per event in udevd's.
+	h := &helper{generation: g, log: logging.Helper(name, g.Log, io.Discard)}
 	ev, err := parse(args)
 	if err == nil {
 		limit := budget

@@ -5,45 +5,10 @@ import (
 	"slices"
 	"strings"
 	"testing"
-)
 
-func TestPartitionsBelongToTheirDiskAlone(t *testing.T) {
-	t.Parallel()
-	for _, c := range []struct {
-		partition, disk string
-		want            bool
-	}{
-		{"sda1", "sda", true},
-		{"sda10", "sda", true},
-		{"nvme0n1p2", "nvme0n1", true},
-		{"loop1p1", "loop1", true},
-		{"mmcblk0p12", "mmcblk0", true},
-		// KERNEL=="sda*" and KERNEL=="loop1*" match these too.
-		{"sdaa1", "sda", false},
-		{"sdaa", "sda", false},
-		{"loop10p1", "loop1", false},
-		{"nvme0n10p1", "nvme0n1", false},
-		{"sda", "sda", false},
-		{"sdap", "sda", false},
-		{"sdapp1", "sda", false},
-		{"sda1p", "sda", false},
-		{"sda1 ", "sda", false},
-		{"sda1\n", "sda", false},
-		{"sda-1", "sda", false},
-		{"sda+1", "sda", false},
-		{"sda1.5", "sda", false},
-		{"sda١", "sda", false}, // a digit, but not the kernel's
-		{"sdb1", "sda", false},
-		{"1", "", false},
-		{"", "", false},
-		{"../sda1", "../sda", false},
-		{"a/b1", "a/b", false},
-	} {
-		if got := isPartition(c.partition, c.disk); got != c.want {
-			t.Errorf("%q of %q: %v, want %v", c.partition, c.disk, got, c.want)
-		}
-	}
-}
+	"isula.org/isulad-tools/internal/command"
+	"isula.org/isulad-tools/internal/place"
+)
 
 func TestARulesArgumentsAreFive(t *testing.T) {
 	t.Parallel()
@@ -57,7 +22,10 @@ func TestARulesArgumentsAreFive(t *testing.T) {
 		args[i] = value
 		return args
 	}
-	for _, args := range [][]string{with(0, "remove"), with(1, "my_box.1+x"), with(3, "/dev/x y")} {
+	for _, args := range [][]string{
+		with(0, "remove"), with(1, "my_box.1+x"), append([]string{"--direct"}, good...),
+		with(4, "-"), {"add", "592419e5", "cciss/c0d0p1", "/dev/sdx", "cciss/c0d0"},
+	} {
 		if _, err := parse(args); err != nil {
 			t.Errorf("%q: %v", args, err)
 		}
@@ -80,9 +48,20 @@ func TestARulesArgumentsAreFive(t *testing.T) {
 		{with(1, "a\n"), "container's id"},
 		{with(2, "sdb1"), `"sdb1"`},
 		{with(2, "sdaa1"), `"sdaa1"`},
-		{with(2, ""), "not a partition"},
+		{with(2, ""), "not a block device"},
 		{with(3, "dev/sdx"), `"dev/sdx"`},
 		{with(3, ""), "not absolute"},
+		{with(3, "/dev/x y"), `"/dev/x y"`},
+		{with(3, "/dev/$x"), `"/dev/$x"`},
+		{with(3, "/dev/x\n"), `"/dev/x\n"`},
+		{append([]string{"--Direct"}, good...), "got 6"},
+		{append([]string{"--direct", "--direct"}, good...), "got 6"},
+		{[]string{"add", "592419e5", "..", "/dev/sdx", "-"}, "not a block device"},
+		{[]string{"add", "592419e5", "", "/dev/sdx", "-"}, "not a block device"},
+		{[]string{"add", "592419e5", "/sda", "/dev/sdx", "-"}, "not a block device"},
+		{[]string{"add", "592419e5", "x/../sda", "/dev/sdx", "-"}, "not a block device"},
+		{[]string{"add", "592419e5", "sd a", "/dev/sdx", "-"}, "not a block device"},
+		{[]string{"add", "592419e5", "sda;1", "/dev/sdx", "sda;"}, "not a block device"},
 		{with(4, ""), "not a partition"},
 		{with(4, "sd"), "not a partition"},
 	} {
@@ -97,19 +76,22 @@ func TestTheHelperSaysInOneLineWhatItCannotDo(t *testing.T) {
 	for _, args := range [][]string{
 		nil,
 		{"add"},
-		{"add", "592419e5", "sda1", "/dev/sdx", "sda"},
+		{"add", "592419e5", "sda1", "sdx", "sda"},
 		{"add", "592419e5", "sd\na1", "/dev/sdx", "sd\na"},
 		{"a\nb", "592419e5", "sda1", "/dev/sdx", "sda"},
 		{"add", "5924\x1b[31m", "sda1", "/dev/sdx", "sda"},
 	} {
 		var stderr bytes.Buffer
-		code := Helper("isulad-tools_wrapper", args, &stderr)
+		code := Helper(nowhere, "isulad-tools_wrapper", args, &stderr)
 		if code != 1 {
 			t.Errorf("%q: exit code %d", args, code)
 		}
 		checkLine(t, args, stderr.String())
 	}
 }
+
+// nowhere is a generation that finds nothing and leaves nothing.
+var nowhere = place.Generation{Tool: "none", Helper: "none_wrapper", RunDir: "/nonexistent/run", Log: "/nonexistent/log"}
 
 func checkLine(t *testing.T, args []string, printed string) {
 	t.Helper()
@@ -123,22 +105,26 @@ func FuzzHelperArguments(f *testing.F) {
 	f.Add("add", "592419e5", "sda1", "/dev/sdx", "sda")
 	f.Add("remove", "abc", "loop10p1", "/dev/x", "loop1")
 	f.Add("add", "a", "p1", "/", "p")
+	f.Add("add", "a", "sda", "/", "-")
 	f.Add("add", "a", "\x001", "/", "\x00")
-	f.Fuzz(func(t *testing.T, action, container, partition, path, disk string) {
-		args := []string{action, container, partition, path, disk}
-		var stderr bytes.Buffer
-		Helper("isulad-tools_wrapper", args, &stderr)
-		checkLine(t, args, stderr.String())
+	f.Fuzz(func(t *testing.T, action, container, name, path, disk string) {
+		args := []string{action, container, name, path, disk}
 		ev, err := parse(args)
 		if err != nil {
+			checkLine(t, args, "isulad-tools_wrapper: "+command.OneLine(err.Error())+"\n")
 			return
 		}
-		number := strings.TrimLeft(strings.TrimPrefix(ev.partition, ev.disk), "p")
-		if ev.disk+number != ev.partition && ev.disk+"p"+number != ev.partition || number == "" || strings.Trim(number, "0123456789") != "" {
+		number := strings.TrimLeft(strings.TrimPrefix(ev.name, ev.disk), "p")
+		if !ev.ofDisk() && (ev.disk+number != ev.name && ev.disk+"p"+number != ev.name || number == "" || strings.Trim(number, "0123456789") != "") {
 			t.Fatalf("%q accepted as %+v", args, ev)
 		}
-		if strings.ContainsAny(ev.container+ev.disk, "/ \n") || ev.container[0] == '-' || ev.container[0] == '.' {
+		if strings.ContainsAny(ev.container, "/ \n") || ev.container[0] == '-' || ev.container[0] == '.' {
 			t.Fatalf("%q accepted as %+v", args, ev)
+		}
+		for _, word := range ev.args() { // systemd-run gets them
+			if strings.ContainsAny(word, " \t\n\"'$%\\\x00") {
+				t.Fatalf("%q accepted as %+v", args, ev)
+			}
 		}
 	})
 }

@@ -3,10 +3,8 @@ package udev
 import (
 	"context"
 	"errors"
-	"fmt"
 	"io/fs"
 	"os"
-	"strings"
 
 	"github.com/sirupsen/logrus"
 
@@ -108,9 +106,10 @@ func (h *helper) look(ctx context.Context, ev event, found container.Container, 
 	if err := hotplug.Do(ctx, target); err != nil {
 		return todo, err
 	}
-	err = h.report(found.ID, hotplug.Change)
+	h.report(found.ID, hotplug.Change)
+	err = hotplug.Failed()
 	if target != nil {
-		todo.unit, todo.allowed = target.Cgroups.Unit(), added(hotplug.Change)
+		todo.unit, todo.allowed = target.Cgroups.Unit(), hotplug.Added()
 	}
 	if ev.ofDisk() {
 		var e error
@@ -133,32 +132,13 @@ func (h *helper) sync(ctx context.Context, ev event, id string, doc *config.Docu
 	return devices.SyncRules(ctx, h.generation, id, disks, ev.lockWait())
 }
 
-// added lists the devices that the container got.
-func added(c *resource.Change) []devices.Device {
-	var list []devices.Device
+// report logs what was done.
+func (h *helper) report(id string, c *resource.Change) {
 	for _, t := range c.Tasks {
-		if d, ok := t.Record.(devices.Device); ok && t.Err == nil && (t.Verb == "add" || t.Verb == "update") {
-			list = append(list, d)
-		}
-	}
-	return list
-}
-
-// report logs what was done and returns what failed.
-func (h *helper) report(id string, c *resource.Change) error {
-	var failed []string
-	for _, t := range c.Tasks {
-		entry := h.log.WithFields(logrus.Fields{"id": id, "kind": t.Kind})
 		if t.Err == nil {
-			entry.Infof("%s %s", t.Verb, t.Record)
-		} else if !errors.Is(t.Err, resource.ErrNotTried) && !errors.Is(t.Err, devices.ErrNoWeights) {
-			failed = append(failed, fmt.Sprintf("%s %s %s: %v", t.Verb, t.Kind, t.Record, t.Err))
+			h.log.WithFields(logrus.Fields{"id": id, "kind": t.Kind}).Infof("%s %s", t.Verb, t.Record)
 		}
 	}
-	if len(failed) == 0 {
-		return nil
-	}
-	return errors.New(strings.Join(failed, "; "))
 }
 
 func isDir(path string) bool {

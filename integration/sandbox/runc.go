@@ -16,7 +16,8 @@ import (
 
 // Runc runs containers with the runc of the host.
 type Runc struct {
-	Root string // --root, /run/runc of the sandbox when empty
+	Root    string // --root, /run/runc of the sandbox when empty
+	Systemd bool   // --systemd-cgroup: each container is a scope of systemd's
 }
 
 // State is what `runc state` says.
@@ -150,7 +151,11 @@ func (r Runc) run(args ...string) (string, error) {
 	defer msg.Close()
 	defer os.Remove(msg.Name())
 
-	cmd := exec.Command("runc", append([]string{"--root", r.root()}, args...)...)
+	global := []string{"--root", r.root()}
+	if r.Systemd {
+		global = append(global, "--systemd-cgroup")
+	}
+	cmd := exec.Command("runc", append(global, args...)...)
 	cmd.Stdout, cmd.Stderr = out, msg
 	runErr := cmd.Run()
 	stdout, err := os.ReadFile(out.Name())

@@ -73,16 +73,15 @@ func (c *Container) V1(controller string) (string, error) {
 	if dir, ok := c.Dirs[controller]; ok {
 		return dir, nil
 	}
+	top, err := hierarchy(controller) // first: without one, no process is of it
+	if err != nil {
+		return "", err
+	}
 	p := c.Path
 	if !path.IsAbs(p) {
-		var err error
 		if p, err = ofProcess(c.PID, controller); err != nil {
 			return "", err
 		}
-	}
-	top, err := hierarchy(controller)
-	if err != nil {
-		return "", err
 	}
 	if c.Dirs == nil {
 		c.Dirs = map[string]string{}
@@ -103,10 +102,19 @@ func (c *Container) V2() (string, error) {
 			return "", err
 		}
 	}
+	top, err := unified()
+	if err != nil {
+		return "", err
+	}
+	return filepath.Join(top, path.Clean(p)), nil
+}
+
+// unified returns the mount point of cgroup v2.
+func unified() (string, error) {
 	for _, top := range []string{root, root + "/unified"} {
 		var fs unix.Statfs_t
 		if err := unix.Statfs(top, &fs); err == nil && fs.Type == unix.CGROUP2_SUPER_MAGIC {
-			return filepath.Join(top, path.Clean(p)), nil
+			return top, nil
 		}
 	}
 	return "", errors.New("no cgroup v2 hierarchy is mounted below " + root)
@@ -139,6 +147,45 @@ func Below(dir string) ([]string, error) {
 
 // Gone tells whether err says that a cgroup does not exist any more.
 func Gone(err error) bool { return errors.Is(err, unix.ENOENT) || errors.Is(err, unix.ENODEV) }
+
+// Unit returns the systemd unit that the container's cgroup belongs to, a scope
+// or a service; "" when it is none. The cgroup itself must be the unit's: one
+// further down may be of the container's own making, and bear any name.
+func (c *Container) Unit() string {
+	top, err := hierarchy("devices")
+	find := func() (string, error) { return c.V1("devices") }
+	if errors.Is(err, ErrNoV1) {
+		top, err = unified()
+		find = c.V2
+	}
+	if err != nil {
+		return ""
+	}
+	dir, err := find()
+	if err != nil {
+		return ""
+	}
+	p, ok := strings.CutPrefix(dir, top)
+	if !ok {
+		return ""
+	}
+	return unitOf(p)
+}
+
+// unitOf is the unit whose cgroup has this path: below slices only.
+func unitOf(p string) string {
+	parents, name := path.Split(path.Clean(p))
+	for slice := range strings.SplitSeq(strings.Trim(parents, "/"), "/") {
+		if !strings.HasSuffix(slice, ".slice") {
+			return ""
+		}
+	}
+	if ext := path.Ext(name); ext != ".scope" && ext != ".service" {
+		return ""
+	}
+	// systemd puts a "_" in front of names that the kernel could take for its own.
+	return strings.TrimPrefix(name, "_")
+}
 
 // hierarchy returns the mount point of a cgroup v1 controller.
 func hierarchy(controller string) (string, error) {

@@ -1,6 +1,7 @@
 package cgroup
 
 import (
+	"errors"
 	"os"
 	"path/filepath"
 	"strings"
@@ -50,11 +51,15 @@ func TestAnAbsolutePathStaysInItsHierarchy(t *testing.T) {
 
 func TestEveryOtherPathIsLookedUpFromTheProcess(t *testing.T) {
 	t.Parallel()
-	if _, v1 := top(t); !v1 {
-		t.Log("this machine has no cgroup v1")
-	}
+	_, v1 := top(t)
 	for _, path := range []string{"", "relative", "isulad/abc", "./abc", "../abc", "system.slice:isulad:abc", ":isulad:abc", " /abc"} {
 		got, err := (&Container{Path: path, PID: 1 << 30}).V1("devices")
+		if !v1 {
+			if !errors.Is(err, ErrNoV1) {
+				t.Errorf("%q: %s, %v, want that there is no cgroup v1", path, got, err)
+			}
+			got, err = (&Container{Path: path, PID: 1 << 30}).V2()
+		}
 		if err == nil || !strings.Contains(err.Error(), "/proc/1073741824/cgroup") {
 			t.Errorf("%q: %s, %v, want an error that names the process's file", path, got, err)
 		}
@@ -88,5 +93,38 @@ func TestOptionsAreWholeWords(t *testing.T) {
 		if got := hasOption(c.options, c.name); got != c.want {
 			t.Errorf("%q in %q: %v", c.name, c.options, got)
 		}
+	}
+}
+
+func TestTheUnitOfACgroupIsTheOneWhoseItIs(t *testing.T) {
+	t.Parallel()
+	for path, want := range map[string]string{
+		"/system.slice/runc-abc.scope":                  "runc-abc.scope",
+		"/system.slice/x@1.service":                     "x@1.service",
+		"/machine.slice/machine-isulad.slice/abc.scope": "abc.scope",
+		"/system.slice//runc-abc.scope/":                "runc-abc.scope",
+		"/system.slice/_memory.scope":                   "memory.scope",
+		"/system.slice/__x.scope":                       "_x.scope",
+		"/isulad/abc":                                   "",
+		"/isulad/abc.scope":                             "", // not below a slice: no unit of systemd
+		"/abc.scope":                                    "",
+		"/":                                             "",
+		"":                                              "",
+		"/system.slice":                                 "",
+		"/system.slice/abc":                             "",
+		"/system.slice/runc-abc.scope/sshd.service":       "", // the container's own making
+		"/system.slice/runc-abc.scope/x.slice/sshd.scope": "",
+		"/system.slice/isulad.service/abc":                "",
+		"/system.slice/../isulad/abc.scope":               "",
+	} {
+		if got := unitOf(path); got != want {
+			t.Errorf("%q: %q, want %q", path, got, want)
+		}
+		if got := (&Container{Path: path, PID: 1 << 30}).Unit(); got != want && strings.HasPrefix(path, "/") {
+			t.Errorf("%q given: %q, want %q", path, got, want)
+		}
+	}
+	if got := (&Container{Path: "system.slice:runc:abc", PID: 1 << 30}).Unit(); got != "" {
+		t.Errorf("a process that is not there is of %q", got)
 	}
 }

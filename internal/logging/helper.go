@@ -9,7 +9,8 @@ import (
 )
 
 // Helper returns the logger of the udev helper: to its own file and to syslog.
-// What stands in the way of either is said once on warn.
+// What stands in the way of either is said once on warn, and does not keep from
+// the other.
 func Helper(name, file string, warn io.Writer) *logrus.Logger {
 	// It is an operator's to look into, and theirs to remove: made when missing.
 	_ = os.Mkdir(filepath.Dir(file), 0o750)

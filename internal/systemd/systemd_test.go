@@ -1,0 +1,70 @@
+package systemd
+
+import (
+	"context"
+	"net"
+	"path/filepath"
+	"slices"
+	"testing"
+	"time"
+)
+
+func TestOnlyWhatAUnitLacksIsAdded(t *testing.T) {
+	t.Parallel()
+	have := []entry{{"/dev/block/8:0", "r"}, {"char-*", "m"}, {"/dev/char/1:3", "rwm"}}
+	for _, c := range []struct {
+		name  string
+		allow []Device
+		want  []entry
+	}{
+		{"nothing", nil, nil},
+		{"another device", []Device{{"c", 10, 229, "rw"}}, []entry{{"/dev/char/10:229", "rw"}}},
+		{"what it has", []Device{{"c", 1, 3, "rwm"}, {"b", 8, 0, "r"}}, nil},
+		{"part of what it has", []Device{{"c", 1, 3, "w"}}, nil},
+		{"the same in another order", []Device{{"c", 1, 3, "mwr"}}, nil},
+		{"more of what it has", []Device{{"b", 8, 0, "w"}}, []entry{{"/dev/block/8:0", "rw"}}},
+		{"the other type of the same numbers", []Device{{"c", 8, 0, "r"}}, []entry{{"/dev/char/8:0", "r"}}},
+		{"one device twice", []Device{{"b", 7, 1, "r"}, {"b", 7, 1, "r"}}, []entry{{"/dev/block/7:1", "r"}}},
+	} {
+		if got := lacking(have, c.allow); !slices.Equal(got, c.want) {
+			t.Errorf("%s: %v, want %v", c.name, got, c.want)
+		}
+	}
+}
+
+func TestTheInterfaceIsThatOfTheUnitsType(t *testing.T) {
+	t.Parallel()
+	for unit, want := range map[string]string{
+		"runc-abc.scope":       "org.freedesktop.systemd1.Scope",
+		"x@a.b.service":        "org.freedesktop.systemd1.Service",
+		"noext":                "org.freedesktop.systemd1.Unit",
+		"isulad-a.b.c.d.scope": "org.freedesktop.systemd1.Scope",
+	} {
+		if got := unitInterface(unit); got != want {
+			t.Errorf("%s: %s, want %s", unit, got, want)
+		}
+	}
+}
+
+// The library that speaks D-Bus looks at no context before it knows the other
+// side.
+func TestOneWhoSaysNothingIsNotWaitedFor(t *testing.T) {
+	t.Parallel()
+	socket := filepath.Join(t.TempDir(), "silent")
+	silent, err := net.Listen("unix", socket)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer silent.Close()
+	ctx, cancel := context.WithTimeout(t.Context(), 50*time.Millisecond)
+	defer cancel()
+	start := time.Now()
+	conn, err := dial(ctx, socket)
+	if err == nil {
+		conn.Close()
+		t.Fatal("connected to one who said nothing")
+	}
+	if took := time.Since(start); took > 5*time.Second {
+		t.Errorf("waited %v: %v", took, err)
+	}
+}
