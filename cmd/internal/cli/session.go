@@ -32,7 +32,8 @@ type session struct {
 	id   string
 	doc  *config.Document
 	// spec is the container's specification; without a config.json it is empty.
-	spec *container.Spec
+	spec   *container.Spec
+	noSpec bool // there is no config.json
 	// target is the running container; nil when it does not run, or when only its
 	// file is meant.
 	target *resource.Target
@@ -40,6 +41,9 @@ type session struct {
 	say    []line
 	reload bool // udevd must be told that rules changed
 }
+
+// unprefixed is an error that says by itself what failed.
+type unprefixed struct{ error }
 
 // line is what is printed when a task is done.
 type line struct {
@@ -106,7 +110,7 @@ func (s *session) open(found container.Container) (closeTarget func(), err error
 	nothing := func() {}
 	s.spec, err = container.ReadSpec(found.Dir)
 	if errors.Is(err, fs.ErrNotExist) {
-		s.spec, err = new(container.Spec), nil
+		s.spec, s.noSpec, err = new(container.Spec), true, nil
 		s.spec.Linux.CgroupsPath = filepath.Join(found.CgroupParent, found.ID)
 	}
 	if err != nil {
@@ -161,6 +165,9 @@ func (s *session) report(prefix string, err error) error {
 	if err != nil {
 		failed = append(failed, err.Error())
 	}
+	if errors.As(err, new(unprefixed)) {
+		return err
+	}
 	if len(failed) == 0 {
 		return nil
 	}
@@ -174,6 +181,9 @@ func (s *session) preview() {
 		where = "at the next start"
 	}
 	for _, t := range s.change.Tasks {
+		if t.Err != nil && s.change.Policy == resource.Stop {
+			return
+		}
 		if t.Err == nil {
 			fmt.Fprintf(s.app.Stdout, "would %s %s %s, %s\n", t.Verb, t.Kind, t.Record, where)
 		}
