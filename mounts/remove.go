@@ -55,7 +55,8 @@ func remove(_ context.Context, t *resource.Target, b Bind) error {
 	if err := hidden(t, b, trees, table); err != nil {
 		return err
 	}
-	if t.Direct != nil && on != nil && on.Mountpoint == at && sameDevice(trees, on) {
+	own := filepath.Clean(b.Container) == "/" // the container's root itself
+	if t.Direct != nil && !own && on != nil && on.Mountpoint == at && sameDevice(trees, on) {
 		return fmt.Errorf("on %s in the container another tree of the same file system is mounted, %s: unmount it there first, if it is the path's of before", b.Container, on.Root)
 	}
 	return nil
