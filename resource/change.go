@@ -34,6 +34,8 @@ type Task struct {
 	Record fmt.Stringer
 	// Needs is a task without whose success this one is not even tried.
 	Needs *Task
+	// Part of Needs: a mark, of which nobody is told apart.
+	Part bool
 	// Err is, after Do, why it is not done; ErrNotTried for what another task's
 	// failure left out. Set before, it is why it cannot be.
 	Err error

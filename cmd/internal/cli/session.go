@@ -184,7 +184,7 @@ func (s *session) preview() {
 		if t.Err != nil && s.change.Policy == resource.Stop {
 			return
 		}
-		if t.Err == nil {
+		if t.Err == nil && !t.Part {
 			fmt.Fprintf(s.app.Stdout, "would %s %s %s, %s\n", t.Verb, t.Kind, t.Record, where)
 		}
 	}
