@@ -39,9 +39,10 @@ const (
 	NetRoutes     = "networkRoute"
 	// The older versions of the tool know nothing of what follows.
 	KernelModules = "kernelModules"
+	OptionalPaths = "optionalPaths"
 )
 
-var order = []string{Binds, Devices, ReadIOPS, WriteIOPS, ReadBPS, WriteBPS, BlkioWeight, NetInterfaces, NetRoutes, KernelModules}
+var order = []string{Binds, Devices, ReadIOPS, WriteIOPS, ReadBPS, WriteBPS, BlkioWeight, NetInterfaces, NetRoutes, KernelModules, OptionalPaths}
 
 // Document is the content of one resource file.
 type Document struct {

@@ -36,9 +36,6 @@ var later = map[string]pending{
 	"update-device": {"devices", ""},
 	"concurrency":   {"devices", ""},
 
-	"add-path":    {"paths", ""},
-	"remove-path": {"paths", ""},
-
 	// Their help lists commands that are not there yet.
 	"global-help":         {"help", ""},
 	"global-help-cmd":     {"help", ""},
