@@ -132,6 +132,7 @@ func (h *holder) target(t testing.TB, own resource.Owner) *resource.Target {
 	ns, err := nsenter.EnterMount(h.pid)
 	must(t, err)
 	t.Cleanup(ns.Close)
+	must(t, ns.Do(func() error { return nil })) // from now on there is a thread instead of two files
 	init, err := process.Find(h.pid)
 	must(t, err)
 	var dev unix.Stat_t

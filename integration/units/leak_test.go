@@ -95,7 +95,6 @@ func TestNothingIsLeftOpen(t *testing.T) {
 	}
 
 	other := hold(t, nil).target(t, hostOwner)
-	must(t, other.NS.Do(func() error { return nil })) // from now on there is a thread instead of two files
 	before := descriptors(t)
 	must(t, share(t, other))
 	if after := descriptors(t); after != before {
