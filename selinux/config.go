@@ -86,13 +86,13 @@ func (s *system) config() (text string, perm os.FileMode, err error) {
 
 // reason is what a system call said, without where: for another way to put that.
 func reason(err error) error {
-	var path *fs.PathError
-	if errors.As(err, &path) {
-		return path.Err
-	}
 	var number unix.Errno
 	if errors.As(err, &number) {
 		return number
+	}
+	var path *fs.PathError
+	if errors.As(err, &path) {
+		return path.Err
 	}
 	return err
 }

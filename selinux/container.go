@@ -254,7 +254,7 @@ func (c *image) mark(u *undo.Stack) error {
 			return &os.PathError{Op: "make in container", Path: p, Err: reason(err)}
 		}
 		u.Push("remove "+p, func() error { return c.remove(p) })
-		err = f.Chown(c.own.UID, c.own.GID)
+		err = errors.Join(f.Chown(c.own.UID, c.own.GID), f.Chmod(0o644))
 		if err := errors.Join(err, f.Close()); err != nil {
 			return err
 		}

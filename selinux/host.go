@@ -134,7 +134,11 @@ func (p *Plan) localContexts(policy string) error {
 		if err != nil {
 			return nil, reason(err)
 		}
-		return func() error { return p.sys.unlink(path, name) }, f.Close()
+		takeBack := func() error { return p.sys.unlink(path, name) }
+		if err := errors.Join(f.Chmod(0o600), f.Close()); err != nil {
+			return nil, errors.Join(err, takeBack())
+		}
+		return takeBack, nil
 	})
 	return nil
 }
