@@ -39,6 +39,7 @@ if [ -e "$mark" ]; then
 fi
 
 # All files have their labels: now what is configured may be enforced.
+[ -r "$config" ] || exit 0
 while IFS='=' read -r key value; do
 	[ "$key" = SELINUX ] || continue
 	case $value in

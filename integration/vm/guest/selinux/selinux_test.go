@@ -257,16 +257,24 @@ func (c *container) says(want string) {
 	}
 }
 
-// unlabelled requires that a container has nothing of ours.
+// unlabelled requires that a container has nothing of ours, for want of SELinux.
 func (c *container) unlabelled(what string) {
+	c.t.Helper()
+	c.untouched(what)
+	if log := read(c.t, c.dir+"/log"); !strings.Contains(log, "level=info") || !strings.Contains(log, "nothing to do: SELinux is disabled") {
+		c.t.Errorf("%s: logged %s", what, log)
+	}
+}
+
+func (c *container) untouched(what string) {
 	c.t.Helper()
 	for _, p := range []string{relabeler, unit, wanted, "/.autorelabel", "/.autorelabel_in_container", "/.container_autorelabel", "/selinux"} {
 		if there(c.root + p) {
 			c.t.Errorf("%s: %s is there", what, p)
 		}
 	}
-	if log := read(c.t, c.dir+"/log"); !strings.Contains(log, "level=info") || !strings.Contains(log, "nothing to do: SELinux is disabled") {
-		c.t.Errorf("%s: logged %s", what, log)
+	if out, err := c.runc.Exec(c.id, "cat", "/proc/mounts"); err != nil || strings.Contains(out, "selinuxfs") {
+		c.t.Errorf("%s: selinuxfs is in the container: %v", what, err)
 	}
 }
 
@@ -330,14 +338,29 @@ func TestAContainerWithoutSELinuxIsLeftAlone(t *testing.T) {
 		c := newContainer(t, config)
 		c.start()
 		c.unlabelled(fmt.Sprintf("%q", config))
-		if out, err := c.runc.Exec(c.id, "cat", "/proc/mounts"); err != nil || strings.Contains(out, "selinuxfs") {
-			t.Errorf("%q: selinuxfs is there: %v", config, err)
-		}
 		c.stop()
 	}
 	if read(t, hostConfig) != enforcingText || enforcing(t) != "1" {
 		t.Errorf("the host: %q, enforcing %s", read(t, hostConfig), enforcing(t))
 	}
+}
+
+// The last thing that can fail is the host's configuration: all of the container is
+// taken back, and it starts.
+func TestARelabelThatFailsIsTakenBack(t *testing.T) {
+	enforcingHost(t)
+	must(t, os.Rename(hostConfig, hostConfig+".real"))
+	must(t, os.Symlink("config.real", hostConfig))
+	c := newContainer(t, enforcingText)
+	c.start()
+	c.untouched("after a failure")
+	if log := read(t, c.dir+"/log"); !strings.Contains(log, "level=warning") || !strings.Contains(log, "save /etc/selinux/config: not a regular file") || strings.Contains(log, "undo") {
+		t.Errorf("logged %s", log)
+	}
+	if read(t, hostConfig) != enforcingText {
+		t.Errorf("the host's configuration is %q", read(t, hostConfig))
+	}
+	c.stop()
 }
 
 // A container that has changed its root already, as lcr's have.
