@@ -293,9 +293,11 @@ func MountFS(t *resource.Target, u *undo.Stack) error {
 	if err != nil {
 		return err
 	}
-	dir, err := t.Root.Open("/sys/fs/selinux", unix.O_PATH|unix.O_DIRECTORY)
+	p := "/sys/fs/selinux"
+	dir, err := t.Root.Open(p, unix.O_PATH|unix.O_DIRECTORY)
 	if errors.Is(err, os.ErrNotExist) {
-		dir, err = t.Root.MkdirAll("/selinux", c.own, u)
+		p = "/selinux"
+		dir, err = t.Root.MkdirAll(p, c.own, u)
 	}
 	if err != nil {
 		return err
@@ -310,7 +312,7 @@ func MountFS(t *resource.Target, u *undo.Stack) error {
 		return nil
 	case unix.SYSFS_MAGIC:
 	default: // not in a tree of the host, which may share mounts with it
-		if err := c.within(dir, dir.Name()); err != nil {
+		if err := c.within(dir, p); err != nil {
 			return err
 		}
 	}
@@ -318,10 +320,10 @@ func MountFS(t *resource.Target, u *undo.Stack) error {
 		return unix.Mount("selinuxfs", nsenter.FD(dir), "selinuxfs", unix.MS_NOSUID|unix.MS_NOEXEC, "")
 	})
 	if err != nil {
-		return &os.PathError{Op: "mount selinuxfs in container on", Path: dir.Name(), Err: err}
+		return &os.PathError{Op: "mount selinuxfs in container on", Path: p, Err: err}
 	}
 	u.Push("unmount selinuxfs", func() error {
-		mounted, err := t.Root.Open(dir.Name(), unix.O_PATH|unix.O_DIRECTORY)
+		mounted, err := t.Root.Open(p, unix.O_PATH|unix.O_DIRECTORY)
 		if err != nil {
 			return err
 		}

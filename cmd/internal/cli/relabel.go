@@ -25,7 +25,7 @@ func (a App) relabelCommands() []cli.Command {
 		Flags: []cli.Flag{
 			cli.StringFlag{Name: "isulad-path", Value: "/usr/bin", Usage: "the directory that isulad is installed in"},
 			cli.StringFlag{Name: "rootfs", Usage: "the root directory of the system that isulad runs in, when it is not /"},
-			cli.BoolFlag{Name: "dry-run", Usage: "tell what would be changed, and change nothing"},
+			dryRunFlag,
 		},
 		Action: a.relabel,
 	}}
