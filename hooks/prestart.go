@@ -152,7 +152,7 @@ func (h *Hook) prestart(ctx context.Context, relabel bool) error {
 		return err
 	}
 	if relabel {
-		h.relabel(s)
+		h.relabel(ctx, s)
 	}
 	return nil
 }

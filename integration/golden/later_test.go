@@ -51,8 +51,6 @@ var later = map[string]pending{
 	"remove-route": {"network", ""},
 	"list-route":   {"network", ""},
 
-	"relabel": {"relabel", ""},
-
 	"hook-prestart-nic-bad-ip":          {"F: network interfaces", "network interface"},
 	"hook-prestart-nic-bad-type":        {"F: network interfaces", "network interface"},
 	"hook-prestart-nic-eth":             {"F: network interfaces", "network interface"},
