@@ -249,7 +249,9 @@ func parseLimit(kind, arg string) (l devices.Limit, err error) {
 	}
 	largest := uint64(math.MaxInt64)
 	if strings.HasSuffix(kind, "iops") {
-		largest = math.MaxUint32 // the kernel counts them in 32 bits, and would cut off the rest
+		// The kernel counts them in 32 bits, and would cut off the rest; all ones
+		// stand for no limit.
+		largest = math.MaxUint32 - 1
 	}
 	if l.Value, ok = parseSize(value, largest); !ok {
 		//lint:ignore ST1005 the wording of v0.9
