@@ -31,10 +31,6 @@ func (c *testCase) later() (pending, bool) {
 
 // later is the one list of what is not replayed yet, by case, group or command.
 var later = map[string]pending{
-	"add-device":    {"devices", ""},
-	"remove-device": {"devices", ""},
-	"update-device": {"devices", ""},
-	"concurrency":   {"devices", ""},
 
 	// Their help lists commands that are not there yet.
 	"global-help":         {"help", ""},

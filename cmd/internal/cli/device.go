@@ -151,7 +151,7 @@ func (a App) removeDevices(c *cli.Context) error {
 			found, ok := m.find(edit.Records())
 			if !ok {
 				//lint:ignore ST1005 the wording of v0.9
-				edit.Refuse("remove", m.record(), fmt.Errorf("Device pair(%s) is not added by %s, can not remove it, please check input parameter.", m.full(), a.Generation.Tool))
+				edit.Refuse("remove", m.record(), fmt.Errorf("Device pair(%s) is not added by %s, can not remove it, please check input parameter.", m.full(), a.Name))
 				continue
 			}
 			gone = append(gone, found)
