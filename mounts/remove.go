@@ -29,7 +29,7 @@ func remove(_ context.Context, t *resource.Target, b Bind) error {
 	if err != nil {
 		return err
 	}
-	table, err := mountinfo.PidMountInfo(t.Init.PID)
+	table, err := mountsOf(t.Init.PID)
 	if err != nil {
 		return err
 	}

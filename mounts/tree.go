@@ -2,6 +2,7 @@ package mounts
 
 import (
 	"errors"
+	"fmt"
 	"io/fs"
 	"os"
 	"path/filepath"
@@ -78,6 +79,16 @@ func treeOf(path string, table []*mountinfo.Info) (tree, error) {
 		t.root = filepath.Join(t.root, strings.TrimPrefix(at, on.Mountpoint))
 	}
 	return t, nil
+}
+
+// mountsOf lists the mounts that process pid sees.
+func mountsOf(pid int) ([]*mountinfo.Info, error) {
+	f, err := open.File(fmt.Sprintf("/proc/%d/mountinfo", pid), unix.O_RDONLY, 0)
+	if err != nil {
+		return nil, err
+	}
+	defer f.Close()
+	return mountinfo.GetMountsFromReader(f, nil)
 }
 
 // mountOf returns the mount that f is on, nil when it is not in the table, and

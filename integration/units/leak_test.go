@@ -123,7 +123,6 @@ func TestNothingIsLeftOpen(t *testing.T) {
 	}
 
 	other := hold(t, nil).target(t, hostOwner)
-	within(t, other, func() error { return nil }) // the thread is there from now on
 	before := descriptors(t)
 	must(t, share(t, other))
 	if after := descriptors(t); after != before {
