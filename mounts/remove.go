@@ -29,7 +29,7 @@ func remove(_ context.Context, t *resource.Target, b Bind) error {
 	if err != nil {
 		return err
 	}
-	table, err := mountinfo.PidMountInfo(t.Init.PID)
+	table, err := mountsOf(t.Init.PID)
 	if err != nil {
 		return err
 	}
@@ -55,8 +55,8 @@ func remove(_ context.Context, t *resource.Target, b Bind) error {
 	if err := hidden(t, b, trees, table); err != nil {
 		return err
 	}
-	own := filepath.Clean(b.Container) == "/" // the container's root itself
-	if t.Direct != nil && !own && on != nil && on.Mountpoint == at && sameDevice(trees, on) {
+	// The host path may have been another tree when it was added.
+	if on != nil && on.Mountpoint == at && filepath.Clean(b.Container) != "/" && slices.ContainsFunc(trees, func(t tree) bool { return t.sameDevice(on) }) {
 		return fmt.Errorf("on %s in the container another tree of the same file system is mounted, %s: unmount it there first, if it is the path's of before", b.Container, on.Root)
 	}
 	return nil
@@ -108,11 +108,6 @@ func hidden(t *resource.Target, b Bind, trees []tree, table []*mountinfo.Info) e
 		}
 	}
 	return nil
-}
-
-func sameDevice(trees []tree, m *mountinfo.Info) bool {
-	host := trees[len(trees)-1]
-	return host.major == m.Major && host.minor == m.Minor
 }
 
 // settle makes what is behind the mounts follow the records: transfer mounts

@@ -2,6 +2,7 @@ package mounts
 
 import (
 	"errors"
+	"fmt"
 	"io/fs"
 	"os"
 	"path/filepath"
@@ -24,28 +25,35 @@ type tree struct {
 	root         string
 }
 
+func (t tree) sameDevice(m *mountinfo.Info) bool { return t.major == m.Major && t.minor == m.Minor }
+
 // deleted is what the kernel appends to a root that is gone.
 const deleted = "//deleted"
 
 func treeAt(m *mountinfo.Info) tree { return tree{m.Major, m.Minor, m.Root} }
 
 // treesOf returns what the record's mount in the container may show: what its
-// transfer mounts do, and what the host path is now.
+// transfer mounts do, which are of the same moment; without any, what the host
+// path is now, which may be on a server that does not answer.
 func treesOf(id string, b Bind) ([]tree, error) {
 	table, err := mountinfo.GetMounts(nil)
 	if err != nil {
 		return nil, err
 	}
 	var trees []tree
-	name := sha(b.Host)
-	for _, path := range []string{filepath.Join(place.Master, id, name), filepath.Join(place.Midpath, id, name), filepath.Clean(b.Host)} {
-		t, err := treeOf(path, table)
-		if err != nil {
-			return nil, err
+	for _, side := range []string{place.Master, place.Midpath} {
+		path := filepath.Join(side, id, sha(b.Host))
+		for _, m := range table {
+			if m.Mountpoint == path {
+				trees = append(trees, treeAt(m))
+			}
 		}
-		trees = append(trees, t)
 	}
-	return trees, nil
+	if trees != nil {
+		return trees, nil
+	}
+	host, err := treeOf(filepath.Clean(b.Host), table)
+	return []tree{host}, err
 }
 
 // treeOf returns the tree at a path of the host; for one that does not exist,
@@ -71,6 +79,16 @@ func treeOf(path string, table []*mountinfo.Info) (tree, error) {
 		t.root = filepath.Join(t.root, strings.TrimPrefix(at, on.Mountpoint))
 	}
 	return t, nil
+}
+
+// mountsOf lists the mounts that process pid sees.
+func mountsOf(pid int) ([]*mountinfo.Info, error) {
+	f, err := open.File(fmt.Sprintf("/proc/%d/mountinfo", pid), unix.O_RDONLY, 0)
+	if err != nil {
+		return nil, err
+	}
+	defer f.Close()
+	return mountinfo.GetMountsFromReader(f, nil)
 }
 
 // mountOf returns the mount that f is on, nil when it is not in the table, and

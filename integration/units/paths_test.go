@@ -317,6 +317,47 @@ func TestAHostPathThatIsGoneIsStillTakenAway(t *testing.T) {
 	}
 }
 
+// A second path of a host path that was made anew replaces the transfer mounts.
+func TestATreeThatTheTransferMountsNoLongerKnowIsNotForgotten(t *testing.T) {
+	h, target := shared(t, nil)
+	old, b := bindOf(hostDir(t), "/mnt/old"), mounts.Bind{}
+	give(t, target, old)
+	must(t, firstOf(os.Rename(old.Host, old.Host+"-before"), os.Mkdir(old.Host, 0o755)))
+	b = bindOf(old.Host, "/mnt/new")
+	give(t, target, b)
+	err := take(t, target, []mounts.Bind{b}, old)
+	if err == nil || !strings.Contains(err.Error(), "data-before: unmount it there first") {
+		t.Errorf("%v, want an error that says what to do", err)
+	}
+	must(t, mounts.Kind.Verify(t.Context(), target, b))
+	within(t, target, func() error { return unix.Unmount(h.at("/mnt/old"), unix.MNT_DETACH) })
+	must(t, take(t, target, []mounts.Bind{b}, old))
+}
+
+// Later mounts of the host arrive, and leave, however the path came; nothing
+// that the container mounts below it comes out.
+func TestWhatTheHostMountsBelowAPathLaterArrives(t *testing.T) {
+	ways(t, nil, func(t *testing.T, h *holder, target *resource.Target) {
+		b := bindOf(hostDir(t), "/mnt/x")
+		below := filepath.Join(b.Host, "below")
+		must(t, os.Mkdir(below, 0o755))
+		give(t, target, b)
+		must(t, unix.Mount("tmpfs", below, "tmpfs", 0, ""))
+		write(t, below+"/later", "")
+		if got := names(t, h.root+"/mnt/x/below"); got != "later" {
+			t.Errorf("inside there is %q", got)
+		}
+		must(t, unix.Unmount(below, unix.MNT_DETACH))
+		if got := names(t, h.root+"/mnt/x/below"); got != "" {
+			t.Errorf("inside there is still %q", got)
+		}
+		within(t, target, func() error { return unix.Mount("tmpfs", h.at("/mnt/x/below"), "tmpfs", 0, "") })
+		if mounted(t, below) {
+			t.Error("a mount of the container's came out")
+		}
+	})
+}
+
 func TestAPathOnTheContainersRootComesAndGoes(t *testing.T) {
 	ways(t, nil, func(t *testing.T, h *holder, target *resource.Target) {
 		if !target.Pivoted {

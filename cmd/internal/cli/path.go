@@ -97,7 +97,6 @@ func addError(records []mounts.Bind, b mounts.Bind) error {
 		return errors.New("Path already reach max limit")
 	}
 	if err := mounts.Check(append(records, b)); err != nil {
-		//lint:ignore ST1005 the wording of v0.9
 		return fmt.Errorf("AddPath: failed to UpdateBind, err: %w", err)
 	}
 	return nil
@@ -105,7 +104,6 @@ func addError(records []mounts.Bind, b mounts.Bind) error {
 
 func addPathError(err error) error {
 	if err != nil {
-		//lint:ignore ST1005 the wording of v0.9
 		return fmt.Errorf("AddPath: failed to add bind, err: %w", err)
 	}
 	return nil
