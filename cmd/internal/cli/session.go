@@ -135,6 +135,9 @@ func (s *session) open(found container.Container) (closeTarget func(), err error
 	if err != nil {
 		return nothing, err
 	}
+	if s.noSpec {
+		s.target.DeviceRules = nil
+	}
 	mounts.Find(s.target)
 	return closeTarget, nil
 }
