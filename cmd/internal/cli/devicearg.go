@@ -96,7 +96,7 @@ func parseDevices(c *cli.Context) ([]devices.Device, error) {
 			//lint:ignore ST1005 the wording of v0.9
 			return nil, fmt.Errorf("Failed to parse device: %s, %w", arg, err)
 		}
-		d.Optional = c.Bool("optional")
+		d.Optional = c.Bool(optionalFlag.Name)
 		list = append(list, d)
 		switch {
 		case !follow:
