@@ -89,6 +89,13 @@ func TestTheHostsNodesAreNotRemoved(t *testing.T) {
 	node(t, "/dev/fuse", before.String())
 	must(t, target.NS.Do(func() error { return unix.Unmount(h.image+"/dev", unix.MNT_DETACH) }))
 
+	// So is one in a directory of the host that the container has as its own.
+	own := fuse(t, "/mnt/node")
+	must(t, target.NS.Do(func() error { return unix.Mount(filepath.Dir(own.PathOnHost), h.image+"/mnt", "", unix.MS_BIND, "") }))
+	must(t, addDevice(t, target, own))
+	removeDevice(t, target, own)
+	node(t, own.PathOnHost, fuseNode)
+
 	// A node that somebody else has bound stays bound.
 	d := fuse(t, "/dev/bound")
 	write(t, h.root+"/dev/bound", "")
