@@ -39,10 +39,11 @@ const (
 	NetRoutes     = "networkRoute"
 	// The older versions of the tool know nothing of what follows.
 	KernelModules = "kernelModules"
+	OptionalPaths = "optionalPaths"
 	Partitions    = "diskPartitions"
 )
 
-var order = []string{Binds, Devices, ReadIOPS, WriteIOPS, ReadBPS, WriteBPS, BlkioWeight, NetInterfaces, NetRoutes, KernelModules, Partitions}
+var order = []string{Binds, Devices, ReadIOPS, WriteIOPS, ReadBPS, WriteBPS, BlkioWeight, NetInterfaces, NetRoutes, KernelModules, OptionalPaths, Partitions}
 
 // Document is the content of one resource file.
 type Document struct {

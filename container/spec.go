@@ -104,7 +104,7 @@ func (s *Spec) DeviceRules(engine string) []cgroup.DeviceRule {
 		}
 		return cgroup.Any
 	}
-	var rules []cgroup.DeviceRule
+	rules := []cgroup.DeviceRule{} // not nil: they are known
 	for _, d := range s.Linux.Resources.Devices {
 		r := cgroup.DeviceRule{Allow: d.Allow, Type: d.Type, Major: number(d.Major), Minor: number(d.Minor), Access: d.Access}
 		if r.Type == "" {

@@ -143,6 +143,9 @@ func unneeded(d Device, spec []cgroup.DeviceRule, others []Device) string {
 // program can only be replaced as a whole, so it is made of the rules that the
 // container was started with and of ours.
 func settleV2(t *resource.Target, all []Device) error {
+	if t.DeviceRules == nil {
+		return errors.New("the container has no config.json: what else it may use is not known, and would be taken away on cgroup v2")
+	}
 	dir, err := t.Cgroups.V2()
 	if err != nil {
 		return err

@@ -108,8 +108,8 @@ func (k limit) set(t *resource.Target, l Limit) error {
 	}
 	value := l.Value
 	switch {
-	case unified && k.weight && value == "0":
-		value = "default"
+	case k.weight && value == "0" && filepath.Base(path) != k.v1[0]:
+		value = "default" // only cfq takes a 0 for it
 	case unified && value == "0":
 		value = "max"
 	}

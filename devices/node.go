@@ -296,6 +296,9 @@ func removeMade(t *resource.Target, d Device) error {
 	if !isDevice(st, d) {
 		return nil
 	}
+	if host, err := stat(d.PathOnHost); err == nil && st.Dev == host.Dev && st.Ino == host.Ino {
+		return nil // by a bound directory it is the host's own
+	}
 	switch bound, err := mounted(dir, node); {
 	case err != nil:
 		return err

@@ -78,7 +78,7 @@ func (h *Hook) Stage(stage, logFile string, relabel bool) int {
 	case "prestart":
 		err = h.prestart(ctx, relabel)
 	case "poststop":
-		err = h.poststop(ctx)
+		err = h.poststop(ctx, relabel)
 	case "":
 		err = fmt.Errorf("no --state: want one of %s", strings.Join(Stages, ", "))
 	default:

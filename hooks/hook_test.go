@@ -194,31 +194,6 @@ func TestALogThatCannotBeWrittenIsOneWarning(t *testing.T) {
 	}
 }
 
-func TestTheHostsSELinuxConfigurationDecides(t *testing.T) {
-	t.Parallel()
-	dir := t.TempDir()
-	for content, want := range map[string]bool{
-		"SELINUX=enforcing\n":                        false,
-		"SELINUX=permissive\nSELINUXTYPE=targeted\n": false,
-		"# SELINUX=disabled\nSELINUX=permissive\n":   false,
-		"SELINUX=disabled\n":                         true,
-		"\n  SELINUX= disabled  \n":                  true,
-		"SELINUXTYPE=targeted\nSELINUX=disabled":     true,
-		"SELINUXTYPE=disabled\n":                     false,
-	} {
-		file := filepath.Join(dir, "config")
-		if err := os.WriteFile(file, []byte(content), 0o600); err != nil {
-			t.Fatal(err)
-		}
-		if got := selinuxDisabled(file); got != want {
-			t.Errorf("%.60q: %v, want %v", content, got, want)
-		}
-	}
-	if !selinuxDisabled(filepath.Join(dir, "gone")) {
-		t.Error("a host without a configuration has SELinux")
-	}
-}
-
 // bundle makes a bundle with this config.json.
 func bundle(t testing.TB, config string) string {
 	t.Helper()

@@ -19,7 +19,7 @@ import (
 // poststop removes what the host has of a container that ended. It never
 // stops at an error: each is logged. Only an id that cannot be known is one
 // for the runtime.
-func (h *Hook) poststop(ctx context.Context) error {
+func (h *Hook) poststop(ctx context.Context, relabel bool) error {
 	st, err := readState(ctx, h.Stdin, false)
 	if err != nil {
 		return err
@@ -52,6 +52,9 @@ func (h *Hook) poststop(ctx context.Context) error {
 	warn(err)
 	if sp, err := container.ReadSpec(st.Bundle); err == nil { // the bundle may be gone
 		warn(unleak(st, sp))
+		if relabel {
+			warn(unlabel(st, sp))
+		}
 	}
 	warn(mounts.Clean(st.ID))
 	warn(network.Unpin(st.ID))

@@ -181,7 +181,7 @@ func (h *Hook) prestart(ctx context.Context, relabel bool) error {
 		return err
 	}
 	if relabel {
-		h.relabel(s)
+		h.relabel(ctx, s)
 	}
 	return nil
 }
@@ -269,7 +269,7 @@ func load(dir string) (r recorded, err error) {
 	if r.devices, err = devices.Kind.Restore(r.doc); err != nil {
 		return r, fmt.Errorf("%s: %w", filepath.Join(dir, config.Name), err)
 	}
-	if r.paths, err = mounts.Kind.Restore(r.doc); err != nil {
+	if r.paths, err = mounts.Restore(r.doc); err != nil {
 		return r, fmt.Errorf("%s: %w", filepath.Join(dir, config.Name), err)
 	}
 	for _, kind := range devices.LimitKinds() {

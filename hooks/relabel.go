@@ -1,33 +1,53 @@
 package hooks
 
 import (
-	"bufio"
+	"context"
+	"errors"
+	"fmt"
 	"os"
-	"strings"
+
+	"isula.org/isulad-tools/container"
+	"isula.org/isulad-tools/internal/command"
+	"isula.org/isulad-tools/internal/rootfs"
+	"isula.org/isulad-tools/selinux"
 )
 
-// relabel says what --with-relabel comes to: nothing on a host without
-// SELinux; elsewhere the container starts, unlabelled, with a warning, as it
-// does whenever relabelling fails.
-func (h *Hook) relabel(s *start) {
-	if selinuxDisabled("/etc/selinux/config") {
-		return
+// relabel has the container label its files at its first start. When that cannot
+// be, it starts as it is. Compat: hook-relabel-disabled, hook-relabel-no-selinux
+func (h *Hook) relabel(ctx context.Context, s *start) {
+	log := h.log.WithField("id", s.state.ID)
+	err := selinux.Prepare(ctx, s.target, lockWait)
+	switch {
+	case errors.Is(err, selinux.ErrDisabled):
+		log.Infof("--with-relabel: nothing to do: %v", err)
+	case err != nil:
+		log.Warn("--with-relabel: the container starts as it is: " + command.OneLine(err.Error()))
 	}
-	h.log.WithField("id", s.state.ID).Warn("--with-relabel: relabelling is not supported by this version; the container starts as it is")
 }
 
-// selinuxDisabled reads the host's configuration. A host without one has no
-// SELinux.
-func selinuxDisabled(config string) bool {
-	f, err := os.Open(config)
+// unlabel takes out of a stopped container what relabel put there for its next
+// start. The root is a path of the host now, and may not be there: an ordinary
+// lcr container's is an empty directory.
+func unlabel(st state, sp *container.Spec) error {
+	path, err := sp.RootPath(st.Bundle, st.Root)
 	if err != nil {
-		return true
+		return err
 	}
-	defer f.Close()
-	for s := bufio.NewScanner(f); s.Scan(); {
-		if v, ok := strings.CutPrefix(strings.TrimSpace(s.Text()), "SELINUX="); ok {
-			return strings.TrimSpace(v) == "disabled"
-		}
+	host, err := rootfs.OfProcess(os.Getpid())
+	if err != nil {
+		return err
 	}
-	return false
+	defer host.Close()
+	root, err := host.Sub(path)
+	if errors.Is(err, os.ErrNotExist) {
+		return nil
+	}
+	if err != nil {
+		return fmt.Errorf("container's root: %w", err)
+	}
+	defer root.Close()
+	if ours, err := root.Same("/"); err != nil || ours {
+		return errors.Join(err, errors.New("the container's root is the host's /, which is left alone"))
+	}
+	return selinux.Remove(root)
 }

@@ -24,7 +24,7 @@ func direct(t *resource.Target, host, point *os.File, b Bind) error {
 	}
 	tree, err := cloneTree(host, unix.AT_RECURSIVE)
 	if errors.Is(err, unix.ENOSYS) {
-		return errNoWay
+		return fmt.Errorf("this kernel (before 5.2) needs the shared path: %w", t.Direct)
 	}
 	if err != nil {
 		return err

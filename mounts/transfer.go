@@ -31,6 +31,8 @@ var Kind = resource.Kind[Bind]{
 	Check:   Check,
 	Resolve: resolve,
 	Apply:   apply,
+	Remove:  remove,
+	Settle:  settle,
 	Verify:  verify,
 }
 
@@ -105,46 +107,6 @@ func isMountOf(t *resource.Target, b Bind, point, host *os.File) (bool, error) {
 	}
 	own, err := mountpoint.ID(point)
 	return own != around, err
-}
-
-// openHost opens the host path of a bind and tells whether it is a directory.
-// A missing one is made, 0755, for the container's root.
-func openHost(p string, own rootfs.Owner, u *undo.Stack) (f *os.File, dir bool, err error) {
-	p = filepath.Clean(p)
-	f, err = open.File(p, unix.O_PATH, 0)
-	if errors.Is(err, os.ErrNotExist) {
-		if err = mkdirHost(p, own, u); err == nil {
-			f, err = open.File(p, unix.O_PATH, 0)
-		}
-	}
-	if err != nil {
-		return nil, false, err
-	}
-	info, err := f.Stat()
-	if err != nil {
-		f.Close()
-		return nil, false, err
-	}
-	return f, info.IsDir(), nil
-}
-
-func mkdirHost(p string, own rootfs.Owner, u *undo.Stack) error {
-	if _, err := os.Stat(filepath.Dir(p)); errors.Is(err, os.ErrNotExist) {
-		if err := mkdirHost(filepath.Dir(p), own, u); err != nil {
-			return err
-		}
-	}
-	if err := os.Mkdir(p, 0o755); err != nil {
-		if target, e := os.Readlink(p); e == nil {
-			return fmt.Errorf("%s is a link to %s, which does not exist", p, target)
-		}
-		return err
-	}
-	u.Push("remove directory "+p, func() error { return os.Remove(p) })
-	if err := os.Chmod(p, 0o755); err != nil {
-		return err
-	}
-	return os.Lchown(p, own.UID, own.GID)
 }
 
 // transfer puts the host tree on its way: on midpath/<id>/<sha>, where it gets

@@ -34,9 +34,14 @@ type Task struct {
 	Record fmt.Stringer
 	// Needs is a task without whose success this one is not even tried.
 	Needs *Task
+	// Part of Needs: a mark, of which nobody is told apart.
+	Part bool
 	// Err is, after Do, why it is not done; ErrNotTried for what another task's
 	// failure left out. Set before, it is why it cannot be.
 	Err error
+	// Offline, when there is one, is what is done for the record where the
+	// container does not run: all of it or nothing.
+	Offline func(context.Context) error
 
 	do, undo func(context.Context, *Target) error // nil: the file is all there is
 	done     bool                                 // to the kernel
@@ -113,9 +118,11 @@ func (e *Edit[T]) plan(verb string, r T, edit func([]T) []T) *action[T] {
 // Add plans a record more.
 func (e *Edit[T]) Add(r T) *Task {
 	t := e.plan("add", r, func(list []T) []T { return append(list, r) })
-	t.got = []T{r}
-	t.do = func(ctx context.Context, to *Target) error { return e.kind.Apply(ctx, to, r) }
-	t.undo = func(ctx context.Context, from *Target) error { return e.kind.Remove(ctx, from, r) }
+	if e.kind.Apply != nil {
+		t.got = []T{r}
+		t.do = func(ctx context.Context, to *Target) error { return e.kind.Apply(ctx, to, r) }
+		t.undo = func(ctx context.Context, from *Target) error { return e.kind.Remove(ctx, from, r) }
+	}
 	return t.Task
 }
 
@@ -128,8 +135,10 @@ func (e *Edit[T]) Remove(r T) *Task {
 		return list
 	})
 	t.lost = []T{r}
-	t.do = func(ctx context.Context, from *Target) error { return e.kind.Remove(ctx, from, r) }
-	t.undo = func(ctx context.Context, to *Target) error { return e.kind.Apply(ctx, to, r) }
+	if e.kind.Remove != nil {
+		t.do = func(ctx context.Context, from *Target) error { return e.kind.Remove(ctx, from, r) }
+		t.undo = func(ctx context.Context, to *Target) error { return e.kind.Apply(ctx, to, r) }
+	}
 	return t.Task
 }
 
@@ -213,17 +222,24 @@ func (c *Change) Do(ctx context.Context, t *Target) error {
 		return c.fail(err)
 	}
 	for _, task := range c.Tasks {
-		if c.leaveOut(); task.Err != nil || task.do == nil || t == nil {
+		if c.leaveOut(); task.Err != nil {
+			continue
+		}
+		do := task.do
+		if t == nil {
+			do = task.offline()
+		}
+		if do == nil {
 			continue
 		}
 		err := ctx.Err()
 		if err == nil {
-			err = task.do(ctx, t)
+			err = do(ctx, t)
 		}
 		switch {
 		case err == nil:
 			task.done = true
-		case !t.Init.Lives():
+		case t != nil && !t.Init.Lives():
 			t = nil // its end is no failure: its next start will do it
 		default:
 			task.Err = err
@@ -247,6 +263,14 @@ func (c *Change) Do(ctx context.Context, t *Target) error {
 		err = errors.Join(err, do(context.WithoutCancel(ctx)))
 	}
 	return errors.Join(err, c.save(false))
+}
+
+// offline is what a task does without a running container, if anything.
+func (t *Task) offline() func(context.Context, *Target) error {
+	if t.Offline == nil {
+		return nil
+	}
+	return func(ctx context.Context, _ *Target) error { return t.Offline(ctx) }
 }
 
 // pending tells whether a task is done, or still can be.

@@ -8,6 +8,7 @@ import (
 	"strings"
 	"testing"
 
+	"isula.org/isulad-tools/config"
 	"isula.org/isulad-tools/internal/process"
 )
 
@@ -167,5 +168,74 @@ func TestATaskIsNotTriedWithoutWhatItNeeds(t *testing.T) {
 	}
 	if !errors.Is(limit.Err, ErrNotTried) || !errors.Is(refused.Err, errWorld) {
 		t.Errorf("%v, %v", refused.Err, limit.Err)
+	}
+}
+
+func TestAStoppedContainersTaskMayHaveOtherWork(t *testing.T) {
+	t.Parallel()
+	for name, c := range map[string]struct {
+		fail  error
+		after string
+		errs  []error
+	}{
+		"it is done":          {nil, `{"bindToAdd":["a","b"]}`, []error{nil, nil}},
+		"it fails for itself": {errWorld, `{"bindToAdd":["a"]}`, []error{nil, errWorld}},
+	} {
+		d, file := recorded(t, `[]`)
+		var w world
+		change := NewChange(d, Stop)
+		edit, err := w.changing().Edit(change)
+		if err != nil {
+			t.Fatal(err)
+		}
+		edit.Add("a")
+		edit.Add("b").Offline = func(context.Context) error {
+			w.log = append(w.log, "prepare b")
+			return c.fail
+		}
+		if err := change.Do(t.Context(), nil); err != nil {
+			t.Errorf("%s: %v", name, err)
+		}
+		for i, task := range change.Tasks {
+			if !errors.Is(task.Err, c.errs[i]) {
+				t.Errorf("%s: %s: %v, want %v", name, task.Record, task.Err, c.errs[i])
+			}
+		}
+		if got, err := os.ReadFile(file); err != nil || strings.TrimSpace(string(got)) != c.after || !slices.Equal(w.log, []string{"prepare b"}) {
+			t.Errorf("%s: %s, %v after %q", name, got, err, w.log)
+		}
+	}
+}
+
+func TestAMarkIsOnlyRecordedAndGoesWithWhatItMarks(t *testing.T) {
+	t.Parallel()
+	self, err := process.Find(os.Getpid())
+	if err != nil {
+		t.Fatal(err)
+	}
+	marks := &Kind[word]{Name: "mark", Key: config.OptionalPaths}
+	for _, fails := range []bool{false, true} {
+		d, file := recorded(t, `["a"]`)
+		w := world{fail: map[string]error{}}
+		want := `{"bindToAdd":["a","b"],"optionalPaths":["b"]}`
+		if fails {
+			w.fail["apply b"], want = errWorld, `{"bindToAdd":["a"]}`
+		}
+		change := NewChange(d, Stop)
+		edit, err := w.changing().Edit(change)
+		if err != nil {
+			t.Fatal(err)
+		}
+		mark, err := marks.Edit(change)
+		if err != nil {
+			t.Fatal(err)
+		}
+		mark.Add("b").Needs = edit.Add("b")
+		if err := change.Do(t.Context(), &Target{Init: self}); err != nil {
+			t.Error(err)
+		}
+		if got, err := os.ReadFile(file); err != nil || strings.TrimSpace(string(got)) != want {
+			t.Errorf("fails %v: %s, %v, want %s", fails, got, err, want)
+		}
 	}
 }

@@ -37,7 +37,8 @@ type Kind[T Record] struct {
 	// changes nothing.
 	Resolve func(T) (now T, renewed bool, err error)
 	// Apply makes the record real, all of it or nothing; a record that is
-	// real already is left as it is.
+	// real already is left as it is. A kind without Apply and Remove is one of
+	// marks, which the file is all there is of.
 	Apply func(context.Context, *Target, T) error
 	// Remove takes it away, all of it; what is gone already is fine.
 	Remove func(context.Context, *Target, T) error

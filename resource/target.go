@@ -26,7 +26,7 @@ type Target struct {
 	HostDev uint64 // the file system of the host's /dev, which is never changed
 
 	// Cgroups finds the container's cgroup directories; DeviceRules are those
-	// of the device controller in its specification.
+	// of the device controller in its specification, nil when that is not known.
 	Cgroups     cgroup.Container
 	DeviceRules []cgroup.DeviceRule
 }

@@ -12,6 +12,8 @@ import (
 	"testing"
 
 	"golang.org/x/sys/unix"
+
+	"isula.org/isulad-tools/integration/sandbox"
 )
 
 // afterwards is what the recorder tried after the run, in single cases.
@@ -72,8 +74,11 @@ func (c *testCase) addInParallel(t *testing.T) string {
 	var exits [n]int
 	var all sync.WaitGroup
 	for i := range n {
+		// A host's node can be added once, so the recorder had one for each.
+		host := fmt.Sprintf("/goldhost/p%d", i+1)
+		check(t, sandbox.Mknod(host, unix.S_IFCHR|0o640, 10, 229, 0, 0))
 		all.Go(func() {
-			exits[i] = c.command(t, "add-device", containerName, fmt.Sprintf("/goldhost/chr1:/dev/p%d", i+1)).exit
+			exits[i] = c.command(t, "add-device", containerName, fmt.Sprintf("%s:/dev/p%d", host, i+1)).exit
 		})
 	}
 	all.Wait()

@@ -4,6 +4,11 @@ package golden
 var pathExpectations = map[string]expectation{
 	"corrupt-config-add-path": {exit: 1, stderr: "Failed to add path: " + resourceFile + "invalid character 'n'\n"},
 
+	"config-with-unknown-fields": {
+		stdout: sameOutput, effects: recordedEffects,
+		hook: `{"bindToAdd":["/goldhost/dir:/x:rw,rslave"],"futureField":1}`,
+	},
+
 	// Mountpoints can be entered and read.
 	"add-path-file":                  {stdout: sameOutput, effects: with(recordedEffects, readable)},
 	"add-path-nested":                {stdout: sameOutput, effects: with(recordedEffects, readable)},

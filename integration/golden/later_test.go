@@ -31,14 +31,6 @@ func (c *testCase) later() (pending, bool) {
 
 // later is the one list of what is not replayed yet, by case, group or command.
 var later = map[string]pending{
-	"add-device":    {"devices", ""},
-	"remove-device": {"devices", ""},
-	"update-device": {"devices", ""},
-	"concurrency":   {"devices", ""},
-
-	"add-path":    {"paths", ""},
-	"remove-path": {"paths", ""},
-
 	// Their help lists commands that are not there yet.
 	"global-help":         {"help", ""},
 	"global-help-cmd":     {"help", ""},
@@ -53,8 +45,6 @@ var later = map[string]pending{
 	"add-route":    {"network", ""},
 	"remove-route": {"network", ""},
 	"list-route":   {"network", ""},
-
-	"relabel": {"relabel", ""},
 
 	"hook-prestart-nic-bad-ip":          {"F: network interfaces", "network interface"},
 	"hook-prestart-nic-bad-type":        {"F: network interfaces", "network interface"},

@@ -55,19 +55,20 @@ func splitLog(output string) (text, log string) {
 	return text, log
 }
 
-// helpNames finds the names of commands and options: at the beginning of an
-// indented line, separated by commas.
-var helpNames = regexp.MustCompile(`(?m)^   +((?:--?)?[a-z][a-z0-9-]*)(?: value)?(?:, (-{0,2}[a-z][a-z-]*))?(?:  | value|$)`)
+// Options and their short forms in help, and commands.
+var (
+	helpOptions  = regexp.MustCompile(`(?m)(?:^   +|, )(--?[a-z][a-z-]*)`)
+	helpCommands = regexp.MustCompile(`(?m)^   +([a-z][a-z-]*)(?:, [a-z])?  `)
+)
 
 // compareHelp wants every command and option of the recording in our help.
 func compareHelp(d *diffs, what, want, got string) {
 	names := func(text string) []string {
 		var list []string
 		_, text, _ = strings.Cut(text, "\nUSAGE:\n")
-		for _, m := range helpNames.FindAllStringSubmatch(text, -1) {
-			list = append(list, m[1])
-			if m[2] != "" {
-				list = append(list, m[2])
+		for _, pattern := range []*regexp.Regexp{helpOptions, helpCommands} {
+			for _, m := range pattern.FindAllStringSubmatch(text, -1) {
+				list = append(list, m[1])
 			}
 		}
 		return list

@@ -12,7 +12,7 @@ var layers = [][]string{
 	{"internal"},
 	{"config"},
 	{"resource"},
-	{"container", "devices", "kmod", "mounts", "network", "sysctl"},
+	{"container", "devices", "kmod", "mounts", "network", "selinux", "sysctl"},
 	{"cmd/internal/cli", "hooks", "udev"},
 	{"cmd/isulad-tools"},
 }

@@ -2,6 +2,7 @@ package units
 
 import (
 	"bufio"
+	"errors"
 	"fmt"
 	"io"
 	"os"
@@ -123,15 +124,16 @@ func (h *holder) target(t testing.TB, own resource.Owner) *resource.Target {
 	t.Helper()
 	root, err := rootfs.OfProcess(h.pid)
 	must(t, err)
-	t.Cleanup(func() { root.Close() })
 	if !strings.HasSuffix(h.root, "/root") {
-		root, err = root.Sub(h.image)
-		must(t, err)
-		t.Cleanup(func() { root.Close() })
+		top := root
+		root, err = top.Sub(h.image)
+		must(t, errors.Join(err, top.Close()))
 	}
+	t.Cleanup(func() { root.Close() })
 	ns, err := nsenter.EnterMount(h.pid)
 	must(t, err)
 	t.Cleanup(ns.Close)
+	must(t, ns.Do(func() error { return nil })) // from now on there is a thread instead of two files
 	init, err := process.Find(h.pid)
 	must(t, err)
 	var dev unix.Stat_t

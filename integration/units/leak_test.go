@@ -3,8 +3,12 @@ package units
 import (
 	"errors"
 	"os"
+	"runtime"
 	"runtime/debug"
 	"testing"
+	"time"
+
+	"golang.org/x/sys/unix"
 
 	"isula.org/isulad-tools/config"
 	"isula.org/isulad-tools/container"
@@ -12,6 +16,7 @@ import (
 	"isula.org/isulad-tools/internal/atomicfile"
 	"isula.org/isulad-tools/internal/nsenter"
 	"isula.org/isulad-tools/internal/place"
+	"isula.org/isulad-tools/internal/rootfs"
 	"isula.org/isulad-tools/mounts"
 	"isula.org/isulad-tools/network"
 )
@@ -29,6 +34,11 @@ func noCollector(t testing.TB) {
 	t.Helper()
 	old := debug.SetGCPercent(-1)
 	t.Cleanup(func() { debug.SetGCPercent(old) })
+	runtime.GC() // what earlier tests forgot is closed now, not later
+	for before := -1; before != descriptors(t); {
+		before = descriptors(t)
+		time.Sleep(20 * time.Millisecond)
+	}
 }
 
 // A descriptor of a container that stays open keeps its mounts, and the process
@@ -62,6 +72,24 @@ func TestNothingIsLeftOpen(t *testing.T) {
 			must(t, os.Symlink("nowhere", dir+"/link"))
 			return addPath(t, target, dir+"/link", "/mnt/z", "rw")
 		}},
+		{"hide a path", false, func() error {
+			return target.NS.Do(func() error { return unix.Mount("tmpfs", h.image+"/mnt/y", "tmpfs", 0, "") })
+		}},
+		{"remove what is hidden", true, func() error { return mounts.Kind.Remove(t.Context(), target, bindOf(dir, "/mnt/y")) }},
+		{"remove a path", false, func() error { return mounts.Kind.Remove(t.Context(), target, bindOf(dir+"/file", "/mnt/file")) }},
+		{"remove one that is gone", false, func() error { return mounts.Kind.Remove(t.Context(), target, bindOf(dir, "/nowhere")) }},
+		{"remove one whose host path is gone", false, func() error {
+			return mounts.Kind.Remove(t.Context(), target, bindOf(dir+"/gone/x", "/etc"))
+		}},
+		{"remove one on the root", false, func() error {
+			target.Pivoted = true
+			defer func() { target.Pivoted = false }()
+			return mounts.Kind.Remove(t.Context(), target, bindOf(dir, "/"))
+		}},
+		{"settle", false, func() error {
+			return mounts.Kind.Settle(t.Context(), target, []mounts.Bind{bindOf(dir, "/mnt/x")}, []mounts.Bind{bindOf(dir, "/mnt")})
+		}},
+		{"make a host path", true, func() error { return mounts.MakeHost(dir+"/link/x", rootfs.Owner{}) }},
 		{"verify a path", false, func() error { return hasPath(t, target, dir, "/mnt/x") }},
 		{"verify no path", true, func() error { return hasPath(t, target, dir, "/etc") }},
 		{"clean", false, func() error { return mounts.Clean(h.id) }},

@@ -121,6 +121,10 @@ func (r *Root) Dir(p string, own Owner, u *undo.Stack) (dir *os.File, base strin
 func (r *Root) MkdirAll(p string, own Owner, u *undo.Stack) (*os.File, error) {
 	p = path.Clean("/" + p)
 	d, err := r.Open(p, unix.O_RDONLY|unix.O_DIRECTORY)
+	if errors.Is(err, unix.ENOTDIR) {
+		// Compat: add-path-dir-onto-file.
+		return nil, &os.PathError{Op: "mkdir", Path: p, Err: unix.ENOTDIR}
+	}
 	if err == nil || !errors.Is(err, unix.ENOENT) || p == "/" {
 		return d, err
 	}

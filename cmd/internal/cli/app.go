@@ -47,7 +47,7 @@ func (a App) Run(argv []string) int {
 	app.Usage = "give running and starting containers kernel modules, devices and paths of the host"
 	app.Writer, app.ErrWriter = a.Stdout, a.Stderr
 	app.Flags = globalFlags
-	app.Commands = slices.Concat(a.deviceCommands(), a.commands(), a.moduleCommands(), a.personalities())
+	app.Commands = slices.Concat(a.deviceCommands(), a.pathCommands(), a.commands(), a.moduleCommands(), a.relabelCommands(), a.personalities())
 	app.Before = a.readGlobals
 	app.ExitErrHandler = func(*cli.Context, error) {} // only main exits
 	app.Action = func(c *cli.Context) error {

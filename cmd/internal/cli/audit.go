@@ -47,6 +47,9 @@ func (s *session) audit(c *cli.Context, err error) {
 		return
 	}
 	for _, t := range s.change.Tasks {
+		if t.Part {
+			continue
+		}
 		ch := change{id: s.id, name: s.name, what: fmt.Sprintf("%s %s %s", t.Verb, t.Kind, t.Record), err: t.Err}
 		if errors.Is(t.Err, resource.ErrNotTried) {
 			if err == nil {

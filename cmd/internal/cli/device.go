@@ -27,7 +27,7 @@ func (a App) deviceCommands() []cli.Command {
 			Flags: append([]cli.Flag{
 				cli.BoolFlag{Name: "follow-partition", Usage: "add the partitions of disks, too"},
 				cli.BoolFlag{Name: "force", Usage: "replace what stands in a device's place in the container"},
-				cli.BoolFlag{Name: "optional", Usage: "let the container start without the devices when the host has them no more"},
+				optionalFlag,
 				configOnlyFlag, dryRunFlag,
 			}, limits...),
 			Action: a.addDevices,
@@ -149,7 +149,7 @@ func (a App) removeDevices(c *cli.Context) error {
 			found, ok := m.find(edit.Records())
 			if !ok {
 				//lint:ignore ST1005 the wording of v0.9
-				edit.Refuse("remove", m.record(), fmt.Errorf("Device pair(%s) is not added by %s, can not remove it, please check input parameter.", m.full(), a.Generation.Tool))
+				edit.Refuse("remove", m.record(), fmt.Errorf("Device pair(%s) is not added by %s, can not remove it, please check input parameter.", m.full(), a.Name))
 				continue
 			}
 			gone = append(gone, found)
@@ -323,7 +323,10 @@ func (s *session) setLimits(limits []wish, needs func(wish) *resource.Task) erro
 // by the value 0 its end.
 func setLimit(edit *resource.Edit[devices.Limit], l devices.Limit) *resource.Task {
 	list := edit.Records()
-	i := slices.IndexFunc(list, func(old devices.Limit) bool { return old.Major == l.Major && old.Minor == l.Minor })
+	// While the container does not run, the recorded numbers may be older.
+	i := slices.IndexFunc(list, func(old devices.Limit) bool {
+		return old.Major == l.Major && old.Minor == l.Minor || old.Path == l.Path
+	})
 	switch {
 	case i < 0 && l.Value == "0":
 		return edit.Remove(l) // one that the runtime has set, perhaps
@@ -332,7 +335,6 @@ func setLimit(edit *resource.Edit[devices.Limit], l devices.Limit) *resource.Tas
 	case l.Value == "0":
 		return edit.Remove(list[i])
 	}
-	now := list[i]
-	now.Value, now.Optional = l.Value, l.Optional
-	return edit.Update(list[i], now)
+	l.Path = list[i].Path
+	return edit.Update(list[i], l)
 }

@@ -96,7 +96,7 @@ func parseDevices(c *cli.Context) ([]devices.Device, error) {
 			//lint:ignore ST1005 the wording of v0.9
 			return nil, fmt.Errorf("Failed to parse device: %s, %w", arg, err)
 		}
-		d.Optional = c.Bool("optional")
+		d.Optional = c.Bool(optionalFlag.Name)
 		list = append(list, d)
 		switch {
 		case !follow:
@@ -174,11 +174,11 @@ func blockOf(d devices.Device) (devices.Block, error) {
 // which v0.9 looks at them. Only the first, that of weights, is not for
 // update-device.
 var limitFlags = [...]struct{ kind, flag, usage string }{
-	{"blkio weight", "blkio-weight-device", "set the I/O weight of a disk, `PATH:WEIGHT`: 10 to 1000, or 0 for none"},
-	{"read bps", "device-read-bps", "limit reading from a disk, `PATH:SIZE` a second: 512k, 1.5mb; 0 for no limit"},
-	{"write bps", "device-write-bps", "limit writing to a disk, `PATH:SIZE` a second"},
-	{"read iops", "device-read-iops", "limit reading from a disk, `PATH:NUMBER` of operations a second"},
-	{"write iops", "device-write-iops", "limit writing to a disk, `PATH:NUMBER` of operations a second"},
+	{"blkio weight", "blkio-weight-device", "set the I/O weight of a disk, PATH:WEIGHT: 10 to 1000, or 0 for none"},
+	{"read bps", "device-read-bps", "limit reading from a disk, PATH:SIZE a second: 512k, 1.5mb; 0 for no limit"},
+	{"write bps", "device-write-bps", "limit writing to a disk, PATH:SIZE a second"},
+	{"read iops", "device-read-iops", "limit reading from a disk, PATH:NUMBER of operations a second"},
+	{"write iops", "device-write-iops", "limit writing to a disk, PATH:NUMBER of operations a second"},
 }
 
 // wish is a limit that a command asks for.
@@ -249,7 +249,9 @@ func parseLimit(kind, arg string) (l devices.Limit, err error) {
 	}
 	largest := uint64(math.MaxInt64)
 	if strings.HasSuffix(kind, "iops") {
-		largest = math.MaxUint32 // the kernel counts them in 32 bits, and would cut off the rest
+		// The kernel counts them in 32 bits, and would cut off the rest; all ones
+		// stand for no limit.
+		largest = math.MaxUint32 - 1
 	}
 	if l.Value, ok = parseSize(value, largest); !ok {
 		//lint:ignore ST1005 the wording of v0.9

@@ -33,7 +33,8 @@ type session struct {
 	id   string
 	doc  *config.Document
 	// spec is the container's specification; without a config.json it is empty.
-	spec *container.Spec
+	spec   *container.Spec
+	noSpec bool // there is no config.json
 	// target is the running container; nil when it does not run, or when only its
 	// file is meant.
 	target *resource.Target
@@ -41,6 +42,9 @@ type session struct {
 	say    []func() string // what is printed afterwards; "" is nothing
 	reload bool            // udevd must be told that rules changed
 }
+
+// unprefixed is an error that says by itself what failed.
+type unprefixed struct{ error }
 
 // transact resolves the container that is the command's first argument, takes
 // its lock, looks again, and does what plan puts into the session's change; then
@@ -104,7 +108,7 @@ func (s *session) open(found container.Container) (closeTarget func(), err error
 	nothing := func() {}
 	s.spec, err = container.ReadSpec(found.Dir)
 	if errors.Is(err, fs.ErrNotExist) {
-		s.spec, err = new(container.Spec), nil
+		s.spec, s.noSpec, err = new(container.Spec), true, nil
 		s.spec.Linux.CgroupsPath = filepath.Join(found.CgroupParent, found.ID)
 	}
 	if err != nil {
@@ -120,6 +124,9 @@ func (s *session) open(found container.Container) (closeTarget func(), err error
 	}
 	if err != nil {
 		return nothing, err
+	}
+	if s.noSpec {
+		s.target.DeviceRules = nil
 	}
 	mounts.Find(s.target)
 	return closeTarget, nil
@@ -158,6 +165,9 @@ func (s *session) report(prefix string, err error) error {
 	if err != nil {
 		failed = append(failed, err.Error())
 	}
+	if errors.As(err, new(unprefixed)) {
+		return err
+	}
 	if len(failed) == 0 {
 		return nil
 	}
@@ -171,7 +181,10 @@ func (s *session) preview() {
 		where = "at the next start"
 	}
 	for _, t := range s.change.Tasks {
-		if t.Err == nil {
+		if t.Err != nil && s.change.Policy == resource.Stop {
+			return
+		}
+		if t.Err == nil && !t.Part {
 			fmt.Fprintf(s.app.Stdout, "would %s %s %s, %s\n", t.Verb, t.Kind, t.Record, where)
 		}
 	}

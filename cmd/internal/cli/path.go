@@ -1,0 +1,211 @@
+package cli
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"path/filepath"
+	"slices"
+	"strings"
+	"unicode/utf8"
+
+	"github.com/urfave/cli"
+	"golang.org/x/sys/unix"
+
+	"isula.org/isulad-tools/internal/place"
+	"isula.org/isulad-tools/internal/rootfs"
+	"isula.org/isulad-tools/mounts"
+	"isula.org/isulad-tools/resource"
+)
+
+// maxPaths is how many paths a container can be given. More that are recorded
+// already are served.
+const maxPaths = 128
+
+var optionalFlag = cli.BoolFlag{Name: "optional", Usage: "start the container also when the host has this no more"}
+
+func (a App) pathCommands() []cli.Command {
+	return []cli.Command{
+		{
+			Name:      "add-path",
+			Usage:     "add directories and files of the host to a container, now if it runs, and at its every start",
+			ArgsUsage: "<container> HOST:CONTAINER[:OPTIONS]...",
+			Description: "OPTIONS is a comma-separated list of ro or rw, and private, rprivate or rslave; rw,rslave if left out.\n" +
+				"   A directory that the host does not have is made, unless it is optional.",
+			Flags:  []cli.Flag{optionalFlag, dryRunFlag},
+			Action: a.addPaths,
+		},
+		{
+			Name:      "remove-path",
+			Usage:     "take added directories and files of the host away from a container",
+			ArgsUsage: "<container> HOST:CONTAINER...",
+			Flags:     []cli.Flag{dryRunFlag},
+			Action:    a.removePaths,
+		},
+	}
+}
+
+func (a App) addPaths(c *cli.Context) error {
+	if err := minimum(c, 2); err != nil {
+		return err
+	}
+	return a.transact(c, "Failed to add path: ", resource.Stop, func(s *session) error {
+		optional := c.Bool(optionalFlag.Name)
+		binds, err := parseBinds(c.Args().Tail(), func(b mounts.Bind) error { return addable(b, optional) })
+		if err != nil {
+			return err
+		}
+		return s.addPaths(binds, optional)
+	})
+}
+
+func (s *session) addPaths(binds []mounts.Bind, optional bool) error {
+	kind := mounts.Kind
+	kind.Apply = func(ctx context.Context, t *resource.Target, b mounts.Bind) error {
+		return addPathError(mounts.Kind.Apply(ctx, t, b))
+	}
+	paths, err := kind.Edit(s.change)
+	if err != nil {
+		return err
+	}
+	marks, err := mounts.Optional.Edit(s.change)
+	if err != nil {
+		return err
+	}
+	own := s.spec.Owner().Or(rootfs.Owner{})
+	for _, b := range binds {
+		if err := addError(paths.Records(), b); err != nil {
+			paths.Refuse("add", b, err)
+			break
+		}
+		task := paths.Add(b)
+		if !s.noSpec { // then nobody knows for whom
+			task.Offline = func(context.Context) error { return addPathError(mounts.MakeHost(b.Host, own)) }
+		}
+		s.done(task, "Add path (%s) to container(%s,%s) done.", b.Host, s.name, b.Container)
+		if optional && !slices.Contains(marks.Records(), b) {
+			markOf(task, marks.Add(b))
+		}
+	}
+	return nil
+}
+
+// addError refuses what cannot be added to the records.
+func addError(records []mounts.Bind, b mounts.Bind) error {
+	if len(records) >= maxPaths {
+		//lint:ignore ST1005 the wording of v0.9
+		return errors.New("Path already reach max limit")
+	}
+	if err := mounts.Check(append(records, b)); err != nil {
+		return fmt.Errorf("AddPath: failed to UpdateBind, err: %w", err)
+	}
+	return nil
+}
+
+func addPathError(err error) error {
+	if err != nil {
+		return fmt.Errorf("AddPath: failed to add bind, err: %w", err)
+	}
+	return nil
+}
+
+func (a App) removePaths(c *cli.Context) error {
+	if err := minimum(c, 2); err != nil {
+		return err
+	}
+	return a.transact(c, "Failed to remove path: ", resource.Skip, func(s *session) error {
+		binds, err := parseBinds(c.Args().Tail(), func(mounts.Bind) error { return nil })
+		if err != nil {
+			return err
+		}
+		return s.removePaths(binds)
+	})
+}
+
+func (s *session) removePaths(binds []mounts.Bind) error {
+	kind := mounts.Kind
+	kind.Remove = func(ctx context.Context, t *resource.Target, b mounts.Bind) error {
+		if err := mounts.Kind.Remove(ctx, t, b); err != nil {
+			//lint:ignore ST1005 the wording of v0.9
+			return fmt.Errorf("Failed to remove bind(%s:%s),error: %w", b.Host, b.Container, err)
+		}
+		return nil
+	}
+	paths, err := kind.Edit(s.change)
+	if err != nil {
+		return err
+	}
+	marks, err := mounts.Optional.Edit(s.change)
+	if err != nil {
+		return err
+	}
+	for _, b := range binds {
+		records := paths.Records()
+		i := slices.IndexFunc(records, func(r mounts.Bind) bool {
+			return filepath.Clean(r.Host) == b.Host && filepath.Clean(r.Container) == b.Container
+		})
+		if i < 0 {
+			//lint:ignore ST1005 the wording of v0.9
+			paths.Refuse("remove", b, fmt.Errorf("Path pair(%s:%s) is not added by %s, can not remove it, please check input parameter", b.Host, b.Container, s.app.Name))
+			continue
+		}
+		task := paths.Remove(records[i])
+		s.done(task, "Remove path (%s) from container(%s,%s) done", b.Host, s.name, b.Container)
+		if slices.Contains(marks.Records(), records[i]) {
+			markOf(task, marks.Remove(records[i]))
+		}
+	}
+	return nil
+}
+
+// markOf makes mark a part of what is done to a path.
+func markOf(path, mark *resource.Task) { mark.Needs, mark.Part = path, true }
+
+// parseBinds reads all arguments before anything is changed for one.
+func parseBinds(args []string, check func(mounts.Bind) error) ([]mounts.Bind, error) {
+	binds := make([]mounts.Bind, len(args))
+	for i, arg := range args {
+		b, err := parseBind(arg)
+		if err == nil {
+			err = check(b)
+		}
+		if err != nil {
+			//lint:ignore ST1005 the wording of v0.9
+			return nil, unprefixed{fmt.Errorf("Failed to parse bind: %s, %w", arg, err)}
+		}
+		binds[i] = b
+	}
+	return binds, nil
+}
+
+// parseBind reads HOST:CONTAINER[:OPTIONS].
+func parseBind(arg string) (mounts.Bind, error) {
+	fields := append(strings.Split(arg, ":"), "rw,rslave")
+	if len(fields) != 3 && len(fields) != 4 {
+		return mounts.Bind{}, fmt.Errorf("invalid path specification: %s", arg)
+	}
+	if !filepath.IsAbs(fields[0]) || !filepath.IsAbs(fields[1]) {
+		return mounts.Bind{}, fmt.Errorf("invalid path specification:%s, only absolute path is allowed", arg)
+	}
+	b, _, err := mounts.Kind.Resolve(mounts.Bind{Host: filepath.Clean(fields[0]), Container: filepath.Clean(fields[1]), Options: fields[2]})
+	return b, err
+}
+
+// addable refuses what no start could have.
+func addable(b mounts.Bind, optional bool) error {
+	if !utf8.ValidString(b.String()) {
+		return errors.New("invalid path specification: device_hook.json has no way to write what is not UTF-8")
+	}
+	if b.Container == place.SharedPath || strings.HasPrefix(b.Container, place.SharedPath+"/") {
+		return fmt.Errorf("invalid path specification: %s in the container is where paths of the host arrive", place.SharedPath)
+	}
+	for element := range strings.SplitSeq(b.Container, "/") {
+		if len(element) > unix.NAME_MAX || len(b.Container) >= unix.PathMax {
+			return fmt.Errorf("invalid path specification: %w", unix.ENAMETOOLONG)
+		}
+	}
+	if optional {
+		return b.Exists()
+	}
+	return mounts.CheckHost(b.Host)
+}

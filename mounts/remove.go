@@ -1,0 +1,165 @@
+package mounts
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+
+	"github.com/moby/sys/mountinfo"
+	"golang.org/x/sys/unix"
+
+	"isula.org/isulad-tools/internal/mountpoint"
+	"isula.org/isulad-tools/internal/nsenter"
+	"isula.org/isulad-tools/internal/open"
+	"isula.org/isulad-tools/internal/place"
+	"isula.org/isulad-tools/resource"
+)
+
+// remove unmounts what b has in the container, and nothing else: it goes by
+// what is mounted, not by the path only, which the container may lead elsewhere.
+// One that is gone is fine. The mount point stays, as it always did: the image
+// may have had it before. The transfer mounts are settle's.
+func remove(_ context.Context, t *resource.Target, b Bind) error {
+	trees, err := treesOf(t.ID, b)
+	if err != nil {
+		return err
+	}
+	table, err := mountsOf(t.Init.PID)
+	if err != nil {
+		return err
+	}
+	point, err := openPoint(t, b.Container)
+	if point == nil {
+		if err != nil {
+			return err
+		}
+		return hidden(t, b, trees, table)
+	}
+	defer point.Close()
+	on, at, err := mountOf(point, table)
+	if err != nil {
+		return err
+	}
+	if on != nil && slices.Contains(trees, treeAt(on)) {
+		err := t.NS.Do(func() error { return detachAlone(point, nsenter.FD) })
+		// EINVAL: point is a directory in a mount of the same tree.
+		if !errors.Is(err, unix.EINVAL) || on.Mountpoint == at {
+			return err
+		}
+	}
+	if err := hidden(t, b, trees, table); err != nil {
+		return err
+	}
+	// The host path may have been another tree when it was added.
+	if on != nil && on.Mountpoint == at && filepath.Clean(b.Container) != "/" && slices.ContainsFunc(trees, func(t tree) bool { return t.sameDevice(on) }) {
+		return fmt.Errorf("on %s in the container another tree of the same file system is mounted, %s: unmount it there first, if it is the path's of before", b.Container, on.Root)
+	}
+	return nil
+}
+
+// openPoint opens what is at path in the container; nil: nothing is.
+func openPoint(t *resource.Target, path string) (*os.File, error) {
+	if filepath.Clean(path) == "/" && t.Pivoted {
+		return openTop(t)
+	}
+	f, err := t.Root.Open(path, unix.O_PATH)
+	if errors.Is(err, fs.ErrNotExist) || errors.Is(err, unix.ENOTDIR) || errors.Is(err, unix.ELOOP) {
+		return nil, nil
+	}
+	return f, err
+}
+
+// openTop opens what is mounted on the container's root directory. Its own
+// processes do not see that; one that comes into its namespace does.
+func openTop(t *resource.Target) (f *os.File, err error) {
+	ns, err := nsenter.EnterMount(t.Init.PID)
+	if err != nil {
+		return nil, err
+	}
+	defer ns.Close()
+	err = ns.Do(func() error {
+		f, err = open.File("/", unix.O_PATH|unix.O_DIRECTORY, 0)
+		return err
+	})
+	return f, err
+}
+
+// hidden refuses what cannot be reached: b's mount is there, but something is
+// mounted over it, or over a directory above.
+func hidden(t *resource.Target, b Bind, trees []tree, table []*mountinfo.Info) error {
+	root, err := t.Root.Open("/", unix.O_PATH|unix.O_DIRECTORY)
+	if err != nil {
+		return err
+	}
+	defer root.Close()
+	_, at, err := mountOf(root, table)
+	if err != nil {
+		return err
+	}
+	at = filepath.Join(at, b.Container)
+	for _, m := range table {
+		if m.Mountpoint == at && slices.Contains(trees, treeAt(m)) {
+			return fmt.Errorf("something else is mounted over %s in the container: unmount that there first", b.Container)
+		}
+	}
+	return nil
+}
+
+// settle makes what is behind the mounts follow the records: transfer mounts
+// that no record needs any more go, and what was mounted below a path that is
+// gone comes back, on what that had hidden.
+func settle(ctx context.Context, t *resource.Target, now, gone []Bind) error {
+	var errs []error
+	if t.Direct == nil {
+		errs = append(errs, sweep(t.ID, now))
+	}
+	for _, b := range now {
+		if slices.ContainsFunc(gone, b.below) && b.servable() {
+			errs = append(errs, apply(ctx, t, b))
+		}
+	}
+	return errors.Join(errs...)
+}
+
+// servable tells whether b is no record that a start skips, and its host path is
+// there.
+func (b Bind) servable() bool {
+	_, _, err := resolve(b)
+	return err == nil && b.Exists() == nil
+}
+
+// below tells whether b's container path lies below other's.
+func (b Bind) below(other Bind) bool {
+	above := strings.TrimSuffix(filepath.Clean(other.Container), "/") + "/"
+	return strings.HasPrefix(filepath.Clean(b.Container), above)
+}
+
+// sweep removes the transfer mounts of a container that serve none of records.
+// Removing the mount point on the host unmounts it everywhere: also inside.
+func sweep(id string, records []Bind) error {
+	used := map[string]bool{}
+	for _, b := range records {
+		used[sha(b.Host)] = true
+	}
+	entries, err := os.ReadDir(filepath.Join(place.Midpath, id))
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil
+	}
+	if err != nil {
+		return err
+	}
+	var errs []error
+	for _, e := range entries {
+		if !used[e.Name()] {
+			errs = append(errs,
+				mountpoint.Remove(filepath.Join(place.Master, id, e.Name())),
+				mountpoint.Remove(filepath.Join(place.Midpath, id, e.Name())))
+		}
+	}
+	return errors.Join(errs...)
+}
