@@ -68,13 +68,17 @@ func (c *testCase) parsedResourceFile(o *observed) any {
 	return parsed(o.deviceHook)
 }
 
-// parsed decodes JSON; {} is as good as nothing.
+// parsed decodes JSON, without what is new in it; {} is as good as nothing.
 func parsed(text string) any {
 	var v any
 	if json.Unmarshal([]byte(text), &v) != nil {
 		return nil
 	}
-	if m, ok := v.(map[string]any); ok && len(m) == 0 {
+	m, ok := v.(map[string]any)
+	if ok {
+		dropPartitions(m)
+	}
+	if ok && len(m) == 0 {
 		return nil
 	}
 	return v
@@ -170,7 +174,7 @@ func (c *testCase) compareCalls(d *diffs, want, got effects) {
 		reloads = []string{"udevadm control --reload --timeout=3"} // however often v0.9 did
 	}
 	d.compare("udevadm_calls", reloads, got.UdevadmCalls)
-	d.compare("udev_rules", want.UdevRules, got.UdevRules)
+	d.compare("udev_rules", want.UdevRules, withoutDiskRules(got.UdevRules))
 	if c.Kind != "cli" && len(got.IsulaCalls) > 0 {
 		d.add("a hook must not call isula: %q", got.IsulaCalls)
 	}

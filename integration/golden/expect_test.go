@@ -104,6 +104,8 @@ var hookExpectations = map[string]expectation{
 	"hook-prestart-lsblk-missing":     {effects: with(ordinary, device("0o660", 0, 0))},
 	"hook-userns-other-graph-devices": {effects: with(ordinary, boundNode)},
 
+	"hook-prestart-disk-udev-rule-exists": {effects: with(recordedEffects, diskRuleComes)},
+
 	// Leftovers of a start that nobody cleaned up are recognised.
 	"hook-prestart-leftover-midpath":  {effects: with(recordedEffects, rightTree)},
 	"hook-prestart-private-root":      {effects: ordinary},
