@@ -112,7 +112,7 @@ func settle(_ context.Context, t *resource.Target, now, gone []Device) error {
 func atTheirNumbers(list []Device) []Device {
 	return slices.DeleteFunc(slices.Clone(list), func(d Device) bool {
 		now, _, err := resolve(d)
-		return d.Type == "b" && (errors.Is(err, fs.ErrNotExist) || err == nil && (now.Major != d.Major || now.Minor != d.Minor))
+		return d.Type == "b" && (errors.Is(err, fs.ErrNotExist) || err == nil && !d.sameNumbers(now))
 	})
 }
 

@@ -48,12 +48,16 @@ var Kind = resource.Kind[Device]{
 // update makes old what now is, in its place. A node that is bound there would be
 // in the way of another one.
 func update(_ context.Context, t *resource.Target, old, now Device) error {
-	if old.PathInContainer != now.PathInContainer || old.Type != now.Type || old.Major != now.Major || old.Minor != now.Minor {
+	if old.PathInContainer != now.PathInContainer || !old.sameNumbers(now) {
 		if err := removeNode(t, old); err != nil {
 			return err
 		}
 	}
 	return (&Adder{Force: true}).add(t, now)
+}
+
+func (d Device) sameNumbers(o Device) bool {
+	return d.Type == o.Type && d.Major == o.Major && d.Minor == o.Minor
 }
 
 // errVanished says that the host has a device no more.

@@ -24,6 +24,7 @@ type Hotplug struct {
 
 	doc     *config.Document
 	devices *resource.Edit[Device]
+	before  []Device
 	limits  []*resource.Edit[Limit]
 	looks   []look
 }
@@ -42,6 +43,7 @@ func PlanHotplug(d *config.Document) (*Hotplug, error) {
 	if h.devices, err = Kind.Edit(h.Change); err != nil {
 		return nil, err
 	}
+	h.before = h.devices.Records()
 	for _, kind := range LimitKinds() {
 		edit, err := kind.Edit(h.Change)
 		if err != nil {
@@ -123,15 +125,21 @@ func (h *Hotplug) Do(ctx context.Context, t *resource.Target) error {
 	return h.doc.Save()
 }
 
-// Added lists the devices that the container was given.
-func (h *Hotplug) Added() []Device {
-	var list []Device
-	for _, t := range h.Change.Tasks {
-		if d, ok := t.Record.(Device); ok && t.Err == nil && (t.Verb == "add" || t.Verb == "update") {
-			list = append(list, d)
+// Changed lists the devices that the running container t was given, and those
+// that it lost and has by nothing else.
+func (h *Hotplug) Changed(t *resource.Target) (got, lost []Device) {
+	now := atTheirNumbers(h.devices.Records())
+	for _, task := range h.Change.Tasks {
+		if d, ok := task.Record.(Device); ok && task.Err == nil && (task.Verb == "add" || task.Verb == "update") {
+			got = append(got, d)
 		}
 	}
-	return list
+	for _, d := range h.before {
+		if !slices.ContainsFunc(now, d.sameNumbers) && unneeded(d, t.DeviceRules, now) == d.access() {
+			lost = append(lost, d)
+		}
+	}
+	return got, lost
 }
 
 // Failed says what could not be done. Limits that the disk's scheduler does not

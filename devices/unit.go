@@ -10,16 +10,19 @@ import (
 // unitWait bounds how long systemd is waited for: a container can do without.
 const unitWait = 3 * time.Second
 
-// AllowInUnit tells systemd that a unit, the container's, may use devices too:
-// it would take them away at its next daemon-reload. What is removed later need
-// not be told, our own program denies it. It is called without any lock, as
-// systemd may be slow.
-func AllowInUnit(ctx context.Context, unit string, all []Device) error {
+// AllowInUnit tells systemd that a unit, the container's, may use devices too and
+// others no more, which it would take away and give back at its next
+// daemon-reload. It is called without any lock, as systemd may be slow.
+func AllowInUnit(ctx context.Context, unit string, allow []Device, forget ...Device) error {
 	ctx, cancel := context.WithTimeout(ctx, unitWait)
 	defer cancel()
-	var allow []systemd.Device
-	for _, d := range all {
-		allow = append(allow, systemd.Device{Type: d.Type, Major: d.Major, Minor: d.Minor, Access: d.access()})
+	return systemd.AllowDevices(ctx, unit, unitDevices(allow), unitDevices(forget))
+}
+
+func unitDevices(list []Device) []systemd.Device {
+	var out []systemd.Device
+	for _, d := range list {
+		out = append(out, systemd.Device{Type: d.Type, Major: d.Major, Minor: d.Minor, Access: d.access()})
 	}
-	return systemd.AllowDevices(ctx, unit, allow)
+	return out
 }

@@ -33,11 +33,12 @@ type Hook struct {
 	reload bool // udevd must be told that rules changed
 	// again is how a start looks again whether its disks, when it follows some, got
 	// partitions: after all locks, when udevd knows the rules.
-	again   func() (added []devices.Device, err error)
+	again   func() (got, lost []devices.Device, err error)
 	follows bool
 
 	unit    string           // of systemd, which must be told
 	allowed []devices.Device // that its unit may use these
+	lost    []devices.Device // and these no more
 }
 
 // Run does what the command line args asks for, name being the program's, and
@@ -91,14 +92,14 @@ func (h *Hook) Stage(stage, logFile string, relabel bool) int {
 		}
 	}
 	if err == nil && h.follows {
-		added, e := h.again()
+		got, lost, e := h.again()
 		if e != nil {
 			h.log.Warn("partitions that came meanwhile: " + command.OneLine(e.Error()))
 		}
-		h.allowed = append(h.allowed, added...)
+		h.allowed, h.lost = append(h.allowed, got...), lost
 	}
 	if err == nil && h.unit != "" && len(h.allowed) > 0 {
-		if e := devices.AllowInUnit(ctx, h.unit, h.allowed); e != nil {
+		if e := devices.AllowInUnit(ctx, h.unit, h.allowed, h.lost...); e != nil {
 			h.log.Warn("devices are allowed until systemd's next daemon-reload only: " + command.OneLine(e.Error()))
 		}
 	}

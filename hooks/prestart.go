@@ -160,7 +160,7 @@ func (h *Hook) prestart(ctx context.Context, relabel bool) error {
 		return err
 	}
 	defer lock.Unlock()
-	h.again = func() ([]devices.Device, error) { return h.lookAgain(ctx, st, sp, init) }
+	h.again = func() (got, lost []devices.Device, err error) { return h.lookAgain(ctx, st, sp, init) }
 	s := &start{state: st, spec: sp, recorded: rec, modules: asked, report: func(err error) {
 		h.log.WithField("id", st.ID).Warn(command.OneLine(err.Error()))
 	}}
@@ -315,31 +315,32 @@ func (r recorded) list() []devices.Device {
 
 // lookAgain gives the container the partitions that its disks got after it was
 // looked, and before udevd knew whom to tell of them.
-func (h *Hook) lookAgain(ctx context.Context, st state, sp *container.Spec, init process.ID) ([]devices.Device, error) {
+func (h *Hook) lookAgain(ctx context.Context, st state, sp *container.Spec, init process.ID) (got, lost []devices.Device, err error) {
 	lock, err := config.LockContainer(ctx, st.Bundle, lockWait)
 	if err != nil {
-		return nil, err
+		return nil, nil, err
 	}
 	defer lock.Unlock()
 	doc, err := config.Load(st.Bundle)
 	if err != nil {
-		return nil, err
+		return nil, nil, err
 	}
 	plan, err := devices.PlanHotplug(doc)
 	if err != nil {
-		return nil, err
+		return nil, nil, err
 	}
 	if err := plan.Look(); err != nil || len(plan.Change.Tasks) == 0 {
-		return nil, err
+		return nil, nil, err
 	}
 	target, closeTarget, err := container.Open(st.ID, container.Start{Init: init, Bundle: st.Bundle, Root: st.Root}, sp)
 	if err != nil {
-		return nil, err
+		return nil, nil, err
 	}
 	defer closeTarget()
 	mounts.Find(target)
 	if err := plan.Do(ctx, target); err != nil {
-		return nil, err
+		return nil, nil, err
 	}
-	return plan.Added(), plan.Failed()
+	got, lost = plan.Changed(target)
+	return got, lost, plan.Failed()
 }

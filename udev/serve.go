@@ -27,7 +27,7 @@ type work struct {
 	elsewhere bool // this process may not do what it takes
 	rules     bool // udevd must be told that they changed
 	unit      string
-	allowed   []devices.Device // in the unit
+	got, lost []devices.Device // which the unit may, and may not, use any more
 }
 
 // serve brings the container's records, and the container if it runs, in line
@@ -53,11 +53,11 @@ func (h *helper) serve(ctx context.Context, ev event) error {
 		errs = append(errs, devices.ReloadRules(ctx))
 		var again work
 		again, err = h.look(ctx, ev, found, (*devices.Hotplug).Look)
-		todo.allowed = append(todo.allowed, again.allowed...)
+		todo.got, todo.lost = append(todo.got, again.got...), append(todo.lost, again.lost...)
 		errs = append(errs, err)
 	}
-	if todo.unit != "" && len(todo.allowed) > 0 {
-		errs = append(errs, devices.AllowInUnit(ctx, todo.unit, todo.allowed))
+	if todo.unit != "" && len(todo.got)+len(todo.lost) > 0 {
+		errs = append(errs, devices.AllowInUnit(ctx, todo.unit, todo.got, todo.lost...))
 	}
 	return errors.Join(errs...)
 }
@@ -109,7 +109,8 @@ func (h *helper) look(ctx context.Context, ev event, found container.Container, 
 	h.report(found.ID, hotplug.Change)
 	err = hotplug.Failed()
 	if target != nil {
-		todo.unit, todo.allowed = target.Cgroups.Unit(), hotplug.Added()
+		todo.unit = target.Cgroups.Unit()
+		todo.got, todo.lost = hotplug.Changed(target)
 	}
 	if ev.ofDisk() {
 		var e error

@@ -9,6 +9,7 @@ import (
 	"net"
 	"os"
 	"path"
+	"slices"
 	"strconv"
 	"strings"
 
@@ -50,63 +51,90 @@ func (d Device) path() string {
 	return fmt.Sprintf("/dev/%s/%d:%d", kind, d.Major, d.Minor)
 }
 
-// AllowDevices adds devices to the DeviceAllow= of a unit, until it stops.
-// systemd attaches a device program of its own to the unit's cgroup, which
-// counts besides any other, and attaches it anew at a daemon-reload: what that
-// denies is denied. A unit that systemd does not have, or that has no device
-// policy, is left alone: there the first entry would deny everything else.
-// When ctx ends, it gives up.
-func AllowDevices(ctx context.Context, unit string, allow []Device) error {
+// property is an element of what SetUnitProperties takes.
+type property struct {
+	Name  string
+	Value dbus.Variant
+}
+
+// AllowDevices adds devices to the DeviceAllow= of a unit, until it stops, and
+// takes those that it shall forget out of it.
+//
+// systemd sets the device controller of the unit's cgroup anew at a
+// daemon-reload. On cgroup v2 that is a program of its own, which counts besides
+// any other: what it denies is denied. On v1 nothing else is left.
+//
+// A unit that systemd does not have, or that has no device policy, is left
+// alone: there the first entry would deny everything else. When ctx ends, it
+// gives up.
+func AllowDevices(ctx context.Context, unit string, allow, forget []Device) error {
 	conn, err := connect(ctx)
 	if err != nil {
 		return err
 	}
 	defer conn.Close()
-	missing, err := missing(ctx, conn, unit, allow)
+	policy, have, err := current(ctx, conn, unit)
 	if err != nil {
 		return fmt.Errorf("systemd: unit %q: %w", unit, err)
 	}
-	if len(missing) == 0 {
+	set := change(policy, have, allow, forget)
+	if len(set) == 0 {
 		return nil
 	}
-	type property struct {
-		Name  string
-		Value dbus.Variant
-	}
-	set := []property{{"DeviceAllow", dbus.MakeVariant(missing)}}
 	const runtime = true // nothing that outlives a boot
 	if err := call(ctx, conn, managerAt, manager+".SetUnitProperties", unit, runtime, set).Store(); err != nil {
-		return fmt.Errorf("systemd: allow unit %q %v: %w", unit, missing, err)
+		return fmt.Errorf("systemd: set %v of unit %q: %w", set, unit, err)
 	}
 	return nil
 }
 
-// missing returns what the unit's DeviceAllow lacks of allow.
-func missing(ctx context.Context, conn *dbus.Conn, unit string, allow []Device) ([]entry, error) {
+// current returns the unit's DevicePolicy and DeviceAllow; "" when there is no
+// such unit.
+func current(ctx context.Context, conn *dbus.Conn, unit string) (policy string, allow []entry, err error) {
 	var at dbus.ObjectPath
-	err := call(ctx, conn, managerAt, manager+".GetUnit", unit).Store(&at)
+	err = call(ctx, conn, managerAt, manager+".GetUnit", unit).Store(&at)
 	var refused dbus.Error
 	if errors.As(err, &refused) && refused.Name == noSuchUnit {
-		return nil, nil // a cgroup that is only called like one
+		return "", nil, nil // a cgroup that is only called like one
 	}
 	if err != nil {
-		return nil, err
+		return "", nil, err
 	}
-	var policy string
-	var have []entry
-	for name, value := range map[string]any{"DevicePolicy": &policy, "DeviceAllow": &have} {
+	for _, p := range []struct {
+		name  string
+		value any
+	}{{"DevicePolicy", &policy}, {"DeviceAllow", &allow}} {
 		var v dbus.Variant
-		if err := call(ctx, conn, at, "org.freedesktop.DBus.Properties.Get", unitInterface(unit), name).Store(&v); err != nil {
-			return nil, fmt.Errorf("read %s: %w", name, err)
+		if err := call(ctx, conn, at, "org.freedesktop.DBus.Properties.Get", unitInterface(unit), p.name).Store(&v); err != nil {
+			return "", nil, fmt.Errorf("read %s: %w", p.name, err)
 		}
-		if err := v.Store(value); err != nil {
-			return nil, fmt.Errorf("read %s: %w", name, err)
+		if err := v.Store(p.value); err != nil {
+			return "", nil, fmt.Errorf("read %s: %w", p.name, err)
 		}
 	}
-	if policy == "auto" && len(have) == 0 {
-		return nil, nil
+	return policy, allow, nil
+}
+
+// change returns what to set of a unit that has this policy and these entries.
+func change(policy string, have []entry, allow, forget []Device) []property {
+	if policy == "" || policy == "auto" && len(have) == 0 {
+		return nil
 	}
-	return lacking(have, allow), nil
+	rest := slices.DeleteFunc(slices.Clone(have), func(e entry) bool {
+		return slices.ContainsFunc(forget, func(d Device) bool { return d.path() == e.Path })
+	})
+	add := lacking(rest, allow)
+	list := func(entries []entry) property { return property{"DeviceAllow", dbus.MakeVariant(entries)} }
+	switch {
+	case len(rest) == len(have) && len(add) == 0:
+		return nil
+	case len(rest) == len(have):
+		return []property{list(add)}
+	case policy == "auto" && len(rest)+len(add) == 0:
+		return nil // without an entry it would allow everything
+	}
+	// The empty list empties it; another is added to what there is.
+	return []property{list([]entry{}), list(append(rest, add...))}
 }
 
 // lacking returns the entries that have must get for allow. An entry replaces

@@ -32,6 +32,43 @@ func TestOnlyWhatAUnitLacksIsAdded(t *testing.T) {
 	}
 }
 
+func TestWhatIsSetOfAUnit(t *testing.T) {
+	t.Parallel()
+	have := []entry{{"/dev/block/8:0", "r"}, {"/dev/char/1:3", "rwm"}}
+	disk, null := Device{"b", 8, 0, "rwm"}, Device{"c", 1, 3, "rwm"}
+	for _, c := range []struct {
+		name, policy  string
+		have          []entry
+		allow, forget []Device
+		want          [][]entry
+	}{
+		{"no unit", "", nil, []Device{disk}, nil, nil},
+		{"a unit that may use all", "auto", nil, []Device{disk}, []Device{null}, nil},
+		{"a unit that may use none", "strict", nil, []Device{null}, nil, [][]entry{{{"/dev/char/1:3", "rwm"}}}},
+		{"nothing", "strict", have, nil, nil, nil},
+		{"more", "auto", have, []Device{disk}, nil, [][]entry{{{"/dev/block/8:0", "rwm"}}}},
+		{"less", "strict", have, nil, []Device{disk}, [][]entry{{}, {{"/dev/char/1:3", "rwm"}}}},
+		{"less of what it has not", "strict", have, nil, []Device{{"b", 8, 1, "r"}}, nil},
+		{"nothing left", "strict", have, nil, []Device{disk, null}, [][]entry{{}, {}}},
+		{"nothing left, which would be all", "auto", have, nil, []Device{disk, null}, nil},
+		{"other permissions", "closed", have, []Device{{"b", 8, 0, "w"}}, []Device{disk}, [][]entry{{}, {{"/dev/char/1:3", "rwm"}, {"/dev/block/8:0", "w"}}}},
+	} {
+		var got [][]entry
+		for _, p := range change(c.policy, c.have, c.allow, c.forget) {
+			if p.Name != "DeviceAllow" || p.Value.Signature().String() != "a(ss)" {
+				t.Errorf("%s: %v", c.name, p)
+			}
+			got = append(got, p.Value.Value().([]entry))
+		}
+		if !slices.EqualFunc(got, c.want, slices.Equal) {
+			t.Errorf("%s: %v, want %v", c.name, got, c.want)
+		}
+	}
+	if len(have) != 2 || have[0].Path != "/dev/block/8:0" {
+		t.Errorf("changed what it was given: %v", have)
+	}
+}
+
 func TestTheInterfaceIsThatOfTheUnitsType(t *testing.T) {
 	t.Parallel()
 	for unit, want := range map[string]string{

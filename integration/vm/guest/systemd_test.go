@@ -8,12 +8,14 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 	"time"
 
 	"golang.org/x/sys/unix"
 
+	"isula.org/isulad-tools/devices"
 	"isula.org/isulad-tools/integration/sandbox"
 )
 
@@ -127,6 +129,31 @@ func TestSystemdUnitWithoutAPolicyGetsNone(t *testing.T) {
 		if got := c.deviceAllow(); got != "" {
 			t.Errorf("systemd has %q", got)
 		}
+		systemctl(t, "daemon-reload")
+	}
+}
+
+func TestSystemdForgetsADeviceThatIsTakenAway(t *testing.T) {
+	c := scope(t, nil)
+	fuse := devices.Device{Type: "c", Major: 10, Minor: 229}
+	before := c.deviceAllow()
+	if err := devices.AllowInUnit(t.Context(), c.unit(), nil, fuse); err != nil {
+		t.Fatal(err)
+	}
+	const line = "DeviceAllow=/dev/char/10:229 rwm"
+	had, has := strings.Split(before, "\n"), strings.Split(c.deviceAllow(), "\n")
+	if !slices.Contains(had, line) {
+		t.Errorf("systemd had %q, want %s", had, line)
+	}
+	had = slices.DeleteFunc(had, func(l string) bool { return l == line })
+	slices.Sort(had)
+	slices.Sort(has)
+	if !slices.Equal(has, had) {
+		t.Errorf("systemd has %q, want %q", has, had)
+	}
+	for range 2 {
+		c.works("dd if=/dev/disk of=/dev/null bs=4096 count=1")
+		c.fails("exec 3<>/dev/fuse", "Operation not permitted")
 		systemctl(t, "daemon-reload")
 	}
 }
