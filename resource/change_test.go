@@ -239,3 +239,57 @@ func TestAMarkIsOnlyRecordedAndGoesWithWhatItMarks(t *testing.T) {
 		}
 	}
 }
+
+func TestWhatIsLostIsSettled(t *testing.T) {
+	t.Parallel()
+	self, err := process.Find(os.Getpid())
+	if err != nil {
+		t.Fatal(err)
+	}
+	for name, c := range map[string]struct {
+		plan  func(*Edit[word])
+		fail  string
+		log   []string
+		after string
+	}{
+		"withdrawn, and still recorded": {
+			plan: func(e *Edit[word]) { e.Withdraw("b") },
+			log:  []string{"remove b", "settle a without b"}, after: `["a","b"]`,
+		},
+		"updated": {
+			plan: func(e *Edit[word]) { e.Update("b", "c") },
+			log:  []string{"apply c", "settle a,c without b"}, after: `["a","c"]`,
+		},
+		"updated to what it is": {
+			plan: func(e *Edit[word]) { e.Update("b", "b") },
+			log:  []string{"apply b", "settle a,b without "}, after: `["a","b"]`,
+		},
+		"that cannot be withdrawn": {
+			plan: func(e *Edit[word]) { e.Withdraw("b") }, fail: "remove b",
+			log: []string{"remove b", "settle a,b without "}, after: `["a","b"]`,
+		},
+		"withdrawn, and an update is taken back": {
+			plan: func(e *Edit[word]) { e.Withdraw("b"); e.Update("a", "c") }, fail: "settle c without b,a",
+			log: []string{"remove b", "apply c", "settle c without b,a", "apply a", "settle a,b without c"}, after: `["a","b"]`,
+		},
+	} {
+		d, file := recorded(t, `["a","b"]`)
+		w := world{fail: map[string]error{c.fail: errWorld}}
+		change := NewChange(d, Skip)
+		edit, err := w.changing().Edit(change)
+		if err != nil {
+			t.Fatal(err)
+		}
+		c.plan(edit)
+		if err := change.Do(t.Context(), &Target{Init: self}); (err != nil) != strings.HasPrefix(c.fail, "settle") {
+			t.Errorf("%s: %v", name, err)
+		}
+		if !slices.Equal(w.log, c.log) {
+			t.Errorf("%s: did %q, want %q", name, w.log, c.log)
+		}
+		list, err := config.List[word](d, config.Binds)
+		if got := `["` + strings.Join(strings.Split(join(list), ","), `","`) + `"]`; err != nil || got != c.after {
+			t.Errorf("%s: %s holds %s, %v, want %s", name, file, got, err, c.after)
+		}
+	}
+}

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"os"
 	"path/filepath"
 	"strings"
 	"time"
@@ -45,6 +46,9 @@ func find(ctx context.Context, id string) (container.Container, error) {
 // is read again under the lock.
 func started(id string) (container.Container, error) {
 	full, start, err := container.FindStart(id)
+	if err == nil && !isDir(start.Bundle) {
+		err = fmt.Errorf("%s: %w", start.Bundle, fs.ErrNotExist) // and nobody told us
+	}
 	return container.Container{ID: full, Dir: start.Bundle}, err
 }
 
@@ -68,8 +72,12 @@ const graphKey = "iSulad Root Dir: "
 
 // removed tells whether isulad is there, and has no container of this id: then it
 // has no state directory of it. isulad cannot be asked about the container itself,
-// it may be busy with it.
+// it may be busy with it. Of a container that has a start record, that says where
+// its directory was.
 func (h *helper) removed(ctx context.Context, id string) (bool, error) {
+	if _, start, err := container.FindStart(id); err == nil {
+		return !start.Init.Lives() && !isDir(start.Bundle), nil
+	}
 	client, err := command.Find("isula")
 	if err != nil {
 		return false, nil // other engines' containers lose their rules when they stop
@@ -85,7 +93,7 @@ func (h *helper) removed(ctx context.Context, id string) (bool, error) {
 		if !ok || !filepath.IsAbs(graph) {
 			continue
 		}
-		if _, err := filepath.Glob(graph); err != nil || strings.ContainsAny(graph, `*?[\`) {
+		if strings.ContainsAny(graph, `*?[\`) {
 			return false, fmt.Errorf("%s%q: not a plain path", graphKey, graph)
 		}
 		states, err := filepath.Glob(filepath.Join(graph, "engines", "*", id+"*"))
@@ -107,4 +115,9 @@ func (h *helper) respawn(ctx context.Context, ev event) error {
 	}, ev.args()...)
 	_, err = command.Cmd{Path: run, Args: args}.Run(ctx)
 	return err
+}
+
+func isDir(path string) bool {
+	info, err := os.Stat(path)
+	return err == nil && info.IsDir()
 }

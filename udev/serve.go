@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"io/fs"
-	"os"
 
 	"github.com/sirupsen/logrus"
 
@@ -140,9 +139,4 @@ func (h *helper) report(id string, c *resource.Change) {
 			h.log.WithFields(logrus.Fields{"id": id, "kind": t.Kind}).Infof("%s %s", t.Verb, t.Record)
 		}
 	}
-}
-
-func isDir(path string) bool {
-	info, err := os.Stat(path)
-	return err == nil && info.IsDir()
 }
