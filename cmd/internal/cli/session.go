@@ -181,7 +181,8 @@ func (s *session) report(prefix string, err error) error {
 	if len(failed) == 0 {
 		return nil
 	}
-	return errors.New(prefix + strings.Join(failed, " "))
+	// One line, also of what could not be undone.
+	return errors.New(prefix + strings.ReplaceAll(strings.Join(failed, " "), "\n", "; "))
 }
 
 // preview prints what would be done.
@@ -194,7 +195,7 @@ func (s *session) preview() {
 		if t.Err != nil && s.change.Policy == resource.Stop {
 			return
 		}
-		if t.Err == nil && !t.Part {
+		if t.Err == nil && !t.Part && (t.Needs == nil || t.Needs.Err == nil) {
 			fmt.Fprintf(s.app.Stdout, "would %s %s %s, %s\n", t.Verb, t.Kind, t.Record, where)
 		}
 	}
