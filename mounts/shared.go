@@ -288,11 +288,12 @@ func Unleak(root string) error {
 	return &mountError{"unmount", "", leak, unix.EBUSY}
 }
 
-// detachAlone unmounts the mount whose root is open. It is a peer of the shared
-// path's tmpfs: were it not cut off first, what is mounted below it would be
-// unmounted in all the others, and in running containers.
+// detachAlone unmounts the mount whose root is open. It may be a peer of the
+// shared path's tmpfs, or of a tree of the host: were it not cut off first, what
+// is mounted below it would be unmounted in all the others. A slave stays one, so
+// that a failure changes nothing.
 func detachAlone(mnt *os.File, path func(*os.File) string) error {
-	if err := setPropagation(mnt, unix.MS_PRIVATE|unix.MS_REC, path); err != nil {
+	if err := setPropagation(mnt, unix.MS_SLAVE|unix.MS_REC, path); err != nil {
 		return err
 	}
 	if err := unix.Unmount(path(mnt), unix.MNT_DETACH); err != nil {
