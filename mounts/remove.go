@@ -70,7 +70,7 @@ func openPoint(t *resource.Target, path string) (*os.File, error) {
 		return openTop(t)
 	}
 	f, err := t.Root.Open(path, unix.O_PATH)
-	if errors.Is(err, fs.ErrNotExist) || errors.Is(err, unix.ENOTDIR) || errors.Is(err, unix.ELOOP) {
+	if isNone(err) {
 		return nil, nil
 	}
 	return f, err

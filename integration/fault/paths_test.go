@@ -64,7 +64,7 @@ func (r *running) do(command, which string, f supervisor.Fault) *supervisor.Resu
 		}
 	}
 	res, err := supervisor.Command{
-		Path: r.bin, Args: args, Env: []string{"PATH=/usr/sbin:/usr/bin:/sbin:/bin"}, Dir: "/", Timeout: hang, Ignore: ofRuntime,
+		Path: r.bin, Args: args, Env: []string{"PATH=/usr/sbin:/usr/bin:/sbin:/bin"}, Dir: "/", Timeout: hang, Ignore: ofRuntime, Classes: r.classes,
 	}.Run(f)
 	must(r.t, err)
 	return res
@@ -131,8 +131,14 @@ func (r *running) remember(which string) { r.states[which], r.files[which] = r.l
 
 // TestFailingAddPath lets every point of add-path fail: what it says that it has
 // done is done, and nothing of the rest is there.
-func TestFailingAddPath(t *testing.T) {
+func TestFailingAddPath(t *testing.T) { failAddPath(t, 0, errnos) }
+
+// TestBlindAddPath lets add-path fail to open each thing that it wants to read.
+func TestBlindAddPath(t *testing.T) { failAddPath(t, supervisor.Look, lookErrnos) }
+
+func failAddPath(t *testing.T, classes supervisor.Class, table []injection) {
 	r := newRunning(t)
+	r.classes = classes
 	r.remember("00")
 	r.whole("add-path", "10")
 	r.remember("10")
@@ -142,7 +148,7 @@ func TestFailingAddPath(t *testing.T) {
 	r.clean()
 	listPoints(t, "add-path", points)
 	c := newTally(t, "fault loop, add-path")
-	r.every(c, points, func(f supervisor.Fault) (*supervisor.Point, []string) {
+	r.every(c, table, points, func(f supervisor.Fault) (*supervisor.Point, []string) {
 		res := r.do("add-path", "11", f)
 		done := printed(res)
 		if done == "01" {
@@ -154,8 +160,14 @@ func TestFailingAddPath(t *testing.T) {
 }
 
 // TestFailingRemovePath does the same to remove-path, which goes on.
-func TestFailingRemovePath(t *testing.T) {
+func TestFailingRemovePath(t *testing.T) { failRemovePath(t, 0, errnos) }
+
+// TestBlindRemovePath does it to what remove-path reads.
+func TestBlindRemovePath(t *testing.T) { failRemovePath(t, supervisor.Look, lookErrnos) }
+
+func failRemovePath(t *testing.T, classes supervisor.Class, table []injection) {
 	r := newRunning(t)
+	r.classes = classes
 	// Mount points stay, so what is compared has had both.
 	r.whole("add-path", "11")
 	r.remember("11")
@@ -170,7 +182,7 @@ func TestFailingRemovePath(t *testing.T) {
 	r.clean()
 	listPoints(t, "remove-path", points)
 	c := newTally(t, "fault loop, remove-path")
-	r.every(c, points, func(f supervisor.Fault) (*supervisor.Point, []string) {
+	r.every(c, table, points, func(f supervisor.Fault) (*supervisor.Point, []string) {
 		r.whole("add-path", "11")
 		res := r.do("remove-path", "11", f)
 		stays := strings.NewReplacer("0", "1", "1", "0").Replace(printed(res))
@@ -179,13 +191,14 @@ func TestFailingRemovePath(t *testing.T) {
 	c.log("the errors that apply")
 }
 
-// every is everyFault for one container that serves all of them.
-func (r *running) every(c *tally, points []supervisor.Point, check func(supervisor.Fault) (*supervisor.Point, []string)) {
+// every is everyFault for one container that serves all of them, and knows that it
+// runs.
+func (r *running) every(c *tally, table []injection, points []supervisor.Point, check func(supervisor.Fault) (*supervisor.Point, []string)) {
 	r.t.Helper()
 	var bare facts
-	for _, e := range errnos {
+	for _, e := range table {
 		for _, p := range points {
-			if !e.applies(p) {
+			if !e.applies(p) || liveness.MatchString(p.Args) {
 				continue
 			}
 			f := supervisor.Fault{At: p.N, Action: supervisor.Fail, Errno: e.errno, Sticky: e.sticky}

@@ -31,7 +31,6 @@ func (c *testCase) later() (pending, bool) {
 
 // later is the one list of what is not replayed yet, by case, group or command.
 var later = map[string]pending{
-
 	// Their help lists commands that are not there yet.
 	"global-help":         {"help", ""},
 	"global-help-cmd":     {"help", ""},

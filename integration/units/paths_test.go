@@ -41,7 +41,7 @@ func take(t testing.TB, target *resource.Target, now []mounts.Bind, gone ...moun
 func servedDirectly(t testing.TB, h *holder) *resource.Target {
 	t.Helper()
 	target := h.target(t, hostOwner)
-	mounts.Find(target)
+	must(t, mounts.Find(target))
 	if target.Direct == nil {
 		t.Fatal("a container that was never given a shared path has one")
 	}
@@ -60,7 +60,7 @@ func ways(t *testing.T, prepare func(image string), f func(t *testing.T, h *hold
 				target := h.target(t, hostOwner)
 				target.UserNS, target.Pivoted = has(options, userns), has(options, pivoted)
 				must(t, share(t, target))
-				mounts.Find(target)
+				must(t, mounts.Find(target))
 				if target.Direct != nil {
 					t.Fatalf("with a shared path: %v", target.Direct)
 				}
