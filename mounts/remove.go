@@ -2,6 +2,8 @@ package mounts
 
 import (
 	"context"
+	"crypto/sha256"
+	"encoding/hex"
 	"errors"
 	"fmt"
 	"io/fs"
@@ -68,7 +70,7 @@ func openPoint(t *resource.Target, path string) (*os.File, error) {
 		return openTop(t)
 	}
 	f, err := t.Root.Open(path, unix.O_PATH)
-	if errors.Is(err, fs.ErrNotExist) || errors.Is(err, unix.ENOTDIR) || errors.Is(err, unix.ELOOP) {
+	if isNone(err) {
 		return nil, nil
 	}
 	return f, err
@@ -146,20 +148,24 @@ func sweep(id string, records []Bind) error {
 	for _, b := range records {
 		used[sha(b.Host)] = true
 	}
-	entries, err := os.ReadDir(filepath.Join(place.Midpath, id))
-	if errors.Is(err, fs.ErrNotExist) {
-		return nil
-	}
-	if err != nil {
-		return err
-	}
 	var errs []error
-	for _, e := range entries {
-		if !used[e.Name()] {
-			errs = append(errs,
-				mountpoint.Remove(filepath.Join(place.Master, id, e.Name())),
-				mountpoint.Remove(filepath.Join(place.Midpath, id, e.Name())))
+	// As they were made, the other way round.
+	for _, dir := range []string{filepath.Join(place.Master, id), filepath.Join(place.Midpath, id)} {
+		entries, err := os.ReadDir(dir)
+		if err != nil && !errors.Is(err, fs.ErrNotExist) {
+			errs = append(errs, err)
+		}
+		for _, e := range entries {
+			if name := e.Name(); isSHA(name) && !used[name] {
+				errs = append(errs, mountpoint.Remove(filepath.Join(dir, name)))
+			}
 		}
 	}
 	return errors.Join(errs...)
+}
+
+// isSHA tells transfer mounts from device nodes, which lie beside them.
+func isSHA(name string) bool {
+	sum, err := hex.DecodeString(name)
+	return err == nil && len(sum) == sha256.Size
 }

@@ -60,9 +60,10 @@ func (a App) addPaths(c *cli.Context) error {
 }
 
 func (s *session) addPaths(binds []mounts.Bind, optional bool) error {
-	kind := mounts.Kind
+	kind := mounts.Adding()
+	apply := kind.Apply
 	kind.Apply = func(ctx context.Context, t *resource.Target, b mounts.Bind) error {
-		return addPathError(mounts.Kind.Apply(ctx, t, b))
+		return addPathError(apply(ctx, t, b))
 	}
 	paths, err := kind.Edit(s.change)
 	if err != nil {

@@ -138,7 +138,10 @@ func (s *session) open(found container.Container) (closeTarget func(), err error
 	if s.noSpec {
 		s.target.DeviceRules = nil
 	}
-	mounts.Find(s.target)
+	if err := mounts.Find(s.target); err != nil {
+		closeTarget()
+		return nothing, err
+	}
 	return closeTarget, nil
 }
 
