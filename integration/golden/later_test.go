@@ -35,11 +35,4 @@ var later = map[string]pending{
 	"remove-device": {"devices", ""},
 	"update-device": {"devices", ""},
 	"concurrency":   {"devices", ""},
-
-	// Their help lists commands that are not there yet.
-	"global-help":         {"help", ""},
-	"global-help-cmd":     {"help", ""},
-	"global-help-short":   {"help", ""},
-	"global-no-args":      {"help", ""},
-	"global-unknown-flag": {"help", ""},
 }
