@@ -31,35 +31,4 @@ func (c *testCase) later() (pending, bool) {
 
 // later is the one list of what is not replayed yet, by case, group or command.
 var later = map[string]pending{
-	// Their help lists commands that are not there yet.
-	"global-help":         {"help", ""},
-	"global-help-cmd":     {"help", ""},
-	"global-help-short":   {"help", ""},
-	"global-no-args":      {"help", ""},
-	"global-unknown-flag": {"help", ""},
-
-	"add-nic":      {"network", ""},
-	"remove-nic":   {"network", ""},
-	"update-nic":   {"network", ""},
-	"list-nic":     {"network", ""},
-	"add-route":    {"network", ""},
-	"remove-route": {"network", ""},
-	"list-route":   {"network", ""},
-
-	"hook-prestart-nic-bad-ip":          {"F: network interfaces", "network interface"},
-	"hook-prestart-nic-bad-type":        {"F: network interfaces", "network interface"},
-	"hook-prestart-nic-eth":             {"F: network interfaces", "network interface"},
-	"hook-prestart-nic-eth-missing":     {"F: network interfaces", "network interface"},
-	"hook-prestart-nic-host-name-taken": {"F: network interfaces", "network interface"},
-	"hook-prestart-nic-missing-bridge":  {"F: network interfaces", "network interface"},
-	"hook-prestart-nic-routes":          {"F: network interfaces", "network interface"},
-	"hook-prestart-nic-two":             {"F: network interfaces", "network interface"},
-	"hook-prestart-nic-veth":            {"F: network interfaces", "network interface"},
-	"hook-poststop-eth":                 {"F: network interfaces", ""},
-	"hook-poststop-nics":                {"F: network interfaces", ""},
-	"hook-poststop-nics-still-there":    {"F: network interfaces", ""},
-
-	"hook-prestart-route-empty-rule":  {"F: routes", "route"},
-	"hook-prestart-route-missing-dev": {"F: routes", "route"},
-	"hook-prestart-route-unreachable": {"F: routes", "route"},
 }
