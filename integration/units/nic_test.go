@@ -107,9 +107,19 @@ func same(t testing.TB, what string, got []string, want ...string) {
 	}
 }
 
-// bridges makes bridges on the host, for the test.
+// bridges makes bridges on the host, for the test. What else has come until its
+// end goes, too: with its container's namespace it does some time later.
 func bridges(t testing.TB, names ...string) {
 	t.Helper()
+	before := hostLinks(t)
+	t.Cleanup(func() {
+		for _, l := range hostLinks(t) {
+			name, _, _ := strings.Cut(l, " ")
+			if !slices.ContainsFunc(before, func(b string) bool { return strings.HasPrefix(b, name+" ") }) {
+				_ = exec.Command("ip", "link", "del", name).Run()
+			}
+		}
+	})
 	for i, n := range names {
 		ip(t, "link", "add", n, "address", fmt.Sprintf("02:00:00:00:00:%02x", i+1), "type", "bridge")
 		ip(t, "link", "set", n, "up")
@@ -136,8 +146,6 @@ func eth(host, name, addr string) network.NIC {
 func apply(t testing.TB, to *resource.Target, n network.NIC) {
 	t.Helper()
 	must(t, network.Interfaces.Apply(t.Context(), to, n))
-	// It goes with the container's namespace, but some time after the container.
-	t.Cleanup(func() { _ = exec.Command("ip", "link", "del", n.HostName).Run() })
 	must(t, network.Interfaces.Verify(t.Context(), to, n))
 }
 
@@ -179,7 +187,6 @@ func TestHalfOfAVethIsCompleted(t *testing.T) {
 	to := h.target(t, hostOwner)
 	ip(t, "link", "add", "h1", "type", "veth", "peer", "name", "eth1", "netns", fmt.Sprint(h.pid))
 	ip(t, "link", "set", "h1", "master", "br1")
-	t.Cleanup(func() { _ = exec.Command("ip", "link", "del", "h1").Run() })
 	apply(t, to, veth("h1", "eth1", "172.17.28.2/24"))
 	same(t, "container", h.links(t), "eth1 veth up=true mtu=1500 qlen=1000 172.17.28.2/24 brd 172.17.28.255")
 	same(t, "host", hostLinks(t), br0, strings.Replace(br0, "br0", "br1", 1), "h1 veth up=true mtu=1500 qlen=1000 in br0")
