@@ -139,10 +139,24 @@ func (e *Edit[T]) Remove(r T) *Task {
 	return t
 }
 
-// Update plans that the record old becomes r, in its place.
+// Forget plans a record less that is real no longer when the tasks before are
+// done: only the file is changed.
+func (e *Edit[T]) Forget(r T) *Task {
+	t := e.Remove(r)
+	t.do, t.undo = nil, nil
+	return t
+}
+
+// Update plans that the record old becomes r, in its place or, where the kind
+// says so, at the end.
 func (e *Edit[T]) Update(old, r T) *Task {
 	t := e.plan("update", r, func(list []T) []T {
-		if i := slices.Index(list, old); i >= 0 {
+		i := slices.Index(list, old)
+		switch {
+		case i < 0:
+		case e.kind.UpdatedLast && old != r:
+			list = append(slices.Delete(list, i, i+1), r)
+		default:
 			list[i] = r
 		}
 		return list
