@@ -234,3 +234,18 @@ func (n NIC) Conflict(old NIC) error {
 	return nil
 }
 
+// Matches tells whether the record has every value that filter has.
+func (n NIC) Matches(filter NIC) bool {
+	if filter.MTU != 0 && n.MTU != filter.MTU || filter.QueueLen != 0 && n.QueueLen != filter.QueueLen {
+		return false
+	}
+	for _, f := range [][2]string{
+		{n.IP, filter.IP}, {n.MAC, filter.MAC}, {n.Type, filter.Type}, {n.Bridge, filter.Bridge},
+		{n.HostName, filter.HostName}, {n.Name, filter.Name},
+	} {
+		if f[1] != "" && f[0] != f[1] {
+			return false
+		}
+	}
+	return true
+}
