@@ -58,6 +58,7 @@ func deliberate(name string) (expectation, bool) {
 }
 
 var expectations = []map[string]expectation{hookExpectations, commandExpectations, pathExpectations, deviceExpectations}
+var expectations = []map[string]expectation{hookExpectations, commandExpectations, pathExpectations, networkExpectations}
 
 // hookExpectations are those of hooks.
 var hookExpectations = map[string]expectation{

@@ -15,7 +15,7 @@ import (
 )
 
 func (a App) nicCommands() []cli.Command {
-	name := cli.StringFlag{Name: "name", Usage: "its name: `[HOST:]CONTAINER`; a veth's on the host is made up when it is not given"}
+	name := cli.StringFlag{Name: "name", Usage: "its name, [HOST:]CONTAINER; that of a veth on the host is made up when it is not given"}
 	options := func(mtu, qlen int, more ...cli.Flag) []cli.Flag {
 		return append(more,
 			cli.StringFlag{Name: "ip", Usage: "its address with prefix length, as 172.17.28.2/24 or fd00::2/64"},
