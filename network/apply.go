@@ -4,11 +4,8 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"net"
 	"net/netip"
-
-	"github.com/vishvananda/netlink"
-	"golang.org/x/sys/unix"
+	"slices"
 
 	"isula.org/isulad-tools/internal/netspace"
 	"isula.org/isulad-tools/internal/undo"
@@ -33,45 +30,16 @@ func applyNIC(ctx context.Context, t *resource.Target, r NIC) (err error) {
 	if err := addAddress(w.inside, index, n.ip); err != nil {
 		return err
 	}
-	return refused(setUp, w.inside.LinkSetUp(byIndex(index)))
-}
-
-// byIndex names a link for a request that needs no more of it.
-func byIndex(index int) netlink.Link {
-	return &netlink.Device{LinkAttrs: netlink.LinkAttrs{Index: index}}
-}
-
-// address is the kernel's form of an interface's address. An IPv6 one is usable
-// at once: a container does not start again because its address was tentative
-// when it looked.
-func address(p netip.Prefix) *netlink.Addr {
-	a := &netlink.Addr{IPNet: ipNet(p)}
-	if p.Addr().Is6() {
-		a.Flags = unix.IFA_F_NODAD
-	}
-	return a
-}
-
-func ipNet(p netip.Prefix) *net.IPNet {
-	return &net.IPNet{IP: p.Addr().AsSlice(), Mask: net.CIDRMask(p.Bits(), p.Addr().BitLen())}
+	return setUp(w.inside, index)
 }
 
 // addAddress gives the link an address; one that it has is fine.
 func addAddress(side *netspace.Side, index int, p netip.Prefix) error {
-	err := side.AddrAdd(byIndex(index), address(p))
-	if errors.Is(err, unix.EEXIST) {
-		return nil
+	var all netip.Addr
+	if p.Addr().Is4() && p.Bits() < 31 {
+		all = broadcast(p)
 	}
-	return refused(setIP, err)
-}
-
-// dropAddress takes an address away; one that is gone is fine.
-func dropAddress(side *netspace.Side, index int, p netip.Prefix) error {
-	err := side.AddrDel(byIndex(index), &netlink.Addr{IPNet: ipNet(p)})
-	if errors.Is(err, unix.EADDRNOTAVAIL) || errors.Is(err, unix.ENODEV) {
-		return nil
-	}
-	return refused(setIP, err)
+	return refused(setIP, side.AddAddress(index, p, all))
 }
 
 func removeNIC(ctx context.Context, t *resource.Target, r NIC) error {
@@ -108,14 +76,12 @@ func verifyNIC(_ context.Context, t *resource.Target, r NIC) error {
 	if e.inside == nil {
 		return errors.New("the container has no such link")
 	}
-	addresses, err := w.inside.AddrList(e.inside, netlink.FAMILY_ALL)
+	addresses, err := w.inside.Addresses(e.inside.Index)
 	if err != nil {
 		return refused("list addresses", err)
 	}
-	for _, a := range addresses {
-		if a.IPNet.String() == ipNet(n.ip).String() {
-			return nil
-		}
+	if !slices.ContainsFunc(addresses, func(a netspace.Address) bool { return a.Prefix == n.ip }) {
+		return fmt.Errorf("%s has not the address %s", n.Name, n.IP)
 	}
-	return fmt.Errorf("%s has not the address %s", n.Name, n.IP)
+	return nil
 }

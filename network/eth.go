@@ -1,13 +1,11 @@
 package network
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
 	"strings"
-
-	"github.com/vishvananda/netlink"
-	"golang.org/x/sys/unix"
 
 	"isula.org/isulad-tools/internal/netspace"
 	"isula.org/isulad-tools/internal/undo"
@@ -24,7 +22,6 @@ func checkEth(n NIC) error {
 }
 
 func hostNICMissing(name string) error {
-	//lint:ignore ST1005 the wording of v0.9
 	return fmt.Errorf("HostNic(%s) not found, please check", name)
 }
 
@@ -44,17 +41,16 @@ func applyEth(_ context.Context, w *work, n nic, u *undo.Stack) (index int, err 
 	case err != nil:
 		return 0, err
 	case link == nil && there != nil:
-		return there.Attrs().Index, nil // moved by a run that was killed
+		return there.Index, nil // moved by a run that was killed
 	case link == nil:
 		return 0, hostNICMissing(n.HostName)
 	case there != nil:
 		return 0, fmt.Errorf("the container has a nic with name %s", n.Name)
 	}
-	was := link.Attrs()
 	offload(n.HostName)
-	to := attributes{name: n.Name, mtu: n.MTU, queue: n.QueueLen, mac: n.mac, ns: w.space.FD()}
-	u.Push("return link "+n.HostName, func() error { return w.giveBack(n, was) })
-	if err := move(w.host, was.Index, to); err != nil {
+	to := netspace.Attributes{Name: n.Name, MTU: n.MTU, QueueLen: &n.QueueLen, MAC: n.mac, NS: w.space.FD()}
+	u.Push("return link "+n.HostName, func() error { return w.giveBack(n, link) })
+	if err := w.host.Set(link.Index, to); err != nil {
 		return 0, refused(moveLink, err)
 	}
 	moved, err := find(w.inside, n.Name)
@@ -64,22 +60,22 @@ func applyEth(_ context.Context, w *work, n nic, u *undo.Stack) (index int, err 
 	if err != nil {
 		return 0, err
 	}
-	return moved.Attrs().Index, nil
+	return moved.Index, nil
 }
 
 // giveBack undoes a move, whatever became of it, as far as the kernel has kept
 // the link's state: its addresses are lost.
-func (w *work) giveBack(n nic, was *netlink.LinkAttrs) error {
+func (w *work) giveBack(n nic, was *netspace.Link) error {
 	for _, name := range []string{n.Name, was.Name} { // moved and renamed, or moved
 		link, err := find(w.inside, name)
 		if err != nil {
 			return err
 		}
-		if link == nil || link.Attrs().HardwareAddr.String() != was.HardwareAddr.String() && link.Attrs().HardwareAddr.String() != n.mac.String() {
+		if link == nil || !bytes.Equal(link.MAC, was.MAC) && !bytes.Equal(link.MAC, n.mac) {
 			continue
 		}
-		to := attributes{name: was.Name, mtu: was.MTU, queue: was.TxQLen, mac: was.HardwareAddr, ns: w.space.HostFD()}
-		if err := move(w.inside, link.Attrs().Index, to); err != nil {
+		to := netspace.Attributes{Name: was.Name, MTU: was.MTU, QueueLen: &was.QueueLen, MAC: was.MAC, NS: w.space.HostFD()}
+		if err := w.inside.Set(link.Index, to); err != nil {
 			return refused(moveLink, err)
 		}
 		break
@@ -88,10 +84,10 @@ func (w *work) giveBack(n nic, was *netlink.LinkAttrs) error {
 	if link == nil || err != nil {
 		return err
 	}
-	if was.RawFlags&unix.IFF_UP != 0 {
-		err = refused(setUp, w.host.LinkSetUp(link))
+	if was.Up {
+		return setUp(w.host, link.Index)
 	}
-	return err
+	return nil
 }
 
 func removeEth(_ context.Context, w *work, n nic) error {
@@ -112,8 +108,7 @@ func removeEth(_ context.Context, w *work, n nic) error {
 			return err
 		}
 	}
-	err = move(w.inside, link.Attrs().Index, attributes{name: name, queue: -1, ns: w.space.HostFD()})
-	if err != nil {
+	if err := w.inside.Set(link.Index, netspace.Attributes{Name: name, NS: w.space.HostFD()}); err != nil {
 		return refused(moveLink, err)
 	}
 	if name != n.HostName {

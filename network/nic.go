@@ -10,10 +10,10 @@ import (
 	"slices"
 	"strings"
 
-	"github.com/vishvananda/netlink"
 	"golang.org/x/sys/unix"
 
 	"isula.org/isulad-tools/config"
+	"isula.org/isulad-tools/internal/netspace"
 	"isula.org/isulad-tools/internal/undo"
 	"isula.org/isulad-tools/resource"
 )
@@ -65,7 +65,7 @@ type linkType struct {
 }
 
 // ends are a link in the container and what it is on the host, if anything.
-type ends struct{ host, inside netlink.Link }
+type ends struct{ host, inside *netspace.Link }
 
 var linkTypes = []linkType{
 	{"veth", checkVeth, applyVeth, findVeth, removeVeth},
@@ -110,6 +110,7 @@ func (n NIC) CheckNumbers() error {
 	case n.MTU > maxMTU: // Compat: add-nic-mtu-70000
 		return &refusal{setMTU, unix.EINVAL}
 	case int64(n.QueueLen) > maxQueueLen:
+		//lint:ignore ST1005 as the one above
 		return fmt.Errorf("Qlen %d must not be greater than %d", n.QueueLen, int64(maxQueueLen))
 	case len(n.Name) > maxName, len(n.HostName) > maxName: // Compat: add-nic-veth-too-long-name
 		return &refusal{setName, unix.ERANGE}

@@ -5,8 +5,7 @@ import (
 	"encoding/hex"
 	"fmt"
 
-	"github.com/vishvananda/netlink"
-	"golang.org/x/sys/unix"
+	"isula.org/isulad-tools/internal/netspace"
 )
 
 // CheckHost refuses a new interface whose name on the host is in use, or of which
@@ -15,12 +14,12 @@ func (n NIC) CheckHost() error {
 	if len(n.HostName) > maxName {
 		return nil // that has an error of its own
 	}
-	host, err := netlink.NewHandle(unix.NETLINK_ROUTE)
+	host, err := netspace.Here()
 	if err != nil {
 		return fmt.Errorf("netlink socket: %w", err)
 	}
 	defer host.Close()
-	link, err := orNone(host.LinkByName(n.HostName))
+	link, err := lookUp(host, n.HostName)
 	switch {
 	case err != nil:
 		return err

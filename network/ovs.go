@@ -62,7 +62,7 @@ func (w *work) leaveSwitch(ctx context.Context, bridge, port string) error {
 		return nil
 	}
 	link, err := find(w.host, bridge)
-	if err != nil || link != nil && link.Type() == "bridge" {
+	if err != nil || link != nil && link.Kind == "bridge" {
 		return err
 	}
 	is, err := w.isSwitch(ctx, bridge)

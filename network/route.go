@@ -4,14 +4,14 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"net"
 	"net/netip"
+	"slices"
 	"strings"
 
-	"github.com/vishvananda/netlink"
 	"golang.org/x/sys/unix"
 
 	"isula.org/isulad-tools/config"
+	"isula.org/isulad-tools/internal/netspace"
 	"isula.org/isulad-tools/resource"
 )
 
@@ -178,24 +178,19 @@ func (r Route) Through(n NIC) bool {
 }
 
 // request is the route as the kernel is asked for it.
-func (w *work) request(p route) (*netlink.Route, error) {
-	want := &netlink.Route{Dst: ipNet(p.dest), Scope: netlink.SCOPE_UNIVERSE, Protocol: unix.RTPROT_BOOT}
-	if p.src.IsValid() {
-		want.Src = p.src.AsSlice()
+func (w *work) request(p route) (netspace.Route, error) {
+	want := netspace.Route{Dest: p.dest, Src: p.src, GW: p.gw}
+	if p.dev == "" {
+		return want, nil
 	}
-	if p.gw.IsValid() {
-		want.Gw = p.gw.AsSlice()
+	link, err := find(w.inside, p.dev)
+	if err == nil && link == nil { // Compat: add-route-flag-after
+		err = &noLink{p.dev}
 	}
-	if p.dev != "" {
-		link, err := find(w.inside, p.dev)
-		if err != nil {
-			return nil, err
-		}
-		if link == nil { // Compat: add-route-flag-after
-			return nil, &noLink{p.dev}
-		}
-		want.LinkIndex = link.Attrs().Index
+	if err != nil {
+		return want, err
 	}
+	want.Link = link.Index
 	return want, nil
 }
 
@@ -206,36 +201,24 @@ func (e *noLink) Error() string {
 	return fmt.Sprintf("failed to get link by name %s: Link not found", e.name)
 }
 
-// findRoute returns the kernel's route that is the one wanted; nil for none.
-func (w *work) findRoute(want *netlink.Route) (*netlink.Route, error) {
-	family := netlink.FAMILY_V6
-	if want.Dst.IP.To4() != nil {
-		family = netlink.FAMILY_V4
+// findRoute returns the kernel's route that is the one wanted.
+func (w *work) findRoute(want netspace.Route) (r netspace.Route, there bool, err error) {
+	family := unix.AF_INET6
+	if want.Dest.Addr().Is4() {
+		family = unix.AF_INET
 	}
-	routes, err := w.inside.RouteList(nil, family)
+	routes, err := w.inside.Routes(family)
 	if err != nil {
-		return nil, refused("list routes", err)
+		return r, false, refused("list routes", err)
 	}
-	for _, r := range routes {
-		if sameNet(r.Dst, want.Dst) && sameIP(r.Gw, want.Gw) && sameIP(r.Src, want.Src) &&
-			(want.LinkIndex == 0 || want.LinkIndex == r.LinkIndex) && r.Type == unix.RTN_UNICAST {
-			return &r, nil
-		}
+	i := slices.IndexFunc(routes, func(r netspace.Route) bool {
+		return r.Dest == want.Dest && r.GW == want.GW && r.Src == want.Src && (want.Link == 0 || want.Link == r.Link)
+	})
+	if i < 0 {
+		return r, false, nil
 	}
-	return nil, nil
+	return routes[i], true, nil
 }
-
-// sameNet compares destinations; the kernel has no network for a default route.
-func sameNet(a, b *net.IPNet) bool {
-	return a == nil && isDefault(b) || a != nil && (a.String() == b.String())
-}
-
-func isDefault(n *net.IPNet) bool {
-	ones, _ := n.Mask.Size()
-	return ones == 0
-}
-
-func sameIP(a, b net.IP) bool { return len(a) == 0 && len(b) == 0 || a.Equal(b) }
 
 func applyRoute(_ context.Context, t *resource.Target, r Route) error {
 	p, err := r.parse()
@@ -250,13 +233,11 @@ func applyRoute(_ context.Context, t *resource.Target, r Route) error {
 	if err != nil {
 		return err
 	}
-	err = w.inside.RouteAdd(want)
+	err = w.inside.AddRoute(want)
 	if errors.Is(err, unix.EEXIST) {
-		there, lookErr := w.findRoute(want)
-		if there != nil {
-			return nil
+		if _, there, err := w.findRoute(want); there || err != nil {
+			return err
 		}
-		return errors.Join(refused(addRoute, err), lookErr)
 	}
 	return refused(addRoute, err)
 }
@@ -279,15 +260,11 @@ func removeRoute(_ context.Context, t *resource.Target, r Route) error {
 	if err != nil {
 		return err
 	}
-	there, err := w.findRoute(want)
-	if there == nil || err != nil {
+	found, there, err := w.findRoute(want)
+	if !there || err != nil {
 		return err
 	}
-	err = w.inside.RouteDel(there)
-	if errors.Is(err, unix.ESRCH) {
-		return nil
-	}
-	return refused(delRoute, err)
+	return refused(delRoute, w.inside.DropRoute(found))
 }
 
 func verifyRoute(_ context.Context, t *resource.Target, r Route) error {
@@ -303,8 +280,8 @@ func verifyRoute(_ context.Context, t *resource.Target, r Route) error {
 	if err != nil {
 		return err
 	}
-	there, err := w.findRoute(want)
-	if err == nil && there == nil {
+	_, there, err := w.findRoute(want)
+	if err == nil && !there {
 		err = errors.New("the container has no such route")
 	}
 	return err

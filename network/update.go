@@ -5,8 +5,9 @@ import (
 	"context"
 	"errors"
 	"net"
+	"net/netip"
+	"slices"
 
-	"github.com/vishvananda/netlink"
 	"golang.org/x/sys/unix"
 
 	"isula.org/isulad-tools/internal/netspace"
@@ -33,7 +34,7 @@ func updateNIC(ctx context.Context, t *resource.Target, old, r NIC) (err error) 
 		return applyNIC(ctx, t, r)
 	}
 	// What the kernel drops on the way, and is not ours to drop, comes back.
-	keep, err := remember(w.inside, e.inside)
+	keep, err := remember(w.inside, e.inside.Index)
 	if err != nil {
 		return err
 	}
@@ -47,7 +48,7 @@ func updateNIC(ctx context.Context, t *resource.Target, old, r NIC) (err error) 
 	}
 	for _, end := range []struct {
 		side *netspace.Side
-		link netlink.Link
+		link *netspace.Link
 	}{{w.host, e.host}, {w.inside, e.inside}} {
 		if end.link == nil {
 			continue
@@ -56,87 +57,83 @@ func updateNIC(ctx context.Context, t *resource.Target, old, r NIC) (err error) 
 			return err
 		}
 	}
-	if n.mac != nil && !bytes.Equal(n.mac, e.inside.Attrs().HardwareAddr) {
+	if n.mac != nil && !bytes.Equal(n.mac, e.inside.MAC) {
 		if err := changeMAC(w.inside, e.inside, n.mac, &u); err != nil {
 			return err
 		}
 	}
-	if err := w.changeAddress(e.inside.Attrs().Index, old, n, &u); err != nil {
+	if err := w.changeAddress(e.inside.Index, old, n, &u); err != nil {
 		return err
 	}
-	keep.except(old.IP)
+	if before, err := parseAddress(old.IP); err == nil && before != n.ip {
+		keep.except(before)
+	}
 	keep.restore()
 	return nil
 }
 
 // changeBridge takes the host's end from one bridge to another.
-func (w *work) changeBridge(ctx context.Context, host netlink.Link, from, to string, u *undo.Stack) error {
+func (w *work) changeBridge(ctx context.Context, host *netspace.Link, from, to string, u *undo.Stack) error {
 	b, err := w.bridge(ctx, to)
 	if err != nil {
 		return err
 	}
 	before, err := w.bridge(ctx, from)
-	if errors.Is(err, errNoBridge) {
-		before, err = bridge{}, nil
-	}
-	if err != nil {
+	if err != nil && !errors.Is(err, errNoBridge) {
 		return err
 	}
 	if before.ovs {
-		var none undo.Stack
-		u.Push("return to "+from, func() error { return before.join(context.WithoutCancel(ctx), w, host, &none) })
-		if err := w.leaveSwitch(ctx, from, host.Attrs().Name); err != nil {
+		u.Push("return to "+from, func() error { return w.addPort(context.WithoutCancel(ctx), from, host.Name) })
+		if err := w.leaveSwitch(ctx, from, host.Name); err != nil {
 			return err
 		}
 	}
-	if b.ovs && host.Attrs().MasterIndex != 0 && !before.ovs {
-		was := host.Attrs().MasterIndex
-		u.Push("return to "+from, func() error { return refused(join, w.host.LinkSetMasterByIndex(host, was)) })
-		if err := w.host.LinkSetNoMaster(host); err != nil {
-			return refused(join, err)
+	if b.ovs && !before.ovs && host.Bridge != 0 {
+		u.Push("return to "+from, func() error { return w.setBridge(host.Index, host.Bridge) })
+		if err := w.setBridge(host.Index, 0); err != nil {
+			return err
 		}
 	}
 	return b.join(ctx, w, host, u)
 }
 
 // resize sets the link's MTU and queue length.
-func resize(side *netspace.Side, link netlink.Link, n nic, u *undo.Stack) error {
-	was := link.Attrs()
+func resize(side *netspace.Side, link *netspace.Link, n nic, u *undo.Stack) error {
 	for _, c := range []struct {
-		what      string
-		old, want int
-		set       func(netlink.Link, int) error
+		what     string
+		same     bool
+		old, now netspace.Attributes
 	}{
-		{setMTU, was.MTU, n.MTU, side.LinkSetMTU},
-		{setQueue, was.TxQLen, n.QueueLen, side.LinkSetTxQLen},
+		{setMTU, n.MTU == 0 || n.MTU == link.MTU, netspace.Attributes{MTU: link.MTU}, netspace.Attributes{MTU: n.MTU}},
+		{setQueue, n.QueueLen == link.QueueLen, netspace.Attributes{QueueLen: &link.QueueLen}, netspace.Attributes{QueueLen: &n.QueueLen}},
 	} {
-		if c.old == c.want || c.what == setMTU && c.want == 0 {
+		if c.same {
 			continue
 		}
-		if err := c.set(link, c.want); err != nil {
+		if err := side.Set(link.Index, c.now); err != nil {
 			return refused(c.what, err)
 		}
-		u.Push(c.what, func() error { return c.set(link, c.old) })
+		u.Push("restore "+link.Name, func() error { return side.Set(link.Index, c.old) })
 	}
 	return nil
 }
 
 // changeMAC sets the link's hardware address; a driver that wants it down for
 // that gets it down, and up again.
-func changeMAC(side *netspace.Side, link netlink.Link, mac net.HardwareAddr, u *undo.Stack) error {
-	was := link.Attrs()
+func changeMAC(side *netspace.Side, link *netspace.Link, mac net.HardwareAddr, u *undo.Stack) error {
 	set := func(mac net.HardwareAddr) error {
-		err := side.LinkSetHardwareAddr(link, mac)
-		if !errors.Is(err, unix.EBUSY) || was.RawFlags&unix.IFF_UP == 0 {
+		err := side.Set(link.Index, netspace.Attributes{MAC: mac})
+		if !errors.Is(err, unix.EBUSY) || !link.Up {
 			return refused(setMAC, err)
 		}
-		if err := side.LinkSetDown(link); err != nil {
+		down := false
+		if err := side.Set(link.Index, netspace.Attributes{Up: &down}); err != nil {
 			return refused(setMAC, err)
 		}
-		err = refused(setMAC, side.LinkSetHardwareAddr(link, mac))
-		return errors.Join(err, refused(setUp, side.LinkSetUp(link)))
+		err = refused(setMAC, side.Set(link.Index, netspace.Attributes{MAC: mac}))
+		return errors.Join(err, setUp(side, link.Index))
 	}
-	u.Push("restore hardware address", func() error { return set(was.HardwareAddr) })
+	u.Push("restore hardware address", func() error { return set(link.MAC) })
 	return set(mac)
 }
 
@@ -145,41 +142,36 @@ func changeMAC(side *netspace.Side, link netlink.Link, mac net.HardwareAddr, u *
 // the first.
 func (w *work) changeAddress(index int, old NIC, n nic, u *undo.Stack) error {
 	before, err := parseAddress(old.IP)
-	known := err == nil
-	if known && before == n.ip {
-		return addAddress(w.inside, index, n.ip)
-	}
-	if known {
+	if err == nil && before != n.ip {
 		u.Push("restore address "+old.IP, func() error { return addAddress(w.inside, index, before) })
-		if err := dropAddress(w.inside, index, before); err != nil {
-			return err
+		if err := w.inside.DropAddress(index, before); err != nil {
+			return refused(setIP, err)
 		}
+		u.Push("take back address "+n.IP, func() error { return w.inside.DropAddress(index, n.ip) })
 	}
-	u.Push("take back address "+n.IP, func() error { return dropAddress(w.inside, index, n.ip) })
 	return addAddress(w.inside, index, n.ip)
 }
 
 // kept are a link's addresses and routes.
 type kept struct {
 	side      *netspace.Side
-	link      netlink.Link
-	addresses []netlink.Addr
-	routes    []netlink.Route
+	addresses []netspace.Address
+	routes    []netspace.Route
 }
 
-// remember reads what the link has that the kernel did not make by itself.
-func remember(side *netspace.Side, link netlink.Link) (k kept, err error) {
-	k = kept{side: side, link: link}
-	if k.addresses, err = side.AddrList(link, netlink.FAMILY_ALL); err != nil {
+// remember reads what the link has.
+func remember(side *netspace.Side, index int) (k kept, err error) {
+	k.side = side
+	if k.addresses, err = side.Addresses(index); err != nil {
 		return k, refused("list addresses", err)
 	}
-	for _, family := range []int{netlink.FAMILY_V4, netlink.FAMILY_V6} {
-		routes, err := side.RouteList(link, family)
+	for _, family := range []int{unix.AF_INET, unix.AF_INET6} {
+		routes, err := side.Routes(family)
 		if err != nil {
 			return k, refused("list routes", err)
 		}
 		for _, r := range routes {
-			if r.Protocol != unix.RTPROT_KERNEL && r.Protocol != unix.RTPROT_RA {
+			if r.Link == index {
 				k.routes = append(k.routes, r)
 			}
 		}
@@ -188,24 +180,17 @@ func remember(side *netspace.Side, link netlink.Link) (k kept, err error) {
 }
 
 // except forgets an address.
-func (k *kept) except(ip string) {
-	for i, a := range k.addresses {
-		if a.IPNet.String() == ip {
-			k.addresses = append(k.addresses[:i:i], k.addresses[i+1:]...)
-			return
-		}
-	}
+func (k *kept) except(p netip.Prefix) {
+	k.addresses = slices.DeleteFunc(k.addresses, func(a netspace.Address) bool { return a.Prefix == p })
 }
 
 // restore brings back what is missing, as far as it still fits the link: a route
 // from an address that is gone does not.
 func (k *kept) restore() {
 	for _, a := range k.addresses {
-		if a.Scope == unix.RT_SCOPE_UNIVERSE {
-			_ = k.side.AddrAdd(k.link, &a)
-		}
+		_ = k.side.Return(a)
 	}
 	for _, r := range k.routes {
-		_ = k.side.RouteAdd(&r)
+		_ = k.side.ReturnRoute(r)
 	}
 }

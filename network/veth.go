@@ -5,9 +5,9 @@ import (
 	"errors"
 	"fmt"
 
-	"github.com/vishvananda/netlink"
 	"golang.org/x/sys/unix"
 
+	"isula.org/isulad-tools/internal/netspace"
 	"isula.org/isulad-tools/internal/undo"
 )
 
@@ -37,8 +37,8 @@ func findVeth(w *work, n nic) (e ends, err error) {
 		return e, err
 	}
 	e.host = host
-	e.inside, err = orNone(w.inside.LinkByIndex(host.Attrs().ParentIndex))
-	return e, err
+	e.inside, err = w.inside.LinkAt(host.Peer)
+	return e, refused("look for link "+n.Name, err)
 }
 
 func applyVeth(ctx context.Context, w *work, n nic, u *undo.Stack) (index int, err error) {
@@ -46,9 +46,16 @@ func applyVeth(ctx context.Context, w *work, n nic, u *undo.Stack) (index int, e
 	if err != nil {
 		return 0, err
 	}
-	end := attributes{name: n.HostName, mtu: n.MTU, queue: n.QueueLen, ns: -1}
-	peer := attributes{name: n.Name, mtu: n.MTU, queue: n.QueueLen, mac: n.mac, ns: w.space.FD()}
-	err = pair(w.host, end, peer, b.index)
+	// The peer is born in the container's namespace under its own name, and the
+	// host's end up and in its bridge. The peer cannot be up yet: the other end is
+	// not there when the kernel makes it.
+	up := true
+	end := netspace.Attributes{Name: n.HostName, MTU: n.MTU, QueueLen: &n.QueueLen, Up: &up}
+	if !b.ovs {
+		end.Bridge = &b.index
+	}
+	peer := netspace.Attributes{Name: n.Name, MTU: n.MTU, QueueLen: &n.QueueLen, MAC: n.mac, NS: w.space.FD()}
+	err = w.host.Pair(end, peer)
 	made := err == nil
 	if err != nil && !errors.Is(err, unix.EEXIST) {
 		return 0, refused(makePair, err)
@@ -56,7 +63,7 @@ func applyVeth(ctx context.Context, w *work, n nic, u *undo.Stack) (index int, e
 	if made {
 		u.Push("delete link "+n.HostName, func() error { return w.deleteVeth(n) })
 	}
-	var host netlink.Link
+	var host *netspace.Link
 	if made {
 		if host, err = find(w.host, n.HostName); err == nil && host == nil {
 			err = errGone
@@ -70,18 +77,18 @@ func applyVeth(ctx context.Context, w *work, n nic, u *undo.Stack) (index int, e
 	if !made || b.ovs {
 		err = b.join(ctx, w, host, u)
 	}
-	return host.Attrs().ParentIndex, err
+	return host.Peer, err
 }
 
 // halfMade returns the host's end of a pair that a run made before it was killed.
 // When there is none, one of the names is in somebody else's use.
-func (w *work) halfMade(n nic) (netlink.Link, error) {
+func (w *work) halfMade(n nic) (*netspace.Link, error) {
 	e, err := findVeth(w, n)
 	if err != nil {
 		return nil, err
 	}
-	if e.inside != nil && e.inside.Attrs().Name == n.Name {
-		return e.host, refused(setUp, w.host.LinkSetUp(e.host))
+	if e.inside != nil && e.inside.Name == n.Name {
+		return e.host, setUp(w.host, e.host.Index)
 	}
 	if host, err := lookUp(w.host, n.HostName); host != nil || err != nil {
 		return nil, errors.Join(err, hostNameTaken(n.HostName))
@@ -95,11 +102,7 @@ func (w *work) deleteVeth(n nic) error {
 	if e.host == nil || err != nil {
 		return err
 	}
-	err = w.host.LinkDel(e.host)
-	if errors.Is(err, unix.ENODEV) {
-		return nil
-	}
-	return refused(dropLink, err)
+	return refused(dropLink, w.host.Delete(e.host.Index))
 }
 
 func removeVeth(ctx context.Context, w *work, n nic) error {
@@ -130,8 +133,8 @@ func (w *work) bridge(ctx context.Context, name string) (bridge, error) {
 	if err != nil {
 		return bridge{}, err
 	}
-	if link != nil && link.Type() == "bridge" {
-		return bridge{name: name, index: link.Attrs().Index}, nil
+	if link != nil && link.Kind == "bridge" {
+		return bridge{name: name, index: link.Index}, nil
 	}
 	there, err := w.isSwitch(ctx, name)
 	switch {
@@ -146,8 +149,8 @@ func (w *work) bridge(ctx context.Context, name string) (bridge, error) {
 }
 
 // join makes the host's link a port of the bridge.
-func (b bridge) join(ctx context.Context, w *work, port netlink.Link, u *undo.Stack) error {
-	name, was := port.Attrs().Name, port.Attrs().MasterIndex
+func (b bridge) join(ctx context.Context, w *work, port *netspace.Link, u *undo.Stack) error {
+	name, was := port.Name, port.Bridge
 	switch {
 	case b.ovs:
 		u.Push("remove port "+name+" from "+b.name, func() error {
@@ -157,6 +160,6 @@ func (b bridge) join(ctx context.Context, w *work, port netlink.Link, u *undo.St
 	case was == b.index:
 		return nil
 	}
-	u.Push("return "+name+" to its bridge", func() error { return refused(join, w.host.LinkSetMasterByIndex(port, was)) })
-	return refused(join, w.host.LinkSetMasterByIndex(port, b.index))
+	u.Push("return "+name+" to its bridge", func() error { return w.setBridge(port.Index, was) })
+	return w.setBridge(port.Index, b.index)
 }

@@ -1,6 +1,7 @@
-// Package netspace reaches the links of a container's network namespace and of
-// the host, by a netlink socket in each. No thread is left in a namespace that
-// is not the host's.
+// Package netspace reaches the links, addresses and routes of a container's
+// network namespace and of the host's, by a netlink socket in each (rtnetlink(7)).
+// No thread is left in a namespace that is not the host's. It knows nothing of
+// what they are for.
 package netspace
 
 import (
@@ -8,8 +9,6 @@ import (
 	"fmt"
 	"os"
 
-	"github.com/vishvananda/netlink"
-	"github.com/vishvananda/netlink/nl"
 	"golang.org/x/sys/unix"
 
 	"isula.org/isulad-tools/internal/nsenter"
@@ -22,39 +21,6 @@ var ErrHost = errors.New("the container has no network namespace of its own, it 
 
 // ErrNone says that a file is no network namespace.
 var ErrNone = errors.New("not a network namespace")
-
-// Side is one namespace's netlink: the library's requests, and our own.
-type Side struct {
-	*netlink.Handle
-	sockets map[int]*nl.SocketHandle
-}
-
-func newSide() (*Side, error) {
-	h, err := netlink.NewHandle(unix.NETLINK_ROUTE)
-	if err != nil {
-		return nil, err
-	}
-	socket, err := nl.Subscribe(unix.NETLINK_ROUTE) // to nothing
-	if err != nil {
-		h.Close()
-		return nil, err
-	}
-	return &Side{h, map[int]*nl.SocketHandle{unix.NETLINK_ROUTE: {Socket: socket}}}, nil
-}
-
-func (s *Side) close() {
-	s.Close()
-	for _, socket := range s.sockets {
-		socket.Close()
-	}
-}
-
-// Request begins a request that the library does not have.
-func (s *Side) Request(kind, flags int) *nl.NetlinkRequest {
-	r := nl.NewNetlinkRequest(kind, flags)
-	r.Sockets = s.sockets
-	return r
-}
 
 // Space is a container's network namespace, with the host's beside it.
 type Space struct {
@@ -103,13 +69,13 @@ func (s *Space) Open() (err error) {
 	if os.SameFile(theirs, ours) {
 		return ErrHost
 	}
-	if s.Host, err = newSide(); err != nil {
+	if s.Host, err = Here(); err != nil {
 		return fmt.Errorf("netlink socket: %w", err)
 	}
-	// netlink.NewHandleAt would move this thread there, and not notice when it
-	// cannot move it back.
+	// Not by the library, which would move this thread there, and not notice when
+	// it cannot move it back.
 	err = nsenter.InNet(s.ns, func() (err error) {
-		s.Inside, err = newSide()
+		s.Inside, err = Here()
 		return err
 	})
 	if err != nil {
@@ -122,7 +88,7 @@ func (s *Space) Open() (err error) {
 func (s *Space) Close() {
 	for _, h := range []*Side{s.Inside, s.Host} {
 		if h != nil {
-			h.close()
+			h.Close()
 		}
 	}
 	s.Inside, s.Host = nil, nil
@@ -138,17 +104,17 @@ func (s *Space) HostFD() int { return int(s.ours.Fd()) }
 
 // Peered tells whether the host's link is one end of a pair of which the other
 // end is in this namespace.
-func (s *Space) Peered(host netlink.Link) (bool, error) {
-	if host.Type() != "veth" || host.Attrs().NetNsID < 0 {
+func (s *Space) Peered(host *Link) (bool, error) {
+	if host.Kind != "veth" || host.PeerNS < 0 {
 		return false, nil // the peer is in the host's namespace, too
 	}
 	if s.hostsView < 0 {
-		id, err := s.Host.GetNetNsIdByFd(s.FD())
+		id, err := s.Host.numberOf(s.FD())
 		if err != nil {
 			return false, fmt.Errorf("the host's number of %s: %w", s.path, err)
 		}
 		// -1: it has none, for the kernel had no reason yet to tell of a link to it.
 		s.hostsView = id
 	}
-	return s.hostsView == host.Attrs().NetNsID, nil
+	return s.hostsView == host.PeerNS, nil
 }
