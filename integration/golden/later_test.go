@@ -38,4 +38,8 @@ var later = map[string]pending{
 	"global-help-short":   {"help", ""},
 	"global-no-args":      {"help", ""},
 	"global-unknown-flag": {"help", ""},
+	"add-device":    {"devices", ""},
+	"remove-device": {"devices", ""},
+	"update-device": {"devices", ""},
+	"concurrency":   {"devices", ""},
 }
