@@ -19,6 +19,8 @@ type work struct {
 	// ended: the container has. What cannot have its name on the host any more
 	// gets another one, for nobody else will bring it back.
 	ended bool
+
+	silent error // why Open vSwitch is not asked again: it did not answer
 }
 
 // enter opens the container's network namespace.

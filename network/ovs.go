@@ -18,6 +18,9 @@ const patience = 4
 
 // vsctl runs ovs-vsctl. installed is false when the host has none.
 func (w *work) vsctl(ctx context.Context, args ...string) (installed bool, err error) {
+	if w.silent != nil {
+		return true, w.silent
+	}
 	look := w.Look
 	if look == nil {
 		look = command.Find
@@ -36,6 +39,9 @@ func (w *work) vsctl(ctx context.Context, args ...string) (installed bool, err e
 	ctx, cancel := context.WithDeadline(context.WithoutCancel(ctx), end)
 	defer cancel()
 	_, err = command.Cmd{Path: path, Args: append([]string{fmt.Sprintf("--timeout=%d", patience)}, args...)}.Run(ctx)
+	if exit := (*exec.ExitError)(nil); errors.As(err, &exit) && exit.ExitCode() < 0 {
+		w.silent = err // it was killed, by its own alarm or by us
+	}
 	return true, err
 }
 
