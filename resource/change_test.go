@@ -203,35 +203,11 @@ func TestAStoppedContainersTaskMayHaveOtherWork(t *testing.T) {
 		}
 		if got, err := os.ReadFile(file); err != nil || strings.TrimSpace(string(got)) != c.after || !slices.Equal(w.log, []string{"prepare b"}) {
 			t.Errorf("%s: %s, %v after %q", name, got, err, w.log)
-func TestAnUpdatedRecordCanGoToTheEnd(t *testing.T) {
-	t.Parallel()
-	for _, c := range []struct {
-		last     bool
-		old, now word
-		want     string
-	}{
-		{false, "a", "A", "A,b,c"},
-		{true, "a", "A", "b,c,A"},
-		{true, "a", "a", "a,b,c"}, // nothing is updated
-	} {
-		d, _ := recorded(t, `["a","b","c"]`)
-		var w world
-		kind := w.changing()
-		kind.UpdatedLast = c.last
-		change := NewChange(d, Stop)
-		edit, err := kind.Edit(change)
-		if err != nil {
-			t.Fatal(err)
-		}
-		edit.Update(c.old, c.now)
-		if err := change.Do(t.Context(), nil); err != nil || join(edit.Records()) != c.want {
-			t.Errorf("%s to %s: %s %v, want %s", c.old, c.now, join(edit.Records()), err, c.want)
 		}
 	}
 }
 
 func TestAMarkIsOnlyRecordedAndGoesWithWhatItMarks(t *testing.T) {
-func TestAForgottenRecordIsTheFilesOnly(t *testing.T) {
 	t.Parallel()
 	self, err := process.Find(os.Getpid())
 	if err != nil {
@@ -260,6 +236,43 @@ func TestAForgottenRecordIsTheFilesOnly(t *testing.T) {
 		}
 		if got, err := os.ReadFile(file); err != nil || strings.TrimSpace(string(got)) != want {
 			t.Errorf("fails %v: %s, %v, want %s", fails, got, err, want)
+		}
+	}
+}
+
+func TestAnUpdatedRecordCanGoToTheEnd(t *testing.T) {
+	t.Parallel()
+	for _, c := range []struct {
+		last     bool
+		old, now word
+		want     string
+	}{
+		{false, "a", "A", "A,b,c"},
+		{true, "a", "A", "b,c,A"},
+		{true, "a", "a", "a,b,c"}, // nothing is updated
+	} {
+		d, _ := recorded(t, `["a","b","c"]`)
+		var w world
+		kind := w.changing()
+		kind.UpdatedLast = c.last
+		change := NewChange(d, Stop)
+		edit, err := kind.Edit(change)
+		if err != nil {
+			t.Fatal(err)
+		}
+		edit.Update(c.old, c.now)
+		if err := change.Do(t.Context(), nil); err != nil || join(edit.Records()) != c.want {
+			t.Errorf("%s to %s: %s %v, want %s", c.old, c.now, join(edit.Records()), err, c.want)
+		}
+	}
+}
+
+func TestAForgottenRecordIsTheFilesOnly(t *testing.T) {
+	t.Parallel()
+	self, err := process.Find(os.Getpid())
+	if err != nil {
+		t.Fatal(err)
+	}
 	for _, fail := range []string{"", "remove a"} {
 		d, _ := recorded(t, `["a","b","c"]`)
 		w := world{fail: map[string]error{fail: errWorld}}
