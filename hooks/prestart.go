@@ -105,7 +105,7 @@ func (h *Hook) limits(ctx context.Context, s *start) error {
 // nobody stopped is taken out of it before: an interface of the host would go
 // away with it.
 func (h *Hook) pin(ctx context.Context, s *start) error {
-	if err := network.Clean(ctx, s.state.ID, s.recorded.nics); err != nil {
+	if _, err := network.TakeBack(ctx, s.state.ID, s.recorded.nics); err != nil {
 		s.report(err)
 	}
 	return network.Pin(h.Generation, s.state.ID, s.state.PID)

@@ -18,9 +18,6 @@ const patience = 4
 
 // vsctl runs ovs-vsctl. installed is false when the host has none.
 func (w *work) vsctl(ctx context.Context, args ...string) (installed bool, err error) {
-	if w.silent != nil {
-		return true, w.silent
-	}
 	look := w.Look
 	if look == nil {
 		look = command.Find
@@ -39,15 +36,25 @@ func (w *work) vsctl(ctx context.Context, args ...string) (installed bool, err e
 	ctx, cancel := context.WithDeadline(context.WithoutCancel(ctx), end)
 	defer cancel()
 	_, err = command.Cmd{Path: path, Args: append([]string{fmt.Sprintf("--timeout=%d", patience)}, args...)}.Run(ctx)
+	return true, err
+}
+
+// database runs ovs-vsctl for what the database alone can do. When that does not
+// answer, it is not asked again.
+func (w *work) database(ctx context.Context, args ...string) (installed bool, err error) {
+	if w.silent != nil {
+		return true, w.silent
+	}
+	installed, err = w.vsctl(ctx, args...)
 	if exit := (*exec.ExitError)(nil); errors.As(err, &exit) && exit.ExitCode() < 0 {
 		w.silent = err // it was killed, by its own alarm or by us
 	}
-	return true, err
+	return installed, err
 }
 
 // isSwitch tells whether Open vSwitch has a bridge of this name.
 func (w *work) isSwitch(ctx context.Context, name string) (bool, error) {
-	installed, err := w.vsctl(ctx, "--", "br-exists", name)
+	installed, err := w.database(ctx, "--", "br-exists", name)
 	if exit := (*exec.ExitError)(nil); errors.As(err, &exit) && exit.ExitCode() == 2 {
 		return false, nil // its way to say no
 	}
@@ -76,6 +83,6 @@ func (w *work) leaveSwitch(ctx context.Context, bridge, port string) error {
 		return err
 	}
 	// The switch itself, which may be dead, is not waited for.
-	_, err = w.vsctl(ctx, "--no-wait", "--", "--if-exists", "del-port", bridge, port)
+	_, err = w.database(ctx, "--no-wait", "--", "--if-exists", "del-port", bridge, port)
 	return refused("failed to remove from bridge", err)
 }
