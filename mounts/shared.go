@@ -58,7 +58,7 @@ func Find(t *resource.Target) {
 }
 
 var (
-	errNotShared = errors.New("it was started without the hook, so it has no shared path: start it with --hook-spec")
+	errNotShared = errors.New("it has no shared path: start it with --hook-spec; if it was, the hook's log says why it got none")
 	errNoPlace   = errors.New("the container's root is read-only, and its image has no directory " + place.SharedPath)
 	errNoWay     = errors.New("this kernel (before 5.2) has no way into a container that has changed its root")
 )

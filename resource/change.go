@@ -206,7 +206,8 @@ func (c *Change) Do(ctx context.Context, t *Target) error {
 		return nil
 	}
 	if err := c.save(true); err != nil {
-		return c.fail(err)
+		// It may have failed after the file was in its place.
+		return errors.Join(c.fail(err), c.save(false))
 	}
 	for _, task := range c.Tasks {
 		if c.leaveOut(); task.Err != nil {
