@@ -28,6 +28,7 @@ type change struct {
 	before  [][]string // what has been done before it, undisturbed
 	args    []string
 	inverse []string // takes it back
+	also    []string // so does this, afterwards
 }
 
 var addDisk = []string{"add-device", id, hostDir + "/disk:/dev/disk"}
@@ -249,7 +250,7 @@ func (w *world) whole(c *change) (expected, []supervisor.Point) {
 	}
 	w.again()
 	e.anew = w.now().facts
-	if back := w.tool(c.inverse, supervisor.Fault{}); back.ExitCode != 0 {
+	if back := w.takeBack(c); back.ExitCode != 0 {
 		w.t.Fatalf("%q: %v: %s", c.inverse, back, back.Stderr)
 	}
 	for _, line := range append(e.started.diff(w.now().facts), w.dataTouched()...) {
@@ -257,6 +258,16 @@ func (w *world) whole(c *change) (expected, []supervisor.Point) {
 	}
 	w.end()
 	return e, res.Points
+}
+
+// takeBack does the opposite of a command.
+func (w *world) takeBack(c *change) *supervisor.Result {
+	w.t.Helper()
+	res := w.tool(c.inverse, supervisor.Fault{})
+	if res.ExitCode == 0 && c.also != nil {
+		res = w.tool(c.also, supervisor.Fault{})
+	}
+	return res
 }
 
 // end ends the container and requires that nothing is left.
@@ -322,7 +333,10 @@ func (e *expected) either(got moment) []string {
 // TestKilledCommands kills each command at every point. Then the command is
 // repeated, and taken back, or the container is started anew.
 func TestKilledCommands(t *testing.T) {
-	w := newCommandWorld(t)
+	newCommandWorld(t).killAll(t, changes)
+}
+
+func (w *world) killAll(t *testing.T, changes []change) {
 	for i := range changes {
 		c := &changes[i]
 		t.Run(c.name, func(t *testing.T) {
@@ -373,7 +387,7 @@ func (w *world) repeated(c *change, e *expected) []string {
 		lines = append(lines, notOneLine(res)...)
 		lines = append(lines, prefix("repeated, "+string(res.Stderr), e.between(now.file))...)
 	}
-	if res = w.tool(c.inverse, supervisor.Fault{}); res.ExitCode != 0 {
+	if res = w.takeBack(c); res.ExitCode != 0 {
 		return append(lines, fmt.Sprintf("taken back: %v: %s", res, res.Stderr))
 	}
 	return append(lines, prefix("taken back", e.before.facts.diff(w.now().facts))...)
@@ -397,7 +411,10 @@ func (w *world) startedAnew(_ *change, e *expected) []string {
 // TestFailingCommands lets every point of each command fail: it says so and has
 // done nothing, or it has done all.
 func TestFailingCommands(t *testing.T) {
-	w := newCommandWorld(t)
+	newCommandWorld(t).failAll(t, changes)
+}
+
+func (w *world) failAll(t *testing.T, changes []change) {
 	for i := range changes {
 		c := &changes[i]
 		t.Run(c.name, func(t *testing.T) {
