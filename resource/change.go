@@ -224,14 +224,17 @@ func (c *Change) Do(ctx context.Context, t *Target) error {
 		if err == nil {
 			err = do(ctx, t)
 		}
-		switch {
-		case err == nil:
+		if err == nil {
 			task.done = true
-		case t != nil && !t.Init.Lives():
-			t = nil // its end is no failure: its next start will do it
-		default:
-			task.Err = err
+			continue
 		}
+		if t != nil && !t.Init.Lives() {
+			t, err = nil, nil // its end is no failure: its next start will do it
+			if do := task.offline(); do != nil {
+				err = do(ctx, nil)
+			}
+		}
+		task.Err = err
 	}
 	c.leaveOut()
 	err := c.settle(ctx, t)

@@ -8,6 +8,7 @@ import (
 	"path/filepath"
 	"strings"
 
+	"isula.org/isulad-tools/integration/sandbox"
 	"isula.org/isulad-tools/internal/process"
 )
 
@@ -126,8 +127,8 @@ const (
 
 	noRules   = "add-device of a disk, no other rule"
 	tenK      = "add-device of a disk, 10,000 rules"
-	stopNone  = "prestart, nothing recorded, no rule"
-	stopTenK  = "prestart, nothing recorded, 10,000 rules"
+	startNone = "prestart, nothing recorded, no rule"
+	startTenK = "prestart, nothing recorded, 10,000 rules"
 	ruleCount = 10000
 )
 
@@ -138,12 +139,12 @@ var udevRules = group{
 	subjects: []subject{
 		{noRules, func(w *world) (sample, error) { return w.addsDisk(0) }},
 		{tenK, func(w *world) (sample, error) { return w.addsDisk(ruleCount) }},
-		{stopNone, func(w *world) (sample, error) { return w.startsAmong(0) }},
-		{stopTenK, func(w *world) (sample, error) { return w.startsAmong(ruleCount) }},
+		{startNone, func(w *world) (sample, error) { return w.startsAmong(0) }},
+		{startTenK, func(w *world) (sample, error) { return w.startsAmong(ruleCount) }},
 	},
 	figures: []figure{
 		{"add-device, 10,000 / none", func(r round) float64 { return r.wall(tenK) / r.wall(noRules) }, "", 3},
-		{"prestart, 10,000 / none", func(r round) float64 { return r.wall(stopTenK) / r.wall(stopNone) }, "", 3},
+		{"prestart, 10,000 / none", func(r round) float64 { return r.wall(startTenK) / r.wall(startNone) }, "", 3},
 	},
 }
 
@@ -167,14 +168,11 @@ func (w *world) startsAmong(n int) (sample, error) {
 
 // addsDisk adds a disk, for which there is a rule then.
 func (w *world) addsDisk(n int) (sample, error) {
-	disk, err := w.disk()
-	if err != nil {
+	const disk = "/dev/benchdisk"
+	if err := errors.Join(sandbox.Disk(disk), syslog(), otherRules(n)); err != nil {
 		return sample{}, err
 	}
-	if err := errors.Join(syslog(), otherRules(n), quietUdevadm()); err != nil {
-		return sample{}, err
-	}
-	s, err := w.started(nil, func(hook invocation) (sample, error) {
+	return w.started(nil, func(hook invocation) (sample, error) {
 		if s, err := hook.run(); err != nil {
 			return s, err
 		}
@@ -195,5 +193,4 @@ func (w *world) addsDisk(n int) (sample, error) {
 		}
 		return s, nil
 	})
-	return s, err
 }

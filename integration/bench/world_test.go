@@ -60,6 +60,7 @@ func newWorld(tb testing.TB) (*world, error) {
 	if err := buildPrograms(bin); err != nil {
 		return nil, err
 	}
+	sandbox.Udevadm(tb, bin+"/empty")
 	runtime.GC()
 	w := &world{tb: tb}
 	return w, w.use(plain)

@@ -17,7 +17,10 @@ import (
 // TestKilledCommands kills each command at every point. Then the command is
 // repeated, and taken back, or the container is started anew.
 func TestKilledCommands(t *testing.T) {
-	w := newCommandWorld(t)
+	newCommandWorld(t).killAll(t, changes)
+}
+
+func (w *world) killAll(t *testing.T, changes []change) {
 	for i := range changes {
 		c := &changes[i]
 		t.Run(c.name, func(t *testing.T) {
@@ -68,7 +71,7 @@ func (w *world) repeated(c *change, e *expected) []string {
 		lines = append(lines, notOneLine(res)...)
 		lines = append(lines, prefix("repeated, "+string(res.Stderr), e.between(now.file))...)
 	}
-	if res = w.tool(c.inverse, supervisor.Fault{}); res.ExitCode != 0 {
+	if res = w.takeBack(c); res.ExitCode != 0 {
 		return append(lines, fmt.Sprintf("taken back: %v: %s", res, res.Stderr))
 	}
 	return append(lines, prefix("taken back", e.before.facts.diff(w.now().facts))...)
@@ -92,7 +95,10 @@ func (w *world) startedAnew(_ *change, e *expected) []string {
 // TestFailingCommands lets every point of each command fail: it says so and has
 // done nothing, or it has done all.
 func TestFailingCommands(t *testing.T) {
-	w := newCommandWorld(t)
+	newCommandWorld(t).failAll(t, changes)
+}
+
+func (w *world) failAll(t *testing.T, changes []change) {
 	for i := range changes {
 		c := &changes[i]
 		t.Run(c.name, func(t *testing.T) {

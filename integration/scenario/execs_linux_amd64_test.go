@@ -1,18 +1,14 @@
 package scenario
 
 import (
-	"errors"
 	"os"
-	"path/filepath"
 	"strings"
 	"testing"
 	"time"
 
 	"github.com/google/go-cmp/cmp"
 	"github.com/google/go-cmp/cmp/cmpopts"
-	"golang.org/x/sys/unix"
 
-	"isula.org/isulad-tools/devices"
 	"isula.org/isulad-tools/integration/fault/supervisor"
 	"isula.org/isulad-tools/integration/sandbox"
 )
@@ -21,8 +17,10 @@ import (
 // only when the rules of udev changed.
 func TestCommandsExecuteNothingElse(t *testing.T) {
 	install(t)
-	udevadm := fakeUdevadm(t)
-	disk := anyDisk(t)
+	udevadm := sandbox.Udevadm(t, "true")
+	const disk = "/dev/some-disk"
+	check(t, sandbox.Disk(disk))
+	defer os.Remove(disk)
 	host := scratch(t)
 	for _, k := range []kind{{}, {real: true}} {
 		t.Run(strings.ReplaceAll(k.name(), " ", "-"), func(t *testing.T) {
@@ -78,43 +76,4 @@ func (b *box) traced(args []string) *supervisor.Result {
 	res, err := supervisor.Command{Path: cmd.Path, Args: cmd.Args, Env: cmd.Env, Dir: cmd.Dir, Timeout: time.Minute}.Run(supervisor.Fault{})
 	check(b.t, err)
 	return res
-}
-
-// fakeUdevadm puts a program that does nothing where udevadm is: no udevd serves
-// the sandbox. It returns what is executed.
-func fakeUdevadm(t *testing.T) string {
-	t.Helper()
-	const path = "/usr/bin/udevadm"
-	err := os.Rename(path, path+".real")
-	if !errors.Is(err, os.ErrNotExist) {
-		check(t, err)
-		t.Cleanup(func() { check(t, os.Rename(path+".real", path)) })
-	}
-	check(t, os.Symlink("true", path))
-	real, err := filepath.EvalSymlinks(path)
-	check(t, err)
-	return real
-}
-
-// anyDisk is a node of some disk of this machine, of whose partitions udevd would
-// tell. Nobody opens it.
-func anyDisk(t *testing.T) string {
-	t.Helper()
-	names, err := filepath.Glob("/sys/class/block/*")
-	check(t, err)
-	for _, name := range names {
-		n := node{path: "/dev/" + filepath.Base(name)}
-		n.number(t)
-		block, err := devices.FindBlock(int64(n.major), int64(n.minor))
-		check(t, err)
-		if block.Type != "disk" {
-			continue
-		}
-		n.path = "/dev/some-disk"
-		check(t, sandbox.Mknod(n.path, unix.S_IFBLK|0o600, n.major, n.minor, 0, 0))
-		t.Cleanup(func() { check(t, os.Remove(n.path)) })
-		return n.path
-	}
-	t.Fatal("the machine has no disk")
-	return ""
 }

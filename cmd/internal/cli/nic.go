@@ -168,9 +168,17 @@ func (a App) removeNIC(c *cli.Context) error {
 		}
 		gone := list[i]
 		task := nics.Remove(gone)
+		task.Offline = func(ctx context.Context) error { return s.giveUp(ctx, gone) }
 		s.done(task, "Remove network interface (%s) from container (%s,%s) done", gone.HostName, s.name, gone.Name)
 		return s.dropRoutes(task, gone, nics.Records())
 	})
+}
+
+// giveUp takes an interface out of what a container that ended has left behind,
+// as its poststop would, had the record stayed as it was: nobody else knows of it
+// then.
+func (s *session) giveUp(ctx context.Context, n network.NIC) error {
+	return network.Clean(ctx, s.id, []network.NIC{n})
 }
 
 // dropRoutes plans that the routes that need the interface go with it, and say
@@ -242,6 +250,9 @@ func (a App) updateNIC(c *cli.Context) error {
 			}
 		}
 		task := nics.Update(old, now)
+		if !c.Bool(configOnlyFlag.Name) {
+			task.Offline = func(ctx context.Context) error { return s.giveUp(ctx, old) }
+		}
 		for _, line := range said {
 			s.done(task, "%s", line)
 		}
