@@ -64,6 +64,24 @@ func remove(_ context.Context, t *resource.Target, b Bind) error {
 	return nil
 }
 
+// Lost tells whether a container that runs lacks what is recorded for it: the
+// command that recorded it was killed, or the container has unmounted it.
+func Lost(ctx context.Context, t *resource.Target, b Bind) (bool, error) {
+	if verify(ctx, t, b) == nil {
+		return false, nil
+	}
+	trees, err := treesOf(t.ID, b)
+	if err != nil {
+		return false, err
+	}
+	table, err := mountsOf(t.Init.PID)
+	if err != nil {
+		return false, err
+	}
+	err = hidden(t, b, trees, table)
+	return err == nil, err
+}
+
 // openPoint opens what is at path in the container; nil: nothing is.
 func openPoint(t *resource.Target, path string) (*os.File, error) {
 	if filepath.Clean(path) == "/" && t.Pivoted {

@@ -243,3 +243,44 @@ func (r *running) said(f supervisor.Fault, res *supervisor.Result, done, is stri
 	}
 	return append(lines, state...)
 }
+
+// TestKilledPathCommands kills add-path and remove-path at every point. The same
+// once more, path by path, completes what was begun.
+func TestKilledPathCommands(t *testing.T) {
+	r := newRunning(t)
+	r.whole("add-path", "11")
+	r.remember("11")
+	r.whole("remove-path", "11")
+	r.remember("00") // with mount points
+	r.clean()
+	for command, c := range map[string]struct{ end, refusal string }{
+		"add-path":    {"11", "Mount more than one host paths to a single path in container"},
+		"remove-path": {"00", "is not added by isulad-tools"},
+	} {
+		tally := newTally(t, "kill loop, "+command)
+		for _, action := range kills {
+			for n := 1; ; n++ {
+				if command == "remove-path" {
+					r.whole("add-path", "11")
+				}
+				f := supervisor.Fault{At: n, Action: action}
+				res := r.do(command, "11", f)
+				if res.Hit == nil {
+					r.clean()
+					break
+				}
+				var lines []string
+				for _, which := range []string{"10", "01"} {
+					if again := r.do(command, which, supervisor.Fault{}); again.ExitCode != 0 && !strings.Contains(string(again.Stderr), c.refusal) {
+						lines = append(lines, fmt.Sprintf("once more: %q", again.Stderr))
+					}
+				}
+				lines = append(lines, r.is(c.end)...)
+				lines = append(lines, r.dataTouched()...)
+				r.clean()
+				tally.add(f, res.Hit, "", lines)
+			}
+		}
+		tally.log("before/after")
+	}
+}

@@ -539,3 +539,23 @@ func TestAPathReachesTheContainersOwnNamespaces(t *testing.T) {
 		t.Errorf("it stays: %s", line)
 	}
 }
+
+func TestAPathIsLostWhenNothingOfItIsThere(t *testing.T) {
+	ways(t, nil, func(t *testing.T, h *holder, target *resource.Target) {
+		b := bindOf(hostDir(t), "/mnt/x")
+		lost := func(want bool, when string) {
+			t.Helper()
+			if got, _ := mounts.Lost(t.Context(), target, b); got != want {
+				t.Errorf("%s: lost %v", when, got)
+			}
+		}
+		lost(true, "before it is made")
+		give(t, target, b)
+		lost(false, "made")
+		within(t, target, func() error { return unix.Mount("tmpfs", h.at("/mnt/x"), "tmpfs", 0, "") })
+		lost(false, "mounted over")
+		within(t, target, func() error { return unix.Unmount(h.at("/mnt/x"), unix.MNT_DETACH) })
+		within(t, target, func() error { return unix.Unmount(h.at("/mnt/x"), unix.MNT_DETACH) })
+		lost(true, "unmounted by the container")
+	})
+}
