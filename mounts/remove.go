@@ -27,7 +27,7 @@ import (
 // One that is gone is fine. The mount point stays, as it always did: the image
 // may have had it before. The transfer mounts are settle's.
 func remove(_ context.Context, t *resource.Target, b Bind) error {
-	trees, err := treesOf(t.ID, b)
+	trees, err := treesOf(t, b)
 	if err != nil {
 		return err
 	}
@@ -62,6 +62,24 @@ func remove(_ context.Context, t *resource.Target, b Bind) error {
 		return fmt.Errorf("on %s in the container another tree of the same file system is mounted, %s: unmount it there first, if it is the path's of before", b.Container, on.Root)
 	}
 	return nil
+}
+
+// Lost tells whether a container that runs lacks what is recorded for it: the
+// command that recorded it was killed, or the container has unmounted it.
+func Lost(ctx context.Context, t *resource.Target, b Bind) (bool, error) {
+	if verify(ctx, t, b) == nil {
+		return false, nil
+	}
+	trees, err := treesOf(t, b)
+	if err != nil {
+		return false, err
+	}
+	table, err := mountsOf(t.Init.PID)
+	if err != nil {
+		return false, err
+	}
+	err = hidden(t, b, trees, table)
+	return err == nil, err
 }
 
 // openPoint opens what is at path in the container; nil: nothing is.
@@ -116,10 +134,7 @@ func hidden(t *resource.Target, b Bind, trees []tree, table []*mountinfo.Info) e
 // that no record needs any more go, and what was mounted below a path that is
 // gone comes back, on what that had hidden.
 func settle(ctx context.Context, t *resource.Target, now, gone []Bind) error {
-	var errs []error
-	if t.Direct == nil {
-		errs = append(errs, sweep(t.ID, now))
-	}
+	errs := []error{sweep(t.ID, now)}
 	for _, b := range now {
 		if slices.ContainsFunc(gone, b.below) && b.servable() {
 			errs = append(errs, apply(ctx, t, b))
@@ -156,8 +171,13 @@ func sweep(id string, records []Bind) error {
 			errs = append(errs, err)
 		}
 		for _, e := range entries {
-			if name := e.Name(); isSHA(name) && !used[name] {
-				errs = append(errs, mountpoint.Remove(filepath.Join(dir, name)))
+			if name := e.Name(); !isSHA(name) || used[name] {
+				continue
+			}
+			// ENOTEMPTY: the container has put something there, which is no reason
+			// to give it back what is unmounted.
+			if err := mountpoint.Remove(filepath.Join(dir, e.Name())); !errors.Is(err, unix.ENOTEMPTY) {
+				errs = append(errs, err)
 			}
 		}
 	}

@@ -147,7 +147,12 @@ func transfer(id string, host *os.File, dir bool, b Bind, u *undo.Stack) error {
 	name := sha(b.Host)
 	midDir, masterDir := filepath.Join(place.Midpath, id), filepath.Join(place.Master, id)
 	if mounted(filepath.Join(masterDir, name), host) && mounted(filepath.Join(midDir, name), host) {
-		return nil
+		out, err := open.File(filepath.Join(masterDir, name), unix.O_PATH|unix.O_NOFOLLOW, 0)
+		if err != nil {
+			return err
+		}
+		defer out.Close()
+		return propagate(out, propagation) // a command that was killed may not have
 	}
 	if _, err := os.Lstat(midDir); errors.Is(err, os.ErrNotExist) {
 		for _, dir := range []string{place.Midpath, midDir} {
@@ -171,20 +176,23 @@ func transfer(id string, host *os.File, dir bool, b Bind, u *undo.Stack) error {
 			return err
 		}
 	}
-	if propagation != 0 {
-		if err := setPropagation(mid, propagation, procFD); err != nil {
-			return err
-		}
+	if err := propagate(mid, propagation); err != nil {
+		return err
 	}
 	out, err := mountAt(masterDir, name, dir, mid, unix.MS_REC, u)
 	if err != nil {
 		return err
 	}
 	defer out.Close()
-	if propagation != 0 {
-		return setPropagation(out, propagation, procFD)
+	return propagate(out, propagation)
+}
+
+// propagate sets the propagation of a transfer mount; 0 leaves it as it came.
+func propagate(mnt *os.File, flags uintptr) error {
+	if flags == 0 {
+		return nil
 	}
-	return nil
+	return setPropagation(mnt, flags, procFD)
 }
 
 // bindFlags returns how a host tree is bound: with what is mounted below it,

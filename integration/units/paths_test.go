@@ -539,3 +539,61 @@ func TestAPathReachesTheContainersOwnNamespaces(t *testing.T) {
 		t.Errorf("it stays: %s", line)
 	}
 }
+
+func TestAPathIsLostWhenNothingOfItIsThere(t *testing.T) {
+	ways(t, nil, func(t *testing.T, h *holder, target *resource.Target) {
+		b := bindOf(hostDir(t), "/mnt/x")
+		lost := func(want bool, when string) {
+			t.Helper()
+			if got, _ := mounts.Lost(t.Context(), target, b); got != want {
+				t.Errorf("%s: lost %v", when, got)
+			}
+		}
+		lost(true, "before it is made")
+		give(t, target, b)
+		lost(false, "made")
+		within(t, target, func() error { return unix.Mount("tmpfs", h.at("/mnt/x"), "tmpfs", 0, "") })
+		lost(false, "mounted over")
+		within(t, target, func() error { return unix.Unmount(h.at("/mnt/x"), unix.MNT_DETACH) })
+		within(t, target, func() error { return unix.Unmount(h.at("/mnt/x"), unix.MNT_DETACH) })
+		lost(true, "unmounted by the container")
+	})
+}
+
+// A container that spoils its shared path keeps nothing by that.
+func TestASpoiltSharedPathKeepsNoPath(t *testing.T) {
+	for what, spoil := range map[string]func(h *holder, sha string) error{
+		"something in a mount point": func(h *holder, sha string) error {
+			return firstOf(unix.Mount("", h.at("/.sharedpath"), "", unix.MS_REMOUNT|unix.MS_BIND, ""),
+				unix.Unmount(h.at("/.sharedpath/"+sha), unix.MNT_DETACH), os.WriteFile(h.at("/.sharedpath/"+sha+"/mine"), nil, 0o600))
+		},
+		"names like ours": func(h *holder, _ string) error {
+			return firstOf(unix.Mount("", h.at("/.sharedpath"), "", unix.MS_REMOUNT|unix.MS_BIND, ""),
+				os.MkdirAll(h.at("/.sharedpath/"+strings.Repeat("ab", 32)+"/mine"), 0o700), os.Symlink("/etc", h.at("/.sharedpath/"+strings.Repeat("cd", 32))))
+		},
+		"unmounted": func(h *holder, _ string) error { return unix.Unmount(h.at("/.sharedpath"), unix.MNT_DETACH) },
+		"mounted over": func(h *holder, _ string) error {
+			return unix.Mount("tmpfs", h.at("/.sharedpath"), "tmpfs", 0, "")
+		},
+	} {
+		t.Run(what, func(t *testing.T) {
+			h, target := shared(t, nil)
+			b := bindOf(hostDir(t), "/mnt/x")
+			give(t, target, b)
+			sha := names(t, filepath.Join(midpath, h.id))
+			within(t, target, func() error { return spoil(h, sha) })
+			t.Cleanup(func() { must(t, os.RemoveAll(filepath.Join(master, h.id, sha))) })
+			t.Cleanup(func() { must(t, os.RemoveAll(filepath.Join(master, h.id, strings.Repeat("ab", 32)))) })
+			must(t, mounts.Find(target))
+			must(t, take(t, target, nil, b))
+			if at := h.mountAt(t, h.at("/mnt/x")); at != "" {
+				t.Errorf("still mounted: %s", at)
+			}
+			for line := range strings.Lines(allMounts(t)) {
+				if strings.Contains(line, h.id+"/") {
+					t.Errorf("on the host: %s", line)
+				}
+			}
+		})
+	}
+}
