@@ -241,8 +241,12 @@ func (n NIC) Matches(filter NIC) bool {
 		return false
 	}
 	for _, f := range [][2]string{
-		{n.IP, filter.IP}, {n.MAC, filter.MAC}, {n.Type, filter.Type}, {n.Bridge, filter.Bridge},
-		{n.HostName, filter.HostName}, {n.Name, filter.Name},
+		{n.IP, filter.IP},
+		{n.MAC, filter.MAC},
+		{n.Type, filter.Type},
+		{n.Bridge, filter.Bridge},
+		{n.HostName, filter.HostName},
+		{n.Name, filter.Name},
 	} {
 		if f[1] != "" && f[0] != f[1] {
 			return false

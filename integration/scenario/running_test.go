@@ -248,8 +248,10 @@ func (r *run) updateLimits() string {
 		r.refuses([]string{"update-device", "--device-read-bps", d + ":512k", NAME}, d+" was not added")
 		return refused
 	}
-	r.does([]string{"update-device", "--device-read-bps", d + ":512k", "--device-write-bps", fmt.Sprintf("%s:%d", d, bytesPerSecond),
-		"--device-read-iops", fmt.Sprintf("%s:%d", d, opsPerSecond), "--device-write-iops", fmt.Sprintf("%s:%d", d, opsPerSecond), NAME},
+	r.does([]string{
+		"update-device", "--device-read-bps", d + ":512k", "--device-write-bps", fmt.Sprintf("%s:%d", d, bytesPerSecond),
+		"--device-read-iops", fmt.Sprintf("%s:%d", d, opsPerSecond), "--device-write-iops", fmt.Sprintf("%s:%d", d, opsPerSecond), NAME,
+	},
 		fmt.Sprintf("Update read iops for device (%s,%d) done.", d, opsPerSecond),
 		fmt.Sprintf("Update write iops for device (%s,%d) done.", d, opsPerSecond),
 		fmt.Sprintf("Update read bps for device (%s,%d) done.", d, bytesPerSecond),

@@ -96,8 +96,13 @@ func TestAnotherRouteToTheSameDestinationStays(t *testing.T) {
 	h.ip(t, "route", "add", "default", "via", "172.17.28.9", "metric", "9")
 	before := h.routes(t)
 	for _, r := range []network.Route{
-		{Dest: "100.10.0.0/16", Dev: "eth1"}, {Dest: "100.10.0.0/16", GW: "172.17.28.1"}, {Dev: "eth1"}, {GW: "172.17.28.1"},
-		{GW: "fd00::1"}, {Dest: "100.10.0.0/16", Dev: "gone"}, {Dest: "banana", Dev: "eth1"},
+		{Dest: "100.10.0.0/16", Dev: "eth1"},
+		{Dest: "100.10.0.0/16", GW: "172.17.28.1"},
+		{Dev: "eth1"},
+		{GW: "172.17.28.1"},
+		{GW: "fd00::1"},
+		{Dest: "100.10.0.0/16", Dev: "gone"},
+		{Dest: "banana", Dev: "eth1"},
 	} {
 		must(t, network.Routes.Remove(t.Context(), to, r))
 	}
