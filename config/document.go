@@ -51,6 +51,8 @@ type Document struct {
 	lists map[string]json.RawMessage // arrays, of the known keys
 	rest  []member                   // all others, as they stood
 	dirty bool
+
+	decoded map[string]any // by key, a list as List returned it last: one command asks several times
 }
 
 type member struct {
@@ -61,7 +63,7 @@ type member struct {
 // Load reads the resource file of the container whose state directory is dir.
 // No file means nothing recorded. Errors name the file and what is wrong in it.
 func Load(dir string) (*Document, error) {
-	d := &Document{dir: dir, lists: map[string]json.RawMessage{}}
+	d := &Document{dir: dir, lists: map[string]json.RawMessage{}, decoded: map[string]any{}}
 	data, err := open.Read(d.path(), maxSize)
 	if errors.Is(err, fs.ErrNotExist) {
 		return d, nil
@@ -146,9 +148,13 @@ func List[T any](d *Document, key string) ([]T, error) {
 	if raw == nil {
 		return nil, nil
 	}
+	if list, ok := d.decoded[key].([]T); ok {
+		return slices.Clone(list), nil
+	}
 	var list []T
 	err := json.Unmarshal(raw, &list)
 	if err == nil && !bytes.Contains(raw, []byte("null")) {
+		d.decoded[key] = slices.Clone(list)
 		return list, nil
 	}
 	// Once more, one by one, for what is wrong where.
@@ -200,9 +206,15 @@ func Replace[T any](d *Document, key string, records map[int]T) error {
 	if err != nil {
 		return fmt.Errorf("%s: %w", key, err)
 	}
-	d.lists[key] = value
-	d.dirty = true
+	d.set(key, value)
 	return nil
+}
+
+// set makes value the list at key.
+func (d *Document) set(key string, value json.RawMessage) {
+	d.lists[key] = value
+	delete(d.decoded, key)
+	d.dirty = true
 }
 
 // Put makes records the list at key. Those that were in it keep the fields that
@@ -212,13 +224,18 @@ func Put[T comparable](d *Document, key string, records []T) error {
 	if err != nil {
 		return err
 	}
+	if slices.Equal(old, records) {
+		return nil
+	}
+	if n := len(old); n > 0 && n < len(records) && slices.Equal(old, records[:n]) {
+		return extend(d, key, n, records)
+	}
 	var raw []json.RawMessage
 	if len(old) > 0 {
 		if err := json.Unmarshal(d.lists[key], &raw); err != nil {
 			return fmt.Errorf("%s: %w", key, err)
 		}
 	}
-	same := len(old) == len(records)
 	list := make([]json.RawMessage, len(records))
 	for i, r := range records {
 		was := slices.Index(old, r)
@@ -227,17 +244,30 @@ func Put[T comparable](d *Document, key string, records []T) error {
 		} else if list[i], err = json.Marshal(r); err != nil {
 			return fmt.Errorf("%s[%d]: %w", key, i, err)
 		}
-		same = same && was == i
-	}
-	if same {
-		return nil
 	}
 	value, err := json.Marshal(list)
 	if err != nil {
 		return fmt.Errorf("%s: %w", key, err)
 	}
-	d.lists[key] = value
-	d.dirty = true
+	d.set(key, value)
+	d.decoded[key] = slices.Clone(records)
+	return nil
+}
+
+// extend puts those of records after the first n, which are there, to the end of
+// the list at key. What is there is not taken apart: a command that adds one record
+// to a hundred would spend most of its time on that.
+func extend[T any](d *Document, key string, n int, records []T) error {
+	value := slices.Clone(bytes.TrimSuffix(bytes.TrimSpace(d.lists[key]), []byte("]")))
+	for i, r := range records[n:] {
+		one, err := json.Marshal(r)
+		if err != nil {
+			return fmt.Errorf("%s[%d]: %w", key, n+i, err)
+		}
+		value = append(append(value, ','), one...)
+	}
+	d.set(key, append(value, ']'))
+	d.decoded[key] = slices.Clone(records)
 	return nil
 }
 

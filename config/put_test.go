@@ -20,6 +20,8 @@ func TestPutKeepsWhatItDoesNotKnow(t *testing.T) {
 		{`{"kernelModules":[{"name":"a","x":1},{"name":"b"}],"y":{}}`, []named{{"b"}, {"c"}, {"a"}}, `{"kernelModules":[{"name":"b"},{"name":"c"},{"name":"a","x":1}],"y":{}}` + "\n"},
 		{`{"kernelModules":[{"name":"a"}],"z":1}`, nil, `{"z":1}` + "\n"},
 		{`{"z":1,"bindToAdd":["/a:/b:ro"]}`, []named{{"a"}}, `{"bindToAdd":["/a:/b:ro"],"kernelModules":[{"name":"a"}],"z":1}` + "\n"},
+		{`{"kernelModules":[ {"name":"a", "x":1} ],"y":{}}`, []named{{"a"}, {"b"}, {"c"}}, `{"kernelModules":[{"name":"a","x":1},{"name":"b"},{"name":"c"}],"y":{}}` + "\n"},
+		{`{"kernelModules":[ ]}`, []named{{"a"}}, `{"kernelModules":[{"name":"a"}]}` + "\n"},
 		{`{"kernelModules": [ {"name":"a"} ] }`, []named{{"a"}}, `{"kernelModules": [ {"name":"a"} ] }`}, // not written
 	} {
 		dir := t.TempDir()

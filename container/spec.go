@@ -81,6 +81,12 @@ func (s *Spec) Owner() resource.Owner {
 // UserNS tells whether the container has a user namespace of its own.
 func (s *Spec) UserNS() bool { return slices.Contains(s.Linux.Namespaces, namespace{"user"}) }
 
+// HostNet tells whether the specification gives the container no network namespace
+// of its own.
+func (s *Spec) HostNet() bool {
+	return len(s.Linux.Namespaces) > 0 && !slices.Contains(s.Linux.Namespaces, namespace{"network"})
+}
+
 // mappedRoot is id 0 of the container on the host, or -1.
 func mappedRoot(mappings []idMapping) int {
 	for _, m := range mappings {

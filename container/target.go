@@ -9,6 +9,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"isula.org/isulad-tools/internal/cgroup"
+	"isula.org/isulad-tools/internal/netspace"
 	"isula.org/isulad-tools/internal/nsenter"
 	"isula.org/isulad-tools/internal/process"
 	"isula.org/isulad-tools/internal/rootfs"
@@ -74,11 +75,12 @@ func Open(id string, s Start, sp *Spec) (t *resource.Target, closeAll func(), er
 		UserNS:  sp.UserNS(),
 		Pivoted: !ours,
 		NS:      ns,
+		Net:     netspace.OfProcess(s.Init.PID),
 		Cgroups: cgroup.Container{Path: sp.Linux.CgroupsPath, PID: s.Init.PID, Dirs: s.Cgroups},
 
 		DeviceRules: sp.DeviceRules(EngineOf(s.Bundle)),
 	}
-	closers = append(closers, t.Cgroups.Close)
+	closers = append(closers, t.Net.Close, t.Cgroups.Close)
 	return t, all, nil
 }
 

@@ -101,6 +101,9 @@ func syncFile(ctx context.Context, g place.Generation, id string, want []string,
 		return false, err
 	}
 	defer lock.Unlock()
+	if err := atomicfile.Sweep(rulesDir, filepath.Base(path)); err != nil {
+		return false, err
+	}
 	old, err := readRules(path)
 	if err != nil && !errors.Is(err, fs.ErrNotExist) {
 		return false, err

@@ -152,8 +152,6 @@ func TestPrestartOfAContainerThatCannotBeServedChangesNothing(t *testing.T) {
 		{"a limit with a wrong field", `{}`, `{"readIops":[{"major":8,"minor":0,"path":"/dev/sda","value":1}]}`, "device_hook.json: readIops[0].value"},
 		{"a null limit", `{}`, `{"writeBps":[null]}`, "writeBps[0]: null"},
 		{"a weight that is no record", `{}`, `{"blkioWeight":[[]]}`, "blkioWeight[0]: want object"},
-		{"an interface", `{}`, `{"networkInterfaces":[{}]}`, "networkInterfaces: network interfaces are not supported"},
-		{"a route", `{}`, `{"deviceToAdd":[` + device + `],"networkRoute":[{}]}`, "networkRoute: routes are not supported"},
 	} {
 		dir := t.TempDir()
 		if c.config != "" {

@@ -57,8 +57,25 @@ func (h *Hook) poststop(ctx context.Context, relabel bool) error {
 		}
 	}
 	warn(mounts.Clean(st.ID))
+	if nics, err := recordedNICs(st.Bundle); err != nil {
+		warn(err) // the kernel returns what it knows how to
+	} else {
+		warn(network.Clean(ctx, st.ID, nics))
+	}
 	warn(network.Unpin(st.ID))
 	warn(kmod.Loader{}.Forget(st.ID))
 	warn(container.RemoveStart(st.ID))
 	return nil
+}
+
+// recordedNICs reads the interfaces that are to be taken back from a container.
+func recordedNICs(bundle string) ([]network.NIC, error) {
+	if !filepath.IsAbs(bundle) {
+		return nil, nil
+	}
+	doc, err := config.Load(bundle)
+	if err != nil {
+		return nil, err
+	}
+	return config.List[network.NIC](doc, config.NetInterfaces)
 }

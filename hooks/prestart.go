@@ -47,6 +47,8 @@ var phases = []phase{
 	{"paths", (*Hook).paths},
 	{"I/O limits", (*Hook).limits},
 	{"network namespace", (*Hook).pin},
+	{"network interfaces", (*Hook).interfaces},
+	{"routes", (*Hook).routes},
 }
 
 func (h *Hook) share(ctx context.Context, s *start) error {
@@ -127,8 +129,22 @@ func (h *Hook) limits(ctx context.Context, s *start) error {
 	return nil
 }
 
-func (h *Hook) pin(_ context.Context, s *start) error {
+// pin gives the network namespace its name. What is behind that of a start that
+// nobody stopped is taken out of it before: an interface of the host would go
+// away with it.
+func (h *Hook) pin(ctx context.Context, s *start) error {
+	if _, err := network.TakeBack(ctx, s.state.ID, s.recorded.nics); err != nil {
+		s.report(err)
+	}
 	return network.Pin(h.Generation, s.state.ID, s.state.PID)
+}
+
+func (h *Hook) interfaces(ctx context.Context, s *start) error {
+	return s.recorded.interfaces.Do(ctx, s.target, s.report)
+}
+
+func (h *Hook) routes(ctx context.Context, s *start) error {
+	return s.recorded.routes.Do(ctx, s.target, s.report)
 }
 
 // prestart makes the container's recorded resources real. It reads and checks
@@ -215,10 +231,12 @@ func (s *start) run(ctx context.Context, h *Hook) error {
 
 // verify is what a second prestart of the same start does.
 func (s *start) verify(ctx context.Context) error {
-	if err := s.recorded.devices.Verify(ctx, s.target, s.report); err != nil {
-		return err
+	for _, plan := range []resource.Plan{s.recorded.devices, s.recorded.paths, s.recorded.interfaces, s.recorded.routes} {
+		if err := plan.Verify(ctx, s.target, s.report); err != nil {
+			return err
+		}
 	}
-	return s.recorded.paths.Verify(ctx, s.target, s.report)
+	return nil
 }
 
 func (s *start) record() container.Start {
@@ -242,44 +260,52 @@ func (s *start) record() container.Start {
 
 // recorded is what a container's resource file asks for.
 type recorded struct {
-	doc            *config.Document
-	devices, paths resource.Plan
-	modules        []string
-	limits         []resource.Plan
+	doc                *config.Document
+	devices, paths     resource.Plan
+	modules            []string
+	limits             []resource.Plan
+	interfaces, routes resource.Plan
+	nics               []network.NIC
 }
 
-// load reads the resource file of the container whose bundle is dir. It
-// refuses what this version cannot restore, rather than start a container
-// without it.
-func load(dir string) (r recorded, err error) {
-	if r.doc, err = config.Load(dir); err != nil {
-		return r, err
+// load reads the resource file of the container whose bundle is dir.
+func load(dir string) (recorded, error) {
+	doc, err := config.Load(dir)
+	if err != nil {
+		return recorded{}, err
 	}
-	for _, later := range []struct{ key, what string }{
-		{config.NetInterfaces, "network interfaces"},
-		{config.NetRoutes, "routes"},
-	} {
-		if r.doc.Has(later.key) {
-			return r, fmt.Errorf("%s: %s: %s are not supported by this version", filepath.Join(dir, config.Name), later.key, later.what)
-		}
-	}
-	if r.modules, err = kmod.Recorded(r.doc); err != nil {
+	r := recorded{doc: doc}
+	if err := r.plan(); err != nil {
 		return r, fmt.Errorf("%s: %w", filepath.Join(dir, config.Name), err)
+	}
+	return r, nil
+}
+
+func (r *recorded) plan() (err error) {
+	if r.modules, err = kmod.Recorded(r.doc); err != nil {
+		return err
 	}
 	if r.devices, err = devices.Kind.Restore(r.doc); err != nil {
-		return r, fmt.Errorf("%s: %w", filepath.Join(dir, config.Name), err)
+		return err
 	}
 	if r.paths, err = mounts.Restore(r.doc); err != nil {
-		return r, fmt.Errorf("%s: %w", filepath.Join(dir, config.Name), err)
+		return err
 	}
 	for _, kind := range devices.LimitKinds() {
 		plan, err := kind.Restore(r.doc)
 		if err != nil {
-			return r, fmt.Errorf("%s: %w", filepath.Join(dir, config.Name), err)
+			return err
 		}
 		r.limits = append(r.limits, plan)
 	}
-	return r, nil
+	if r.nics, err = config.List[network.NIC](r.doc, config.NetInterfaces); err != nil {
+		return err
+	}
+	if r.interfaces, err = network.Interfaces.Restore(r.doc); err != nil {
+		return err
+	}
+	r.routes, err = network.Routes.Restore(r.doc)
+	return err
 }
 
 // look plans the partitions that came and went while nobody could look, too, and

@@ -2,6 +2,8 @@ package mounts
 
 import (
 	"context"
+	"crypto/sha256"
+	"encoding/hex"
 	"errors"
 	"fmt"
 	"io/fs"
@@ -25,7 +27,7 @@ import (
 // One that is gone is fine. The mount point stays, as it always did: the image
 // may have had it before. The transfer mounts are settle's.
 func remove(_ context.Context, t *resource.Target, b Bind) error {
-	trees, err := treesOf(t.ID, b)
+	trees, err := treesOf(t, b)
 	if err != nil {
 		return err
 	}
@@ -62,13 +64,31 @@ func remove(_ context.Context, t *resource.Target, b Bind) error {
 	return nil
 }
 
+// Lost tells whether a container that runs lacks what is recorded for it: the
+// command that recorded it was killed, or the container has unmounted it.
+func Lost(ctx context.Context, t *resource.Target, b Bind) (bool, error) {
+	if verify(ctx, t, b) == nil {
+		return false, nil
+	}
+	trees, err := treesOf(t, b)
+	if err != nil {
+		return false, err
+	}
+	table, err := mountsOf(t.Init.PID)
+	if err != nil {
+		return false, err
+	}
+	err = hidden(t, b, trees, table)
+	return err == nil, err
+}
+
 // openPoint opens what is at path in the container; nil: nothing is.
 func openPoint(t *resource.Target, path string) (*os.File, error) {
 	if filepath.Clean(path) == "/" && t.Pivoted {
 		return openTop(t)
 	}
 	f, err := t.Root.Open(path, unix.O_PATH)
-	if errors.Is(err, fs.ErrNotExist) || errors.Is(err, unix.ENOTDIR) || errors.Is(err, unix.ELOOP) {
+	if isNone(err) {
 		return nil, nil
 	}
 	return f, err
@@ -114,10 +134,7 @@ func hidden(t *resource.Target, b Bind, trees []tree, table []*mountinfo.Info) e
 // that no record needs any more go, and what was mounted below a path that is
 // gone comes back, on what that had hidden.
 func settle(ctx context.Context, t *resource.Target, now, gone []Bind) error {
-	var errs []error
-	if t.Direct == nil {
-		errs = append(errs, sweep(t.ID, now))
-	}
+	errs := []error{sweep(t.ID, now)}
 	for _, b := range now {
 		if slices.ContainsFunc(gone, b.below) && b.servable() {
 			errs = append(errs, apply(ctx, t, b))
@@ -146,20 +163,29 @@ func sweep(id string, records []Bind) error {
 	for _, b := range records {
 		used[sha(b.Host)] = true
 	}
-	entries, err := os.ReadDir(filepath.Join(place.Midpath, id))
-	if errors.Is(err, fs.ErrNotExist) {
-		return nil
-	}
-	if err != nil {
-		return err
-	}
 	var errs []error
-	for _, e := range entries {
-		if !used[e.Name()] {
-			errs = append(errs,
-				mountpoint.Remove(filepath.Join(place.Master, id, e.Name())),
-				mountpoint.Remove(filepath.Join(place.Midpath, id, e.Name())))
+	// As they were made, the other way round.
+	for _, dir := range []string{filepath.Join(place.Master, id), filepath.Join(place.Midpath, id)} {
+		entries, err := os.ReadDir(dir)
+		if err != nil && !errors.Is(err, fs.ErrNotExist) {
+			errs = append(errs, err)
+		}
+		for _, e := range entries {
+			if name := e.Name(); !isSHA(name) || used[name] {
+				continue
+			}
+			// ENOTEMPTY: the container has put something there, which is no reason
+			// to give it back what is unmounted.
+			if err := mountpoint.Remove(filepath.Join(dir, e.Name())); !errors.Is(err, unix.ENOTEMPTY) {
+				errs = append(errs, err)
+			}
 		}
 	}
 	return errors.Join(errs...)
+}
+
+// isSHA tells transfer mounts from device nodes, which lie beside them.
+func isSHA(name string) bool {
+	sum, err := hex.DecodeString(name)
+	return err == nil && len(sum) == sha256.Size
 }

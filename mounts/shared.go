@@ -39,26 +39,40 @@ func Share(ctx context.Context, t *resource.Target, report func(error)) error {
 
 // Find tells how a running container is served: through its shared path, if it
 // was started with one, else directly, and Direct says so.
-func Find(t *resource.Target) {
-	t.Direct = errNotShared
+func Find(t *resource.Target) error {
 	const flags = unix.O_PATH | unix.O_DIRECTORY | unix.O_NOFOLLOW
 	own, err := open.File(filepath.Join(place.Master, t.ID), flags, 0)
+	if isNone(err) {
+		t.Direct = errNotShared
+		return nil
+	}
 	if err != nil {
-		return
+		return err
 	}
 	defer own.Close()
 	inside, err := t.Root.Open(place.SharedPath, flags)
+	if isNone(err) {
+		t.Direct = errNotShared
+		return nil
+	}
 	if err != nil {
-		return
+		return err
 	}
 	defer inside.Close()
-	if same, err := sameFile(inside, own); err == nil && same {
-		t.Direct = nil
+	same, err := sameFile(inside, own)
+	if !same {
+		t.Direct = errNotShared
 	}
+	return err
+}
+
+// isNone tells whether an error of opening means that there is no such thing.
+func isNone(err error) bool {
+	return errors.Is(err, unix.ENOENT) || errors.Is(err, unix.ENOTDIR) || errors.Is(err, unix.ELOOP)
 }
 
 var (
-	errNotShared = errors.New("it was started without the hook, so it has no shared path: start it with --hook-spec")
+	errNotShared = errors.New("it has no shared path: start it with --hook-spec; if it was, the hook's log says why it got none")
 	errNoPlace   = errors.New("the container's root is read-only, and its image has no directory " + place.SharedPath)
 	errNoWay     = errors.New("this kernel (before 5.2) has no way into a container that has changed its root")
 )
@@ -288,11 +302,12 @@ func Unleak(root string) error {
 	return &mountError{"unmount", "", leak, unix.EBUSY}
 }
 
-// detachAlone unmounts the mount whose root is open. It is a peer of the shared
-// path's tmpfs: were it not cut off first, what is mounted below it would be
-// unmounted in all the others, and in running containers.
+// detachAlone unmounts the mount whose root is open. It may be a peer of the
+// shared path's tmpfs, or of a tree of the host: were it not cut off first, what
+// is mounted below it would be unmounted in all the others. A slave stays one, so
+// that a failure changes nothing.
 func detachAlone(mnt *os.File, path func(*os.File) string) error {
-	if err := setPropagation(mnt, unix.MS_PRIVATE|unix.MS_REC, path); err != nil {
+	if err := setPropagation(mnt, unix.MS_SLAVE|unix.MS_REC, path); err != nil {
 		return err
 	}
 	if err := unix.Unmount(path(mnt), unix.MNT_DETACH); err != nil {

@@ -55,15 +55,41 @@ func sha(host string) string {
 func apply(_ context.Context, t *resource.Target, b Bind) (err error) {
 	var u undo.Stack
 	defer u.OnError(&err)
+	return attachBind(t, b, &u)
+}
+
+// Adding is Kind for one change: what it adds it can remove to the last
+// directory that it had to make.
+func Adding() resource.Kind[Bind] {
+	made := map[Bind]*undo.Stack{}
+	k := Kind
+	k.Apply = func(_ context.Context, t *resource.Target, b Bind) (err error) {
+		u := new(undo.Stack)
+		made[b] = u
+		defer u.OnError(&err)
+		return attachBind(t, b, u)
+	}
+	k.Remove = func(ctx context.Context, t *resource.Target, b Bind) error {
+		err := remove(ctx, t, b)
+		if u := made[b]; err == nil && u != nil {
+			err = u.Undo()
+		}
+		return err
+	}
+	return k
+}
+
+// attachBind puts the host's tree where b says, and what it makes for that on u.
+func attachBind(t *resource.Target, b Bind, u *undo.Stack) error {
 	own := t.Owner.Or(rootfs.Owner{})
-	host, dir, err := openHost(b.Host, own, &u)
+	host, dir, err := openHost(b.Host, own, u)
 	if err != nil {
 		return err
 	}
 	defer host.Close()
 	var arrived *os.File
 	if t.Direct == nil {
-		if err := transfer(t.ID, host, dir, b, &u); err != nil {
+		if err := transfer(t.ID, host, dir, b, u); err != nil {
 			return err
 		}
 		if arrived, err = openArrived(t, host, b); err != nil {
@@ -73,9 +99,9 @@ func apply(_ context.Context, t *resource.Target, b Bind) (err error) {
 	}
 	var point *os.File
 	if dir {
-		point, err = t.Root.MkdirAll(b.Container, own, &u)
+		point, err = t.Root.MkdirAll(b.Container, own, u)
 	} else {
-		point, err = t.Root.Create(b.Container, own, &u)
+		point, err = t.Root.Create(b.Container, own, u)
 	}
 	if err != nil {
 		return err
@@ -121,7 +147,12 @@ func transfer(id string, host *os.File, dir bool, b Bind, u *undo.Stack) error {
 	name := sha(b.Host)
 	midDir, masterDir := filepath.Join(place.Midpath, id), filepath.Join(place.Master, id)
 	if mounted(filepath.Join(masterDir, name), host) && mounted(filepath.Join(midDir, name), host) {
-		return nil
+		out, err := open.File(filepath.Join(masterDir, name), unix.O_PATH|unix.O_NOFOLLOW, 0)
+		if err != nil {
+			return err
+		}
+		defer out.Close()
+		return propagate(out, propagation) // a command that was killed may not have
 	}
 	if _, err := os.Lstat(midDir); errors.Is(err, os.ErrNotExist) {
 		for _, dir := range []string{place.Midpath, midDir} {
@@ -145,20 +176,23 @@ func transfer(id string, host *os.File, dir bool, b Bind, u *undo.Stack) error {
 			return err
 		}
 	}
-	if propagation != 0 {
-		if err := setPropagation(mid, propagation, procFD); err != nil {
-			return err
-		}
+	if err := propagate(mid, propagation); err != nil {
+		return err
 	}
 	out, err := mountAt(masterDir, name, dir, mid, unix.MS_REC, u)
 	if err != nil {
 		return err
 	}
 	defer out.Close()
-	if propagation != 0 {
-		return setPropagation(out, propagation, procFD)
+	return propagate(out, propagation)
+}
+
+// propagate sets the propagation of a transfer mount; 0 leaves it as it came.
+func propagate(mnt *os.File, flags uintptr) error {
+	if flags == 0 {
+		return nil
 	}
-	return nil
+	return setPropagation(mnt, flags, procFD)
 }
 
 // bindFlags returns how a host tree is bound: with what is mounted below it,

@@ -15,6 +15,7 @@ import (
 	"isula.org/isulad-tools/internal/mountpoint"
 	"isula.org/isulad-tools/internal/open"
 	"isula.org/isulad-tools/internal/place"
+	"isula.org/isulad-tools/resource"
 )
 
 // tree is what a mount shows: a directory or file of a file system, as
@@ -33,27 +34,28 @@ const deleted = "//deleted"
 func treeAt(m *mountinfo.Info) tree { return tree{m.Major, m.Minor, m.Root} }
 
 // treesOf returns what the record's mount in the container may show: what its
-// transfer mounts do, which are of the same moment; without any, what the host
-// path is now, which may be on a server that does not answer.
-func treesOf(id string, b Bind) ([]tree, error) {
+// transfer mounts do, which are of the same moment; without any, or where it may
+// be attached directly, what the host path is now, which may be on a server that
+// does not answer.
+func treesOf(t *resource.Target, b Bind) ([]tree, error) {
 	table, err := mountinfo.GetMounts(nil)
 	if err != nil {
 		return nil, err
 	}
 	var trees []tree
 	for _, side := range []string{place.Master, place.Midpath} {
-		path := filepath.Join(side, id, sha(b.Host))
+		path := filepath.Join(side, t.ID, sha(b.Host))
 		for _, m := range table {
 			if m.Mountpoint == path {
 				trees = append(trees, treeAt(m))
 			}
 		}
 	}
-	if trees != nil {
+	if trees != nil && t.Direct == nil {
 		return trees, nil
 	}
 	host, err := treeOf(filepath.Clean(b.Host), table)
-	return []tree{host}, err
+	return append(trees, host), err
 }
 
 // treeOf returns the tree at a path of the host; for one that does not exist,

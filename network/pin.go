@@ -1,5 +1,7 @@
-// Package network keeps what a container has of the network. So far that is
-// one thing: a name for its network namespace that outlives its processes.
+// Package network gives containers links and routes: pairs whose other end is in
+// a bridge of the host, and links of the host itself. It keeps a name for a
+// container's network namespace that outlives its processes, so that what the
+// host lent comes back. It does not know which container is meant or why.
 package network
 
 import (

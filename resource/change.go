@@ -152,10 +152,24 @@ func (e *Edit[T]) Withdraw(r T) *Task {
 	return t.Task
 }
 
-// Update plans that the record old becomes r, in its place.
+// Forget plans a record less that is real no longer when the tasks before are
+// done: only the file is changed.
+func (e *Edit[T]) Forget(r T) *Task {
+	t := e.Remove(r)
+	t.do, t.undo = nil, nil
+	return t
+}
+
+// Update plans that the record old becomes r, in its place or, where the kind
+// says so, at the end.
 func (e *Edit[T]) Update(old, r T) *Task {
 	t := e.plan("update", r, func(list []T) []T {
-		if i := slices.Index(list, old); i >= 0 {
+		i := slices.Index(list, old)
+		switch {
+		case i < 0:
+		case e.kind.UpdatedLast && old != r:
+			list = append(slices.Delete(list, i, i+1), r)
+		default:
 			list[i] = r
 		}
 		return list
@@ -219,7 +233,8 @@ func (c *Change) Do(ctx context.Context, t *Target) error {
 		return nil
 	}
 	if err := c.save(true); err != nil {
-		return c.fail(err)
+		// It may have failed after the file was in its place.
+		return errors.Join(c.fail(err), c.save(false))
 	}
 	for _, task := range c.Tasks {
 		if c.leaveOut(); task.Err != nil {
@@ -236,14 +251,17 @@ func (c *Change) Do(ctx context.Context, t *Target) error {
 		if err == nil {
 			err = do(ctx, t)
 		}
-		switch {
-		case err == nil:
+		if err == nil {
 			task.done = true
-		case t != nil && !t.Init.Lives():
-			t = nil // its end is no failure: its next start will do it
-		default:
-			task.Err = err
+			continue
 		}
+		if t != nil && !t.Init.Lives() {
+			t, err = nil, nil // its end is no failure: its next start will do it
+			if do := task.offline(); do != nil {
+				err = do(ctx, nil)
+			}
+		}
+		task.Err = err
 	}
 	c.leaveOut()
 	err := c.settle(ctx, t)

@@ -240,6 +240,63 @@ func TestAMarkIsOnlyRecordedAndGoesWithWhatItMarks(t *testing.T) {
 	}
 }
 
+func TestAnUpdatedRecordCanGoToTheEnd(t *testing.T) {
+	t.Parallel()
+	for _, c := range []struct {
+		last     bool
+		old, now word
+		want     string
+	}{
+		{false, "a", "A", "A,b,c"},
+		{true, "a", "A", "b,c,A"},
+		{true, "a", "a", "a,b,c"}, // nothing is updated
+	} {
+		d, _ := recorded(t, `["a","b","c"]`)
+		var w world
+		kind := w.changing()
+		kind.UpdatedLast = c.last
+		change := NewChange(d, Stop)
+		edit, err := kind.Edit(change)
+		if err != nil {
+			t.Fatal(err)
+		}
+		edit.Update(c.old, c.now)
+		if err := change.Do(t.Context(), nil); err != nil || join(edit.Records()) != c.want {
+			t.Errorf("%s to %s: %s %v, want %s", c.old, c.now, join(edit.Records()), err, c.want)
+		}
+	}
+}
+
+func TestAForgottenRecordIsTheFilesOnly(t *testing.T) {
+	t.Parallel()
+	self, err := process.Find(os.Getpid())
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, fail := range []string{"", "remove a"} {
+		d, _ := recorded(t, `["a","b","c"]`)
+		w := world{fail: map[string]error{fail: errWorld}}
+		kind := w.changing()
+		kind.Settle = nil
+		change := NewChange(d, Skip)
+		edit, err := kind.Edit(change)
+		if err != nil {
+			t.Fatal(err)
+		}
+		edit.Forget("b").Needs = edit.Remove("a")
+		if err := change.Do(t.Context(), &Target{Init: self}); err != nil {
+			t.Fatal(err)
+		}
+		want := "c"
+		if fail != "" {
+			want = "a,b,c" // what it went with did not go
+		}
+		if join(edit.Records()) != want || !slices.Equal(w.log, []string{"remove a"}) {
+			t.Errorf("failing %q: %s left, did %q, want %s", fail, join(edit.Records()), w.log, want)
+		}
+	}
+}
+
 func TestWhatIsLostIsSettled(t *testing.T) {
 	t.Parallel()
 	self, err := process.Find(os.Getpid())

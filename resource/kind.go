@@ -45,6 +45,8 @@ type Kind[T Record] struct {
 	// Update, when there is one, makes old what now is, all of it or nothing.
 	// Without one, applying now is enough.
 	Update func(ctx context.Context, t *Target, old, now T) error
+	// UpdatedLast: an updated record goes to the end of its list.
+	UpdatedLast bool
 	// Settle, when there is one, does once per transaction what depends on all
 	// records together: those that are there now, and those that are no more, as
 	// they were.

@@ -6,6 +6,7 @@ package resource
 
 import (
 	"isula.org/isulad-tools/internal/cgroup"
+	"isula.org/isulad-tools/internal/netspace"
 	"isula.org/isulad-tools/internal/nsenter"
 	"isula.org/isulad-tools/internal/process"
 	"isula.org/isulad-tools/internal/rootfs"
@@ -24,6 +25,9 @@ type Target struct {
 	Pivoted bool   // its root is that of its mount namespace: the host's is gone
 	Direct  error  // why it has no shared path: its mounts are attached directly
 	HostDev uint64 // the file system of the host's /dev, which is never changed
+
+	Net  *netspace.Space                      // its network namespace, opened when it is needed
+	Look func(program string) (string, error) // finds what is executed; nil: where hooks may look
 
 	// Cgroups finds the container's cgroup directories; DeviceRules are those
 	// of the device controller in its specification, nil when that is not known.

@@ -64,25 +64,31 @@ func (e event) lockWait() time.Duration {
 // Helper is the program that the rules name. It returns the exit code; what
 // goes wrong is one line on stderr, which udevd puts in its log, and in ours.
 func Helper(g place.Generation, name string, args []string, stderr io.Writer) int {
-	// A log that cannot be written is not worth a line per event in udevd's.
-	h := &helper{generation: g, log: logging.Helper(name, g.Log, io.Discard)}
 	ev, err := parse(args)
 	if err == nil {
-		limit := budget
-		if ev.direct {
-			limit = directBudget
-		}
-		ctx, cancel := context.WithTimeout(context.Background(), limit)
-		defer cancel()
-		err = h.serve(ctx, ev)
+		err = serve(g, name, ev)
 	}
 	if err != nil {
-		line := command.OneLine(err.Error())
-		h.log.WithFields(logrus.Fields{"id": command.OneLine(ev.container), "event": command.OneLine(ev.action + " " + ev.name)}).Error(line)
-		fmt.Fprintf(stderr, "%s: %s\n", name, line)
+		fmt.Fprintf(stderr, "%s: %s\n", name, command.OneLine(err.Error()))
 		return 1
 	}
 	return 0
+}
+
+func serve(g place.Generation, name string, ev event) error {
+	limit := budget
+	if ev.direct {
+		limit = directBudget
+	}
+	ctx, cancel := context.WithTimeout(context.Background(), limit)
+	defer cancel()
+	// A log that cannot be written is not worth a line per event in udevd's.
+	h := &helper{generation: g, log: logging.Helper(name, g.Log, io.Discard)}
+	err := h.serve(ctx, ev)
+	if err != nil {
+		h.log.WithFields(logrus.Fields{"id": ev.container, "event": ev.action + " " + ev.name}).Error(command.OneLine(err.Error()))
+	}
+	return err
 }
 
 // parse checks the arguments. They are the kernel's and our own rule's; an older

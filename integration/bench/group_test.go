@@ -17,6 +17,8 @@ var groups = []group{
 	fewRecords("block devices", 10, 200, blockDevices),
 	startUp.with(userNS),
 	fewRecords("character devices", 10, 200, boundDevices).with(userNS),
+	commands,
+	udevRules,
 	startUp.with(unified),
 	fewRecords("character devices", 10, 200, programDevices).with(unified),
 }

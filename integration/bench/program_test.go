@@ -55,9 +55,11 @@ type invocation struct {
 	args  []string // with argv[0]
 	dir   string
 	stdin []byte
+	says  string // how what it prints begins; "": it prints nothing
 }
 
-// run runs the program from fork to wait. It must succeed without a word.
+// run runs the program from fork to wait. It must succeed, and say no more than it
+// is to say.
 func (i invocation) run() (sample, error) {
 	var s sample
 	err := i.start(&syscall.SysProcAttr{}, func(pid int, started time.Time) (syscall.WaitStatus, error) {
@@ -137,11 +139,11 @@ func (i invocation) start(attr *syscall.SysProcAttr, wait func(int, time.Time) (
 	if err != nil {
 		return err
 	}
-	said, output, err := os.Pipe()
+	mouth, output, err := os.Pipe()
 	if err != nil {
 		return err
 	}
-	defer said.Close()
+	defer mouth.Close()
 	files := []uintptr{stdin.Fd(), output.Fd(), output.Fd()}
 
 	started := time.Now()
@@ -156,11 +158,12 @@ func (i invocation) start(attr *syscall.SysProcAttr, wait func(int, time.Time) (
 		return err
 	}
 	var words bytes.Buffer
-	if _, err := words.ReadFrom(said); err != nil {
+	if _, err := words.ReadFrom(mouth); err != nil {
 		return err
 	}
-	if !status.Exited() || status.ExitStatus() != 0 || words.Len() > 0 {
-		return fmt.Errorf("%s: wait status %#x, it said %q", strings.Join(i.args, " "), status, words.String())
+	said := words.String()
+	if !status.Exited() || status.ExitStatus() != 0 || !strings.HasPrefix(said, i.says) || (said == "") != (i.says == "") {
+		return fmt.Errorf("%s: wait status %#x, it said %q", strings.Join(i.args, " "), status, said)
 	}
 	return nil
 }

@@ -40,7 +40,7 @@ func newWorld(tb testing.TB) (*world, error) {
 	if sandbox.Unified() {
 		return nil, errors.New("these measurements need a cgroup v1 devices hierarchy")
 	}
-	for _, dir := range []string{graph, shared, host, rootfs} {
+	for _, dir := range []string{graph, shared, host, rootfs, rulesDir, runcRoot} {
 		if err := os.MkdirAll(dir, 0o755); err != nil {
 			return nil, err
 		}
@@ -60,6 +60,7 @@ func newWorld(tb testing.TB) (*world, error) {
 	if err := buildPrograms(bin); err != nil {
 		return nil, err
 	}
+	sandbox.Udevadm(tb, bin+"/empty")
 	runtime.GC()
 	w := &world{tb: tb}
 	return w, w.use(plain)

@@ -40,7 +40,7 @@ type item struct {
 }
 
 // items are what the scenario's device_hook.json asks for.
-func items() (devices, binds []item) {
+func (w *world) items() (devices, binds []item) {
 	devices = []item{
 		{"/dev/one", []string{"/dev/one", "rule c 10:229 "}},
 		{"/dev/sub/two", []string{"/dev/sub", "rule c 10:200 "}},
@@ -53,6 +53,9 @@ func items() (devices, binds []item) {
 	}
 	last := &binds[len(binds)-1] // its host directory is the hook's work, too
 	last.marks = append(last.marks, "host /goldhost/made")
+	if w.wired {
+		devices = append(devices, wiredItems...)
+	}
 	return devices, binds
 }
 
@@ -74,6 +77,9 @@ func (w *world) fingerprint(more ...string) sandbox.Fingerprint {
 		}
 	}
 	delete(f, "file "+hookFile)
+	if w.wired {
+		w.addWires(f)
+	}
 	for _, dir := range runDirs {
 		for _, record := range []string{"containers", "modules/asks"} {
 			key := "file " + filepath.Join(dir, record, id)
@@ -117,6 +123,9 @@ func (w *world) snapshot() facts {
 		if n, err := sandbox.Lstat(p); err == nil {
 			all["host "+p] = n.String()
 		}
+	}
+	if w.wired {
+		w.addInside(all)
 	}
 	all["netns pin"] = w.pin()
 	all["start record"] = w.record()
@@ -170,7 +179,7 @@ func (w *world) learn() (prestart, poststop []supervisor.Point) {
 	must(w.t, err)
 	w.reference.records = string(records)
 	w.checkStarted()
-	checkRecords(w.t, w.reference.records)
+	checkRecords(w.t, w.records, w.reference.records)
 	w.stop()
 	down := w.run("poststop", supervisor.Fault{})
 	if down.ExitCode != 0 || len(down.Stderr) != 0 {
@@ -241,10 +250,10 @@ func (w *world) checkSteady() {
 
 // checkRecords fails unless the rewritten device_hook.json differs from the old
 // one in the device's new number only.
-func checkRecords(t testing.TB, text string) {
+func checkRecords(t testing.TB, old, text string) {
 	t.Helper()
 	var before, after map[string]json.RawMessage
-	must(t, json.Unmarshal([]byte(oldRecords), &before))
+	must(t, json.Unmarshal([]byte(old), &before))
 	must(t, json.Unmarshal([]byte(text), &after))
 	for key, old := range before {
 		if key == "deviceToAdd" {
@@ -322,7 +331,7 @@ func (w *world) recordsDamaged() []string {
 	if err != nil {
 		return []string{"device_hook.json: " + err.Error()}
 	}
-	if s := string(data); s != oldRecords && s != w.reference.records {
+	if s := string(data); s != w.records && s != w.reference.records {
 		return []string{fmt.Sprintf("device_hook.json is neither old nor new: %q", s)}
 	}
 	return nil

@@ -142,7 +142,7 @@ func (w *world) explained(f supervisor.Fault, res *supervisor.Result) []string {
 	if res.ExitCode != 0 {
 		lines = append(lines, notOneLine(res)...)
 	}
-	devices, binds := items()
+	devices, binds := w.items()
 	// A bind that fails is skipped and reported; nothing else is.
 	for _, i := range append(devices, binds...) {
 		absent, other := i.state(w.reference.started, diff)

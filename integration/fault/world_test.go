@@ -54,6 +54,10 @@ type world struct {
 	// classes are the points that count, zero for those that change something.
 	classes supervisor.Class
 
+	// records is device_hook.json as it is before the first start.
+	records string
+	wired   bool // the records have interfaces and routes, and the host has what they need
+
 	pristine  sandbox.Fingerprint // before any hook ran
 	data      map[string]string   // the host's precious files
 	reference *reference          // what a whole start brings
@@ -62,7 +66,7 @@ type world struct {
 // newWorld makes the host's files and the bundle.
 func newWorld(t testing.TB) *world {
 	t.Helper()
-	w := &world{t: t, bin: sandbox.Binary(t), cgroup: "/sys/fs/cgroup/devices" + filepath.Join(sandbox.CgroupParent(), id)}
+	w := &world{t: t, bin: sandbox.Binary(t), cgroup: "/sys/fs/cgroup/devices" + filepath.Join(sandbox.CgroupParent(), id), records: oldRecords}
 	if sandbox.Unified() {
 		t.Fatal("these tests need a cgroup v1 devices hierarchy")
 	}
@@ -161,7 +165,7 @@ func (w *world) resetFiles() {
 	must(w.t, sandbox.WriteBundle(&sandbox.Bundle{
 		Dir: bundle, ID: id, Root: image, Env: []string{"KERNEL_MODULES=" + modules},
 	}))
-	must(w.t, os.WriteFile(hookFile, []byte(oldRecords), 0o600))
+	must(w.t, os.WriteFile(hookFile, []byte(w.records), 0o600))
 }
 
 // reset brings the host back to where no hook ever ran.
@@ -179,6 +183,9 @@ func (w *world) reset() {
 		must(w.t, makeHostData())
 	}
 	w.resetFiles()
+	if w.wired {
+		w.rewire()
+	}
 }
 
 // runDirs are the run directories of both generations, places all that hooks

@@ -57,7 +57,7 @@ func deliberate(name string) (expectation, bool) {
 	return expectation{}, false
 }
 
-var expectations = []map[string]expectation{hookExpectations, commandExpectations, pathExpectations, deviceExpectations}
+var expectations = []map[string]expectation{hookExpectations, commandExpectations, pathExpectations, deviceExpectations, networkExpectations}
 
 // hookExpectations are those of hooks.
 var hookExpectations = map[string]expectation{

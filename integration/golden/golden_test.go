@@ -28,16 +28,13 @@ var groups = []string{
 func TestGolden(t *testing.T) {
 	w := newWorld(t)
 	listed := compatCases(t)
-	seen, waits := map[string]bool{}, map[string]bool{}
+	seen := map[string]bool{}
 	for _, n := range generations {
 		for _, g := range groups {
 			cases, err := loadCases(g, n, w.loops)
 			check(t, err)
 			for _, c := range cases {
 				seen[c.Name] = true
-				for _, key := range c.laterKeys() {
-					waits[key] = true
-				}
 				t.Run(n.tool+"/"+c.Name, func(t *testing.T) { replay(t, w, c, listed[c.Name]) })
 			}
 		}
@@ -55,19 +52,10 @@ func TestGolden(t *testing.T) {
 			}
 		}
 	}
-	for key := range later {
-		if !waits[key] {
-			t.Errorf("%s waits for a later version, but no recorded case has to do with it", key)
-		}
-	}
 }
 
 // replay runs one case.
 func replay(t *testing.T, w *world, c *testCase, listed bool) {
-	if l, ok := c.later(); ok {
-		replayLater(t, w, c, l)
-		return
-	}
 	w.prepare(t, c)
 	if e, _ := deliberate(c.Name); e.loads {
 		check(t, os.WriteFile(modprobeLoads, nil, 0o600))
@@ -77,20 +65,6 @@ func replay(t *testing.T, w *world, c *testCase, listed bool) {
 		t.Fatalf("no runner for kind %q", c.Kind)
 	}
 	judge(t, c, run(t, w, c), listed)
-}
-
-// replayLater holds a case whose kind of resource is not served yet to the
-// one thing that must be true until then: prestart refuses it, names it, and
-// changes nothing.
-func replayLater(t *testing.T, w *world, c *testCase, l pending) {
-	t.Logf("waits for %s", l.waitsFor)
-	if l.refusal == "" {
-		return
-	}
-	w.prepare(t, c)
-	want := wanted{exit: 1, says: l.refusal, deviceHook: c.Setup.DeviceHook}
-	o := runHeld(t, w, c)
-	report(t, o, "is not refused as it must be", c.differences(want, o))
 }
 
 // replayWithModprobe runs the cases in which the recorder's modprobe loaded

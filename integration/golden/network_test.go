@@ -42,8 +42,10 @@ func (c *testCase) network() bool {
 func makeBridges(t *testing.T) {
 	t.Helper()
 	var lines []string
-	for _, b := range bridges {
-		lines = append(lines, "link add "+b+" type bridge", "link set "+b+" up")
+	for i, b := range bridges {
+		// With an address of its own, as the recorder's had: a bridge without one
+		// takes on that of its ports.
+		lines = append(lines, fmt.Sprintf("link add %s address 02:00:00:00:00:%02x type bridge", b, i+1), "link set "+b+" up")
 	}
 	check(t, ip(lines))
 }

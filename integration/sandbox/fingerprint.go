@@ -39,7 +39,8 @@ func TakeFingerprint(more ...string) (Fingerprint, error) {
 		return nil, err
 	}
 	for _, l := range links {
-		f["link "+l.Name] = fmt.Sprintf("%s %s mtu %d", l.HardwareAddr, l.Flags, l.MTU)
+		// Whether it is running the kernel finds out a little later.
+		f["link "+l.Name] = fmt.Sprintf("%s %s mtu %d", l.HardwareAddr, l.Flags&^net.FlagRunning, l.MTU)
 	}
 	for _, dir := range CgroupDirs(CgroupParent()) {
 		err := filepath.WalkDir(dir, func(p string, d os.DirEntry, err error) error {

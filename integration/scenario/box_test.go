@@ -10,6 +10,7 @@ import (
 	"testing"
 
 	"isula.org/isulad-tools/integration/holder"
+	"isula.org/isulad-tools/integration/isula"
 	"isula.org/isulad-tools/integration/sandbox"
 	"isula.org/isulad-tools/integration/table"
 )
@@ -49,10 +50,14 @@ type box struct {
 	env    []string
 	sysctl map[string]string
 	roRoot bool // a read-only root
+	bare   bool // started without our hook
+	busy   bool // others change it meanwhile
+	daemon bool // isulad knows it, though runc runs it
 
-	runc sandbox.Runc
-	held *holder.Container
-	said string // what prestart wrote
+	runc   sandbox.Runc
+	isulad *isula.Container // who answers for a pivoted holder
+	held   *holder.Container
+	said   string // what prestart wrote
 }
 
 // newBox furnishes a container that is not started yet.
@@ -69,6 +74,11 @@ func newBox(t *testing.T, k kind, id string) *box {
 	check(t, sandbox.Rootfs(b.rootfs))
 	check(t, os.MkdirAll(b.bundle, 0o755))
 	t.Cleanup(func() { check(t, os.RemoveAll(b.bundle)) })
+	check(t, isula.Install())
+	var err error
+	b.isulad, err = isula.Create(id, "c-"+id[:min(8, len(id))], b.bundle)
+	check(t, err)
+	t.Cleanup(func() { check(t, b.isulad.Remove()) })
 	if !k.mapped && !k.real {
 		// An ordinary container's: empty on the host.
 		b.root = filepath.Join(graph, "mnt/rootfs")
@@ -127,6 +137,9 @@ func (b *box) write() {
 		Poststart: []sandbox.Hook{at("poststart")},
 		Poststop:  []sandbox.Hook{at("poststop")},
 	}
+	if b.bare {
+		spec.Hooks = sandbox.Hooks{}
+	}
 	check(b.t, sandbox.WriteBundle(spec))
 	check(b.t, os.Chmod(b.bundle, 0o755))
 }
@@ -138,7 +151,9 @@ func sandboxCaps(spec map[string]any) []string {
 // start starts the container. Its error is that of the prestart hook.
 func (b *box) start() error {
 	b.t.Helper()
-	b.write()
+	if !b.busy {
+		b.write()
+	}
 	if b.mapped {
 		check(b.t, os.Chmod(filepath.Dir(b.rootfs), 0o755))
 		if n, err := sandbox.Lstat(b.rootfs); err != nil || n.UID != idMaps[0].HostID {
@@ -146,9 +161,20 @@ func (b *box) start() error {
 			check(b.t, holder.Chown(b.rootfs, idMaps))
 		}
 	}
-	if b.real {
-		return b.runc.Run(b.id, b.bundle)
+	if !b.real {
+		return b.isulad.Do(b.hold)
 	}
+	return b.isulad.Do(func() (int, error) {
+		if err := b.runc.Run(b.id, b.bundle); err != nil {
+			return 0, err
+		}
+		return b.pid(), nil
+	})
+}
+
+// hold starts a pivoted holder, as the daemon does.
+func (b *box) hold() (pid int, err error) {
+	b.t.Helper()
 	o := holder.Options{ID: b.id, Rootfs: b.rootfs, Pivoted: true, ReadOnly: b.roRoot}
 	if b.mapped {
 		o.Maps = idMaps
@@ -156,20 +182,34 @@ func (b *box) start() error {
 	c, err := holder.Start(o)
 	check(b.t, err)
 	b.held = c
+	if b.bare {
+		return c.Pid, c.Release()
+	}
 	b.said, err = b.prestart()
 	if err != nil {
 		check(b.t, c.Kill())
-		return err
+		return 0, err
 	}
-	before := b.everything()
+	b.again()
+	return c.Pid, c.Release()
+}
+
+// again runs prestart for the second time in one start, which changes nothing.
+func (b *box) again() {
+	b.t.Helper()
+	var before sandbox.Fingerprint
+	if !b.busy {
+		before = b.everything()
+	}
 	if again, err := b.prestart(); err != nil || again != b.said {
 		b.t.Errorf("second prestart: %v, wrote %q", err, again)
+	}
+	if b.busy {
+		return
 	}
 	for _, d := range before.Diff(b.everything()) {
 		b.t.Errorf("the second prestart of one start changed: %s", d)
 	}
-	check(b.t, c.Release())
-	return nil
 }
 
 // prestart calls the hook as lcr does.
@@ -189,13 +229,39 @@ func (b *box) poststop() {
 func (b *box) stop() {
 	b.t.Helper()
 	if b.real {
-		check(b.t, errors.Join(b.runc.Stop(b.id), b.runc.Delete(b.id)))
+		check(b.t, b.isulad.Do(func() (int, error) {
+			return 0, errors.Join(b.runc.Stop(b.id), b.runc.Delete(b.id))
+		}))
 		return
 	}
-	check(b.t, b.held.Kill())
-	b.poststop()
-	check(b.t, b.held.End())
+	check(b.t, b.isulad.Do(func() (int, error) {
+		check(b.t, b.held.Kill())
+		if !b.bare {
+			b.poststop()
+		}
+		return 0, b.held.End()
+	}))
 	b.held = nil
+}
+
+// halt ends the container, which its engine still knows: runc runs poststop only
+// when it deletes one.
+func (b *box) halt() {
+	b.t.Helper()
+	if !b.real {
+		b.stop()
+		return
+	}
+	check(b.t, b.isulad.Do(func() (int, error) { return 0, b.runc.Stop(b.id) }))
+}
+
+// resume starts what was halted.
+func (b *box) resume() error {
+	b.t.Helper()
+	if b.real {
+		check(b.t, b.runc.Delete(b.id))
+	}
+	return b.start()
 }
 
 // sh runs a script inside, as the container's root.

@@ -22,19 +22,20 @@ const (
 )
 
 var directIO = []struct{ what, script string }{
-	{"read bps", fmt.Sprintf("dd if=/dev/disk of=/dev/null bs=64k count=%d iflag=direct", blocks)},
-	{"write bps", fmt.Sprintf("dd if=/dev/zero of=/dev/disk bs=64k count=%d oflag=direct conv=notrunc", blocks)},
-	{"read iops", fmt.Sprintf("dd if=/dev/disk of=/dev/null bs=4k count=%d iflag=direct", operations)},
-	{"write iops", fmt.Sprintf("dd if=/dev/zero of=/dev/disk bs=4k count=%d oflag=direct conv=notrunc", operations)},
+	{"read bps", fmt.Sprintf("dd if=DISK of=/dev/null bs=64k count=%d iflag=direct", blocks)},
+	{"write bps", fmt.Sprintf("dd if=/dev/zero of=DISK bs=64k count=%d oflag=direct conv=notrunc", blocks)},
+	{"read iops", fmt.Sprintf("dd if=DISK of=/dev/null bs=4k count=%d iflag=direct", operations)},
+	{"write iops", fmt.Sprintf("dd if=/dev/zero of=DISK bs=4k count=%d oflag=direct conv=notrunc", operations)},
 }
 
-// io does the direct I/O inside and returns how long each took.
-func (r *run) io() []time.Duration {
+// io does some direct I/O on a disk inside and returns how long each took.
+func (r *run) io(disk string, which ...int) []time.Duration {
 	r.t.Helper()
 	var took []time.Duration
-	for _, d := range directIO {
+	for _, i := range which {
+		d := directIO[i]
 		// Inside, because `runc exec` takes its time, too: in hundredths of a second.
-		out := r.works("cut -d' ' -f1 /proc/uptime; " + d.script + " 2>/dev/null; cut -d' ' -f1 /proc/uptime")
+		out := r.works("cut -d' ' -f1 /proc/uptime; " + strings.ReplaceAll(d.script, "DISK", disk) + " 2>/dev/null; cut -d' ' -f1 /proc/uptime")
 		var from, to float64
 		if _, err := fmt.Sscan(out, &from, &to); err != nil {
 			r.t.Errorf("%s: %q: %v", d.what, out, err)
@@ -70,7 +71,7 @@ func (r *run) restarts() string {
 		if got := r.limitFiles(); strings.Contains(got, r.disk.whole.String()) {
 			r.t.Errorf("limits that nobody recorded: %s", got)
 		}
-		r.t.Logf("direct I/O without limits: %v", r.io())
+		r.t.Logf("direct I/O without limits: %v", r.io("/dev/disk", 0, 1, 2, 3))
 	}
 	r.stop()
 	one := func(value int) []limit {
@@ -103,7 +104,7 @@ func (r *run) limitsLimit() string {
 	if r.noNodes() {
 		return refused
 	}
-	took := r.io()
+	took := r.io("/dev/disk", 0, 1, 2, 3)
 	r.t.Logf("direct I/O with limits: %v", took)
 	for i, d := range directIO {
 		if took[i] < atLeast {

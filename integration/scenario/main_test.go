@@ -7,6 +7,7 @@ import (
 	"testing"
 
 	"isula.org/isulad-tools/integration/holder"
+	"isula.org/isulad-tools/integration/isula"
 	"isula.org/isulad-tools/integration/sandbox"
 )
 
@@ -17,6 +18,7 @@ var (
 
 func TestMain(m *testing.M) {
 	holder.Main()
+	isula.Main()
 	flag.Parse()
 	if sandbox.CgroupParent() == "" && *update {
 		// What is written inside is lost, but for the folders that go test itself

@@ -9,6 +9,26 @@ type recorded struct {
 	ReadBPS   []limit  `json:"readBps,omitempty"`
 	WriteBPS  []limit  `json:"writeBps,omitempty"`
 	Weight    []limit  `json:"blkioWeight,omitempty"`
+	NICs      []nic    `json:"networkInterfaces,omitempty"`
+	Routes    []route  `json:"networkRoute,omitempty"`
+}
+
+type nic struct {
+	IP       string `json:"Ip"`
+	MAC      string `json:"Mac"`
+	MTU      int    `json:"Mtu"`
+	QueueLen int    `json:"Qlen"`
+	Type     string
+	Bridge   string
+	HostName string `json:"HostNicName"`
+	Name     string `json:"CtrNicName"`
+}
+
+type route struct {
+	Dest string `json:"dest"`
+	Src  string `json:"src"`
+	GW   string `json:"gw"`
+	Dev  string `json:"dev"`
 }
 
 type device struct {

@@ -45,6 +45,18 @@ var rows = []struct {
 	{"a failed prestart, then poststop", (*run).failedStart},
 	{"leftovers of the other generation are cleaned", (*run).leftovers},
 	{"a read-only root without /.sharedpath", (*run).readOnlyRoot},
+	{"added while it runs: devices work at once", (*run).addDevices},
+	{"added while it runs: folders and files are there, later mounts arrive", (*run).addPaths},
+	{"limits set while it runs limit at once", (*run).updateLimits},
+	{"what was added is there after a restart", (*run).addedAfterRestart},
+	{"removed while it runs: gone for good, and nothing else", (*run).removeAll},
+	{"added and removed while it does not run", (*run).addStopped},
+	{"started without the hook: added and removed all the same", (*run).withoutHook},
+	{"interfaces and routes of IPv4 and IPv6 are there, ping reaches the bridge", (*run).networkStarts},
+	{"restart, `kill -9`: exactly these links, inside and on the host", (*run).networkRestarts},
+	{"an interface of the host comes back, whatever happens", (*run).ethReturns},
+	{"interfaces and routes added, changed, removed while it runs", (*run).networkRunning},
+	{"the same while it does not run", (*run).networkStopped},
 	{"the host is as before", (*run).host},
 }
 

@@ -18,6 +18,7 @@ import (
 
 	"isula.org/isulad-tools/integration/sandbox"
 	"isula.org/isulad-tools/internal/cgroup"
+	"isula.org/isulad-tools/internal/netspace"
 	"isula.org/isulad-tools/internal/nsenter"
 	"isula.org/isulad-tools/internal/process"
 	"isula.org/isulad-tools/internal/rootfs"
@@ -138,7 +139,8 @@ func (h *holder) target(t testing.TB, own resource.Owner) *resource.Target {
 	must(t, err)
 	var dev unix.Stat_t
 	must(t, unix.Stat("/dev", &dev))
-	target := &resource.Target{ID: h.id, HostDev: dev.Dev, Init: init, Root: root, Owner: own, NS: ns, Cgroups: cgroup.Container{Path: h.cgroup, PID: h.pid}}
+	target := &resource.Target{ID: h.id, HostDev: dev.Dev, Init: init, Root: root, Owner: own, NS: ns, Net: netspace.OfProcess(h.pid), Cgroups: cgroup.Container{Path: h.cgroup, PID: h.pid}}
+	t.Cleanup(target.Net.Close)
 	t.Cleanup(func() { target.Cgroups.Close() }) // whichever a test puts there
 	return target
 }

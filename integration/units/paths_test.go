@@ -1,11 +1,14 @@
 package units
 
 import (
+	"errors"
 	"fmt"
 	"os"
+	"os/exec"
 	"path/filepath"
 	"strings"
 	"testing"
+	"time"
 
 	"golang.org/x/sys/unix"
 
@@ -41,7 +44,7 @@ func take(t testing.TB, target *resource.Target, now []mounts.Bind, gone ...moun
 func servedDirectly(t testing.TB, h *holder) *resource.Target {
 	t.Helper()
 	target := h.target(t, hostOwner)
-	mounts.Find(target)
+	must(t, mounts.Find(target))
 	if target.Direct == nil {
 		t.Fatal("a container that was never given a shared path has one")
 	}
@@ -60,7 +63,7 @@ func ways(t *testing.T, prepare func(image string), f func(t *testing.T, h *hold
 				target := h.target(t, hostOwner)
 				target.UserNS, target.Pivoted = has(options, userns), has(options, pivoted)
 				must(t, share(t, target))
-				mounts.Find(target)
+				must(t, mounts.Find(target))
 				if target.Direct != nil {
 					t.Fatalf("with a shared path: %v", target.Direct)
 				}
@@ -473,5 +476,124 @@ func TestAContainerWithoutTheHookSaysWhatItNeeds(t *testing.T) {
 		if after := tree(t, h.image); after != image {
 			t.Errorf("%v: the image was\n%s\nand is\n%s", options, image, after)
 		}
+	}
+}
+
+// Not even its root makes writable what a container with a user namespace was
+// given read-only.
+func TestAReadOnlyPathStaysSoInAUserNamespace(t *testing.T) {
+	ways(t, nil, func(t *testing.T, h *holder, target *resource.Target) {
+		if !target.UserNS || target.Pivoted {
+			return // or it has no program to try it with
+		}
+		b := mounts.Bind{Host: hostDir(t), Container: "/mnt/x", Options: "ro,rslave"}
+		must(t, os.Chmod(b.Host, 0o777))
+		give(t, target, b)
+		inContainer := func(args ...string) (string, error) {
+			out, err := exec.Command("nsenter", append([]string{"-t", fmt.Sprint(h.pid), "-U", "-m", "--"}, args...)...).CombinedOutput()
+			return string(out), err
+		}
+		if out, err := inContainer("mount", "-o", "remount,bind,rw", h.at("/mnt/x")); err == nil {
+			t.Errorf("it was remounted: %s", out)
+		}
+		if out, err := inContainer("mount", "-t", "tmpfs", "mine", h.at("/dev")); err != nil {
+			t.Errorf("its root cannot mount at all: %v, %s", err, out) // then the above says nothing
+		}
+		if err := os.WriteFile(h.root+"/mnt/x/new", nil, 0o600); !errors.Is(err, unix.EROFS) {
+			t.Errorf("writing: %v, want EROFS", err)
+		}
+	})
+}
+
+// A system container shares its mounts with its services, which have namespaces of
+// their own: there a path comes and goes, too.
+func TestAPathReachesTheContainersOwnNamespaces(t *testing.T) {
+	h, target := shared(t, nil)
+	within(t, target, func() error { return unix.Mount("", h.image, "", unix.MS_SHARED|unix.MS_REC, "") })
+	service := exec.Command("nsenter", "-t", fmt.Sprint(h.pid), "-m", "--", "unshare", "-m", "--propagation", "unchanged", "cat")
+	leash, err := service.StdinPipe()
+	must(t, err)
+	must(t, service.Start())
+	t.Cleanup(func() { leash.Close(); must(t, service.Wait()) })
+	for { // until it has its namespace, and is the program in it
+		if name, err := os.ReadFile(fmt.Sprintf("/proc/%d/comm", service.Process.Pid)); err == nil && string(name) == "cat\n" {
+			break
+		}
+		time.Sleep(time.Millisecond)
+	}
+	at := func() string {
+		for line := range strings.Lines(mountsOf(t, service.Process.Pid)) {
+			if strings.HasPrefix(line, h.at("/mnt/x")+" ") {
+				return line
+			}
+		}
+		return ""
+	}
+	b := bindOf(hostDir(t), "/mnt/x")
+	give(t, target, b)
+	if at() == "" {
+		t.Error("it did not come")
+	}
+	must(t, take(t, target, nil, b))
+	if line := at(); line != "" {
+		t.Errorf("it stays: %s", line)
+	}
+}
+
+func TestAPathIsLostWhenNothingOfItIsThere(t *testing.T) {
+	ways(t, nil, func(t *testing.T, h *holder, target *resource.Target) {
+		b := bindOf(hostDir(t), "/mnt/x")
+		lost := func(want bool, when string) {
+			t.Helper()
+			if got, _ := mounts.Lost(t.Context(), target, b); got != want {
+				t.Errorf("%s: lost %v", when, got)
+			}
+		}
+		lost(true, "before it is made")
+		give(t, target, b)
+		lost(false, "made")
+		within(t, target, func() error { return unix.Mount("tmpfs", h.at("/mnt/x"), "tmpfs", 0, "") })
+		lost(false, "mounted over")
+		within(t, target, func() error { return unix.Unmount(h.at("/mnt/x"), unix.MNT_DETACH) })
+		within(t, target, func() error { return unix.Unmount(h.at("/mnt/x"), unix.MNT_DETACH) })
+		lost(true, "unmounted by the container")
+	})
+}
+
+// A container that spoils its shared path keeps nothing by that.
+func TestASpoiltSharedPathKeepsNoPath(t *testing.T) {
+	for what, spoil := range map[string]func(h *holder, sha string) error{
+		"something in a mount point": func(h *holder, sha string) error {
+			return firstOf(unix.Mount("", h.at("/.sharedpath"), "", unix.MS_REMOUNT|unix.MS_BIND, ""),
+				unix.Unmount(h.at("/.sharedpath/"+sha), unix.MNT_DETACH), os.WriteFile(h.at("/.sharedpath/"+sha+"/mine"), nil, 0o600))
+		},
+		"names like ours": func(h *holder, _ string) error {
+			return firstOf(unix.Mount("", h.at("/.sharedpath"), "", unix.MS_REMOUNT|unix.MS_BIND, ""),
+				os.MkdirAll(h.at("/.sharedpath/"+strings.Repeat("ab", 32)+"/mine"), 0o700), os.Symlink("/etc", h.at("/.sharedpath/"+strings.Repeat("cd", 32))))
+		},
+		"unmounted": func(h *holder, _ string) error { return unix.Unmount(h.at("/.sharedpath"), unix.MNT_DETACH) },
+		"mounted over": func(h *holder, _ string) error {
+			return unix.Mount("tmpfs", h.at("/.sharedpath"), "tmpfs", 0, "")
+		},
+	} {
+		t.Run(what, func(t *testing.T) {
+			h, target := shared(t, nil)
+			b := bindOf(hostDir(t), "/mnt/x")
+			give(t, target, b)
+			sha := names(t, filepath.Join(midpath, h.id))
+			within(t, target, func() error { return spoil(h, sha) })
+			t.Cleanup(func() { must(t, os.RemoveAll(filepath.Join(master, h.id, sha))) })
+			t.Cleanup(func() { must(t, os.RemoveAll(filepath.Join(master, h.id, strings.Repeat("ab", 32)))) })
+			must(t, mounts.Find(target))
+			must(t, take(t, target, nil, b))
+			if at := h.mountAt(t, h.at("/mnt/x")); at != "" {
+				t.Errorf("still mounted: %s", at)
+			}
+			for line := range strings.Lines(allMounts(t)) {
+				if strings.Contains(line, h.id+"/") {
+					t.Errorf("on the host: %s", line)
+				}
+			}
+		})
 	}
 }

@@ -51,3 +51,18 @@ func InNetIPC(pid int, f func() error) error {
 	}()
 	return <-done
 }
+
+// InNet runs f on a thread in the network namespace ns. f starts no goroutine
+// and executes nothing; a socket that it opens stays in the namespace.
+func InNet(ns *os.File, f func() error) error {
+	done := make(chan error)
+	go func() {
+		runtime.LockOSThread() // and never unlocked: the thread ends here
+		if err := unix.Setns(int(ns.Fd()), unix.CLONE_NEWNET); err != nil {
+			done <- os.NewSyscallError("setns", err)
+			return
+		}
+		done <- f()
+	}()
+	return <-done
+}

@@ -13,7 +13,7 @@ import (
 	"isula.org/isulad-tools/internal/open"
 )
 
-// ErrGone says that a process does not exist, or only as a zombie.
+// ErrGone says that a process does not exist, is just ending, or is a zombie.
 var ErrGone = errors.New("no such process")
 
 // ID names one process for as long as the machine runs: its pid and the time
@@ -22,6 +22,10 @@ type ID struct {
 	PID   int    `json:"pid"`
 	Start uint64 `json:"start"`
 }
+
+// exiting is PF_EXITING of linux/sched.h: the kernel is taking the process apart,
+// though its state may be running still.
+const exiting = 0x4
 
 // Find returns the process that has this pid now. ErrGone: there is none.
 func Find(pid int) (ID, error) {
@@ -41,6 +45,13 @@ func Find(pid int) (ID, error) {
 		return ID{}, fmt.Errorf("/proc/%d/stat: unexpected content", pid)
 	}
 	if s := fields[0][0]; s == 'Z' || s == 'X' {
+		return ID{}, fmt.Errorf("process %d: %w", pid, ErrGone)
+	}
+	flags, err := strconv.ParseUint(string(fields[6]), 10, 64)
+	if err != nil {
+		return ID{}, fmt.Errorf("/proc/%d/stat: flags: %w", pid, err)
+	}
+	if flags&exiting != 0 { // its root and namespaces are gone already
 		return ID{}, fmt.Errorf("process %d: %w", pid, ErrGone)
 	}
 	start, err := strconv.ParseUint(string(fields[19]), 10, 64)

@@ -31,10 +31,19 @@ func (s *Stack) OnError(err *error) {
 	if *err == nil {
 		return
 	}
+	if e := s.Undo(); e != nil {
+		*err = errors.Join(*err, e)
+	}
+}
+
+// Undo runs the compensations, the last one first, all of them.
+func (s *Stack) Undo() error {
+	var errs []error
 	for i := len(s.steps) - 1; i >= 0; i-- {
-		if e := s.steps[i].do(); e != nil {
-			*err = errors.Join(*err, fmt.Errorf("undo: %s: %w", s.steps[i].what, e))
+		if err := s.steps[i].do(); err != nil {
+			errs = append(errs, fmt.Errorf("undo: %s: %w", s.steps[i].what, err))
 		}
 	}
 	s.steps = nil
+	return errors.Join(errs...)
 }

@@ -44,10 +44,10 @@ func (a App) Run(argv []string) int {
 	_ = a.openLog(logging.Options{File: logging.DefaultFile, Level: logging.DefaultLevel, Format: logging.DefaultFormat})
 	app := cli.NewApp()
 	app.Name, app.HelpName, app.Version = a.Name, a.Name, a.Version
-	app.Usage = "give running and starting containers kernel modules, devices and paths of the host"
+	app.Usage = "give running and starting containers kernel modules, devices, paths and network interfaces of the host"
 	app.Writer, app.ErrWriter = a.Stdout, a.Stderr
 	app.Flags = globalFlags
-	app.Commands = slices.Concat(a.deviceCommands(), a.pathCommands(), a.commands(), a.moduleCommands(), a.relabelCommands(), a.personalities())
+	app.Commands = slices.Concat(a.deviceCommands(), a.pathCommands(), a.commands(), a.nicCommands(), a.routeCommands(), a.moduleCommands(), a.relabelCommands(), a.personalities())
 	app.Before = a.readGlobals
 	app.ExitErrHandler = func(*cli.Context, error) {} // only main exits
 	app.Action = func(c *cli.Context) error {

@@ -60,9 +60,10 @@ func (a App) addPaths(c *cli.Context) error {
 }
 
 func (s *session) addPaths(binds []mounts.Bind, optional bool) error {
-	kind := mounts.Kind
+	kind := mounts.Adding()
+	apply := kind.Apply
 	kind.Apply = func(ctx context.Context, t *resource.Target, b mounts.Bind) error {
-		return addPathError(mounts.Kind.Apply(ctx, t, b))
+		return addPathError(apply(ctx, t, b))
 	}
 	paths, err := kind.Edit(s.change)
 	if err != nil {
@@ -73,12 +74,17 @@ func (s *session) addPaths(binds []mounts.Bind, optional bool) error {
 		return err
 	}
 	own := s.spec.Owner().Or(rootfs.Owner{})
+	before := paths.Records()
 	for _, b := range binds {
-		if err := addError(paths.Records(), b); err != nil {
+		var task *resource.Task
+		if slices.Contains(before, b) && s.lost(b) {
+			task = paths.Update(b, b)
+		} else if err := addError(paths.Records(), b); err != nil {
 			paths.Refuse("add", b, err)
 			break
+		} else {
+			task = paths.Add(b)
 		}
-		task := paths.Add(b)
 		if !s.noSpec { // then nobody knows for whom
 			task.Offline = func(context.Context) error { return addPathError(mounts.MakeHost(b.Host, own)) }
 		}
@@ -88,6 +94,16 @@ func (s *session) addPaths(binds []mounts.Bind, optional bool) error {
 		}
 	}
 	return nil
+}
+
+// lost tells whether a recorded path is not there: then its command was killed,
+// and is repeated.
+func (s *session) lost(b mounts.Bind) bool {
+	if s.target == nil {
+		return false
+	}
+	lost, err := mounts.Lost(context.Background(), s.target, b)
+	return lost && err == nil
 }
 
 // addError refuses what cannot be added to the records.

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"os/exec"
 	"os/signal"
 	"path/filepath"
 	"strings"
@@ -51,16 +52,20 @@ type unprefixed struct{ error }
 // it prints what was done. prefix begins the error. Nothing under the lock talks
 // to isulad, which may be waiting for a hook that waits for the lock.
 func (a App) transact(c *cli.Context, prefix string, p resource.Policy, plan func(*session) error) error {
-	s := &session{app: a, name: c.Args().First()}
-	found, err := find(c, s.name)
+	found, err := find(c, c.Args().First())
 	if err != nil {
 		return err
 	}
-	s.id = found.ID
+	return a.transactOn(c, found, prefix, p, plan)
+}
+
+// transactOn is transact on a container that is found already.
+func (a App) transactOn(c *cli.Context, found container.Container, prefix string, p resource.Policy, plan func(*session) error) error {
+	s := &session{app: a, name: c.Args().First(), id: found.ID}
 	// A terminal's signals come between commands; half a change is for nobody.
 	signal.Ignore(unix.SIGINT, unix.SIGHUP, unix.SIGQUIT, unix.SIGTERM)
 	ctx := context.Background()
-	err = s.locked(ctx, c, found, p, plan)
+	err := s.locked(ctx, c, found, p, plan)
 	s.audit(c, err)
 	if s.reload {
 		// After all locks: udevd may wait for a helper that waits for one.
@@ -125,10 +130,14 @@ func (s *session) open(found container.Container) (closeTarget func(), err error
 	if err != nil {
 		return nothing, err
 	}
+	s.target.Look = exec.LookPath // a person runs this
 	if s.noSpec {
 		s.target.DeviceRules = nil
 	}
-	mounts.Find(s.target)
+	if err := mounts.Find(s.target); err != nil {
+		closeTarget()
+		return nothing, err
+	}
 	return closeTarget, nil
 }
 
@@ -171,7 +180,8 @@ func (s *session) report(prefix string, err error) error {
 	if len(failed) == 0 {
 		return nil
 	}
-	return errors.New(prefix + strings.Join(failed, " "))
+	// One line, also of what could not be undone.
+	return errors.New(prefix + strings.ReplaceAll(strings.Join(failed, " "), "\n", "; "))
 }
 
 // preview prints what would be done.
@@ -184,7 +194,7 @@ func (s *session) preview() {
 		if t.Err != nil && s.change.Policy == resource.Stop {
 			return
 		}
-		if t.Err == nil && !t.Part {
+		if t.Err == nil && !t.Part && (t.Needs == nil || t.Needs.Err == nil) {
 			fmt.Fprintf(s.app.Stdout, "would %s %s %s, %s\n", t.Verb, t.Kind, t.Record, where)
 		}
 	}

@@ -1,0 +1,300 @@
+package cli
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"strings"
+
+	"github.com/urfave/cli"
+
+	"isula.org/isulad-tools/config"
+	"isula.org/isulad-tools/network"
+	"isula.org/isulad-tools/resource"
+)
+
+func (a App) nicCommands() []cli.Command {
+	name := cli.StringFlag{Name: "name", Usage: "its name, [HOST:]CONTAINER; that of a veth on the host is made up when it is not given"}
+	options := func(mtu, qlen int, more ...cli.Flag) []cli.Flag {
+		return append(more,
+			cli.StringFlag{Name: "ip", Usage: "its address with prefix length, as 172.17.28.2/24 or fd00::2/64"},
+			cli.StringFlag{Name: "mac", Usage: "its hardware address, as 00:ff:48:23:e2:bb"},
+			cli.StringFlag{Name: "bridge", Usage: "the bridge, of Linux or Open vSwitch, that a veth is a port of"},
+			cli.IntFlag{Name: "mtu", Value: mtu, Usage: "its maximum transmission unit"},
+			cli.IntFlag{Name: "qlen", Value: qlen, Usage: "the length of its transmit queue"},
+			configOnlyFlag, dryRunFlag,
+		)
+	}
+	return []cli.Command{
+		{
+			Name:      "add-nic",
+			Usage:     "add a network interface to a container",
+			ArgsUsage: "<container>",
+			Flags:     options(1500, 1000, cli.StringFlag{Name: "type", Usage: "veth, with an end in a bridge, or eth, a link of the host"}, name),
+			Action:    a.addNIC,
+		},
+		{
+			Name:      "remove-nic",
+			Usage:     "remove a network interface from a container, with its routes",
+			ArgsUsage: "<container>",
+			Flags:     []cli.Flag{cli.StringFlag{Name: "type", Usage: "veth or eth"}, name, dryRunFlag},
+			Action:    a.removeNIC,
+		},
+		{
+			Name:      "update-nic",
+			Usage:     "change a network interface of a container; what is not given stays",
+			ArgsUsage: "<container>",
+			Flags:     options(0, 0, cli.StringFlag{Name: "name", Usage: "its name in the container"}),
+			Action:    a.updateNIC,
+		},
+		{
+			Name:      "list-nic",
+			Usage:     "list the network interfaces added to a container",
+			ArgsUsage: "<container>",
+			Flags: []cli.Flag{prettyFlag, cli.StringFlag{
+				Name: "filter, f", Usage: `only those that match, as '{"ip":"1.2.3.4/24","mtu":1500}'`,
+			}},
+			Action: a.listNICs,
+		},
+	}
+}
+
+// nicNames splits [HOST:]CONTAINER.
+func nicNames(s string) (host, name string, err error) {
+	host, name, both := strings.Cut(s, ":")
+	if !both {
+		host, name = "", host
+	}
+	if strings.Contains(name, ":") {
+		return "", "", fmt.Errorf("invalid nic name %q", s)
+	}
+	return host, name, nil
+}
+
+// newNIC reads add-nic's options. Compat: add-nic-*, extra-arg-add-nic.
+func newNIC(c *cli.Context) (n network.NIC, err error) {
+	host, name, err := nicNames(c.String("name"))
+	if err == nil && name == "" {
+		err = errors.New("failed to get container nic name")
+	}
+	if err != nil {
+		return n, err
+	}
+	n = network.NIC{
+		IP: strings.TrimSpace(c.String("ip")), MAC: c.String("mac"), MTU: c.Int("mtu"), QueueLen: c.Int("qlen"),
+		Type: c.String("type"), Bridge: c.String("bridge"), HostName: host, Name: name,
+	}
+	if n.Type == "" { // Compat: add-nic-no-type
+		err = errors.New("unsupported type ")
+	} else {
+		err = n.CheckOptions()
+	}
+	if err == nil {
+		if n.HostName == "" {
+			n.HostName = network.NewHostName(n.Name)
+		}
+		err = n.CheckHost()
+	}
+	if err != nil {
+		return n, fmt.Errorf("invalid network option: %w", err)
+	}
+	return n, nil
+}
+
+func (a App) addNIC(c *cli.Context) error {
+	id, err := networkContainer(c)
+	if err != nil {
+		return err
+	}
+	n, err := newNIC(c)
+	if err != nil {
+		return err
+	}
+	return a.networkChange(c, id, "failed to add nic into container: ", resource.Stop, func(s *session) error {
+		nics, err := network.Interfaces.Edit(s.change)
+		if err == nil {
+			err = n.CheckNumbers()
+		}
+		if err != nil {
+			return err
+		}
+		if len(nics.Records()) >= network.Limit {
+			//lint:ignore ST1005 the wording of v0.9
+			return errors.New("Nic already reach max limit")
+		}
+		if err := conflict(n, nics.Records()); err != nil {
+			return err
+		}
+		s.done(nics.Add(n), "Add network interface (%s) to container (%s,%s) done", n.HostName, s.name, n.Name)
+		return nil
+	})
+}
+
+func conflict(n network.NIC, others []network.NIC) error {
+	for _, old := range others {
+		if err := n.Conflict(old); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func (a App) removeNIC(c *cli.Context) error {
+	id, err := networkContainer(c)
+	if err != nil {
+		return err
+	}
+	host, name, err := nicNames(c.String("name"))
+	if err == nil && host == "" && name == "" {
+		err = errors.New("failed to get container nic name")
+	}
+	if err != nil {
+		return err
+	}
+	kind := c.String("type")
+	return a.networkChange(c, id, "failed to remove nic from container: ", resource.Skip, func(s *session) error {
+		nics, err := network.Interfaces.Edit(s.change)
+		if err != nil {
+			return err
+		}
+		list := nics.Records()
+		i := slices.IndexFunc(list, func(n network.NIC) bool {
+			return (host == "" || n.HostName == host) && (name == "" || n.Name == name) && (kind == "" || n.Type == kind)
+		})
+		if i < 0 {
+			//lint:ignore ST1005 the wording of v0.9
+			return fmt.Errorf("Network interface %s,%s with type %s not exist in container %s", host, name, kind, s.name)
+		}
+		gone := list[i]
+		task := nics.Remove(gone)
+		task.Offline = func(ctx context.Context) error { return s.giveUp(ctx, gone) }
+		s.done(task, "Remove network interface (%s) from container (%s,%s) done", gone.HostName, s.name, gone.Name)
+		return s.dropRoutes(task, gone, nics.Records())
+	})
+}
+
+// giveUp takes an interface out of what a container that ended has left behind,
+// as its poststop would, had the record stayed as it was: nobody else knows of it
+// then.
+func (s *session) giveUp(ctx context.Context, n network.NIC) error {
+	return network.Clean(ctx, s.id, []network.NIC{n})
+}
+
+// dropRoutes plans that the routes that need the interface go with it, and say
+// so: the container's next start would fail on them. One that another interface
+// can carry is carried by that.
+func (s *session) dropRoutes(task *resource.Task, gone network.NIC, others []network.NIC) error {
+	routes, err := network.Routes.Edit(s.change)
+	if err != nil {
+		return err
+	}
+	var dropped []network.Route
+	for _, r := range routes.Records() {
+		switch {
+		case !r.Through(gone):
+		case slices.ContainsFunc(others, r.Through):
+			routes.Update(r, r).Needs = task
+		default:
+			drop := routes.Forget(r) // the kernel does it
+			drop.Needs = task
+			s.done(drop, "Remove route from container %s, route: %s done", s.name, r)
+			dropped = append(dropped, r)
+		}
+	}
+	s.change.Last(func(ctx context.Context) error {
+		// Should the interface be there again, for the change failed after all.
+		var errs []error
+		for _, r := range dropped {
+			if s.target != nil && slices.Contains(routes.Records(), r) {
+				errs = append(errs, network.Routes.Apply(ctx, s.target, r))
+			}
+		}
+		return errors.Join(errs...)
+	})
+	return nil
+}
+
+func (a App) updateNIC(c *cli.Context) error {
+	id, err := networkContainer(c)
+	if err != nil {
+		return err
+	}
+	host, name, err := nicNames(c.String("name"))
+	if err == nil && name == "" {
+		//lint:ignore ST1005 the wording of v0.9
+		err = errors.New("Network interface name in container must be provided")
+	}
+	if err != nil {
+		return err
+	}
+	return a.networkChange(c, id, "failed to upadte nic in container: ", resource.Stop, func(s *session) error {
+		nics, err := network.Interfaces.Edit(s.change)
+		if err != nil {
+			return err
+		}
+		list := nics.Records()
+		i := slices.IndexFunc(list, func(n network.NIC) bool { return n.Name == name && (host == "" || n.HostName == host) })
+		if i < 0 {
+			//lint:ignore ST1005 the wording of v0.9
+			return fmt.Errorf("Network interface %s,%s with type %s not exist in container %s", host, name, "", s.name)
+		}
+		old := list[i]
+		now, said := changed(c, old)
+		if len(said) == 0 {
+			return nil
+		}
+		for _, err := range []error{now.CheckOptions(), now.CheckNumbers(), conflict(now, slices.Delete(list, i, i+1))} {
+			if err != nil {
+				return err
+			}
+		}
+		task := nics.Update(old, now)
+		if !c.Bool(configOnlyFlag.Name) {
+			task.Offline = func(ctx context.Context) error { return s.giveUp(ctx, old) }
+		}
+		for _, line := range said {
+			s.done(task, "%s", line)
+		}
+		return nil
+	})
+}
+
+// changed is old with the options that are given, and what is said of each. Of
+// two numbers 0 is none; a queue length of 0 is one when it is given.
+func changed(c *cli.Context, old network.NIC) (now network.NIC, said []string) {
+	now = old
+	text := func(option, what string, to *string) {
+		if v := strings.TrimSpace(c.String(option)); v != "" {
+			*to = v
+			said = append(said, fmt.Sprintf("Update %s for network interface (%s,%s) done", what, old.Name, v))
+		}
+	}
+	text("ip", "IP address", &now.IP)
+	text("mac", "MAC address", &now.MAC)
+	text("bridge", "Bridge", &now.Bridge)
+	if v := c.Int("mtu"); v != 0 {
+		now.MTU = v
+		said = append(said, fmt.Sprintf("Update Mtu for network interface (%s,%d) done", old.Name, v))
+	}
+	if v := c.Int("qlen"); c.IsSet("qlen") {
+		now.QueueLen = v
+		said = append(said, fmt.Sprintf("Update Qlen for network interface (%s,%d)", old.Name, v))
+	}
+	return now, said
+}
+
+func (a App) listNICs(c *cli.Context) error {
+	id, err := networkContainer(c)
+	if err != nil {
+		return err
+	}
+	filter, err := parseFilter[network.NIC](c.String("filter"), "failed to parse filter")
+	if err != nil {
+		return err
+	}
+	return a.networkList(c, id, "network interface", func(d *config.Document) (any, error) {
+		list, err := config.List[network.NIC](d, config.NetInterfaces)
+		return some(slices.DeleteFunc(list, func(n network.NIC) bool { return !n.Matches(filter) })), err
+	})
+}

@@ -1,0 +1,162 @@
+//go:build linux && amd64
+
+package fault
+
+import (
+	"errors"
+	"fmt"
+	"strings"
+	"testing"
+
+	"github.com/google/go-cmp/cmp"
+	"golang.org/x/sys/unix"
+
+	"isula.org/isulad-tools/integration/fault/supervisor"
+)
+
+// TestKilledCommands kills each command at every point. Then the command is
+// repeated, and taken back, or the container is started anew.
+func TestKilledCommands(t *testing.T) {
+	newCommandWorld(t).killAll(t, changes)
+}
+
+func (w *world) killAll(t *testing.T, changes []change) {
+	for i := range changes {
+		c := &changes[i]
+		t.Run(c.name, func(t *testing.T) {
+			defer w.on(t)()
+			e, points := w.whole(c)
+			listPoints(t, c.name, points)
+			count := newTally(t, "kill loop, "+c.name)
+			for j, action := range kills {
+				for n := 1; n <= len(points); n++ {
+					f := supervisor.Fault{At: n, Action: action}
+					sequel, name := w.repeated, "repeated and taken back"
+					if (n+j)%2 == 0 {
+						sequel, name = w.startedAnew, "started anew"
+					}
+					w.up(c)
+					res := w.tool(c.args, f)
+					if res.Hit == nil {
+						t.Errorf("%v: not reached", f)
+						continue
+					}
+					lines := append(e.between(w.now().file), w.dataTouched()...)
+					lines = append(lines, sequel(c, &e)...)
+					count.add(f, res.Hit, name, append(lines, w.end()...))
+				}
+			}
+			count.log("before/after, one of 2 sequels each")
+		})
+	}
+}
+
+// on has the world's failures be those of a part of a test.
+func (w *world) on(t testing.TB) (back func()) {
+	outer := w.t
+	w.t = t
+	return func() { w.t = outer }
+}
+
+// repeated runs a killed command again. It completes what is missing; where it
+// says that nothing is, that is so. Then it can be taken back.
+func (w *world) repeated(c *change, e *expected) []string {
+	w.t.Helper()
+	res := w.tool(c.args, supervisor.Fault{})
+	lines := w.badEnd(c.name+", repeated", res, 0, 1)
+	now := w.now()
+	if res.ExitCode == 0 {
+		lines = append(lines, same("repeated", e.after, now)...)
+	} else {
+		lines = append(lines, notOneLine(res)...)
+		lines = append(lines, prefix("repeated, "+string(res.Stderr), e.between(now.file))...)
+	}
+	if res = w.takeBack(c); res.ExitCode != 0 {
+		return append(lines, fmt.Sprintf("taken back: %v: %s", res, res.Stderr))
+	}
+	return append(lines, prefix("taken back", e.before.facts.diff(w.now().facts))...)
+}
+
+// startedAnew starts the container once more: it has all that the file says.
+func (w *world) startedAnew(_ *change, e *expected) []string {
+	w.t.Helper()
+	w.again()
+	now := w.now()
+	before, after := e.started.diff(now.facts), e.anew.diff(now.facts)
+	switch {
+	case cmp.Equal(now.file, e.before.file):
+		return prefix("started with what was recorded before", before)
+	case cmp.Equal(now.file, e.after.file):
+		return prefix("started with what is recorded after", after)
+	}
+	return e.between(now.file)
+}
+
+// TestFailingCommands lets every point of each command fail: it says so and has
+// done nothing, or it has done all.
+func TestFailingCommands(t *testing.T) {
+	newCommandWorld(t).failAll(t, changes)
+}
+
+func (w *world) failAll(t *testing.T, changes []change) {
+	for i := range changes {
+		c := &changes[i]
+		t.Run(c.name, func(t *testing.T) {
+			defer w.on(t)()
+			e, points := w.whole(c)
+			count := newTally(t, "fault loop, "+c.name)
+			for _, table := range []injection{errnos[0], errnos[2], errnos[5]} {
+				for _, p := range points {
+					if !table.applies(p) {
+						continue
+					}
+					f := supervisor.Fault{At: p.N, Action: supervisor.Fail, Errno: table.errno, Sticky: table.sticky}
+					w.up(c)
+					res := w.tool(c.args, f)
+					if res.Hit == nil {
+						t.Errorf("%v: %v was not reached", f, p)
+						continue
+					}
+					lines := append(w.failed(c, &e, f, res), w.dataTouched()...)
+					count.add(f, res.Hit, "", append(lines, w.end()...))
+				}
+			}
+			count.log("EIO, ENOSPC, EINTR where they apply")
+		})
+	}
+}
+
+// failed judges a command of which a call has failed.
+func (w *world) failed(c *change, e *expected, f supervisor.Fault, res *supervisor.Result) []string {
+	w.t.Helper()
+	lines := w.badEnd(c.name, res, 0, 1)
+	now := w.now()
+	lines = append(lines, e.between(now.file)...)
+	switch {
+	case res.ExitCode == 0:
+		if string(res.Stdout) != e.said {
+			lines = append(lines, fmt.Sprintf("exit 0, printed %q", res.Stdout))
+		}
+		return append(lines, same("exit 0", e.after, now)...)
+	case errors.Is(f.Errno, unix.EINTR):
+		return append(lines, fmt.Sprintf("an interrupted call was not repeated: %s", res.Stderr))
+	}
+	if !strings.Contains(string(res.Stderr), f.Errno.Error()) {
+		lines = append(lines, fmt.Sprintf("the message does not give the reason %q: %q", f.Errno.Error(), res.Stderr))
+	}
+	if f.Sticky {
+		// What cannot be written cannot be taken back either. It is said, and the
+		// next start makes it right.
+		return append(lines, w.startedAnew(c, e)...)
+	}
+	lines = append(lines, notOneLine(res)...)
+	half := e.either(now)
+	if len(half) == 0 || strings.HasPrefix(c.name, "add-") {
+		return append(lines, half...)
+	}
+	// What is half taken away is not put back, but taken away by the next try.
+	if again := w.tool(c.args, supervisor.Fault{}); again.ExitCode != 0 {
+		return append(lines, fmt.Sprintf("repeated: %v: %s", again, again.Stderr))
+	}
+	return append(lines, same("repeated", e.after, w.now())...)
+}

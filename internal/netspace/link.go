@@ -1,0 +1,177 @@
+package netspace
+
+import (
+	"errors"
+	"net"
+	"strings"
+
+	"github.com/vishvananda/netlink/nl"
+	"golang.org/x/sys/unix"
+)
+
+// Link is what we need to know of a link.
+type Link struct {
+	Index    int
+	Name     string
+	Kind     string // "veth", "bridge", …; "" for hardware
+	Up       bool
+	MTU      int
+	QueueLen int
+	MAC      net.HardwareAddr
+	Bridge   int // index of what it is a port of; 0 for nothing
+	Peer     int // a veth's other end, in its namespace
+	PeerNS   int // this namespace's number of that; -1: this one
+}
+
+// Link returns the link that has this name, or this alternative name; nil for
+// none.
+func (s *Side) Link(name string) (*Link, error) {
+	r := s.request(unix.RTM_GETLINK, 0, nl.NewIfInfomsg(unix.AF_UNSPEC))
+	r.text(unix.IFLA_IFNAME, name)
+	return r.link()
+}
+
+// LinkAt returns the link with this index; nil for none.
+func (s *Side) LinkAt(index int) (*Link, error) {
+	header := nl.NewIfInfomsg(unix.AF_UNSPEC)
+	header.Index = int32(index)
+	return s.request(unix.RTM_GETLINK, 0, header).link()
+}
+
+func (r request) link() (*Link, error) {
+	const skipStats = 1 << 3 // RTEXT_FILTER_SKIP_STATS: most of the answer
+	r.number(unix.IFLA_EXT_MASK, skipStats)
+	answers, err := r.ask(unix.RTM_NEWLINK)
+	if errors.Is(err, unix.ENODEV) {
+		return nil, nil
+	}
+	if err != nil || len(answers) == 0 {
+		return nil, err
+	}
+	return parseLink(answers[0])
+}
+
+func parseLink(answer []byte) (*Link, error) {
+	if len(answer) < unix.SizeofIfInfomsg {
+		return nil, unix.EBADMSG
+	}
+	header := nl.DeserializeIfInfomsg(answer)
+	l := &Link{Index: int(header.Index), Up: header.Flags&unix.IFF_UP != 0, PeerNS: -1}
+	err := attributes(answer, unix.SizeofIfInfomsg, func(kind uint16, value []byte) {
+		switch kind {
+		case unix.IFLA_IFNAME:
+			l.Name = text(value)
+		case unix.IFLA_MTU:
+			l.MTU = uint32Of(value)
+		case unix.IFLA_TXQLEN:
+			l.QueueLen = uint32Of(value)
+		case unix.IFLA_ADDRESS:
+			l.MAC = value
+		case unix.IFLA_MASTER:
+			l.Bridge = uint32Of(value)
+		case unix.IFLA_LINK:
+			l.Peer = uint32Of(value)
+		case unix.IFLA_LINK_NETNSID:
+			l.PeerNS = uint32Of(value)
+		case unix.IFLA_LINKINFO:
+			_ = attributes(value, 0, func(kind uint16, value []byte) {
+				if kind == nl.IFLA_INFO_KIND {
+					l.Kind = text(value)
+				}
+			})
+		}
+	})
+	return l, err
+}
+
+func text(value []byte) string {
+	s, _, _ := strings.Cut(string(value), "\x00")
+	return s
+}
+
+// Attributes are what a link is given. Its zero values are not asked for.
+type Attributes struct {
+	Name     string
+	MTU      int
+	QueueLen *int
+	MAC      net.HardwareAddr
+	Bridge   *int // index; 0: none
+	NS       int  // a namespace to be in, by file descriptor
+	Up       *bool
+}
+
+// header is the part of a request about a link that names it, 0 for a new one.
+func (a Attributes) header(index int) *nl.IfInfomsg {
+	h := nl.NewIfInfomsg(unix.AF_UNSPEC)
+	h.Index = int32(index)
+	if a.Up != nil {
+		h.Change = unix.IFF_UP
+		if *a.Up {
+			h.Flags = unix.IFF_UP
+		}
+	}
+	return h
+}
+
+// list is the other part. The kernel needs all that a peer is at once.
+func (a Attributes) list() (list []nl.NetlinkRequestData) {
+	number := func(attribute, value int) {
+		list = append(list, nl.NewRtAttr(attribute, nl.Uint32Attr(uint32(value))))
+	}
+	if a.Name != "" {
+		list = append(list, nl.NewRtAttr(unix.IFLA_IFNAME, nl.ZeroTerminated(a.Name)))
+	}
+	if a.MTU > 0 {
+		number(unix.IFLA_MTU, a.MTU)
+	}
+	if a.QueueLen != nil {
+		number(unix.IFLA_TXQLEN, *a.QueueLen)
+	}
+	if a.MAC != nil {
+		list = append(list, nl.NewRtAttr(unix.IFLA_ADDRESS, a.MAC))
+	}
+	if a.Bridge != nil {
+		number(unix.IFLA_MASTER, *a.Bridge)
+	}
+	if a.NS > 0 {
+		number(unix.IFLA_NET_NS_FD, a.NS)
+	}
+	return list
+}
+
+// Pair makes a veth, both ends in one request.
+func (s *Side) Pair(end, peer Attributes) error {
+	r := s.request(unix.RTM_NEWLINK, unix.NLM_F_CREATE|unix.NLM_F_EXCL|unix.NLM_F_ACK, end.header(0))
+	for _, a := range end.list() {
+		r.AddData(a)
+	}
+	info := nl.NewRtAttr(unix.IFLA_LINKINFO, nil)
+	info.AddRtAttr(nl.IFLA_INFO_KIND, nl.NonZeroTerminated("veth"))
+	of := info.AddRtAttr(nl.IFLA_INFO_DATA, nil).AddRtAttr(nl.VETH_INFO_PEER, nil)
+	of.AddChild(peer.header(0))
+	for _, a := range peer.list() {
+		of.AddChild(a)
+	}
+	r.AddData(info)
+	return r.do()
+}
+
+// Set gives a link what is asked for, in one request: another namespace and a
+// name in it, too. The kernel takes a link that it moves down, and drops its
+// addresses. When it fails, part of it may be done.
+func (s *Side) Set(index int, a Attributes) error {
+	r := s.request(unix.RTM_NEWLINK, unix.NLM_F_ACK, a.header(index))
+	for _, a := range a.list() {
+		r.AddData(a)
+	}
+	return r.do()
+}
+
+// Delete deletes a link. One that is gone is fine.
+func (s *Side) Delete(index int) error {
+	err := s.request(unix.RTM_DELLINK, unix.NLM_F_ACK, Attributes{}.header(index)).do()
+	if errors.Is(err, unix.ENODEV) {
+		return nil
+	}
+	return err
+}

@@ -1,0 +1,120 @@
+// Package netspace reaches the links, addresses and routes of a container's
+// network namespace and of the host's, by a netlink socket in each (rtnetlink(7)).
+// No thread is left in a namespace that is not the host's. It knows nothing of
+// what they are for.
+package netspace
+
+import (
+	"errors"
+	"fmt"
+	"os"
+
+	"golang.org/x/sys/unix"
+
+	"isula.org/isulad-tools/internal/nsenter"
+	"isula.org/isulad-tools/internal/open"
+)
+
+// ErrHost says that a container has the host's network. Nothing of it is ever
+// changed in a container's name.
+var ErrHost = errors.New("the container has no network namespace of its own, it uses the host's")
+
+// ErrNone says that a file is no network namespace.
+var ErrNone = errors.New("not a network namespace")
+
+// Space is a container's network namespace, with the host's beside it.
+type Space struct {
+	// Inside and Host are for requests in either, after Open.
+	Inside, Host *Side
+
+	path      string
+	ns, ours  *os.File
+	hostsView int // the number that the host knows the namespace by; -1: not known yet
+}
+
+// At is the network namespace in the file at path. Nothing is opened yet.
+func At(path string) *Space { return &Space{path: path, hostsView: -1} }
+
+// OfProcess is the network namespace of process pid. Nothing is opened yet.
+func OfProcess(pid int) *Space { return At(fmt.Sprintf("/proc/%d/ns/net", pid)) }
+
+// Open opens it, once.
+func (s *Space) Open() (err error) {
+	if s.Inside != nil {
+		return nil
+	}
+	defer func() {
+		if err != nil {
+			s.Close()
+		}
+	}()
+	if s.ns, err = open.File(s.path, unix.O_RDONLY, 0); err != nil {
+		return err
+	}
+	// NS_GET_NSTYPE: Linux 4.11
+	if kind, err := unix.IoctlRetInt(int(s.ns.Fd()), unix.NS_GET_NSTYPE); err != nil || kind != unix.CLONE_NEWNET {
+		return fmt.Errorf("%s: %w", s.path, ErrNone)
+	}
+	if s.ours, err = open.File("/proc/self/ns/net", unix.O_RDONLY, 0); err != nil {
+		return err
+	}
+	theirs, err := s.ns.Stat()
+	if err != nil {
+		return err
+	}
+	ours, err := s.ours.Stat()
+	if err != nil {
+		return err
+	}
+	if os.SameFile(theirs, ours) {
+		return ErrHost
+	}
+	if s.Host, err = Here(); err != nil {
+		return fmt.Errorf("netlink socket: %w", err)
+	}
+	// Not by the library, which would move this thread there, and not notice when
+	// it cannot move it back.
+	err = nsenter.InNet(s.ns, func() (err error) {
+		s.Inside, err = Here()
+		return err
+	})
+	if err != nil {
+		return fmt.Errorf("netlink socket in %s: %w", s.path, err)
+	}
+	return nil
+}
+
+// Close closes what Open opened.
+func (s *Space) Close() {
+	for _, h := range []*Side{s.Inside, s.Host} {
+		if h != nil {
+			h.Close()
+		}
+	}
+	s.Inside, s.Host = nil, nil
+	s.ns.Close()
+	s.ours.Close()
+}
+
+// FD is the namespace, HostFD the host's, for requests that name one.
+func (s *Space) FD() int { return int(s.ns.Fd()) }
+
+// HostFD is the host's namespace.
+func (s *Space) HostFD() int { return int(s.ours.Fd()) }
+
+// Peered tells whether the host's link is one end of a pair of which the other
+// end is in this namespace.
+func (s *Space) Peered(host *Link) (bool, error) {
+	if host.Kind != "veth" || host.PeerNS < 0 {
+		return false, nil // the peer is in the host's namespace, too
+	}
+	if s.hostsView < 0 {
+		id, err := s.Host.numberOf(s.FD())
+		if err != nil {
+			return false, fmt.Errorf("the host's number of %s: %w", s.path, err)
+		}
+		// -1: it has none, for the kernel had no reason yet to tell of a link to it.
+		s.hostsView = id
+	}
+	return s.hostsView == host.PeerNS, nil
+}

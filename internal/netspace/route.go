@@ -1,0 +1,212 @@
+package netspace
+
+import (
+	"bytes"
+	"errors"
+	"net/netip"
+
+	"github.com/vishvananda/netlink/nl"
+	"golang.org/x/sys/unix"
+)
+
+func family(a netip.Addr) int {
+	if a.Is4() {
+		return unix.AF_INET
+	}
+	return unix.AF_INET6
+}
+
+// addressRequest is about an address of a link, without its broadcast address.
+func (s *Side) addressRequest(kind, flags, index int, p netip.Prefix) (request, *nl.IfAddrmsg) {
+	header := nl.NewIfAddrmsg(family(p.Addr()))
+	header.Index, header.Prefixlen = uint32(index), uint8(p.Bits())
+	r := s.request(kind, flags, header)
+	r.bytes(unix.IFA_LOCAL, p.Addr().AsSlice())
+	r.bytes(unix.IFA_ADDRESS, p.Addr().AsSlice())
+	return r, header
+}
+
+// AddAddress gives a link an address; broadcast may be the zero value. One that
+// it has is fine. An IPv6 address is usable at once: a container does not start
+// again because its address was tentative when it looked.
+func (s *Side) AddAddress(index int, p netip.Prefix, broadcast netip.Addr) error {
+	r, header := s.addressRequest(unix.RTM_NEWADDR, unix.NLM_F_CREATE|unix.NLM_F_EXCL|unix.NLM_F_ACK, index, p)
+	if p.Addr().Is6() {
+		header.Flags = unix.IFA_F_NODAD
+	}
+	if broadcast.IsValid() {
+		r.bytes(unix.IFA_BROADCAST, broadcast.AsSlice())
+	}
+	if err := r.do(); !errors.Is(err, unix.EEXIST) {
+		return err
+	}
+	return nil
+}
+
+// DropAddress takes an address from a link. One that is gone is fine, and so is
+// a link that is.
+func (s *Side) DropAddress(index int, p netip.Prefix) error {
+	r, _ := s.addressRequest(unix.RTM_DELADDR, unix.NLM_F_ACK, index, p)
+	err := r.do()
+	if errors.Is(err, unix.EADDRNOTAVAIL) || errors.Is(err, unix.ENODEV) {
+		return nil
+	}
+	return err
+}
+
+// Address is an address of a link as the kernel tells it.
+type Address struct {
+	Prefix netip.Prefix
+	answer []byte
+}
+
+// Addresses lists the addresses of a link, but those that the kernel gives every
+// link by itself.
+func (s *Side) Addresses(index int) ([]Address, error) {
+	answers, err := s.request(unix.RTM_GETADDR, unix.NLM_F_DUMP, nl.NewIfAddrmsg(unix.AF_UNSPEC)).ask(unix.RTM_NEWADDR)
+	if err != nil {
+		return nil, err
+	}
+	var list []Address
+	for _, a := range answers {
+		if len(a) < unix.SizeofIfAddrmsg {
+			return nil, unix.EBADMSG
+		}
+		header := nl.DeserializeIfAddrmsg(a)
+		if int(header.Index) != index || header.Scope != unix.RT_SCOPE_UNIVERSE {
+			continue
+		}
+		var local, address []byte
+		err := attributes(a, unix.SizeofIfAddrmsg, func(kind uint16, value []byte) {
+			switch kind {
+			case unix.IFA_LOCAL:
+				local = value
+			case unix.IFA_ADDRESS:
+				address = value
+			}
+		})
+		if err != nil {
+			return nil, err
+		}
+		if local == nil { // IPv6
+			local = address
+		}
+		if ip, ok := netip.AddrFromSlice(local); ok {
+			list = append(list, Address{netip.PrefixFrom(ip, int(header.Prefixlen)), a})
+		}
+	}
+	return list, nil
+}
+
+// Return gives back what was listed before, as it was.
+func (s *Side) Return(a Address) error {
+	r := s.request(unix.RTM_NEWADDR, unix.NLM_F_CREATE|unix.NLM_F_EXCL|unix.NLM_F_ACK, raw(a.answer))
+	return r.do()
+}
+
+// raw is a message that came from the kernel.
+type raw []byte
+
+func (r raw) Len() int          { return len(r) }
+func (r raw) Serialize() []byte { return r }
+
+// Route is a route of the main table. Zero values are not there.
+type Route struct {
+	Dest    netip.Prefix
+	Src, GW netip.Addr
+	Link    int // index
+
+	answer []byte // the kernel's, of a route that it told
+}
+
+// AddRoute adds a route as a person's "ip route add" does.
+func (s *Side) AddRoute(t Route) error {
+	header := nl.NewRtMsg() // main table, scope universe, protocol boot, unicast
+	header.Family, header.Dst_len = uint8(family(t.Dest.Addr())), uint8(t.Dest.Bits())
+	r := s.request(unix.RTM_NEWROUTE, unix.NLM_F_CREATE|unix.NLM_F_EXCL|unix.NLM_F_ACK, header)
+	if t.Dest.Bits() > 0 {
+		r.bytes(unix.RTA_DST, t.Dest.Addr().AsSlice())
+	}
+	if t.Src.IsValid() {
+		r.bytes(unix.RTA_PREFSRC, t.Src.AsSlice())
+	}
+	if t.GW.IsValid() {
+		r.bytes(unix.RTA_GATEWAY, t.GW.AsSlice())
+	}
+	if t.Link > 0 {
+		r.number(unix.RTA_OIF, t.Link)
+	}
+	return r.do()
+}
+
+// Routes lists the unicast routes of a family, without those that the kernel
+// makes and drops by itself.
+func (s *Side) Routes(family int) ([]Route, error) {
+	header := &nl.RtMsg{}
+	header.Family = uint8(family)
+	answers, err := s.request(unix.RTM_GETROUTE, unix.NLM_F_DUMP, header).ask(unix.RTM_NEWROUTE)
+	if err != nil {
+		return nil, err
+	}
+	var list []Route
+	for _, a := range answers {
+		if len(a) < unix.SizeofRtMsg {
+			return nil, unix.EBADMSG
+		}
+		h := nl.DeserializeRtMsg(a)
+		if int(h.Family) != family || h.Table != unix.RT_TABLE_MAIN || h.Type != unix.RTN_UNICAST || h.Flags&unix.RTM_F_CLONED != 0 ||
+			h.Protocol == unix.RTPROT_KERNEL || h.Protocol == unix.RTPROT_RA {
+			continue
+		}
+		r, err := parseRoute(a, family, int(h.Dst_len))
+		if err != nil {
+			return nil, err
+		}
+		list = append(list, r)
+	}
+	return list, nil
+}
+
+func parseRoute(answer []byte, family, bits int) (r Route, err error) {
+	dest := netip.IPv6Unspecified()
+	if family == unix.AF_INET {
+		dest = netip.IPv4Unspecified()
+	}
+	r.answer = answer
+	err = attributes(answer, unix.SizeofRtMsg, func(kind uint16, value []byte) {
+		switch kind {
+		case unix.RTA_DST:
+			dest, _ = netip.AddrFromSlice(value)
+		case unix.RTA_PREFSRC:
+			r.Src, _ = netip.AddrFromSlice(value)
+		case unix.RTA_GATEWAY:
+			r.GW, _ = netip.AddrFromSlice(value)
+		case unix.RTA_OIF:
+			r.Link = uint32Of(value)
+		}
+	})
+	r.Dest = netip.PrefixFrom(dest, bits)
+	return r, err
+}
+
+// ReturnRoute adds a route that was listed before, as it was.
+func (s *Side) ReturnRoute(t Route) error {
+	return s.request(unix.RTM_NEWROUTE, unix.NLM_F_CREATE|unix.NLM_F_EXCL|unix.NLM_F_ACK, raw(settable(t.answer))).do()
+}
+
+// settable clears the flags that the kernel tells and does not take.
+func settable(answer []byte) []byte {
+	b := bytes.Clone(answer)
+	header := nl.DeserializeRtMsg(b) // a view of b
+	header.Flags &= unix.RTNH_F_ONLINK
+	return b
+}
+
+// DropRoute removes a route that was listed. One that is gone is fine.
+func (s *Side) DropRoute(t Route) error {
+	err := s.request(unix.RTM_DELROUTE, unix.NLM_F_ACK, raw(settable(t.answer))).do()
+	if errors.Is(err, unix.ESRCH) {
+		return nil
+	}
+	return err
+}

@@ -1,0 +1,87 @@
+package network
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net/netip"
+	"slices"
+
+	"isula.org/isulad-tools/internal/netspace"
+	"isula.org/isulad-tools/internal/undo"
+	"isula.org/isulad-tools/resource"
+)
+
+func applyNIC(ctx context.Context, t *resource.Target, r NIC) (err error) {
+	n, err := r.parse()
+	if err != nil {
+		return err
+	}
+	w, err := enter(t)
+	if err != nil {
+		return err
+	}
+	var u undo.Stack
+	defer u.OnError(&err)
+	index, err := n.apply(ctx, w, n, &u)
+	if err != nil {
+		return err
+	}
+	if err := addAddress(w.inside, index, n.ip); err != nil {
+		return err
+	}
+	return setUp(w.inside, index)
+}
+
+// addAddress gives the link an address; one that it has is fine.
+func addAddress(side *netspace.Side, index int, p netip.Prefix) error {
+	var all netip.Addr
+	if p.Addr().Is4() && p.Bits() < 31 {
+		all = broadcast(p)
+	}
+	return refused(setIP, side.AddAddress(index, p, all))
+}
+
+func removeNIC(ctx context.Context, t *resource.Target, r NIC) error {
+	w, err := enter(t)
+	if err != nil {
+		return err
+	}
+	return w.take(ctx, r)
+}
+
+// take removes an interface, also one whose record this version would refuse to
+// apply: somebody has recorded it, and it may be there.
+func (w *work) take(ctx context.Context, r NIC) error {
+	n := nic{NIC: r, linkType: typeOf(r.Type)}
+	if n.linkType == nil {
+		return nil // such a one cannot have been made
+	}
+	return n.remove(ctx, w, n)
+}
+
+func verifyNIC(_ context.Context, t *resource.Target, r NIC) error {
+	n, err := r.parse()
+	if err != nil {
+		return err
+	}
+	w, err := enter(t)
+	if err != nil {
+		return err
+	}
+	e, err := n.find(w, n)
+	if err != nil {
+		return err
+	}
+	if e.inside == nil {
+		return errors.New("the container has no such link")
+	}
+	addresses, err := w.inside.Addresses(e.inside.Index)
+	if err != nil {
+		return refused("list addresses", err)
+	}
+	if !slices.ContainsFunc(addresses, func(a netspace.Address) bool { return a.Prefix == n.ip }) {
+		return fmt.Errorf("%s has not the address %s", n.Name, n.IP)
+	}
+	return nil
+}

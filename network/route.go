@@ -1,0 +1,288 @@
+package network
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net/netip"
+	"slices"
+	"strings"
+
+	"golang.org/x/sys/unix"
+
+	"isula.org/isulad-tools/config"
+	"isula.org/isulad-tools/internal/netspace"
+	"isula.org/isulad-tools/resource"
+)
+
+// Route is a record of device_hook.json's networkRoute. Its fields are trimmed
+// for use, and kept as they were typed.
+type Route struct {
+	Dest string `json:"dest"` // with a prefix length; "" and "default" are the default route
+	Src  string `json:"src"`  // the address that the container sends from
+	GW   string `json:"gw"`
+	Dev  string `json:"dev"` // its link in the container
+}
+
+// Routes is the kind of resource that routes are.
+var Routes = resource.Kind[Route]{
+	Name:    "route",
+	Key:     config.NetRoutes,
+	Policy:  resource.Stop,
+	Resolve: func(r Route) (Route, bool, error) { return r, false, r.Check() },
+	Apply:   applyRoute,
+	Remove:  removeRoute,
+	Verify:  verifyRoute,
+}
+
+// String is the record as v0.9 prints it.
+func (r Route) String() string {
+	return "{dest:" + r.Dest + ",src:" + r.Src + ",gw:" + r.GW + ",dev:" + r.Dev + "}"
+}
+
+// trimmed is the record without spaces, and with one name for the default route.
+func (r Route) trimmed() Route {
+	r = Route{strings.TrimSpace(r.Dest), strings.TrimSpace(r.Src), strings.TrimSpace(r.GW), strings.TrimSpace(r.Dev)}
+	if r.Dest == "default" {
+		r.Dest = ""
+	}
+	return r
+}
+
+// route is a record that is understood.
+type route struct {
+	dest    netip.Prefix
+	src, gw netip.Addr // the zero value: none
+	dev     string
+}
+
+// Check refuses what no container can have.
+func (r Route) Check() error {
+	_, err := r.parse()
+	return err
+}
+
+func (r Route) parse() (p route, err error) {
+	t := r.trimmed()
+	if t.Src == "" && t.GW == "" && t.Dev == "" {
+		return p, errors.New("src or gw or dev name is required")
+	}
+	for _, f := range []struct {
+		name, text string
+		to         *netip.Addr
+	}{{"src", t.Src, &p.src}, {"gw", t.GW, &p.gw}} {
+		if f.text == "" {
+			continue
+		}
+		*f.to, err = netip.ParseAddr(f.text)
+		if err != nil || f.to.Zone() != "" || f.to.Is4In6() || f.to.IsUnspecified() || f.to.IsMulticast() {
+			return p, fmt.Errorf("failed to parse %s %q of route rule", f.name, t.part(f.name))
+		}
+	}
+	if p.dest, err = t.destination(p); err != nil {
+		return p, err
+	}
+	if p.dev = t.Dev; p.dev != "" {
+		if err := checkName(p.dev); err != nil {
+			return p, err
+		}
+	}
+	for _, a := range []netip.Addr{p.src, p.gw} {
+		if a.IsValid() && a.Is4() != p.dest.Addr().Is4() {
+			return p, fmt.Errorf("%s and %s are not of one address family", p.dest, a)
+		}
+	}
+	switch {
+	case p.dest != p.dest.Masked(): // Compat: add-route-dest-host-bits
+		return p, refused(addRoute, unix.EINVAL)
+	case !p.gw.IsValid() && p.dev == "": // Compat: add-route-src-only
+		return p, refused(addRoute, unix.ENODEV)
+	}
+	return p, nil
+}
+
+func (r Route) part(name string) string {
+	if name == "src" {
+		return r.Src
+	}
+	return r.GW
+}
+
+// destination is that of the record, whose addresses tell the family of a
+// default route.
+func (r Route) destination(p route) (netip.Prefix, error) {
+	if r.Dest == "" {
+		if p.gw.Is6() || p.src.Is6() {
+			return netip.PrefixFrom(netip.IPv6Unspecified(), 0), nil
+		}
+		return netip.PrefixFrom(netip.IPv4Unspecified(), 0), nil
+	}
+	dest, err := netip.ParsePrefix(r.Dest)
+	if err != nil || dest.Addr().Is4In6() {
+		return dest, fmt.Errorf("failed to parse dest %q of route rule", r.Dest)
+	}
+	return dest, nil
+}
+
+// Same tells whether two records are one route. It compares values.
+func (r Route) Same(other Route) bool {
+	a, err := r.parse()
+	b, otherErr := other.parse()
+	if err != nil || otherErr != nil {
+		return r.trimmed() == other.trimmed()
+	}
+	return a == b
+}
+
+// Matches tells whether the record has what filter asks for; its empty fields
+// match everything, and so does the filter "{}".
+func (r Route) Matches(filter Route) bool {
+	have, want := r.trimmed(), filter.trimmed()
+	if strings.TrimSpace(filter.Dest) != "" && !sameText(have.Dest, want.Dest) {
+		return false
+	}
+	for _, f := range [][2]string{{have.Src, want.Src}, {have.GW, want.GW}, {have.Dev, want.Dev}} {
+		if f[1] != "" && !sameText(f[0], f[1]) {
+			return false
+		}
+	}
+	return true
+}
+
+// sameText compares what may be two spellings of one address or network.
+func sameText(a, b string) bool {
+	if a == b {
+		return true
+	}
+	if x, err := netip.ParseAddr(a); err == nil {
+		y, err := netip.ParseAddr(b)
+		return err == nil && x == y
+	}
+	x, err := netip.ParsePrefix(a)
+	y, otherErr := netip.ParsePrefix(b)
+	return err == nil && otherErr == nil && x == y
+}
+
+// Through tells whether the route needs the interface n: by name, by its address,
+// or by a gateway in its network.
+func (r Route) Through(n NIC) bool {
+	p, err := r.parse()
+	if err != nil {
+		return r.trimmed().Dev == n.Name
+	}
+	if p.dev != "" {
+		return p.dev == n.Name
+	}
+	ip, err := netip.ParsePrefix(n.IP)
+	return err == nil && (p.src == ip.Addr() || p.gw.IsValid() && ip.Contains(p.gw))
+}
+
+// request is the route as the kernel is asked for it.
+func (w *work) request(p route) (netspace.Route, error) {
+	want := netspace.Route{Dest: p.dest, Src: p.src, GW: p.gw}
+	if p.dev == "" {
+		return want, nil
+	}
+	link, err := find(w.inside, p.dev)
+	if err == nil && link == nil { // Compat: add-route-flag-after
+		err = &noLink{p.dev}
+	}
+	if err != nil {
+		return want, err
+	}
+	want.Link = link.Index
+	return want, nil
+}
+
+// noLink says that the container has no link of this name.
+type noLink struct{ name string }
+
+func (e *noLink) Error() string {
+	return fmt.Sprintf("failed to get link by name %s: Link not found", e.name)
+}
+
+// findRoute returns the kernel's route that is the one wanted.
+func (w *work) findRoute(want netspace.Route) (r netspace.Route, there bool, err error) {
+	family := unix.AF_INET6
+	if want.Dest.Addr().Is4() {
+		family = unix.AF_INET
+	}
+	routes, err := w.inside.Routes(family)
+	if err != nil {
+		return r, false, refused("list routes", err)
+	}
+	i := slices.IndexFunc(routes, func(r netspace.Route) bool {
+		return r.Dest == want.Dest && r.GW == want.GW && r.Src == want.Src && (want.Link == 0 || want.Link == r.Link)
+	})
+	if i < 0 {
+		return r, false, nil
+	}
+	return routes[i], true, nil
+}
+
+func applyRoute(_ context.Context, t *resource.Target, r Route) error {
+	p, err := r.parse()
+	if err != nil {
+		return err
+	}
+	w, err := enter(t)
+	if err != nil {
+		return err
+	}
+	want, err := w.request(p)
+	if err != nil {
+		return err
+	}
+	err = w.inside.AddRoute(want)
+	if errors.Is(err, unix.EEXIST) {
+		if _, there, err := w.findRoute(want); there || err != nil {
+			return err
+		}
+	}
+	return refused(addRoute, err)
+}
+
+// removeRoute removes exactly the recorded route: asked for by destination alone,
+// the kernel would take another one for it.
+func removeRoute(_ context.Context, t *resource.Target, r Route) error {
+	p, err := r.parse()
+	if err != nil {
+		return nil // such a one cannot have been made
+	}
+	w, err := enter(t)
+	if err != nil {
+		return err
+	}
+	want, err := w.request(p)
+	if gone := (*noLink)(nil); errors.As(err, &gone) {
+		return nil
+	}
+	if err != nil {
+		return err
+	}
+	found, there, err := w.findRoute(want)
+	if !there || err != nil {
+		return err
+	}
+	return refused(delRoute, w.inside.DropRoute(found))
+}
+
+func verifyRoute(_ context.Context, t *resource.Target, r Route) error {
+	p, err := r.parse()
+	if err != nil {
+		return err
+	}
+	w, err := enter(t)
+	if err != nil {
+		return err
+	}
+	want, err := w.request(p)
+	if err != nil {
+		return err
+	}
+	_, there, err := w.findRoute(want)
+	if err == nil && !there {
+		err = errors.New("the container has no such route")
+	}
+	return err
+}

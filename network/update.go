@@ -1,0 +1,196 @@
+package network
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"net"
+	"net/netip"
+	"slices"
+
+	"golang.org/x/sys/unix"
+
+	"isula.org/isulad-tools/internal/netspace"
+	"isula.org/isulad-tools/internal/undo"
+	"isula.org/isulad-tools/resource"
+)
+
+// updateNIC makes the interface old what r is, which has the same type and
+// names. One that has gone is made anew.
+func updateNIC(ctx context.Context, t *resource.Target, old, r NIC) (err error) {
+	n, err := r.parse()
+	if err != nil {
+		return err
+	}
+	w, err := enter(t)
+	if err != nil {
+		return err
+	}
+	e, err := n.find(w, n)
+	if err != nil {
+		return err
+	}
+	if e.inside == nil {
+		return applyNIC(ctx, t, r)
+	}
+	// What the kernel drops on the way, and is not ours to drop, comes back.
+	keep, err := remember(w.inside, e.inside.Index)
+	if err != nil {
+		return err
+	}
+	var u undo.Stack
+	defer u.OnError(&err)
+	u.Push("restore addresses and routes", func() error { keep.restore(); return nil })
+	if n.Bridge != old.Bridge {
+		if err := w.changeBridge(ctx, e.host, old.Bridge, n.Bridge, &u); err != nil {
+			return err
+		}
+	}
+	for _, end := range []struct {
+		side *netspace.Side
+		link *netspace.Link
+	}{{w.host, e.host}, {w.inside, e.inside}} {
+		if end.link == nil {
+			continue
+		}
+		if err := resize(end.side, end.link, n, &u); err != nil {
+			return err
+		}
+	}
+	if n.mac != nil && !bytes.Equal(n.mac, e.inside.MAC) {
+		if err := changeMAC(w.inside, e.inside, n.mac, &u); err != nil {
+			return err
+		}
+	}
+	if err := w.changeAddress(e.inside.Index, old, n, &u); err != nil {
+		return err
+	}
+	if before, err := parseAddress(old.IP); err == nil && before != n.ip {
+		keep.except(before)
+	}
+	keep.restore()
+	return nil
+}
+
+// changeBridge takes the host's end from one bridge to another.
+func (w *work) changeBridge(ctx context.Context, host *netspace.Link, from, to string, u *undo.Stack) error {
+	b, err := w.bridge(ctx, to)
+	if err != nil {
+		return err
+	}
+	before, err := w.bridge(ctx, from)
+	if err != nil && !errors.Is(err, errNoBridge) {
+		return err
+	}
+	if before.ovs {
+		u.Push("return to "+from, func() error { return w.addPort(context.WithoutCancel(ctx), from, host.Name) })
+		if err := w.leaveSwitch(ctx, from, host.Name); err != nil {
+			return err
+		}
+	}
+	if b.ovs && !before.ovs && host.Bridge != 0 {
+		u.Push("return to "+from, func() error { return w.setBridge(host.Index, host.Bridge) })
+		if err := w.setBridge(host.Index, 0); err != nil {
+			return err
+		}
+	}
+	return b.join(ctx, w, host, u)
+}
+
+// resize sets the link's MTU and queue length.
+func resize(side *netspace.Side, link *netspace.Link, n nic, u *undo.Stack) error {
+	for _, c := range []struct {
+		what     string
+		same     bool
+		old, now netspace.Attributes
+	}{
+		{setMTU, n.MTU == 0 || n.MTU == link.MTU, netspace.Attributes{MTU: link.MTU}, netspace.Attributes{MTU: n.MTU}},
+		{setQueue, n.QueueLen == link.QueueLen, netspace.Attributes{QueueLen: &link.QueueLen}, netspace.Attributes{QueueLen: &n.QueueLen}},
+	} {
+		if c.same {
+			continue
+		}
+		if err := side.Set(link.Index, c.now); err != nil {
+			return refused(c.what, err)
+		}
+		u.Push("restore "+link.Name, func() error { return side.Set(link.Index, c.old) })
+	}
+	return nil
+}
+
+// changeMAC sets the link's hardware address; a driver that wants it down for
+// that gets it down, and up again.
+func changeMAC(side *netspace.Side, link *netspace.Link, mac net.HardwareAddr, u *undo.Stack) error {
+	set := func(mac net.HardwareAddr) error {
+		err := side.Set(link.Index, netspace.Attributes{MAC: mac})
+		if !errors.Is(err, unix.EBUSY) || !link.Up {
+			return refused(setMAC, err)
+		}
+		down := false
+		if err := side.Set(link.Index, netspace.Attributes{Up: &down}); err != nil {
+			return refused(setMAC, err)
+		}
+		err = refused(setMAC, side.Set(link.Index, netspace.Attributes{MAC: mac}))
+		return errors.Join(err, setUp(side, link.Index))
+	}
+	u.Push("restore hardware address", func() error { return set(link.MAC) })
+	return set(mac)
+}
+
+// changeAddress puts n's address in the place of the one that was recorded,
+// which goes first: the kernel makes a second address of a network depend on
+// the first.
+func (w *work) changeAddress(index int, old NIC, n nic, u *undo.Stack) error {
+	before, err := parseAddress(old.IP)
+	if err == nil && before != n.ip {
+		u.Push("restore address "+old.IP, func() error { return addAddress(w.inside, index, before) })
+		if err := w.inside.DropAddress(index, before); err != nil {
+			return refused(setIP, err)
+		}
+		u.Push("take back address "+n.IP, func() error { return w.inside.DropAddress(index, n.ip) })
+	}
+	return addAddress(w.inside, index, n.ip)
+}
+
+// kept are a link's addresses and routes.
+type kept struct {
+	side      *netspace.Side
+	addresses []netspace.Address
+	routes    []netspace.Route
+}
+
+// remember reads what the link has.
+func remember(side *netspace.Side, index int) (k kept, err error) {
+	k.side = side
+	if k.addresses, err = side.Addresses(index); err != nil {
+		return k, refused("list addresses", err)
+	}
+	for _, family := range []int{unix.AF_INET, unix.AF_INET6} {
+		routes, err := side.Routes(family)
+		if err != nil {
+			return k, refused("list routes", err)
+		}
+		for _, r := range routes {
+			if r.Link == index {
+				k.routes = append(k.routes, r)
+			}
+		}
+	}
+	return k, nil
+}
+
+// except forgets an address.
+func (k *kept) except(p netip.Prefix) {
+	k.addresses = slices.DeleteFunc(k.addresses, func(a netspace.Address) bool { return a.Prefix == p })
+}
+
+// restore brings back what is missing, as far as it still fits the link: a route
+// from an address that is gone does not.
+func (k *kept) restore() {
+	for _, a := range k.addresses {
+		_ = k.side.Return(a)
+	}
+	for _, r := range k.routes {
+		_ = k.side.ReturnRoute(r)
+	}
+}

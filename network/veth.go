@@ -1,0 +1,165 @@
+package network
+
+import (
+	"context"
+	"errors"
+	"fmt"
+
+	"golang.org/x/sys/unix"
+
+	"isula.org/isulad-tools/internal/netspace"
+	"isula.org/isulad-tools/internal/undo"
+)
+
+func checkVeth(n NIC) error {
+	if n.Bridge == "" {
+		return errors.New("bridge must be specified")
+	}
+	return nil
+}
+
+// hostNameTaken is that a veth cannot have its name on the host.
+func hostNameTaken(name string) error {
+	//lint:ignore ST1005 the wording of v0.9
+	return fmt.Errorf("Host has nic with name %s, please choose another one", name)
+}
+
+// findVeth goes from the host's end, which the container cannot rename, to the
+// other. A link that has its name but no end in the container is somebody
+// else's.
+func findVeth(w *work, n nic) (e ends, err error) {
+	host, err := find(w.host, n.HostName)
+	if host == nil || err != nil {
+		return e, err
+	}
+	ours, err := w.space.Peered(host)
+	if !ours || err != nil {
+		return e, err
+	}
+	e.host = host
+	e.inside, err = w.inside.LinkAt(host.Peer)
+	return e, refused("look for link "+n.Name, err)
+}
+
+func applyVeth(ctx context.Context, w *work, n nic, u *undo.Stack) (index int, err error) {
+	b, err := w.bridge(ctx, n.Bridge)
+	if err != nil {
+		return 0, err
+	}
+	// The peer is born in the container's namespace under its own name, and the
+	// host's end up and in its bridge. The peer cannot be up yet: the other end is
+	// not there when the kernel makes it.
+	up := true
+	end := netspace.Attributes{Name: n.HostName, MTU: n.MTU, QueueLen: &n.QueueLen, Up: &up}
+	if !b.ovs {
+		end.Bridge = &b.index
+	}
+	peer := netspace.Attributes{Name: n.Name, MTU: n.MTU, QueueLen: &n.QueueLen, MAC: n.mac, NS: w.space.FD()}
+	err = w.host.Pair(end, peer)
+	made := err == nil
+	if err != nil && !errors.Is(err, unix.EEXIST) {
+		return 0, refused(makePair, err)
+	}
+	if made {
+		u.Push("delete link "+n.HostName, func() error { return w.deleteVeth(n) })
+	}
+	var host *netspace.Link
+	if made {
+		if host, err = find(w.host, n.HostName); err == nil && host == nil {
+			err = errGone
+		}
+	} else {
+		host, err = w.halfMade(n)
+	}
+	if err != nil {
+		return 0, err
+	}
+	if !made || b.ovs {
+		err = b.join(ctx, w, host, u)
+	}
+	return host.Peer, err
+}
+
+// halfMade returns the host's end of a pair that a run made before it was killed.
+// When there is none, one of the names is in somebody else's use.
+func (w *work) halfMade(n nic) (*netspace.Link, error) {
+	e, err := findVeth(w, n)
+	if err != nil {
+		return nil, err
+	}
+	if e.inside != nil && e.inside.Name == n.Name {
+		return e.host, setUp(w.host, e.host.Index)
+	}
+	if host, err := lookUp(w.host, n.HostName); host != nil || err != nil {
+		return nil, errors.Join(err, hostNameTaken(n.HostName))
+	}
+	return nil, fmt.Errorf("the container has a nic with name %s", n.Name)
+}
+
+// deleteVeth deletes both ends, by the host's.
+func (w *work) deleteVeth(n nic) error {
+	e, err := findVeth(w, n)
+	if e.host == nil || err != nil {
+		return err
+	}
+	return refused(dropLink, w.host.Delete(e.host.Index))
+}
+
+func removeVeth(ctx context.Context, w *work, n nic) error {
+	// First, for when it fails, nothing is changed yet.
+	err := w.leaveSwitch(ctx, n.Bridge, n.HostName)
+	if err != nil && !w.ended {
+		return err
+	}
+	return errors.Join(err, w.deleteVeth(n))
+}
+
+// bridge is what the host's end of a veth is a port of.
+type bridge struct {
+	name  string
+	index int  // of a Linux bridge
+	ovs   bool // it is one of Open vSwitch
+}
+
+// errNoBridge says that a bridge does not exist. Compat: add-nic-missing-bridge.
+//
+//lint:ignore ST1005 the wording of v0.9
+var errNoBridge = errors.New("Device does not exist")
+
+// bridge finds the bridge that has this name. Open vSwitch is asked only when it
+// is not one of Linux.
+func (w *work) bridge(ctx context.Context, name string) (bridge, error) {
+	link, err := find(w.host, name)
+	if err != nil {
+		return bridge{}, err
+	}
+	if link != nil && link.Kind == "bridge" {
+		return bridge{name: name, index: link.Index}, nil
+	}
+	there, err := w.isSwitch(ctx, name)
+	switch {
+	case err != nil:
+		return bridge{}, err
+	case there:
+		return bridge{name: name, ovs: true}, nil
+	case link != nil:
+		return bridge{}, refused(join, fmt.Errorf("%s is no bridge", name))
+	}
+	return bridge{}, refused(join, errNoBridge)
+}
+
+// join makes the host's link a port of the bridge.
+func (b bridge) join(ctx context.Context, w *work, port *netspace.Link, u *undo.Stack) error {
+	name, was := port.Name, port.Bridge
+	switch {
+	case b.ovs:
+		u.Push("remove port "+name+" from "+b.name, func() error {
+			return w.leaveSwitch(context.WithoutCancel(ctx), b.name, name)
+		})
+		return w.addPort(ctx, b.name, name)
+	case was == b.index:
+		return nil
+	}
+	u.Push("return "+name+" to its bridge", func() error { return w.setBridge(port.Index, was) })
+	return w.setBridge(port.Index, b.index)
+}
