@@ -6,6 +6,8 @@ import (
 	"slices"
 	"strings"
 
+	"golang.org/x/sys/unix"
+
 	"isula.org/isulad-tools/config"
 )
 
@@ -22,6 +24,9 @@ type Disk struct {
 type Seen struct {
 	Path       string `json:"path"`       // of the disk in the container
 	Partitions string `json:"partitions"` // what the kernel appends to the disk's name, space separated
+	// Plugged is, of a disk that is known by its link, which plugging in of a disk
+	// that was.
+	Plugged uint64 `json:"plugged,omitempty"`
 }
 
 // String is the record in the form path: partitions.
@@ -69,7 +74,7 @@ func Follow(d *config.Document, records []Device) ([]Disk, error) {
 		for i := range names {
 			names[i] = strings.TrimPrefix(names[i], block.Name)
 		}
-		now = append(now, Seen{r.PathInContainer, strings.Join(names, " ")})
+		now = append(now, Seen{r.PathInContainer, strings.Join(names, " "), r.plugged(block)})
 	}
 	return disks, config.Put(d, config.Partitions, now)
 }
@@ -107,6 +112,17 @@ func (d Device) disk(block Block) Disk {
 		disk.Name = link
 	}
 	return disk
+}
+
+// plugged tells one plugging in of a disk from the next, where d is known by a
+// link: for a moment that may still lead to the name which another disk has now.
+// The kernel numbers what it has in sysfs.
+func (d Device) plugged(block Block) uint64 {
+	var st unix.Stat_t
+	if !strings.HasPrefix(d.PathOnHost, linked) || unix.Stat(block.sysfs, &st) != nil {
+		return 0
+	}
+	return st.Ino
 }
 
 // isPlain tells whether a name means only itself where udev expects a pattern.

@@ -75,6 +75,9 @@ func (h *Hotplug) Event(path, name string) error {
 		return err
 	}
 	back := name == block.Name
+	if s, ok := h.seen(d); ok && !back && s.Plugged != 0 && s.Plugged != d.plugged(block) {
+		return nil // ours has gone, and its own event is on its way
+	}
 	if back || now != d {
 		h.replug(d, now)
 	}
@@ -270,7 +273,7 @@ func (h *Hotplug) addNew(d Device, block Block, name string, there map[string]De
 		l.adds[suffix] = h.devices.Add(there[suffix])
 	}
 	if known || block.Partitionable() {
-		l.seen = Seen{d.PathInContainer, strings.Join(suffixes, " ")}
+		l.seen = Seen{d.PathInContainer, strings.Join(suffixes, " "), d.plugged(block)}
 		h.looks = append(h.looks, l)
 	}
 }
@@ -337,7 +340,7 @@ func (h *Hotplug) putSeen() error {
 			task := l.adds[s]
 			return task != nil && task.Err != nil
 		})
-		now := Seen{l.seen.Path, strings.Join(suffixes, " ")}
+		now := Seen{l.seen.Path, strings.Join(suffixes, " "), l.seen.Plugged}
 		if i := slices.IndexFunc(list, func(s Seen) bool { return s.Path == now.Path }); i >= 0 {
 			list[i] = now
 		} else {

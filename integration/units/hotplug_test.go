@@ -343,6 +343,10 @@ func TestADiskThatComesBackUnderOtherNumbersIsTheSame(t *testing.T) {
 			b.do("/dev/x", name)
 			has(map[string]string{"/dev/x": now, "/dev/xp2": q2})
 		}
+		// The link is not right yet: another disk has its name.
+		repoint(t, link, was)
+		b.do("/dev/x", was.part(1))
+		has(map[string]string{"/dev/x": now, "/dev/xp2": q2})
 		// Without a moment in which it is away.
 		repoint(t, link, was)
 		b.do("/dev/x", was.name)
