@@ -131,18 +131,7 @@ func (h *Hotplug) Do(ctx context.Context, t *resource.Target) error {
 // Changed lists the devices that the running container t was given, and those
 // that it lost and has by nothing else.
 func (h *Hotplug) Changed(t *resource.Target) (got, lost []Device) {
-	now := atTheirNumbers(h.devices.Records())
-	for _, task := range h.Change.Tasks {
-		if d, ok := task.Record.(Device); ok && task.Err == nil && (task.Verb == "add" || task.Verb == "update") {
-			got = append(got, d)
-		}
-	}
-	for _, d := range h.before {
-		if !slices.ContainsFunc(now, d.sameNumbers) && unneeded(d, t.DeviceRules, now) == d.access() {
-			lost = append(lost, d)
-		}
-	}
-	return got, lost
+	return Changed(h.Change, t, h.before, h.devices.Records())
 }
 
 // Failed says what could not be done. Limits that the disk's scheduler does not

@@ -2,9 +2,11 @@ package devices
 
 import (
 	"context"
+	"slices"
 	"time"
 
 	"isula.org/isulad-tools/internal/systemd"
+	"isula.org/isulad-tools/resource"
 )
 
 // unitWait bounds how long systemd is waited for: a container can do without.
@@ -25,4 +27,21 @@ func unitDevices(list []Device) []systemd.Device {
 		out = append(out, systemd.Device{Type: d.Type, Major: d.Major, Minor: d.Minor, Access: d.access()})
 	}
 	return out
+}
+
+// Changed lists the devices that a change gave to the running container t, and
+// those that it took from it; before and now are its records.
+func Changed(c *resource.Change, t *resource.Target, before, now []Device) (got, lost []Device) {
+	now = atTheirNumbers(now)
+	for _, task := range c.Tasks {
+		if d, ok := task.Record.(Device); ok && task.Err == nil && (task.Verb == "add" || task.Verb == "update") {
+			got = append(got, d)
+		}
+	}
+	for _, d := range before {
+		if !slices.ContainsFunc(now, d.sameNumbers) && unneeded(d, t.DeviceRules, now) == d.access() {
+			lost = append(lost, d)
+		}
+	}
+	return got, lost
 }

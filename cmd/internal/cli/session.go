@@ -42,6 +42,10 @@ type session struct {
 	change *resource.Change
 	say    []func() string // what is printed afterwards; "" is nothing
 	reload bool            // udevd must be told that rules changed
+	// unit is the container's, of systemd, which must be told that it may use
+	// other devices.
+	unit        string
+	gets, loses []devices.Device
 }
 
 // unprefixed is an error that says by itself what failed.
@@ -71,12 +75,22 @@ func (a App) transactOn(c *cli.Context, found container.Container, prefix string
 		// After all locks: udevd may wait for a helper that waits for one.
 		if e := devices.ReloadRules(ctx); e != nil {
 			// All is done; it is what udevd will find when it starts.
-			warning := "udev rules changed, but udevd was not told: " + command.OneLine(e.Error())
-			fmt.Fprintln(a.Stderr, "warning: "+warning)
-			a.log.Warn(warning)
+			a.warn("udev rules changed, but udevd was not told", e)
+		}
+	}
+	if s.unit != "" && len(s.gets)+len(s.loses) > 0 {
+		if e := devices.AllowInUnit(ctx, s.unit, s.gets, s.loses...); e != nil {
+			a.warn("the container's devices change until systemd's next daemon-reload only", e)
 		}
 	}
 	return s.report(prefix, err)
+}
+
+// warn says what a command does not fail for.
+func (a App) warn(what string, err error) {
+	what += ": " + command.OneLine(err.Error())
+	fmt.Fprintln(a.Stderr, "warning: "+what)
+	a.log.Warn(what)
 }
 
 func (s *session) locked(ctx context.Context, c *cli.Context, found container.Container, p resource.Policy, plan func(*session) error) error {
@@ -104,7 +118,16 @@ func (s *session) locked(ctx context.Context, c *cli.Context, found container.Co
 		s.preview()
 		return nil
 	}
-	return s.change.Do(ctx, s.target)
+	before, broken := config.List[devices.Device](s.doc, config.Devices)
+	err = s.change.Do(ctx, s.target)
+	if s.target == nil || broken != nil { // whoever changes devices has said so
+		return err
+	}
+	if now, e := config.List[devices.Device](s.doc, config.Devices); e == nil {
+		s.unit = s.target.Cgroups.Unit()
+		s.gets, s.loses = devices.Changed(s.change, s.target, before, now)
+	}
+	return err
 }
 
 // open finds out, under the lock, whether the container runs, and opens it if it
