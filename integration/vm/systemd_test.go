@@ -3,8 +3,10 @@ package vm
 import (
 	"os"
 	"path/filepath"
+	"strconv"
 	"strings"
 	"testing"
+	"time"
 
 	"isula.org/isulad-tools/integration/sandbox"
 )
@@ -12,6 +14,9 @@ import (
 // systemdBoot is how the tests begin that run where systemd is PID 1, with
 // cgroup v2 alone, as on today's hosts.
 const systemdBoot = "TestSystemd"
+
+// systemdLimit is three times what a run took beside other jobs, 300 s.
+const systemdLimit = 900 * time.Second
 
 func TestSystemdIsPID1(t *testing.T) {
 	root, err := sandbox.Module()
@@ -28,6 +33,7 @@ func TestSystemdIsPID1(t *testing.T) {
 		only = "^" + systemdBoot
 	}
 	machine := []string{
+		"--timeout", strconv.Itoa(int(systemdLimit.Seconds())),
 		"--systemd", "--cgroup", "v2", "--hot", "64M", "--hot", "64M",
 		// As a unit of their own, as daemons run.
 		"--env", "AS=systemd-run --quiet --wait --pipe --collect --same-dir --setenv=ISULAD_VM --setenv=GUEST_BOOT --setenv=HOME",

@@ -61,8 +61,8 @@ const secondBoot = "TestSecondBoot"
 // boot starts the machine, with options of hack/vm/run, and runs tests in it.
 func boot(t *testing.T, root, share, name string, options []string, flags ...string) string {
 	t.Helper()
-	cmd := exec.CommandContext(t.Context(), filepath.Join(root, "hack/vm/run"), slices.Concat(options, []string{
-		"--share", share, "--timeout", strconv.Itoa(int(limit.Seconds())), "--env", "GUEST_BOOT=" + name,
+	cmd := exec.CommandContext(t.Context(), filepath.Join(root, "hack/vm/run"), slices.Concat([]string{"--timeout", strconv.Itoa(int(limit.Seconds()))}, options, []string{
+		"--share", share, "--env", "GUEST_BOOT=" + name,
 		// A program started from the shared folder is read through 9p, page by page.
 		"--", "sh", "-c", `cp guest.test /run/ && exec $AS /run/guest.test -test.v "$@"`, "sh",
 	}, flags)...)
@@ -71,7 +71,7 @@ func boot(t *testing.T, root, share, name string, options []string, flags ...str
 	cmd.Stderr = cmd.Stdout
 	start := time.Now()
 	err := cmd.Run()
-	t.Logf("boot %s: the machine ran for %.0f s of at most %.0f", name, time.Since(start).Seconds(), limit.Seconds())
+	t.Logf("boot %s: the machine ran for %.0f s", name, time.Since(start).Seconds())
 	if err != nil {
 		t.Fatalf("tests in the guest: %v", err)
 	}

@@ -13,6 +13,10 @@ import (
 const share = "/share"
 
 func TestMain(m *testing.M) {
+	if os.Getenv(probeVariable) != "" { // we are a container's init
+		fmt.Fprintln(os.Stderr, "guest: probe:", probe())
+		os.Exit(1)
+	}
 	if os.Getenv("ISULAD_VM") != "1" {
 		fmt.Fprintln(os.Stderr, "guest: this is not the test machine: run `go test ./integration/vm`")
 		os.Exit(1)
