@@ -52,11 +52,12 @@ func Follow(d *config.Document, records []Device) ([]Disk, error) {
 		}
 		known := slices.IndexFunc(seen, func(s Seen) bool { return s.Path == r.PathInContainer })
 		block, err := r.find()
-		switch away := errors.Is(err, fs.ErrNotExist); {
-		case known < 0 && (away || err == nil && !block.Partitionable()):
+		away := errors.Is(err, fs.ErrNotExist)
+		if err != nil && !away { // a start says what is wrong with the record
 			continue
-		case err != nil && !away:
-			return nil, err
+		}
+		if known < 0 && (away || !block.Partitionable()) {
+			continue
 		}
 		disk := r.disk(block)
 		if disk.Name == "" && disk.Link == "" {
@@ -100,13 +101,15 @@ func (d Device) find() (Block, error) {
 // name that the kernel happens to give it.
 const linked = "/dev/disk/"
 
+func (d Device) isLinked() bool { return strings.HasPrefix(d.PathOnHost, linked) }
+
 // disk says how udevd knows the disk that d records and block is. While it is
 // away block is empty; then the kernel's name is that of its path.
 func (d Device) disk(block Block) Disk {
 	disk := Disk{Path: d.PathInContainer, Name: block.Name}
 	switch link, ok := strings.CutPrefix(d.PathOnHost, "/dev/"); {
 	case !ok || !isPlain(link):
-	case strings.HasPrefix(d.PathOnHost, linked):
+	case d.isLinked():
 		disk.Link = link
 	case block.Name == "":
 		disk.Name = link
@@ -119,7 +122,7 @@ func (d Device) disk(block Block) Disk {
 // The kernel numbers what it has in sysfs.
 func (d Device) plugged(block Block) uint64 {
 	var st unix.Stat_t
-	if !strings.HasPrefix(d.PathOnHost, linked) || unix.Stat(block.sysfs, &st) != nil {
+	if !d.isLinked() || unix.Stat(block.sysfs, &st) != nil {
 		return 0
 	}
 	return st.Ino

@@ -185,7 +185,12 @@ func (h *Hotplug) unfollow(d Device) {
 // replug plans that the disk d, which is there, is what now says, with its
 // limits: those went with it.
 func (h *Hotplug) replug(d, now Device) {
-	task := h.devices.Update(d, now)
+	h.renewLimits(d, now, h.devices.Update(d, now))
+}
+
+// renewLimits plans the limits of the disk d, which is now. One that was set by a
+// path that may be another disk's by now gets the link by which d is known.
+func (h *Hotplug) renewLimits(d, now Device, needs *resource.Task) {
 	for _, edit := range h.limits {
 		for _, l := range edit.Records() {
 			if !h.isOf(l, d) {
@@ -193,9 +198,33 @@ func (h *Hotplug) replug(d, now Device) {
 			}
 			renewed := l
 			renewed.Major, renewed.Minor = now.Major, now.Minor
-			edit.Update(l, renewed).Needs = task
+			if d.isLinked() && !d.sameNumbers(now) {
+				renewed.Path = d.PathOnHost
+			}
+			edit.Update(l, renewed).Needs = needs
 		}
 	}
+}
+
+// RenewLimits puts into the document d what a start needs to find the limits of
+// disks that are known by their links: the numbers of before are in it only until
+// the devices are renewed.
+func RenewLimits(d *config.Document) error {
+	list, err := config.List[Device](d, config.Devices)
+	if err != nil || !slices.ContainsFunc(list, Device.isLinked) {
+		return err
+	}
+	h, err := PlanHotplug(d)
+	if err != nil {
+		return err
+	}
+	for _, d := range list {
+		now, _, err := resolve(d)
+		if err == nil && d.isLinked() && !d.sameNumbers(now) {
+			h.renewLimits(d, now, nil)
+		}
+	}
+	return h.Change.Record()
 }
 
 // isOf tells whether the limit is that of the disk d. By its path it may be

@@ -338,6 +338,9 @@ func TestADiskThatComesBackUnderOtherNumbersIsTheSame(t *testing.T) {
 		if got, want := read(t, blkio+"/blkio.throttle.write_bps_device"), now+" 4096\n"; !strings.Contains(got, want) {
 			t.Errorf("write bps: %q, want %q", got, want)
 		}
+		if got := read(t, filepath.Join(b.dir, config.Name)); strings.Contains(got, "/dev/"+was.name) {
+			t.Errorf("the next start would look for another disk's limits: %s", got)
+		}
 		// Told twice, and told late of what was.
 		for _, name := range []string{is.name, was.part(1), was.name} {
 			b.do("/dev/x", name)
@@ -420,5 +423,30 @@ func TestAContainerThatDoesNotRunLearnsAtItsStart(t *testing.T) {
 	}
 	if got := read(t, filepath.Join(b.dir, config.Name)); !strings.Contains(got, `"diskPartitions":[{"path":"/dev/x","partitions":"p1 p2 p4"}]`) {
 		t.Errorf("saved %s", got)
+	}
+}
+
+func TestALimitFollowsItsDiskThroughAStop(t *testing.T) {
+	was, is := plug(t), plug(t)
+	const link = "/dev/disk/by-id/test-ours"
+	repoint(t, link, is)
+	t.Cleanup(func() { os.RemoveAll("/dev/disk") })
+	dir := t.TempDir()
+	limit := func(p *plugged, path string) devices.Limit {
+		return devices.Limit{Major: 7, Minor: int64(p.minor), Path: path, Value: "100"}
+	}
+	data, err := json.Marshal(map[string]any{
+		"deviceToAdd": []devices.Device{was.record(link, "/dev/x", "rwm"), is.record("/dev/"+is.name, "/dev/y", "rwm")},
+		"readIops":    []devices.Limit{limit(was, "/dev/"+was.name), limit(is, "/dev/"+is.name)},
+	})
+	must(t, err)
+	must(t, os.WriteFile(filepath.Join(dir, config.Name), data, 0o600))
+	doc, err := config.Load(dir)
+	must(t, err)
+	must(t, devices.RenewLimits(doc))
+	got, err := config.List[devices.Limit](doc, config.ReadIOPS)
+	must(t, err)
+	if want := []devices.Limit{limit(is, link), limit(is, "/dev/"+is.name)}; !slices.Equal(got, want) {
+		t.Errorf("%v, want %v", got, want)
 	}
 }
