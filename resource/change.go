@@ -206,7 +206,11 @@ func (c *Change) Do(ctx context.Context, t *Target) error {
 		return nil
 	}
 	if err := c.save(true); err != nil {
-		return c.fail(err)
+		// It may be in its place all the same, with only its directory not on the
+		// disk. Nothing more can be done when this fails, too.
+		err = c.fail(err)
+		_ = c.save(false)
+		return err
 	}
 	for _, task := range c.Tasks {
 		if c.leaveOut(); task.Err != nil {
