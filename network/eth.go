@@ -112,7 +112,7 @@ func removeEth(_ context.Context, w *work, n nic) error {
 		return refused(moveLink, err)
 	}
 	if name != n.HostName {
-		return fmt.Errorf("the host has another nic with name %s now, the container's is returned as %s", n.HostName, name)
+		return remark{fmt.Errorf("the host has another nic with name %s now, the container's is returned as %s", n.HostName, name)}
 	}
 	return nil
 }

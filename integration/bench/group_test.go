@@ -15,6 +15,7 @@ var groups = []group{
 	perRecord("character devices", 100, 150, charDevices),
 	perRecord("binds", 128, 100, binds),
 	fewRecords("block devices", 10, 200, blockDevices),
+	interfaces(40, 1, 8, 32),
 	startUp.with(userNS),
 	fewRecords("character devices", 10, 200, boundDevices).with(userNS),
 	commands,

@@ -256,8 +256,27 @@ func (a App) updateNIC(c *cli.Context) error {
 		for _, line := range said {
 			s.done(task, "%s", line)
 		}
+		return s.keepRoutes()
+	})
+}
+
+// keepRoutes plans that the recorded routes are there afterwards, also those that
+// went with an update that was killed. One that does not fit the interface any more
+// is the next command's: remove-route, or another update.
+func (s *session) keepRoutes() error {
+	routes, err := network.Routes.Edit(s.change)
+	if err != nil {
+		return err
+	}
+	s.change.Last(func(ctx context.Context) error {
+		for _, r := range routes.Records() {
+			if s.target != nil {
+				_ = network.Routes.Apply(ctx, s.target, r)
+			}
+		}
 		return nil
 	})
+	return nil
 }
 
 // changed is old with the options that are given, and what is said of each. Of
