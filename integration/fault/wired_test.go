@@ -3,11 +3,14 @@
 package fault
 
 import (
+	"os"
+	"path/filepath"
 	"slices"
 	"strings"
 	"testing"
 
 	"isula.org/isulad-tools/integration/fault/supervisor"
+	"isula.org/isulad-tools/integration/sandbox"
 )
 
 // The loops of interfaces and routes. All else in a start has loops of its own:
@@ -132,8 +135,12 @@ var wiredChanges = []change{
 		inverse: []string{"update-nic", "--name", "net0", "--ip", "10.77.0.2/24", "--mtu", "1400", "--qlen", "500", "--mac", "02:77:00:00:00:02", id},
 	},
 	{
-		name: "add-route", args: []string{"add-route", id, `[{"dest":"10.99.0.0/16","gw":"10.77.0.1"},{"dest":"fd99::/32","dev":"net1"}]`},
-		inverse: []string{"remove-route", id, `[{"dest":"10.99.0.0/16"},{"dest":"fd99::/32"}]`},
+		name: "add-route", args: []string{"add-route", id, `[{"dest":"10.99.0.0/16","gw":"10.77.0.1"}]`},
+		inverse: []string{"remove-route", id, `[{"dest":"10.99.0.0/16"}]`},
+	},
+	{
+		name: "add-route, IPv6", args: []string{"add-route", id, `[{"dest":"fd99::/32","dev":"net1"}]`},
+		inverse: []string{"remove-route", id, `[{"dest":"fd99::/32"}]`},
 	},
 	{
 		name: "remove-route", args: []string{"remove-route", id, `[{"dest":"10.88.0.0/16"},{"dev":"net1"}]`},
@@ -143,14 +150,17 @@ var wiredChanges = []change{
 
 // TestKilledNetworkCommands and TestFailingNetworkCommands are
 // TestKilledCommands and TestFailingCommands for interfaces and routes.
-func TestKilledNetworkCommands(t *testing.T) {
-	w := newWiredWorld(t)
-	w.learn()
-	w.killAll(t, wiredChanges)
-}
+func TestKilledNetworkCommands(t *testing.T) { newWiredCommandWorld(t).killAll(t, wiredChanges) }
 
-func TestFailingNetworkCommands(t *testing.T) {
+func TestFailingNetworkCommands(t *testing.T) { newWiredCommandWorld(t).failAll(t, wiredChanges) }
+
+func newWiredCommandWorld(t *testing.T) *world {
+	t.Helper()
+	must(t, os.MkdirAll(filepath.Dir(rulesFile), 0o755))
+	must(t, os.WriteFile(rulesFile, []byte(noRules), 0o600))
+	t.Cleanup(func() { must(t, os.Remove(rulesFile)) })
 	w := newWiredWorld(t)
+	sandbox.Udevadm(t, "true")
 	w.learn()
-	w.failAll(t, wiredChanges)
+	return w
 }
