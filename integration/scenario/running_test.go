@@ -278,6 +278,9 @@ func (r *run) addedAfterRestart() string {
 		r.pathsWork()
 	}
 	r.holds(before)
+	if r.noNodes() {
+		return none // could be added
+	}
 	return yes
 }
 
