@@ -57,25 +57,28 @@ func (h *Hook) poststop(ctx context.Context, relabel bool) error {
 		}
 	}
 	warn(mounts.Clean(st.ID))
-	if nics, err := recordedNICs(st.Bundle); err != nil {
-		warn(err) // the kernel returns what it knows how to
-	} else {
-		warn(network.Clean(ctx, st.ID, nics))
-	}
-	warn(network.Unpin(st.ID))
+	warn(freeNetwork(ctx, st))
 	warn(kmod.Loader{}.Forget(st.ID))
 	warn(container.RemoveStart(st.ID))
 	return nil
 }
 
-// recordedNICs reads the interfaces that are to be taken back from a container.
-func recordedNICs(bundle string) ([]network.NIC, error) {
-	if !filepath.IsAbs(bundle) {
-		return nil, nil
+// freeNetwork takes back the interfaces of a container and unpins its network
+// namespace, unless one is still in there. Without a list of them the kernel
+// returns what it knows how to.
+func freeNetwork(ctx context.Context, st state) error {
+	var nics []network.NIC
+	var err error
+	if filepath.IsAbs(st.Bundle) {
+		var doc *config.Document
+		if doc, err = config.Load(st.Bundle); err == nil {
+			nics, err = config.List[network.NIC](doc, config.NetInterfaces)
+		}
 	}
-	doc, err := config.Load(bundle)
-	if err != nil {
-		return nil, err
+	if e := network.Clean(ctx, st.ID, nics); errors.Is(e, network.ErrStuck) {
+		return e
+	} else if e != nil {
+		err = errors.Join(err, e)
 	}
-	return config.List[network.NIC](doc, config.NetInterfaces)
+	return errors.Join(err, network.Unpin(st.ID))
 }

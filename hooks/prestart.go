@@ -133,7 +133,10 @@ func (h *Hook) limits(ctx context.Context, s *start) error {
 // nobody stopped is taken out of it before: an interface of the host would go
 // away with it.
 func (h *Hook) pin(ctx context.Context, s *start) error {
-	if _, err := network.TakeBack(ctx, s.state.ID, s.recorded.nics); err != nil {
+	switch err := network.TakeBack(ctx, s.state.ID, s.recorded.nics); {
+	case errors.Is(err, network.ErrStuck):
+		return err
+	case err != nil:
 		s.report(err)
 	}
 	return network.Pin(h.Generation, s.state.ID, s.state.PID)

@@ -31,6 +31,17 @@ func findEth(w *work, n nic) (e ends, err error) {
 	return e, err
 }
 
+// mark is the alias of a link of the host while the container has it: whose link
+// of that name it is would not be known otherwise.
+func (n nic) mark() string { return "isulad-tools " + n.HostName }
+
+// unmark takes the mark off a link that goes back.
+func (n nic) unmark(link *netspace.Link, to *netspace.Attributes) {
+	if none := ""; link.Alias == n.mark() {
+		to.Alias = &none
+	}
+}
+
 func applyEth(_ context.Context, w *work, n nic, u *undo.Stack) (index int, err error) {
 	there, err := lookUp(w.inside, n.Name)
 	if err != nil {
@@ -40,7 +51,7 @@ func applyEth(_ context.Context, w *work, n nic, u *undo.Stack) (index int, err 
 	switch {
 	case err != nil:
 		return 0, err
-	case link == nil && there != nil:
+	case link == nil && there != nil && there.Alias == n.mark():
 		return there.Index, nil // moved by a run that was killed
 	case link == nil:
 		return 0, hostNICMissing(n.HostName)
@@ -49,6 +60,9 @@ func applyEth(_ context.Context, w *work, n nic, u *undo.Stack) (index int, err 
 	}
 	offload(n.HostName)
 	to := netspace.Attributes{Name: n.Name, MTU: n.MTU, QueueLen: &n.QueueLen, MAC: n.mac, NS: w.space.FD()}
+	if mark := n.mark(); link.Alias == "" {
+		to.Alias = &mark
+	}
 	u.Push("return link "+n.HostName, func() error { return w.giveBack(n, link) })
 	if err := w.host.Set(link.Index, to); err != nil {
 		return 0, refused(moveLink, err)
@@ -75,6 +89,7 @@ func (w *work) giveBack(n nic, was *netspace.Link) error {
 			continue
 		}
 		to := netspace.Attributes{Name: was.Name, MTU: was.MTU, QueueLen: &was.QueueLen, MAC: was.MAC, NS: w.space.HostFD()}
+		n.unmark(link, &to)
 		if err := w.inside.Set(link.Index, to); err != nil {
 			return refused(moveLink, err)
 		}
@@ -108,11 +123,13 @@ func removeEth(_ context.Context, w *work, n nic) error {
 			return err
 		}
 	}
-	if err := w.inside.Set(link.Index, netspace.Attributes{Name: name, NS: w.space.HostFD()}); err != nil {
+	to := netspace.Attributes{Name: name, NS: w.space.HostFD()}
+	n.unmark(link, &to)
+	if err := w.inside.Set(link.Index, to); err != nil {
 		return refused(moveLink, err)
 	}
 	if name != n.HostName {
-		return fmt.Errorf("the host has another nic with name %s now, the container's is returned as %s", n.HostName, name)
+		return remark{fmt.Errorf("the host has another nic with name %s now, the container's is returned as %s", n.HostName, name)}
 	}
 	return nil
 }

@@ -43,6 +43,8 @@ var Interfaces = resource.Kind[NIC]{
 	Remove:  removeNIC,
 	Update:  updateNIC,
 	Verify:  verifyNIC,
+	// Of an address that nobody knows any more it could not tell whose it is.
+	UpdatedLate: true,
 	// Compat: update-nic-order-changes.
 	UpdatedLast: true,
 }

@@ -5,7 +5,6 @@ import (
 	"context"
 	"errors"
 	"net"
-	"net/netip"
 	"slices"
 
 	"golang.org/x/sys/unix"
@@ -62,13 +61,11 @@ func updateNIC(ctx context.Context, t *resource.Target, old, r NIC) (err error) 
 			return err
 		}
 	}
-	if err := w.changeAddress(e.inside.Index, old, n, &u); err != nil {
+	left, err := w.changeAddress(e.inside.Index, old, n, keep, &u)
+	if err != nil {
 		return err
 	}
-	if before, err := parseAddress(old.IP); err == nil && before != n.ip {
-		keep.except(before)
-	}
-	keep.restore()
+	left.restore()
 	return nil
 }
 
@@ -137,19 +134,27 @@ func changeMAC(side *netspace.Side, link *netspace.Link, mac net.HardwareAddr, u
 	return set(mac)
 }
 
-// changeAddress puts n's address in the place of the one that was recorded,
-// which goes first: the kernel makes a second address of a network depend on
-// the first.
-func (w *work) changeAddress(index int, old NIC, n nic, u *undo.Stack) error {
-	before, err := parseAddress(old.IP)
-	if err == nil && before != n.ip {
-		u.Push("restore address "+old.IP, func() error { return addAddress(w.inside, index, before) })
-		if err := w.inside.DropAddress(index, before); err != nil {
-			return refused(setIP, err)
+// changeAddress puts n's address in the place of the one that was recorded, and of
+// one that an update gave that was killed. They go first: the kernel makes a second
+// address of a network depend on the first. It returns what else the link had.
+func (w *work) changeAddress(index int, old NIC, n nic, all kept, u *undo.Stack) (left kept, err error) {
+	before, _ := parseAddress(old.IP)
+	left = all
+	left.addresses = nil
+	for _, a := range all.addresses {
+		if a.Prefix == n.ip || a.Prefix != before && !a.Ours {
+			left.addresses = append(left.addresses, a)
+			continue
 		}
+		u.Push("restore address "+a.Prefix.String(), func() error { return addAddress(w.inside, index, a.Prefix) })
+		if err := w.inside.DropAddress(index, a.Prefix); err != nil {
+			return left, refused(setIP, err)
+		}
+	}
+	if !slices.ContainsFunc(all.addresses, func(a netspace.Address) bool { return a.Prefix == n.ip }) {
 		u.Push("take back address "+n.IP, func() error { return w.inside.DropAddress(index, n.ip) })
 	}
-	return addAddress(w.inside, index, n.ip)
+	return left, addAddress(w.inside, index, n.ip)
 }
 
 // kept are a link's addresses and routes.
@@ -177,11 +182,6 @@ func remember(side *netspace.Side, index int) (k kept, err error) {
 		}
 	}
 	return k, nil
-}
-
-// except forgets an address.
-func (k *kept) except(p netip.Prefix) {
-	k.addresses = slices.DeleteFunc(k.addresses, func(a netspace.Address) bool { return a.Prefix == p })
 }
 
 // restore brings back what is missing, as far as it still fits the link: a route

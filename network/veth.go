@@ -107,11 +107,17 @@ func (w *work) deleteVeth(n nic) error {
 
 func removeVeth(ctx context.Context, w *work, n nic) error {
 	// First, for when it fails, nothing is changed yet.
-	err := w.leaveSwitch(ctx, n.Bridge, n.HostName)
-	if err != nil && !w.ended {
-		return err
+	left := w.leaveSwitch(ctx, n.Bridge, n.HostName)
+	if left != nil && !w.ended {
+		return left
 	}
-	return errors.Join(err, w.deleteVeth(n))
+	if err := w.deleteVeth(n); err != nil {
+		return errors.Join(left, err)
+	}
+	if left != nil {
+		return remark{left}
+	}
+	return nil
 }
 
 // bridge is what the host's end of a veth is a port of.

@@ -78,6 +78,7 @@ type Edit[T Record] struct {
 type action[T Record] struct {
 	*Task
 	edit      func([]T) []T
+	late      bool // the old record stays until it is done
 	got, lost []T  // what the container has then, and what it has no more
 	keep      bool // in the list what is lost
 }
@@ -97,11 +98,11 @@ func (k *Kind[T]) Edit(c *Change) (*Edit[T], error) {
 func (e *Edit[T]) Records() []T { return e.list(false) }
 
 // list is the old list with what has not failed. With removed, the records that
-// are removed are still in it.
+// are removed are still in it, and so are those of late updates.
 func (e *Edit[T]) list(removed bool) []T {
 	list := slices.Clone(e.old)
 	for _, a := range e.actions {
-		if a.Err == nil && (!removed || a.Verb != "remove") {
+		if a.Err == nil && (!removed || a.Verb != "remove" && !a.late) {
 			list = a.edit(list)
 		}
 	}
@@ -110,7 +111,7 @@ func (e *Edit[T]) list(removed bool) []T {
 
 func (e *Edit[T]) plan(verb string, r T, edit func([]T) []T) *action[T] {
 	t := &Task{Verb: verb, Kind: e.kind.Name, Record: r}
-	e.actions = append(e.actions, &action[T]{Task: t, edit: edit})
+	e.actions = append(e.actions, &action[T]{Task: t, edit: edit, late: verb == "update" && e.kind.UpdatedLate})
 	e.change.Tasks = append(e.change.Tasks, t)
 	return e.actions[len(e.actions)-1]
 }
@@ -276,7 +277,9 @@ func (c *Change) Do(ctx context.Context, t *Target) error {
 	if err == nil {
 		return nil
 	}
-	err = errors.Join(c.fail(err), c.undo(ctx, t))
+	// What is taken away is made real again only with its record in the file.
+	recorded := c.save(true) == nil
+	err = errors.Join(c.fail(err), c.undo(ctx, t, recorded))
 	for _, do := range c.last {
 		err = errors.Join(err, do(context.WithoutCancel(ctx)))
 	}
@@ -343,15 +346,16 @@ func (c *Change) fail(err error) error {
 	return err
 }
 
-// undo takes back what was done to the kernel, the last first.
-func (c *Change) undo(ctx context.Context, t *Target) error {
+// undo takes back what was done to the kernel, the last first; when the old
+// records could not be put back, not what removes them.
+func (c *Change) undo(ctx context.Context, t *Target, recorded bool) error {
 	if t == nil {
 		return nil
 	}
 	ctx = context.WithoutCancel(ctx)
 	var errs []error
 	for _, task := range slices.Backward(c.Tasks) {
-		if !task.done {
+		if !task.done || task.Verb == "remove" && !recorded {
 			continue
 		}
 		task.done, task.undone = false, true

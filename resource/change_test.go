@@ -267,6 +267,43 @@ func TestAnUpdatedRecordCanGoToTheEnd(t *testing.T) {
 	}
 }
 
+func TestTheFileLearnsOfALateUpdateWhenItIsDone(t *testing.T) {
+	t.Parallel()
+	self, err := process.Find(os.Getpid())
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, c := range []struct {
+		late          bool
+		during, after string
+	}{{false, `"A","b"`, `"A","b"`}, {true, `"a","b"`, `"A","b"`}} {
+		d, file := recorded(t, `["a","b"]`)
+		holds := func(want string) {
+			t.Helper()
+			if got, err := os.ReadFile(file); err != nil || !strings.Contains(string(got), "["+want+"]") {
+				t.Errorf("late %v: the file holds %s, %v, want %s", c.late, got, err, want)
+			}
+		}
+		var w world
+		kind := w.changing()
+		kind.UpdatedLate = c.late
+		kind.Update = func(_ context.Context, _ *Target, old, now word) error {
+			holds(c.during)
+			return nil
+		}
+		change := NewChange(d, Stop)
+		edit, err := kind.Edit(change)
+		if err != nil {
+			t.Fatal(err)
+		}
+		edit.Update("a", "A")
+		if err := change.Do(t.Context(), &Target{Init: self}); err != nil {
+			t.Error(err)
+		}
+		holds(c.after)
+	}
+}
+
 func TestAForgottenRecordIsTheFilesOnly(t *testing.T) {
 	t.Parallel()
 	self, err := process.Find(os.Getpid())

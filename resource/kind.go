@@ -45,6 +45,9 @@ type Kind[T Record] struct {
 	// Update, when there is one, makes old what now is, all of it or nothing.
 	// Without one, applying now is enough.
 	Update func(ctx context.Context, t *Target, old, now T) error
+	// UpdatedLate: the file learns of an update when it is done. Update needs the
+	// old record again when it is repeated after a crash.
+	UpdatedLate bool
 	// UpdatedLast: an updated record goes to the end of its list.
 	UpdatedLast bool
 	// Settle, when there is one, does once per transaction what depends on all

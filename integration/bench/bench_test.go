@@ -60,6 +60,7 @@ func TestChecksSeeWhatIsMissing(t *testing.T) {
 		{"devices", plain, charDevices, charDevice},
 		{"block devices", plain, blockDevices, blockDevice},
 		{"binds", plain, binds, nil},
+		{"interfaces", plain, veths, nil},
 		{"devices", userNS, boundDevices, nil}, // nodes cannot be made there
 		{"devices", unified, programDevices, charDevice},
 	} {

@@ -15,6 +15,8 @@ var groups = []group{
 	perRecord("character devices", 100, 150, charDevices),
 	perRecord("binds", 128, 100, binds),
 	fewRecords("block devices", 10, 200, blockDevices),
+	interfaces(60, 1, 8, 32),
+	typicalStart,
 	startUp.with(userNS),
 	fewRecords("character devices", 10, 200, boundDevices).with(userNS),
 	commands,

@@ -53,22 +53,6 @@ var syslog = sync.OnceValue(func() error {
 
 // startModules starts a container that asks for modules, under a policy if any.
 func startModules(w *world, policy string) (s sample, err error) {
-	if err := syslog(); err != nil {
-		return s, err
-	}
-	config := filepath.Join(bundle, "config.json")
-	spec, err := os.ReadFile(config)
-	if err != nil {
-		return s, err
-	}
-	asking := strings.Replace(string(spec), "\"env\": [\n", `"env": ["KERNEL_MODULES=`+theModules+`",`, 1)
-	if asking == string(spec) {
-		return s, errors.New("config.json has no environment")
-	}
-	if err := os.WriteFile(config, []byte(asking), 0o640); err != nil {
-		return s, err
-	}
-	defer func() { err = errors.Join(err, os.WriteFile(config, spec, 0o640)) }()
 	if policy == "" {
 		if err := os.Remove(place.ModulePolicy); err != nil && !errors.Is(err, fs.ErrNotExist) {
 			return s, err
@@ -81,14 +65,37 @@ func startModules(w *world, policy string) (s sample, err error) {
 			return s, err
 		}
 	}
-	return w.started(nil, func(hook invocation) (sample, error) {
-		s, err := hook.run()
-		if err != nil {
-			return s, err
-		}
-		if data, err := os.ReadFile(filepath.Join(place.Modules, "asks", id)); err != nil || !strings.Contains(string(data), "nf_conntrack") {
-			return s, fmt.Errorf("what is asked for is not recorded: %s, %w", data, err)
-		}
-		return s, nil
+	return w.asking(theModules, func() (sample, error) {
+		return w.started(nil, func(hook invocation) (sample, error) {
+			s, err := hook.run()
+			if err != nil {
+				return s, err
+			}
+			if data, err := os.ReadFile(filepath.Join(place.Modules, "asks", id)); err != nil || !strings.Contains(string(data), "nf_conntrack") {
+				return s, fmt.Errorf("what is asked for is not recorded: %s, %w", data, err)
+			}
+			return s, nil
+		})
 	})
+}
+
+// asking has the container ask for modules while run runs.
+func (w *world) asking(modules string, run func() (sample, error)) (s sample, err error) {
+	if err := syslog(); err != nil {
+		return s, err
+	}
+	config := filepath.Join(bundle, "config.json")
+	spec, err := os.ReadFile(config)
+	if err != nil {
+		return s, err
+	}
+	asking := strings.Replace(string(spec), "\"env\": [\n", `"env": ["KERNEL_MODULES=`+modules+`",`, 1)
+	if asking == string(spec) {
+		return s, errors.New("config.json has no environment")
+	}
+	if err := os.WriteFile(config, []byte(asking), 0o640); err != nil {
+		return s, err
+	}
+	defer func() { err = errors.Join(err, os.WriteFile(config, spec, 0o640)) }()
+	return run()
 }

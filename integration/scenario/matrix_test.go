@@ -15,6 +15,7 @@ import (
 // README.md's table with what it finds.
 func TestScenario(t *testing.T) {
 	install(t)
+	sandbox.Udevadm(t, "true")
 	lasting(t)
 	found := table.Found{}
 	for _, w := range worlds() {
@@ -79,6 +80,7 @@ func newRun(t *testing.T, k kind) *run {
 	check(t, os.WriteFile(r.file, []byte("file\n"), 0o644))
 	check(t, os.Chmod(r.file, 0o666))
 	r.rules = rules(t)
+	partitions(t, r.disk) // have nodes now
 	r.before = fingerprint(t)
 	r.box = newBox(t, k, id)
 	t.Cleanup(func() {

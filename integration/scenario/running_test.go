@@ -6,6 +6,7 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
+	"testing"
 
 	"github.com/google/go-cmp/cmp"
 	"golang.org/x/sys/unix"
@@ -27,23 +28,23 @@ type partition struct {
 	inside string
 }
 
-// partitions are all that the disk has. What lsblk calls a disk has its partitions
-// followed; a loop device is none.
-func (r *run) partitions() (all []partition, followed bool) {
-	r.t.Helper()
-	base := filepath.Base(r.disk.whole.path)
+// partitions are all that the disk has.
+func partitions(t *testing.T, d disk) []partition {
+	t.Helper()
+	base := filepath.Base(d.whole.path)
 	names, err := filepath.Glob("/sys/class/block/" + base + "/" + base + "*")
-	check(r.t, err)
+	check(t, err)
+	var all []partition
 	for _, name := range names {
 		p := partition{node{path: "/dev/" + filepath.Base(name)}, extra + strings.TrimPrefix(filepath.Base(name), base)}
-		p.number(r.t)
-		check(r.t, ensureNode(p.node))
+		p.number(t)
+		check(t, ensureNode(p.node))
 		all = append(all, p)
 	}
 	if len(all) == 0 {
-		r.t.Fatalf("%s has no partition", base)
+		t.Fatalf("%s has no partition", base)
 	}
-	return all, inVM()
+	return all
 }
 
 // The commands of these rows and what they say; noNodes and noWay containers
@@ -54,11 +55,10 @@ func (r *run) giveDevices() {
 		"Add device (/dev/fuse) to container(NAME,/dev/more/fuse) done.",
 		"Add device (/dev/zero) to container(NAME,/dev/more/zero) done.")
 	says := []string{"Add device (" + r.disk.whole.path + ") to container(NAME," + extra + ") done."}
-	parts, followed := r.partitions()
 	args := []string{"add-device", "--follow-partition", NAME, r.disk.whole.path + ":" + extra}
-	for _, p := range parts {
+	for _, p := range partitions(r.t, r.disk) {
 		says = append(says, "Add device ("+p.path+") to container(NAME,"+p.inside+") done.")
-		if !followed {
+		if !inVM() { // there it is a disk to lsblk, too, and its partitions are followed
 			args = append(args, p.path+":"+p.inside)
 		}
 	}
@@ -78,8 +78,7 @@ func (r *run) takeDevices(limited bool) {
 			says = append(says, "Remove "+l+" for device ("+r.disk.whole.path+") done.")
 		}
 	}
-	parts, _ := r.partitions()
-	for _, p := range parts {
+	for _, p := range partitions(r.t, r.disk) {
 		says = append(says, "Remove device ("+p.path+") from container(NAME,"+p.inside+") done.")
 	}
 	r.does([]string{"remove-device", "--follow-partition", NAME, r.disk.whole.path + ":" + extra}, says...)
@@ -115,8 +114,7 @@ func (r *run) withDevices() []device {
 		{Type: "c", Major: 1, Minor: 5, PathOnHost: "/dev/zero", PathInContainer: "/dev/more/zero", CgroupPermissions: "rwm"},
 		{Type: "b", Major: w.major, Minor: w.minor, PathOnHost: w.path, PathInContainer: extra, CgroupPermissions: "rwm"},
 	}
-	parts, _ := r.partitions()
-	for _, p := range parts {
+	for _, p := range partitions(r.t, r.disk) {
 		list = append(list, device{
 			Type: "b", Major: p.major, Minor: p.minor, PathOnHost: p.path, PathInContainer: p.inside, CgroupPermissions: "rwm", Parent: w.path,
 		})
@@ -142,8 +140,7 @@ func (r *run) devicesWork() {
 	if got := r.works("head -n 1 " + extra); got != "more of it" {
 		r.t.Errorf("the disk's first line inside is %q", got)
 	}
-	parts, _ := r.partitions()
-	for _, p := range parts {
+	for _, p := range partitions(r.t, r.disk) {
 		r.works("echo x >" + p.inside + " && sync && head -c 512 " + p.inside + " | wc -c")
 	}
 	r.fails("mknod /dev/more/other c 10 237 && exec 3<>/dev/more/other", "Operation not permitted")
@@ -281,6 +278,9 @@ func (r *run) addedAfterRestart() string {
 		r.pathsWork()
 	}
 	r.holds(before)
+	if r.noNodes() {
+		return none // could be added
+	}
 	return yes
 }
 

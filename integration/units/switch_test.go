@@ -67,6 +67,11 @@ func startSwitch(t testing.TB) *vswitch {
 	const run = "/run/openvswitch"
 	must(t, os.MkdirAll(run, 0o755))
 	t.Cleanup(func() { must(t, os.RemoveAll(run)) })
+	t.Cleanup(func() { // a switch that is killed leaves its own
+		for _, name := range []string{"ovs0", "ovs-netdev"} {
+			_ = exec.Command("ip", "link", "del", name).Run()
+		}
+	})
 	database := filepath.Join(t.TempDir(), "conf.db")
 	quiet := []string{"-vconsole:off", "-vsyslog:off"}
 	must(t, o.command("usr/bin/ovsdb-tool", append(quiet, "create", database, o.dir+"/usr/share/openvswitch/vswitch.ovsschema")...).Run())

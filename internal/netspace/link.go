@@ -13,6 +13,7 @@ import (
 type Link struct {
 	Index    int
 	Name     string
+	Alias    string // a text that goes with it from one namespace to another
 	Kind     string // "veth", "bridge", …; "" for hardware
 	Up       bool
 	MTU      int
@@ -61,6 +62,8 @@ func parseLink(answer []byte) (*Link, error) {
 		switch kind {
 		case unix.IFLA_IFNAME:
 			l.Name = text(value)
+		case unix.IFLA_IFALIAS:
+			l.Alias = text(value)
 		case unix.IFLA_MTU:
 			l.MTU = uint32Of(value)
 		case unix.IFLA_TXQLEN:
@@ -92,6 +95,7 @@ func text(value []byte) string {
 // Attributes are what a link is given. Its zero values are not asked for.
 type Attributes struct {
 	Name     string
+	Alias    *string
 	MTU      int
 	QueueLen *int
 	MAC      net.HardwareAddr
@@ -120,6 +124,9 @@ func (a Attributes) list() (list []nl.NetlinkRequestData) {
 	}
 	if a.Name != "" {
 		list = append(list, nl.NewRtAttr(unix.IFLA_IFNAME, nl.ZeroTerminated(a.Name)))
+	}
+	if a.Alias != nil {
+		list = append(list, nl.NewRtAttr(unix.IFLA_IFALIAS, []byte(*a.Alias)))
 	}
 	if a.MTU > 0 {
 		number(unix.IFLA_MTU, a.MTU)

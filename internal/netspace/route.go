@@ -16,6 +16,14 @@ func family(a netip.Addr) int {
 	return unix.AF_INET6
 }
 
+// An address says since Linux 5.18 who gave it (IFA_PROTO); older kernels ignore
+// the attribute. Ours is a number that nobody else has in <linux/if_addr.h> and
+// rt_addrprotos.
+const (
+	ifaProto = 11
+	ours     = 0x69
+)
+
 // addressRequest is about an address of a link, without its broadcast address.
 func (s *Side) addressRequest(kind, flags, index int, p netip.Prefix) (request, *nl.IfAddrmsg) {
 	header := nl.NewIfAddrmsg(family(p.Addr()))
@@ -37,6 +45,7 @@ func (s *Side) AddAddress(index int, p netip.Prefix, broadcast netip.Addr) error
 	if broadcast.IsValid() {
 		r.bytes(unix.IFA_BROADCAST, broadcast.AsSlice())
 	}
+	r.bytes(ifaProto, []byte{ours})
 	if err := r.do(); !errors.Is(err, unix.EEXIST) {
 		return err
 	}
@@ -57,6 +66,7 @@ func (s *Side) DropAddress(index int, p netip.Prefix) error {
 // Address is an address of a link as the kernel tells it.
 type Address struct {
 	Prefix netip.Prefix
+	Ours   bool // it was given by AddAddress, on a kernel that tells
 	answer []byte
 }
 
@@ -77,12 +87,15 @@ func (s *Side) Addresses(index int) ([]Address, error) {
 			continue
 		}
 		var local, address []byte
+		mine := false
 		err := attributes(a, unix.SizeofIfAddrmsg, func(kind uint16, value []byte) {
 			switch kind {
 			case unix.IFA_LOCAL:
 				local = value
 			case unix.IFA_ADDRESS:
 				address = value
+			case ifaProto:
+				mine = len(value) == 1 && value[0] == ours
 			}
 		})
 		if err != nil {
@@ -92,7 +105,7 @@ func (s *Side) Addresses(index int) ([]Address, error) {
 			local = address
 		}
 		if ip, ok := netip.AddrFromSlice(local); ok {
-			list = append(list, Address{netip.PrefixFrom(ip, int(header.Prefixlen)), a})
+			list = append(list, Address{netip.PrefixFrom(ip, int(header.Prefixlen)), mine, a})
 		}
 	}
 	return list, nil

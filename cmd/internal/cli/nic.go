@@ -176,9 +176,13 @@ func (a App) removeNIC(c *cli.Context) error {
 
 // giveUp takes an interface out of what a container that ended has left behind,
 // as its poststop would, had the record stayed as it was: nobody else knows of it
-// then.
+// then. It fails only when the interface is still there.
 func (s *session) giveUp(ctx context.Context, n network.NIC) error {
-	return network.Clean(ctx, s.id, []network.NIC{n})
+	err := network.Clean(ctx, s.id, []network.NIC{n})
+	if errors.Is(err, network.ErrStuck) {
+		return err
+	}
+	return nil
 }
 
 // dropRoutes plans that the routes that need the interface go with it, and say
@@ -256,8 +260,27 @@ func (a App) updateNIC(c *cli.Context) error {
 		for _, line := range said {
 			s.done(task, "%s", line)
 		}
+		return s.keepRoutes()
+	})
+}
+
+// keepRoutes plans that the recorded routes are there afterwards, also those that
+// went with an update that was killed. One that does not fit the interface any more
+// is the next command's: remove-route, or another update.
+func (s *session) keepRoutes() error {
+	routes, err := network.Routes.Edit(s.change)
+	if err != nil {
+		return err
+	}
+	s.change.Last(func(ctx context.Context) error {
+		for _, r := range routes.Records() {
+			if s.target != nil {
+				_ = network.Routes.Apply(ctx, s.target, r)
+			}
+		}
 		return nil
 	})
+	return nil
 }
 
 // changed is old with the options that are given, and what is said of each. Of
