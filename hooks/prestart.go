@@ -288,6 +288,9 @@ func (r *recorded) plan() (err error) {
 	if r.modules, err = kmod.Recorded(r.doc); err != nil {
 		return err
 	}
+	if err = devices.RenewLimits(r.doc); err != nil {
+		return err
+	}
 	if r.devices, err = devices.Kind.Restore(r.doc); err != nil {
 		return err
 	}

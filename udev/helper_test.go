@@ -24,7 +24,8 @@ func TestARulesArgumentsAreFive(t *testing.T) {
 	}
 	for _, args := range [][]string{
 		with(0, "remove"), with(1, "my_box.1+x"), append([]string{"--direct"}, good...),
-		with(4, "-"), {"add", "592419e5", "cciss/c0d0p1", "/dev/sdx", "cciss/c0d0"},
+		with(4, "-"),
+		{"add", "592419e5", "cciss/c0d0p1", "/dev/sdx", "cciss/c0d0"},
 	} {
 		if _, err := parse(args); err != nil {
 			t.Errorf("%q: %v", args, err)

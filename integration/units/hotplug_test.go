@@ -431,22 +431,38 @@ func TestALimitFollowsItsDiskThroughAStop(t *testing.T) {
 	const link = "/dev/disk/by-id/test-ours"
 	repoint(t, link, is)
 	t.Cleanup(func() { os.RemoveAll("/dev/disk") })
-	dir := t.TempDir()
-	limit := func(p *plugged, path string) devices.Limit {
-		return devices.Limit{Major: 7, Minor: int64(p.minor), Path: path, Value: "100"}
+	standIn(t, "udevadm", "")
+	h := hold(t, nil)
+	dir := bundleOf(t, h, map[string]any{"linux": map[string]any{"cgroupsPath": h.cgroup}})
+	blkio := "/sys/fs/cgroup/blkio" + h.cgroup
+	must(t, os.MkdirAll(blkio, 0o755))
+	limit := func(p *plugged, path, value string) devices.Limit {
+		return devices.Limit{Major: 7, Minor: int64(p.minor), Path: path, Value: value}
 	}
 	data, err := json.Marshal(map[string]any{
-		"deviceToAdd": []devices.Device{was.record(link, "/dev/x", "rwm"), is.record("/dev/"+is.name, "/dev/y", "rwm")},
-		"readIops":    []devices.Limit{limit(was, "/dev/"+was.name), limit(is, "/dev/"+is.name)},
+		"deviceToAdd": []devices.Device{was.record(link, "/dev/x", "rwm")},
+		"readIops":    []devices.Limit{limit(was, "/dev/"+was.name, "100")},
 	})
 	must(t, err)
 	must(t, os.WriteFile(filepath.Join(dir, config.Name), data, 0o600))
+	state := map[string]any{"id": h.id, "pid": h.pid, "bundle": dir, "root": h.image}
+	if code, stderr := stage(t, "prestart", state); code != 0 || stderr != "" {
+		t.Fatalf("exit code %d, %s", code, stderr)
+	}
+	defer func() {
+		if code, stderr := stage(t, "poststop", state); code != 0 || stderr != "" {
+			t.Errorf("exit code %d, %s", code, stderr)
+		}
+		must(t, os.Remove(rules))
+	}()
+	if got, want := read(t, blkio+"/blkio.throttle.read_iops_device"), fmt.Sprintf("7:%d 100\n", is.minor); got != want {
+		t.Errorf("the limits are %q, want %q", got, want)
+	}
 	doc, err := config.Load(dir)
 	must(t, err)
-	must(t, devices.RenewLimits(doc))
 	got, err := config.List[devices.Limit](doc, config.ReadIOPS)
 	must(t, err)
-	if want := []devices.Limit{limit(is, link), limit(is, "/dev/"+is.name)}; !slices.Equal(got, want) {
+	if want := []devices.Limit{limit(is, link, "100")}; !slices.Equal(got, want) {
 		t.Errorf("%v, want %v", got, want)
 	}
 }
