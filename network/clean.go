@@ -68,7 +68,7 @@ func (w *work) each(records []NIC, do func(NIC) error) error {
 		if err == nil {
 			continue
 		}
-		if _, is := err.(remark); !is {
+		if told := (remark{}); !errors.As(err, &told) {
 			stuck = ErrStuck
 		}
 		errs = append(errs, fmt.Errorf("remove network interface %s: %w", r, err))

@@ -294,3 +294,20 @@ func TestAnEthIsUpdated(t *testing.T) {
 		t.Errorf("updated what is neither in the container nor on the host: %v", err)
 	}
 }
+
+// An update that was killed has recorded the new address and left the old one: the
+// same update again ends with the new one, and what somebody else gave.
+func TestARepeatedUpdateDropsTheAddressBefore(t *testing.T) {
+	bridges(t, "br0")
+	h := hold(t, nil)
+	to := h.target(t, hostOwner)
+	n := veth("h1", "eth1", "172.17.28.2/24")
+	apply(t, to, n)
+	h.ip(t, "addr", "add", "172.17.28.100/24", "dev", "eth1")
+	now := n
+	now.IP = "172.17.28.9/24"
+	for range 2 {
+		update(t, to, now, now)
+		same(t, "container", h.links(t), "eth1 veth up=true mtu=1500 qlen=1000 172.17.28.9/24 brd 172.17.28.255 172.17.28.100/24")
+	}
+}
