@@ -2,6 +2,8 @@ package golden
 
 import (
 	"os"
+	"path/filepath"
+	"strings"
 	"testing"
 
 	"isula.org/isulad-tools/integration/sandbox"
@@ -14,15 +16,19 @@ func TestMain(m *testing.M) {
 	sandbox.Main(m)
 }
 
-// groups are the recordings that are replayed, files of testdata.
-var groups = []string{
-	"hook-prestart", "hook-poststart", "hook-poststop", "hook-direct",
-	"global", "log", "missing-args", "container-name", "help",
-	"add-device", "remove-device", "update-device", "list-device", "qos", "weight", "concurrency",
-	"add-path", "remove-path", "list-path",
-	"add-nic", "remove-nic", "update-nic", "list-nic", "add-route", "remove-route", "list-route",
-	"relabel",
+// groups are the recordings, files of testdata: all of them are replayed.
+func groups(t *testing.T) []string {
+	t.Helper()
+	files, err := filepath.Glob("testdata/*.jsonl")
+	check(t, err)
+	for i, f := range files {
+		files[i] = strings.TrimSuffix(filepath.Base(f), ".jsonl")
+	}
+	return files
 }
+
+// recordings is how many cases there are, all with names of their own.
+const recordings = 477
 
 // TestGolden replays every case under the names of both generations.
 func TestGolden(t *testing.T) {
@@ -30,7 +36,7 @@ func TestGolden(t *testing.T) {
 	listed := compatCases(t)
 	seen := map[string]bool{}
 	for _, n := range generations {
-		for _, g := range groups {
+		for _, g := range groups(t) {
 			cases, err := loadCases(g, n, w.loops)
 			check(t, err)
 			for _, c := range cases {
@@ -39,6 +45,9 @@ func TestGolden(t *testing.T) {
 			}
 		}
 		t.Run(n.tool+"/modprobe-loads", func(t *testing.T) { replayWithModprobe(t, w, n) })
+	}
+	if len(seen) != recordings {
+		t.Errorf("%d cases are replayed, %d were recorded", len(seen), recordings)
 	}
 	for name := range listed {
 		if !seen[name] {
