@@ -38,7 +38,7 @@ build: ## bin/isulad-tools, the one static executable (the default)
 
 .PHONY: test
 test: deps build vm-image ## everything: unit, recorded cases, real runc, VM, kill and fault loops, arm64
-	$(STAGE) test 1500 env CI=$(CI) ISULAD_TOOLS_BIN=$(CURDIR)/$(BINARY) $(TEST) -count=1 -timeout 60m ./...
+	$(STAGE) test 2700 env CI=$(CI) ISULAD_TOOLS_BIN=$(CURDIR)/$(BINARY) $(TEST) -count=1 -timeout 60m ./...
 	$(MAKE) cross
 
 # A missing prerequisite fails a test instead of skipping it. CI= make test skips.

@@ -327,29 +327,35 @@ var networkCommands = map[string]struct {
 	args, undo []string
 }{
 	"add veth": {
-		`{}`, []string{"add-nic", "--type", "veth", "--name", "h1:eth1", "--ip", "172.17.28.2/24", "--bridge", "br0", id},
+		`{}`,
+		[]string{"add-nic", "--type", "veth", "--name", "h1:eth1", "--ip", "172.17.28.2/24", "--bridge", "br0", id},
 		[]string{"remove-nic", "--name", "eth1", id},
 	},
 	"remove veth with a route": {
 		`{"networkInterfaces":[` + vethRecord + `],"networkRoute":[` + routeRecord + `]}`,
-		[]string{"remove-nic", "--name", "eth1", id}, nil,
+		[]string{"remove-nic", "--name", "eth1", id},
+		nil,
 	},
 	"update veth": {
 		`{"networkInterfaces":[` + vethRecord + `],"networkRoute":[` + strings.Replace(routeRecord, `"172.17.28.2"`, `""`, 1) + `]}`,
-		[]string{"update-nic", "--name", "eth1", "--ip", "172.17.28.9/24", "--mtu", "1400", "--mac", "00:ff:48:23:e2:cc", id}, nil,
+		[]string{"update-nic", "--name", "eth1", "--ip", "172.17.28.9/24", "--mtu", "1400", "--mac", "00:ff:48:23:e2:cc", id},
+		nil,
 	},
 	"add eth": {
-		`{}`, []string{"add-nic", "--type", "eth", "--name", "phy0:eth5", "--ip", "10.9.0.2/24", id},
+		`{}`,
+		[]string{"add-nic", "--type", "eth", "--name", "phy0:eth5", "--ip", "10.9.0.2/24", id},
 		[]string{"remove-nic", "--name", "eth5", id},
 	},
 	"remove eth": {`{"networkInterfaces":[` + ethRecord + `]}`, []string{"remove-nic", "--name", "eth5", id}, nil},
 	"add route": {
-		`{"networkInterfaces":[` + vethRecord + `]}`, []string{"add-route", id, "[" + routeRecord + "]"},
+		`{"networkInterfaces":[` + vethRecord + `]}`,
+		[]string{"add-route", id, "[" + routeRecord + "]"},
 		[]string{"remove-route", id, `[{"dest":"100.10.0.0/16"}]`},
 	},
 	"remove route": {
 		`{"networkInterfaces":[` + vethRecord + `],"networkRoute":[` + routeRecord + `]}`,
-		[]string{"remove-route", id, `[{"dest":"100.10.0.0/16"}]`}, nil,
+		[]string{"remove-route", id, `[{"dest":"100.10.0.0/16"}]`},
+		nil,
 	},
 }
 

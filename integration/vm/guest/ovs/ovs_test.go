@@ -18,8 +18,12 @@ const bounded = 15 * time.Second
 func TestTheKernelIsTheDatapath(t *testing.T) {
 	vsctl(t, "add-br", bridge)
 	for _, args := range [][]string{
-		{"addr", "add", "10.77.0.1/24", "dev", bridge}, {"addr", "add", "fd77::1/64", "dev", bridge, "nodad"}, {"link", "set", bridge, "up"},
-		{"link", "add", plain, "type", "bridge"}, {"addr", "add", "10.78.0.1/24", "dev", plain}, {"link", "set", plain, "up"},
+		{"addr", "add", "10.77.0.1/24", "dev", bridge},
+		{"addr", "add", "fd77::1/64", "dev", bridge, "nodad"},
+		{"link", "set", bridge, "up"},
+		{"link", "add", plain, "type", "bridge"},
+		{"addr", "add", "10.78.0.1/24", "dev", plain},
+		{"link", "set", plain, "up"},
 	} {
 		host(t, append([]string{"ip"}, args...)...)
 	}
