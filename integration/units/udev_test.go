@@ -290,7 +290,7 @@ func booted(t testing.TB) (units func() string) {
 func TestWhatUdevdMayNotDoIsLeftToSystemd(t *testing.T) {
 	p := plug(t)
 	host, disk := "/dev/"+p.name, fmt.Sprintf("7:%d", p.minor)
-	b := running(t, map[string]any{"deviceToAdd": []devices.Device{p.record(host, "/dev/x", "rw")}}, pivoted, userns)
+	b := running(t, map[string]any{"deviceToAdd": []devices.Device{p.record(host, "/dev/x", "rw")}}, boundNodes()...)
 	b.start()
 	units := booted(t)
 	one := p.cut(t, 1)
