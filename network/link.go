@@ -25,11 +25,14 @@ type work struct {
 
 // enter opens the container's network namespace.
 func enter(t *resource.Target) (*work, error) {
-	if err := t.Net.Open(); err != nil {
-		return nil, err
-	}
-	if t.Init.PID > 0 && !t.Init.Lives() { // then what was opened by its pid may be another's
-		return nil, fmt.Errorf("process %d: %w", t.Init.PID, process.ErrGone)
+	if !t.Net.IsOpen() {
+		if err := t.Net.Open(); err != nil {
+			return nil, err
+		}
+		if t.Init.PID > 0 && !t.Init.Lives() { // then what was opened by its pid may be another's
+			t.Net.Close()
+			return nil, fmt.Errorf("process %d: %w", t.Init.PID, process.ErrGone)
+		}
 	}
 	return &work{Target: t, space: t.Net, inside: t.Net.Inside, host: t.Net.Host}, nil
 }

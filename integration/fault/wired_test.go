@@ -143,8 +143,12 @@ var wiredChanges = []change{
 		inverse: []string{"remove-route", id, `[{"dest":"fd99::/32"}]`},
 	},
 	{
-		name: "remove-route", args: []string{"remove-route", id, `[{"dest":"10.88.0.0/16"},{"dev":"net1"}]`},
-		inverse: []string{"add-route", id, `[{"dest":"10.88.0.0/16","gw":"10.77.0.1"},{"dest":"fd88::/32","gw":"fd77::1","dev":"net1"}]`},
+		name: "remove-route", args: []string{"remove-route", id, `[{"dest":"10.88.0.0/16"}]`},
+		inverse: []string{"add-route", id, `[{"dest":"10.88.0.0/16","gw":"10.77.0.1"}]`},
+	},
+	{
+		name: "remove-route, IPv6", args: []string{"remove-route", id, `[{"dev":"net1"}]`},
+		inverse: []string{"add-route", id, `[{"dest":"fd88::/32","gw":"fd77::1","dev":"net1"}]`},
 	},
 }
 

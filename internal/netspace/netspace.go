@@ -38,11 +38,11 @@ func At(path string) *Space { return &Space{path: path, hostsView: -1} }
 // OfProcess is the network namespace of process pid. Nothing is opened yet.
 func OfProcess(pid int) *Space { return At(fmt.Sprintf("/proc/%d/ns/net", pid)) }
 
-// Open opens it, once.
+// IsOpen tells whether Open has done its work.
+func (s *Space) IsOpen() bool { return s.Inside != nil }
+
+// Open opens it.
 func (s *Space) Open() (err error) {
-	if s.Inside != nil {
-		return nil
-	}
 	defer func() {
 		if err != nil {
 			s.Close()
