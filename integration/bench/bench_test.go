@@ -99,10 +99,10 @@ func TestChecksSeeWhatIsMissing(t *testing.T) {
 // The program that only decodes must decode what the hook does.
 func TestDecodeHasTheHooksStructs(t *testing.T) {
 	t.Parallel()
-	theirs := structs(t, "../../hooks/state.go", "../../hooks/spec.go")
+	theirs := structs(t, "../../hooks/state.go", "../../container/spec.go")
 	for name, ours := range structs(t, "testdata/decode/structs.go") {
 		if d := cmp.Diff(theirs[name], ours); d != "" {
-			t.Errorf("%s is another struct in package hooks:\n%s", name, d)
+			t.Errorf("%s is another struct in what ships:\n%s", name, d)
 		}
 	}
 }

@@ -188,7 +188,7 @@ func (w *world) addsDisk(n int) (sample, error) {
 		if err != nil {
 			return s, err
 		}
-		if lines := strings.Count(string(text), "\n"); lines != 3+n+1 {
+		if lines := strings.Count(string(text), "\n"); lines != 3+n+2 { // for the partitions, and for the disk
 			return s, fmt.Errorf("%s has %d lines", rulesFile, lines)
 		}
 		return s, nil

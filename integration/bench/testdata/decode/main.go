@@ -13,7 +13,7 @@ import (
 func main() {
 	var (
 		st state
-		sp spec
+		sp Spec
 	)
 	if err := read(&st, &sp); err != nil {
 		os.Stderr.WriteString(err.Error() + "\n")
@@ -21,7 +21,7 @@ func main() {
 	}
 }
 
-func read(st *state, sp *spec) error {
+func read(st *state, sp *Spec) error {
 	data, err := io.ReadAll(os.Stdin)
 	if err != nil {
 		return err

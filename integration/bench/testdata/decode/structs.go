@@ -1,6 +1,6 @@
 package main
 
-// These are the structs of package hooks; a test compares them.
+// These are the structs of packages hooks and container; a test compares them.
 
 type state struct {
 	ID     string
@@ -9,7 +9,7 @@ type state struct {
 	Root   string
 }
 
-type spec struct {
+type Spec struct {
 	Root struct {
 		Path string `json:"path"`
 	} `json:"root"`
