@@ -328,7 +328,17 @@ func (h *Hotplug) followByHand(d Device, block Block, sure func(Block) bool) {
 func partitionOf(d, r Device) (suffix string, ours bool) {
 	suffix, ok := strings.CutPrefix(r.PathInContainer, d.PathInContainer)
 	return suffix, ok && r.Parent != "" && r.Type == "b" && isSuffix(suffix) &&
-		strings.HasPrefix(r.PathOnHost, "/dev/") && !strings.HasPrefix(r.PathOnHost, linked) && strings.HasSuffix(r.PathOnHost, suffix)
+		strings.HasPrefix(r.PathOnHost, "/dev/") && !strings.HasPrefix(r.PathOnHost, linked) && appended(r.PathOnHost, suffix)
+}
+
+// appended tells whether the kernel made a partition's name of a disk's by
+// appending suffix: it puts a p before the number where the disk's name ends with
+// a digit. v0.9 took the last character only: its loop4p1 is 1, and so is its sda11.
+func appended(name, suffix string) bool {
+	disk, ok := strings.CutSuffix(name, suffix)
+	digit := func(at int) bool { return at >= 0 && '0' <= disk[at] && disk[at] <= '9' }
+	last := len(disk) - 1
+	return ok && last >= 0 && digit(last) == strings.HasPrefix(suffix, "p") && !(disk[last] == 'p' && digit(last-1))
 }
 
 // seen is what was recorded of the disk d at the last look.

@@ -58,9 +58,6 @@ func (r *run) giveDevices() {
 	args := []string{"add-device", "--follow-partition", NAME, r.disk.whole.path + ":" + extra}
 	for _, p := range partitions(r.t, r.disk) {
 		says = append(says, "Add device ("+p.path+") to container(NAME,"+p.inside+") done.")
-		if !inVM() { // there it is a disk to lsblk, too, and its partitions are followed
-			args = append(args, p.path+":"+p.inside)
-		}
 	}
 	r.does(args, says...)
 }
