@@ -85,6 +85,7 @@ func TestPortsOfAPowerFailureAreForgotten(t *testing.T) {
 	c.stop()
 	ports(t)
 	lose()
+	c.start()
 	c.tool("remove-nic", "--name", "net0")
 	ports(t)
 }
