@@ -30,12 +30,22 @@ func join(list []word) string {
 	return strings.Join(s, ",")
 }
 
-func TestAChange(t *testing.T) {
-	t.Parallel()
+// living is a process that lives for as long as the test.
+func living(t *testing.T) process.ID {
+	t.Helper()
+	if testing.Short() {
+		t.Skip("-short: under user-mode emulation every thread has another start time")
+	}
 	self, err := process.Find(os.Getpid())
 	if err != nil {
 		t.Fatal(err)
 	}
+	return self
+}
+
+func TestAChange(t *testing.T) {
+	t.Parallel()
+	self := living(t)
 	const settleAll = `settle a,c,d without b`
 	for name, c := range map[string]struct {
 		policy  Policy
@@ -209,10 +219,7 @@ func TestAStoppedContainersTaskMayHaveOtherWork(t *testing.T) {
 
 func TestAMarkIsOnlyRecordedAndGoesWithWhatItMarks(t *testing.T) {
 	t.Parallel()
-	self, err := process.Find(os.Getpid())
-	if err != nil {
-		t.Fatal(err)
-	}
+	self := living(t)
 	marks := &Kind[word]{Name: "mark", Key: config.OptionalPaths}
 	for _, fails := range []bool{false, true} {
 		d, file := recorded(t, `["a"]`)
@@ -269,10 +276,7 @@ func TestAnUpdatedRecordCanGoToTheEnd(t *testing.T) {
 
 func TestTheFileLearnsOfALateUpdateWhenItIsDone(t *testing.T) {
 	t.Parallel()
-	self, err := process.Find(os.Getpid())
-	if err != nil {
-		t.Fatal(err)
-	}
+	self := living(t)
 	for _, c := range []struct {
 		late          bool
 		during, after string
@@ -306,10 +310,7 @@ func TestTheFileLearnsOfALateUpdateWhenItIsDone(t *testing.T) {
 
 func TestAForgottenRecordIsTheFilesOnly(t *testing.T) {
 	t.Parallel()
-	self, err := process.Find(os.Getpid())
-	if err != nil {
-		t.Fatal(err)
-	}
+	self := living(t)
 	for _, fail := range []string{"", "remove a"} {
 		d, _ := recorded(t, `["a","b","c"]`)
 		w := world{fail: map[string]error{fail: errWorld}}
@@ -336,10 +337,7 @@ func TestAForgottenRecordIsTheFilesOnly(t *testing.T) {
 
 func TestWhatIsLostIsSettled(t *testing.T) {
 	t.Parallel()
-	self, err := process.Find(os.Getpid())
-	if err != nil {
-		t.Fatal(err)
-	}
+	self := living(t)
 	for name, c := range map[string]struct {
 		plan  func(*Edit[word])
 		fail  string

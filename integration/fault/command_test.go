@@ -84,6 +84,7 @@ func newCommandWorld(t *testing.T) *world {
 	t.Helper()
 	minor := sandbox.Loop(t, 1<<20)
 	must(t, os.MkdirAll(blkioDir(), 0o755))
+	t.Cleanup(func() { must(t, os.Remove(blkioDir())) })
 	must(t, os.MkdirAll(filepath.Dir(rulesFile), 0o755))
 	must(t, os.WriteFile(rulesFile, []byte(noRules), 0o600))
 	t.Cleanup(func() { must(t, os.Remove(rulesFile)) })
