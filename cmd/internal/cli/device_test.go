@@ -180,7 +180,7 @@ func FuzzMapping(f *testing.F) {
 var sizeGrammar = regexp.MustCompile(`\A([0-9]+)(\.[0-9]+)?([kmgtpKMGTP]?)[bB]?\z`)
 
 func FuzzSize(f *testing.F) {
-	for _, s := range []string{"", "0", "1", "1k", "1.5MB", "0.5", "1mib", "1 k", "-1", "9223372036854775807", "9223372036854774784", "8191p", "1e3", "1..5", "00000000000000000000001b"} {
+	for _, s := range []string{"", "0", "1", "1k", "1.5MB", "0.5", "1mib", "1 k", "-1", "9223372036854775807", "9223372036854774784", "8191p", "1e3", "1..5", "00000000000000000000001b", "1\u212a", "b", "k", "kb"} {
 		f.Add(s)
 	}
 	f.Fuzz(func(t *testing.T, s string) {

@@ -6,7 +6,6 @@ import (
 	"io/fs"
 	"math"
 	"path/filepath"
-	"regexp"
 	"strconv"
 	"strings"
 	"unicode/utf8"
@@ -269,7 +268,21 @@ func parseWeight(s string) (string, bool) {
 	return strconv.FormatUint(w, 10), true
 }
 
-var size = regexp.MustCompile(`^([0-9]+(?:\.[0-9]+)?)([kKmMgGtTpP]?)[bB]?$`)
+// splitSize takes a number, optionally with a fraction, from its unit: how often it
+// counts 1024. No regular expression: every start would pay for it and its tables.
+func splitSize(s string) (number string, power int, ok bool) {
+	digits := func(s string) bool { return s != "" && strings.Trim(s, "0123456789") == "" }
+	if end := len(s) - 1; end >= 0 && s[end]|0x20 == 'b' { // either case
+		s = s[:end]
+	}
+	if end := len(s) - 1; end >= 0 {
+		if power = strings.IndexByte("kmgtp", s[end]|0x20) + 1; power > 0 {
+			s = s[:end]
+		}
+	}
+	whole, fraction, dotted := strings.Cut(s, ".")
+	return s, power, digits(whole) && (!dotted || digits(fraction))
+}
 
 // parseSize reads a number with a unit of 1024s.
 //
@@ -277,15 +290,12 @@ var size = regexp.MustCompile(`^([0-9]+(?:\.[0-9]+)?)([kKmMgGtTpP]?)[bB]?$`)
 // near 2^63 is rounded up to it and refused. What is cut off to 0 is refused, too:
 // 0 stands for no limit.
 func parseSize(s string, largest uint64) (string, bool) {
-	m := size.FindStringSubmatch(s)
-	if m == nil {
+	text, power, ok := splitSize(s)
+	number, err := strconv.ParseFloat(text, 64)
+	if !ok || err != nil {
 		return "", false
 	}
-	number, err := strconv.ParseFloat(m[1], 64)
-	if err != nil {
-		return "", false
-	}
-	for range strings.Index(" kmgtp", strings.ToLower(m[2])) {
+	for range power {
 		number *= 1024
 	}
 	if number >= 1<<63 || uint64(number) > largest || number > 0 && number < 1 {
