@@ -125,8 +125,12 @@ func (b Block) Partitions() ([]string, error) {
 	}
 	var parts []part
 	for _, e := range entries {
+		// A disk has some forty files of other names: only few are asked.
+		if !e.IsDir() || !strings.HasPrefix(e.Name(), filepath.Base(b.sysfs)) {
+			continue
+		}
 		data, err := open.Read(filepath.Join(b.sysfs, e.Name(), "partition"), 4096)
-		if err != nil { // it is another file, or gone meanwhile
+		if err != nil { // it is no partition, or gone meanwhile
 			continue
 		}
 		var p part

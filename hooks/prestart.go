@@ -369,7 +369,9 @@ func (h *Hook) lookAgain(ctx context.Context, st state, sp *container.Spec, init
 		return nil, nil, err
 	}
 	defer closeTarget()
-	mounts.Find(target)
+	if err := mounts.Find(target); err != nil {
+		return nil, nil, err
+	}
 	if err := plan.Do(ctx, target); err != nil {
 		return nil, nil, err
 	}

@@ -96,7 +96,9 @@ func (h *helper) look(ctx context.Context, ev event, found container.Container, 
 		switch {
 		case err == nil:
 			defer closeTarget()
-			mounts.Find(t)
+			if err := mounts.Find(t); err != nil {
+				return todo, err
+			}
 			target = t
 		case start.Init.Lives():
 			return todo, err
