@@ -6,6 +6,7 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -52,7 +53,7 @@ func makeCgroups(path string) error {
 	if sandbox.Unified() {
 		dir := filepath.Join(cgroupRoot, path)
 		for d := cgroupRoot; d != dir; {
-			if err := os.WriteFile(filepath.Join(d, "cgroup.subtree_control"), []byte("+io"), 0); err != nil {
+			if err := enableIO(d); err != nil {
 				return err
 			}
 			rest := strings.TrimPrefix(dir, d+"/")
@@ -75,6 +76,16 @@ func makeCgroups(path string) error {
 		}
 	}
 	return nil
+}
+
+// enableIO has the cgroups below dir, one of cgroup v2, limit I/O, where that is
+// not cgroup v1's to do.
+func enableIO(dir string) error {
+	controllers, err := os.ReadFile(filepath.Join(dir, "cgroup.controllers"))
+	if err != nil || !slices.Contains(strings.Fields(string(controllers)), "io") {
+		return err
+	}
+	return os.WriteFile(filepath.Join(dir, "cgroup.subtree_control"), []byte("+io"), 0)
 }
 
 // DeviceRules are Rules after a rule that forbids everything.

@@ -8,6 +8,7 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
+	"testing"
 	"time"
 
 	"golang.org/x/sys/unix"
@@ -19,6 +20,31 @@ const cgroupRoot = "/sys/fs/cgroup"
 func Unified() bool {
 	var s unix.Statfs_t
 	return unix.Statfs(cgroupRoot, &s) == nil && s.Type == unix.CGROUP2_SUPER_MAGIC
+}
+
+// Unify has /sys/fs/cgroup be cgroup v2 alone until the test ends: this run's part
+// of the machine's unified hierarchy. Device programs work there, but it has no
+// controllers to hand on, which would be enabled for all of the machine.
+func Unify(t testing.TB) {
+	t.Helper()
+	if Unified() {
+		return
+	}
+	part := filepath.Join(cgroupRoot, "unified", CgroupParent())
+	if err := os.MkdirAll(part, 0o755); err != nil {
+		t.Fatal(err)
+	}
+	if err := mount(part, cgroupRoot, "", unix.MS_BIND, ""); err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		if err := unix.Unmount(cgroupRoot, 0); err != nil {
+			t.Errorf("unmount %s: %v", cgroupRoot, err)
+		}
+	})
+	if !Unified() {
+		t.Fatal("this machine has no cgroup v2 hierarchy at /sys/fs/cgroup/unified")
+	}
 }
 
 // CgroupDirs are the directories of cgroup path in every hierarchy that has it.

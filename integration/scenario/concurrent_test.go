@@ -37,7 +37,11 @@ func TestEverythingAtOnce(t *testing.T) {
 	install(t)
 	lasting(t)
 	for _, k := range []kind{{}, {real: true}} {
-		t.Run(strings.ReplaceAll(k.name(), " ", "-"), func(t *testing.T) { atOnce(t, k) })
+		t.Run(k.name(), func(t *testing.T) { atOnce(t, k) })
+		t.Run("v2-"+k.name(), func(t *testing.T) {
+			sandbox.Unify(t)
+			atOnce(t, k)
+		})
 	}
 }
 
@@ -55,17 +59,14 @@ func atOnce(t *testing.T, k kind) {
 	check(t, err)
 
 	ops := &journal{t: t}
-	n, all := starts, make([]*worker, workers)
-	if inVM() { // where every program takes its time
-		n, all = starts/4, make([]*worker, workers/2)
-	}
+	all := make([]*worker, workers)
 	var wait sync.WaitGroup
 	for i := range all {
 		all[i] = newWorker(t, b, ops, i, host)
 		wait.Go(all[i].work)
 	}
 	began := time.Now()
-	for range n {
+	for range starts {
 		ops.do("start", b.start)
 		time.Sleep(20 * time.Millisecond) // the commands' turn
 		ops.do("stop", func() error { b.stop(); return nil })
@@ -75,13 +76,13 @@ func atOnce(t *testing.T, k kind) {
 	t.Logf("%d operations in %v: %v", len(ops.took), time.Since(began).Round(time.Millisecond), ops)
 	met := ops.met()
 	t.Logf("%d commands met a start or a stop", met)
-	if met < n {
-		t.Errorf("only %d commands met one of %d starts and stops", met, 2*n)
+	if met < starts {
+		t.Errorf("only %d commands met one of %d starts and stops", met, 2*starts)
 	}
 
 	calls, err := isula.Calls()
 	check(t, err)
-	if asked := len(ops.took) - 2*n - 1; len(calls) != asked {
+	if asked := len(ops.took) - 2*starts - 1; len(calls) != asked {
 		t.Errorf("%d commands asked isula %d times", asked, len(calls))
 	}
 	var want model
@@ -127,7 +128,7 @@ func (o *journal) do(what string, do func() error) {
 	if err != nil {
 		o.t.Errorf("%s: %v", what, err)
 	}
-	if t.time > slow && !inVM() {
+	if t.time > slow {
 		o.t.Errorf("%s took %v", what, t.time)
 	}
 }
@@ -208,11 +209,7 @@ func newWorker(t *testing.T, b *box, ops *journal, n int, host string) *worker {
 
 // work adds what is not there, and removes what is: one thing, or two at once.
 func (w *worker) work() {
-	n := commands
-	if inVM() {
-		n /= 4
-	}
-	for range n {
+	for range commands {
 		w.toggle(w.random.IntN(len(w.items)), w.random.IntN(2) == 0)
 	}
 }

@@ -269,7 +269,9 @@ func (r *run) addedAfterRestart() string {
 	check(r.t, r.start())
 	if !r.noNodes() {
 		r.devicesWork()
-		r.limits()
+		if !noLimits() {
+			r.limits()
+		}
 	}
 	if !r.noWay() {
 		r.pathsWork()
@@ -283,7 +285,7 @@ func (r *run) addedAfterRestart() string {
 
 func (r *run) removeAll() string {
 	if !r.noNodes() {
-		r.takeDevices(true)
+		r.takeDevices(!noLimits())
 	}
 	if !r.noWay() {
 		r.takePaths()

@@ -5,6 +5,7 @@ package table
 
 import (
 	"fmt"
+	"maps"
 	"os"
 	"path/filepath"
 	"slices"
@@ -55,7 +56,10 @@ func Publish(dir string, r Results, update bool) ([]string, error) {
 		return nil, err
 	}
 	for column, cells := range r.Found {
-		t.cells[column] = cells
+		if t.cells[column] == nil {
+			t.cells[column] = map[string]string{}
+		}
+		maps.Copy(t.cells[column], cells)
 	}
 	if update {
 		return nil, t.write(dir)
