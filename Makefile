@@ -36,13 +36,42 @@ BINARY := bin/isulad-tools
 build: ## bin/isulad-tools, the one static executable (the default)
 	$(HERMETIC) $(BUILD) -o $(BINARY) ./cmd/isulad-tools
 
-.PHONY: test
-test: deps build vm-image ## everything: unit, recorded cases, real runc, VM, kill and fault loops, arm64
-	$(STAGE) test 2700 env CI=$(CI) ISULAD_TOOLS_BIN=$(CURDIR)/$(BINARY) $(TEST) -count=1 -timeout 60m ./...
-	$(MAKE) cross
+# The packages whose tests stand alone, and units, which tests the rest of them as
+# root; the others below integration/ need the built binary, runc or a VM.
+UNIT   = $$($(GO) list -tags $(TAGS) ./... | awk '!/\/integration\// || /\/integration\/units$$/')
+WORLDS = ./integration/vm ./integration/fault $$($(GO) list -tags $(TAGS) ./integration/... | grep -v '/units$$')
 
 # A missing prerequisite fails a test instead of skipping it. CI= make test skips.
 CI ?= true
+ENV = env CI=$(CI) ISULAD_TOOLS_BIN="$(CURDIR)/$(BINARY)"
+
+# What each step took: .ci/run has a file of its own.
+export STAGES ?= $(CURDIR)/bin/times
+
+.PHONY: test
+ifdef PKG
+test: deps build $(if $(findstring integration/vm,$(PKG)),vm-image)
+	$(ENV) $(TEST) -count=1 -timeout 60m -run '$(RUN)' $(PKG)
+else
+# The unit tests run once, with the race detector. Of the others four packages at a
+# time, the longest first, keep two cores busy: the kernel takes its time to let go
+# of containers and links.
+test: fresh deps build vm-image race ## everything: unit, recorded cases, real runc, VM, kill and fault loops, arm64. PKG=./devices/... RUN=Regexp: a part
+	$(STAGE) test 900 $(ENV) $(TEST) -count=1 -p 4 -timeout 60m $(WORLDS)
+	$(MAKE) cross
+	@$(if $(CI_RUN),,$(STAGE) summary)
+endif
+
+.PHONY: fresh
+fresh:
+	@$(if $(CI_RUN),,mkdir -p bin && rm -f "$(STAGES)")
+
+# Of the recorded cases those of one name, of the containers one.
+ELSEWHERE = TestGolden/syscontainer-tools|TestScenario/(v2|5.10|4.19)|TestScenario/v1/(runc-userns|lcr)|TestEverythingAtOnce
+
+.PHONY: quick
+quick: build format vet ## the inner loop: format, vet, unit tests, recorded cases, a real container; 90 s, no VM
+	$(STAGE) quick 90 $(ENV) $(TEST) -p 4 -skip '$(ELSEWHERE)' $(UNIT) ./integration/golden ./integration/scenario
 
 .PHONY: check
 check: deps format vet staticcheck deadcode tidy race ## formatting, vet, staticcheck, dead code, go.mod, unit tests with the race detector
@@ -63,11 +92,7 @@ deadcode:
 tidy:
 	$(STAGE) tidy 60 $(GO) mod tidy -diff
 race:
-	$(STAGE) race 600 env CGO_ENABLED=1 CI=$(CI) $(TEST) -race -timeout 20m $(UNIT)
-
-# The packages whose tests stand alone, and units, which tests the rest of them as
-# root; the others below integration/ need the built binary, runc or a VM.
-UNIT = $$($(GO) list -tags $(TAGS) ./... | awk '!/\/integration\// || /\/integration\/units$$/')
+	$(STAGE) race 600 $(ENV) CGO_ENABLED=1 $(TEST) -race -p 4 -timeout 20m $(UNIT)
 
 # Run under user-mode emulation, where a program cannot execute itself again: the
 # packages whose tests need no world of their own.
