@@ -13,6 +13,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"isula.org/isulad-tools/integration/sandbox"
 	"isula.org/isulad-tools/internal/place"
 	"isula.org/isulad-tools/network"
 	"isula.org/isulad-tools/resource"
@@ -56,11 +57,7 @@ func (o *vswitch) start(t testing.TB, program string, args ...string) *exec.Cmd 
 // hooks look for it.
 func startSwitch(t testing.TB) *vswitch {
 	t.Helper()
-	cache := os.Getenv("ISULAD_PACKAGE_CACHE")
-	if cache == "" {
-		cache = filepath.Join(os.Getenv("HOME"), ".cache/isulad-tools-packages")
-	}
-	o := &vswitch{dir: filepath.Join(cache, "openvswitch-switch")}
+	o := &vswitch{dir: filepath.Join(sandbox.Packages(), "openvswitch-switch")}
 	if _, err := os.Stat(filepath.Join(o.dir, "usr/bin/ovs-vsctl")); err != nil {
 		t.Fatalf("no Open vSwitch (hack/packages test unpacks it): %v", err)
 	}
@@ -83,7 +80,8 @@ func startSwitch(t testing.TB) *vswitch {
 			t.Fatalf("the database does not listen: %v", err)
 		}
 	}
-	wrapper := fmt.Sprintf("#!/bin/sh\n%s exec %s \"$@\"\n", strings.ReplaceAll(o.env()[len(o.env())-1], " ", ""), filepath.Join(o.dir, "usr/bin/ovs-vsctl"))
+	quote := func(s string) string { return "'" + strings.ReplaceAll(s, "'", `'\''`) + "'" }
+	wrapper := fmt.Sprintf("#!/bin/sh\nexec env %s %s \"$@\"\n", quote(o.env()[len(o.env())-1]), quote(filepath.Join(o.dir, "usr/bin/ovs-vsctl")))
 	must(t, os.WriteFile("/usr/bin/ovs-vsctl", []byte(wrapper), 0o755))
 	t.Cleanup(func() { must(t, os.Remove("/usr/bin/ovs-vsctl")) })
 	o.vsctl(t, "--no-wait", "init")
