@@ -38,8 +38,12 @@ build: ## bin/isulad-tools, the one static executable (the default)
 
 .PHONY: test
 test: deps build vm-image ## everything: unit, recorded cases, real runc, VM, kill and fault loops, arm64
-	$(STAGE) test 2700 env CI=$(CI) ISULAD_TOOLS_BIN=$(CURDIR)/$(BINARY) $(TEST) -count=1 -timeout 60m ./...
+	$(STAGE) test 2700 env CI=$(CI) "ISULAD_TOOLS_BIN=$(CURDIR)/$(BINARY)" $(TEST) -count=1 -timeout 60m ./...
 	$(MAKE) cross
+
+.PHONY: test-operator
+test-operator: deps build vm-image ## the same on a host like an operator's: installed, and iSulad at work
+	hack/operator-host $(MAKE) test
 
 # A missing prerequisite fails a test instead of skipping it. CI= make test skips.
 CI ?= true
@@ -84,7 +88,7 @@ cross: ## the same for arm64, with the unit tests under user-mode emulation
 
 .PHONY: bench
 bench: deps build ## start-up, devices and binds against the bare system calls
-	ISULAD_TOOLS_BIN=$(CURDIR)/$(BINARY) $(TEST) -run '^$$' -bench . -timeout 30m ./integration/bench
+	ISULAD_TOOLS_BIN="$(CURDIR)/$(BINARY)" $(TEST) -run '^$$' -bench . -timeout 30m ./integration/bench
 
 .PHONY: demo
 demo: build ## a real container with modules, a device and paths, on this machine, leaving nothing
