@@ -19,9 +19,9 @@ func Packages() string {
 }
 
 // needed are the folders that tests work with, wherever they lie: the source
-// tree, the packages, and Go's own where there is Go.
+// tree, the caches of packages and of the VM, and Go's own where there is Go.
 func needed() []string {
-	all := []string{Packages()}
+	all := []string{filepath.Join(os.Getenv("HOME"), ".cache"), Packages(), os.Getenv("ISULAD_VM_CACHE")}
 	if dir, err := Module(); err == nil {
 		all = append(all, dir)
 	}

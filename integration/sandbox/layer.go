@@ -44,7 +44,11 @@ func (l layers) layer(lower, target string) error {
 			}
 		}
 	}
-	return mount("overlay", target, "overlay", 0, fmt.Sprintf("lowerdir=%s,upperdir=%s,workdir=%s", escape.Replace(lower), upper, work))
+	err = mount("overlay", target, "overlay", 0, fmt.Sprintf("lowerdir=%s,upperdir=%s,workdir=%s", escape.Replace(lower), upper, work))
+	if errors.Is(err, unix.EINVAL) {
+		return fmt.Errorf("%w (the kernel's log says why; it makes no overlay over two others)", err)
+	}
+	return err
 }
 
 // escape is for the paths in overlay's options, where these separate.
