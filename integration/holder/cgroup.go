@@ -9,7 +9,6 @@ import (
 	"slices"
 	"strconv"
 	"strings"
-	"time"
 
 	"golang.org/x/sys/unix"
 
@@ -143,19 +142,11 @@ func Chown(dir string, maps []sandbox.IDMapping) error {
 	})
 }
 
-// removeCgroups removes the container's cgroups. Its processes are dead, but the
-// kernel lets go of them a little later.
+// removeCgroups removes the container's cgroups. Its processes are dead.
 func removeCgroups(path string) error {
 	var errs []error
 	for _, dir := range hierarchies(path) {
-		err := unix.Rmdir(dir)
-		for try := 0; errors.Is(err, unix.EBUSY) && try < 500; try++ {
-			time.Sleep(10 * time.Millisecond)
-			err = unix.Rmdir(dir)
-		}
-		if err != nil && !errors.Is(err, unix.ENOENT) {
-			errs = append(errs, &os.PathError{Op: "rmdir", Path: dir, Err: err})
-		}
+		errs = append(errs, sandbox.RemoveCgroup(dir))
 	}
 	return errors.Join(errs...)
 }

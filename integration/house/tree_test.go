@@ -3,10 +3,12 @@ package house
 import (
 	"bytes"
 	"crypto/sha256"
+	"errors"
 	"fmt"
 	"go/ast"
 	"go/parser"
 	"go/token"
+	"io/fs"
 	"os"
 	"path/filepath"
 	"slices"
@@ -16,22 +18,35 @@ import (
 	"github.com/google/go-cmp/cmp"
 )
 
-// sources are the files git would take, by extension, with their content.
+// sources are the files of the tree, by extension, with their content: without
+// what .gitignore names, and whether or not this is a clone of git's.
 func sources(t *testing.T, extension string) map[string][]byte {
 	t.Helper()
+	ignored, err := os.ReadFile(filepath.Join(top(t), ".gitignore"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	apart := []string{".git"}
+	for _, line := range lines(string(ignored)) {
+		apart = append(apart, strings.Trim(line, "/"))
+	}
 	files := map[string][]byte{}
-	for _, name := range lines(output(t, top(t), "git", "ls-files", "--cached", "--others", "--exclude-standard")) {
-		if !strings.HasSuffix(name, extension) {
-			continue
+	err = fs.WalkDir(os.DirFS(top(t)), ".", func(name string, d fs.DirEntry, err error) error {
+		switch {
+		case errors.Is(err, fs.ErrNotExist):
+			return nil // removed meanwhile
+		case err != nil:
+			return err
+		case slices.Contains(apart, name) && d.IsDir():
+			return fs.SkipDir
+		case slices.Contains(apart, name) || !d.Type().IsRegular() || !strings.HasSuffix(name, extension):
+			return nil
 		}
-		content, err := os.ReadFile(filepath.Join(top(t), name))
-		if os.IsNotExist(err) {
-			continue // removed, not committed yet
-		}
-		if err != nil {
-			t.Fatal(err)
-		}
-		files[name] = content
+		files[name], err = os.ReadFile(filepath.Join(top(t), name))
+		return err
+	})
+	if err != nil {
+		t.Fatal(err)
 	}
 	if len(files) == 0 {
 		t.Fatalf("no %s file found", extension)
