@@ -89,15 +89,15 @@ func settle(_ context.Context, t *resource.Target, now, gone []Device) error {
 	if err != nil {
 		return err
 	}
-	if strings.HasPrefix(string(list), "a ") {
-		return nil // it may use everything, and could before
+	if strings.HasPrefix(string(list), "a ") && !cgroup.AllowsAll(t.DeviceRules) {
+		return nil // since its start it has been allowed everything
 	}
 	deny, err := t.Cgroups.File("devices", "devices.deny")
 	if err != nil {
 		return err
 	}
 	for _, d := range gone {
-		if rest := unneeded(d, t.DeviceRules, now); rest != "" {
+		if rest := revocable(d, t.DeviceRules, now); rest != "" {
 			// The kernel takes it from the cgroups below, too.
 			if err := open.WriteTo(deny, ruleFor(d, rest)); err != nil {
 				return err
@@ -116,27 +116,33 @@ func atTheirNumbers(list []Device) []Device {
 	})
 }
 
-// unneeded are the permissions of d that the container has neither by its
-// specification, whose rules spec are, nor by the runtime's defaults, nor for
-// another of its devices. The controller takes a permission only from the rule
-// of exactly these numbers, so a rule for more of them is not in question.
-func unneeded(d Device, spec []cgroup.DeviceRule, others []Device) string {
-	rules := cgroup.WithDefaults(spec)
+// revocable returns the permissions of d that nothing else gives the container:
+// neither the rules that it was started with, spec, nor another of its devices.
+// devices.deny takes a permission only from the rule of exactly these numbers, so
+// only such rules and those for all devices matter.
+func revocable(d Device, spec []cgroup.DeviceRule, others []Device) string {
+	rules := slices.Clone(spec)
+	if spec == nil { // unknown: what any container may use stays
+		rules = cgroup.RuncRules(nil, nil)
+	}
 	for _, o := range others {
 		rules = append(rules, o.rule())
 	}
-	return strings.Map(func(letter rune) rune {
-		needed := false
-		for _, r := range rules { // the last one wins
-			if r.Type == d.Type && r.Major == d.Major && r.Minor == d.Minor && strings.ContainsRune(r.Access, letter) {
-				needed = r.Allow
-			}
+	needed := ""
+	for _, r := range rules { // the last one wins
+		switch {
+		case r.Type == "a" && r.Allow:
+			needed = "rwm"
+		case r.Type == "a":
+			needed = ""
+		case r.Type != d.Type || r.Major != d.Major || r.Minor != d.Minor:
+		case r.Allow:
+			needed += r.Access
+		default:
+			needed = cgroup.Without(needed, r.Access)
 		}
-		if needed {
-			return -1
-		}
-		return letter
-	}, d.access())
+	}
+	return cgroup.Without(d.access(), needed)
 }
 
 // settleV2 lets the container use all of its recorded devices, on cgroup v2: a
@@ -151,7 +157,7 @@ func settleV2(t *resource.Target, all []Device) error {
 		return err
 	}
 	rules := slices.Clone(t.DeviceRules)
-	for _, d := range all {
+	for _, d := range all { // last, so that they win
 		rules = append(rules, d.rule())
 	}
 	return cgroup.SetDevices(dir, rules)
@@ -181,12 +187,7 @@ func verifyAllowed(t *resource.Target, d Device) error {
 	missing := want[strings.LastIndexByte(want, ' ')+1:]
 	for line := range strings.Lines(string(list)) {
 		if have, ok := grants(strings.Fields(line), d); ok {
-			missing = strings.Map(func(c rune) rune {
-				if strings.ContainsRune(have, c) {
-					return -1
-				}
-				return c
-			}, missing)
+			missing = cgroup.Without(missing, have)
 		}
 	}
 	if missing != "" {

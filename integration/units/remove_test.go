@@ -3,6 +3,7 @@ package units
 import (
 	"errors"
 	"os"
+	"os/exec"
 	"path/filepath"
 	"runtime"
 	"strings"
@@ -137,8 +138,10 @@ func TestAPermissionGoesAsFarAsNothingElseGivesIt(t *testing.T) {
 		{"by all of another record", fuse, nil, []devices.Device{fuse}, "c 10:229 rwm"},
 		{"by both", fuse, []cgroup.DeviceRule{all, allow(10, 229, "r")}, []devices.Device{with(fuse, "wm"), null}, "c 10:229 rwm"},
 		{"only what it gave", with(fuse, "w"), nil, nil, "c 10:229 rm"},
-		{"by the runtime", null, nil, nil, "c 1:3 rwm"},
-		{"what the runtime gives, the specification takes back", null, []cgroup.DeviceRule{all, deny(1, 3, "w")}, nil, "c 1:3 rm"},
+		{"by any runtime, where the specification is unknown", null, nil, nil, "c 1:3 rwm"},
+		{"by runc, whatever the specification denies", null, cgroup.RuncRules([]cgroup.DeviceRule{all, deny(1, 3, "w")}, nil), nil, "c 1:3 rwm"},
+		{"by iSulad's specification for lcr, which denies some", null, []cgroup.DeviceRule{all, allow(1, 3, "rwm"), deny(1, 3, "w")}, nil, "c 1:3 rm"},
+		{"by the specification, before it denies everything", fuse, []cgroup.DeviceRule{allow(10, 229, "rwm"), all}, nil, ""},
 	} {
 		h := hold(t, nil)
 		target := h.target(t, hostOwner)
@@ -175,6 +178,36 @@ func TestAContainerThatMayUseEverythingStillMay(t *testing.T) {
 		t.Errorf("it may use %q", got)
 	}
 	gone(t, h.root+"/dev/node")
+}
+
+// The specification allows everything but a device, which is lent for a while.
+func TestADeviceThatIsTakenOutOfEverythingGoesBackThere(t *testing.T) {
+	h := hold(t, nil)
+	target := h.target(t, hostOwner)
+	target.DeviceRules = []cgroup.DeviceRule{{Allow: true, Type: "a"}, {Type: "c", Major: 10, Minor: 229, Access: "rwm"}}
+	must(t, os.WriteFile(h.cgroupDir()+"/devices.allow", []byte("a"), 0))
+	must(t, os.WriteFile(h.cgroupDir()+"/devices.deny", []byte(fuseRule), 0))
+	d, other := fuse(t, "/dev/node"), devices.Device{Type: "c", Major: 1, Minor: 5, PathInContainer: "/dev/other"}
+	path := filepath.Join(t.TempDir(), "node")
+	must(t, sandbox.Mknod(path, unix.S_IFCHR|0o600, 10, 229, 0, 0))
+	opens := func() error {
+		return exec.Command("/bin/sh", "-c", `echo 0 >"$1/cgroup.procs" && : <"$2"`, "sh", h.cgroupDir(), path).Run()
+	}
+	if opens() == nil {
+		t.Fatal("a device that is denied can be opened")
+	}
+	must(t, addDevice(t, target, d))
+	must(t, opens())
+	removeDevice(t, target, d)
+	removeDevice(t, target, other)
+	if opens() == nil {
+		t.Error("it can still be opened")
+	}
+	must(t, os.Remove(path))
+	must(t, sandbox.Mknod(path, unix.S_IFCHR|0o600, 1, 5, 0, 0))
+	if err := opens(); err != nil {
+		t.Errorf("another device cannot be opened any more: %v", err)
+	}
 }
 
 func TestCgroupsBelowTheContainersGetThePermissionToo(t *testing.T) {

@@ -1,4 +1,5 @@
-// Package cgroup finds a container's cgroup directories.
+// Package cgroup finds a container's cgroup directories, and says which devices
+// it may use: on cgroup v2 by a program.
 package cgroup
 
 import (
