@@ -119,14 +119,18 @@ func unified() (string, error) {
 	return "", errors.New("no cgroup v2 hierarchy is mounted below " + root)
 }
 
+// HasBelow tells whether a directory of cgroup v1 has cgroups below it; of one
+// that cannot be looked at, Below says why.
+func HasBelow(dir string) bool {
+	var st unix.Stat_t
+	err := unix.Stat(dir, &st)
+	return err != nil || st.Nlink != 2 // its own name and its "."
+}
+
 // Below lists the cgroups below a directory of cgroup v1, parents first. They may
 // come and go meanwhile.
 func Below(dir string) ([]string, error) {
-	var st unix.Stat_t
-	if err := unix.Stat(dir, &st); err != nil {
-		return nil, &os.PathError{Op: "stat", Path: dir, Err: err}
-	}
-	if st.Nlink == 2 { // its own name and its ".": it has no folders
+	if !HasBelow(dir) {
 		return nil, nil
 	}
 	var list []string
