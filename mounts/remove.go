@@ -15,6 +15,7 @@ import (
 	"github.com/moby/sys/mountinfo"
 	"golang.org/x/sys/unix"
 
+	"isula.org/isulad-tools/internal/command"
 	"isula.org/isulad-tools/internal/mountpoint"
 	"isula.org/isulad-tools/internal/nsenter"
 	"isula.org/isulad-tools/internal/open"
@@ -59,7 +60,7 @@ func remove(_ context.Context, t *resource.Target, b Bind) error {
 	}
 	// The host path may have been another tree when it was added.
 	if on != nil && on.Mountpoint == at && filepath.Clean(b.Container) != "/" && slices.ContainsFunc(trees, func(t tree) bool { return t.sameDevice(on) }) {
-		return fmt.Errorf("on %s in the container another tree of the same file system is mounted, %s: unmount it there first, if it is the path's of before", b.Container, on.Root)
+		return fmt.Errorf("%s in the container is a mount of %s, not of the recorded host path: unmount it there first, if it is an old mount of that path", b.Container, command.Printable(on.Root))
 	}
 	return nil
 }

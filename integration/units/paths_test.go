@@ -329,7 +329,7 @@ func TestATreeThatTheTransferMountsNoLongerKnowIsNotForgotten(t *testing.T) {
 	b = bindOf(old.Host, "/mnt/new")
 	give(t, target, b)
 	err := take(t, target, []mounts.Bind{b}, old)
-	if err == nil || !strings.Contains(err.Error(), "data-before: unmount it there first") {
+	if err == nil || !strings.Contains(err.Error(), "data-before, not of the recorded host path: unmount it there first") {
 		t.Errorf("%v, want an error that says what to do", err)
 	}
 	must(t, mounts.Kind.Verify(t.Context(), target, b))

@@ -233,6 +233,55 @@ func TestCgroupsBelowTheContainersGetThePermissionToo(t *testing.T) {
 	}
 }
 
+// The container's own cgroup has the rule when that for one below it fails.
+func TestAGrantThatFailsBelowLeavesThePermissionsAsTheyWere(t *testing.T) {
+	for name, c := range map[string]struct {
+		rules []string // beside the holder's
+		asked string
+		had   bool // of another record: it stays usable
+	}{
+		"of a device that it had not":     {nil, "rw", false},
+		"of all that can be asked for":    {nil, "", false},
+		"of one letter more":              {[]string{"c 10:229 r"}, "rw", true},
+		"of what it had":                  {[]string{"c 10:229 rw"}, "rw", true},
+		"of what it had by all numbers":   {[]string{"c *:* rwm"}, "rw", true},
+		"of what it had by a minor":       {[]string{"c 10:* r"}, "rw", true},
+		"in a container that may use all": {[]string{"a"}, "rw", true},
+	} {
+		t.Run(name, func(t *testing.T) {
+			h := hold(t, nil)
+			target := h.target(t, hostOwner)
+			for _, r := range c.rules {
+				must(t, os.WriteFile(h.cgroupDir()+"/devices.allow", []byte(r), 0))
+			}
+			// The first below takes the rule; that of the second cannot be written.
+			var lists []func() string
+			for _, name := range []string{"a", "b"} {
+				dir := h.cgroupDir() + "/" + name
+				must(t, os.Mkdir(dir, 0o755))
+				t.Cleanup(func() { _ = os.Remove(dir) })
+				lists = append(lists, func() string { return read(t, dir+"/devices.list") })
+			}
+			full := h.cgroupDir() + "/b/devices.allow"
+			must(t, unix.Mount("/dev/full", full, "", unix.MS_BIND, ""))
+			t.Cleanup(func() { must(t, unix.Unmount(full, unix.MNT_DETACH)) })
+			d := fuse(t, "/dev/node")
+			d.CgroupPermissions = c.asked
+			rules, below := h.allowed(t), lists[0]()+lists[1]()
+			if err := addDevice(t, target, d); !errors.Is(err, unix.ENOSPC) {
+				t.Fatalf("got %v, want ENOSPC", err)
+			}
+			gone(t, h.root+"/dev/node")
+			if now := h.allowed(t); now != rules {
+				t.Errorf("the container could use\n%sand can use\n%s", rules, now)
+			}
+			if now := lists[0]() + lists[1](); now != below && !c.had {
+				t.Errorf("its cgroups could use\n%sand can use\n%s", below, now)
+			}
+		})
+	}
+}
+
 func TestWithoutForceNothingIsReplaced(t *testing.T) {
 	for what, make := range map[string]func(path string) error{
 		"a file":             func(p string) error { return os.WriteFile(p, []byte("image"), 0o600) },

@@ -3,7 +3,6 @@ package units
 import (
 	"bytes"
 	"encoding/json"
-	"errors"
 	"fmt"
 	"io/fs"
 	"os"
@@ -194,36 +193,6 @@ func TestAStartRecordThatNobodyRemovedKeepsNoRules(t *testing.T) {
 	must(t, container.WriteStart(place.Isulad, b.id, container.Start{Init: process.ID{PID: b.pid, Start: 1}, Bundle: b.dir}))
 	has(false)
 	must(t, os.Remove(rules))
-}
-
-func TestAContainerIsFoundByTheBeginningOfItsId(t *testing.T) {
-	g := place.Isulad
-	write := func(g place.Generation, id, bundle string) {
-		t.Helper()
-		must(t, container.WriteStart(g, id, container.Start{Bundle: bundle}))
-		t.Cleanup(func() { must(t, container.RemoveStart(id)) })
-	}
-	write(g, "abcd11", "/one")
-	write(g, "abcd22", "/two")
-	write(place.Syscontainer, "ef00", "/old")
-	write(place.Syscontainer, "abcd11", "/older") // both generations' hooks are listed
-	write(g, "x", "/x")
-	write(g, "xy", "/xy")
-	for prefix, want := range map[string]string{
-		"abcd11": "/one", "abcd1": "/one", "abcd2": "/two", "ef": "/old", "x": "/x", "xy": "/xy",
-	} {
-		id, s, err := container.FindStart(prefix)
-		if err != nil || s.Bundle != want || !strings.HasPrefix(id, prefix) {
-			t.Errorf("%s: %s, %+v, %v", prefix, id, s, err)
-		}
-	}
-	for prefix, want := range map[string]string{"abcd": "more than one", "abcd3": "start record of abcd3", "": "not a container's id", "../x": "not a container's id"} {
-		if id, s, err := container.FindStart(prefix); err == nil || !strings.Contains(err.Error(), want) {
-			t.Errorf("%q: %s, %+v, %v", prefix, id, s, err)
-		} else if missing := errors.Is(err, fs.ErrNotExist); missing != (prefix == "abcd3") {
-			t.Errorf("%q: %v is fs.ErrNotExist: %v", prefix, err, missing)
-		}
-	}
 }
 
 func TestWhatRunsIsWhatTheStartRecordSays(t *testing.T) {
