@@ -5,7 +5,6 @@ import (
 	"encoding/hex"
 	"errors"
 	"fmt"
-	"io/fs"
 	"math/rand/v2"
 	"os"
 	"path/filepath"
@@ -154,8 +153,17 @@ func makeShared(t *resource.Target, d Device, host unix.Stat_t, own rootfs.Owner
 		return nil, err
 	}
 	defer shared.Close()
+	if err := mountpoint.MakeRoom(shared.Name()); err != nil {
+		return nil, err
+	}
 	p := &plot{dir: shared, base: boundName(d), force: true}
-	if err := p.mknod(host); err != nil {
+	err = p.mknod(host)
+	if errors.Is(err, unix.ENOTEMPTY) || errors.Is(err, unix.EBUSY) { // it was not we who made it
+		if err = mountpoint.Purge(boundPath(t, d)); err == nil {
+			err = p.mknod(host)
+		}
+	}
+	if err != nil {
 		return nil, err
 	}
 	u.Push("remove node "+p.base, func() error { return os.Remove(boundPath(t, d)) })
@@ -196,14 +204,9 @@ func unbind(t *resource.Target, d Device, node, dir *os.File, base string, st un
 	return unlinkAs(dir, base, func(st unix.Stat_t) bool { return isEmpty(st) || isDevice(st, d) })
 }
 
-// forgetBound removes the node that was bound. One that is gone is fine.
-func forgetBound(t *resource.Target, d Device) error {
-	err := os.Remove(boundPath(t, d))
-	if errors.Is(err, fs.ErrNotExist) {
-		return nil
-	}
-	return err
-}
+// forgetBound removes the node that was bound, or what the container has put in its
+// place. One that is gone is fine.
+func forgetBound(t *resource.Target, d Device) error { return mountpoint.Purge(boundPath(t, d)) }
 
 func detach(t *resource.Target, mnt *os.File) error {
 	return t.NS.Do(func() error {
