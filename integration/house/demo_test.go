@@ -47,7 +47,7 @@ func TestTheSuiteHoldsOnAnOperatorsHost(t *testing.T) {
 		(cd integration/sandbox && ../../bin/sandbox.test)
 		(cd integration/golden && ../../bin/golden.test -test.run '^TestGolden$/^isulad-tools$/^add-path-')
 		(cd integration/scenario && ../../bin/scenario.test -test.run '^TestContainerHasItsResources$')
-		[ "$(wc -l </var/log/hyperagent/isulad-tools.log)" -gt 3 ] && echo 'iSulad was at work'`)
+		[ "$(wc -l </var/log/hyperagent/isulad-tools.log)" -gt 1 ] && echo 'iSulad was at work'`)
 	c.Dir = dir
 	c.Env = append(shell("HOME", "GOCACHE", "GOMODCACHE"), "ISULAD_TOOLS_BIN="+filepath.Join(dir, executable),
 		"GOCACHE="+strings.TrimSpace(output(t, dir, "go", "env", "GOCACHE")),
