@@ -5,7 +5,6 @@ import (
 	"encoding/hex"
 	"errors"
 	"fmt"
-	"io/fs"
 	"math/rand/v2"
 	"os"
 	"path/filepath"
@@ -155,7 +154,7 @@ func makeShared(t *resource.Target, d Device, host unix.Stat_t, own rootfs.Owner
 	}
 	defer shared.Close()
 	p := &plot{dir: shared, base: boundName(d), force: true}
-	if err := p.mknod(host); err != nil {
+	if err := p.mknodShared(host); err != nil {
 		return nil, err
 	}
 	u.Push("remove node "+p.base, func() error { return os.Remove(boundPath(t, d)) })
@@ -178,6 +177,24 @@ func makeShared(t *resource.Target, d Device, host unix.Stat_t, own rootfs.Owner
 	return node, nil
 }
 
+// mknodShared is mknod below the shared path, where the container may have taken the
+// node's name, or all the files that the file system may have.
+func (p *plot) mknodShared(host unix.Stat_t) error {
+	err := p.mknod(host)
+	switch {
+	case errors.Is(err, unix.ENOSPC):
+		err = mountpoint.MakeRoom(place.Master)
+	case errors.Is(err, unix.ENOTEMPTY), errors.Is(err, unix.EBUSY):
+		err = mountpoint.Purge(filepath.Join(p.dir.Name(), p.base))
+	default:
+		return err
+	}
+	if err != nil {
+		return err
+	}
+	return p.mknod(host)
+}
+
 // unbind unmounts a node that we bound to dir/base, and removes what it was bound
 // to. A node that somebody else bound stays.
 func unbind(t *resource.Target, d Device, node, dir *os.File, base string, st unix.Stat_t) error {
@@ -196,14 +213,9 @@ func unbind(t *resource.Target, d Device, node, dir *os.File, base string, st un
 	return unlinkAs(dir, base, func(st unix.Stat_t) bool { return isEmpty(st) || isDevice(st, d) })
 }
 
-// forgetBound removes the node that was bound. One that is gone is fine.
-func forgetBound(t *resource.Target, d Device) error {
-	err := os.Remove(boundPath(t, d))
-	if errors.Is(err, fs.ErrNotExist) {
-		return nil
-	}
-	return err
-}
+// forgetBound removes the node that was bound, or what the container has put in its
+// place. One that is gone is fine.
+func forgetBound(t *resource.Target, d Device) error { return mountpoint.Purge(boundPath(t, d)) }
 
 func detach(t *resource.Target, mnt *os.File) error {
 	return t.NS.Do(func() error {
