@@ -14,6 +14,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"isula.org/isulad-tools/config"
+	"isula.org/isulad-tools/internal/command"
 	"isula.org/isulad-tools/resource"
 )
 
@@ -97,7 +98,7 @@ func lstatError(path string, err error) error {
 		}
 		path = to
 	}
-	return &os.PathError{Op: "lstat", Path: path, Err: number}
+	return &os.PathError{Op: "lstat", Path: command.Printable(path), Err: number}
 }
 
 // typeOf is the type of a node as records have it, "" for other files.

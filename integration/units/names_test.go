@@ -8,6 +8,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"isula.org/isulad-tools/devices"
 	"isula.org/isulad-tools/mounts"
 )
 
@@ -30,6 +31,12 @@ func TestANameOfTheContainersIsOneLineOfAnError(t *testing.T) {
 			dir := hostDir(t)
 			must(t, os.Symlink(name, dir+"/link"))
 			return mounts.CheckHost(dir + "/link")
+		},
+		"a link in a device's place": func(t *testing.T) error {
+			dir := hostDir(t)
+			must(t, os.Symlink(name, dir+"/link"))
+			_, err := devices.Find(dir + "/link")
+			return err
 		},
 	} {
 		t.Run(what, func(t *testing.T) {
