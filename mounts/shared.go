@@ -288,7 +288,7 @@ func empty(dir string) error {
 func Unleak(root string) error {
 	leak := filepath.Join(root, place.SharedPath)
 	for range 1024 {
-		f, err := os.OpenFile(leak, unix.O_PATH|unix.O_NOFOLLOW, 0)
+		f, err := open.File(leak, unix.O_PATH|unix.O_NOFOLLOW, 0)
 		if err != nil || !ofMaster(f) {
 			f.Close()
 			return nil

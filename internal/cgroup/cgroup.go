@@ -2,7 +2,6 @@
 package cgroup
 
 import (
-	"bufio"
 	"errors"
 	"fmt"
 	"os"
@@ -221,18 +220,21 @@ func hasOption(options, name string) bool {
 	return false
 }
 
+// maxList bounds what is read of a process's list of cgroups: a path of each
+// hierarchy.
+const maxList = 1 << 20
+
 // ofProcess returns the path of process pid in a v1 controller's hierarchy,
 // without the scope that an init inside the container may have put itself in.
 func ofProcess(pid int, controller string) (string, error) {
 	name := fmt.Sprintf("/proc/%d/cgroup", pid)
-	f, err := os.Open(name)
+	list, err := open.Read(name, maxList)
 	if err != nil {
 		return "", err
 	}
-	defer f.Close()
-	for s := bufio.NewScanner(f); s.Scan(); {
+	for line := range strings.Lines(string(list)) {
 		// hierarchy:controllers:path, see cgroups(7)
-		_, rest, _ := strings.Cut(s.Text(), ":")
+		_, rest, _ := strings.Cut(strings.TrimSuffix(line, "\n"), ":")
 		controllers, p, ok := strings.Cut(rest, ":")
 		if ok && hasOption(controllers, controller) {
 			return strings.TrimSuffix(p, "/init.scope"), nil

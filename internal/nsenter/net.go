@@ -6,6 +6,8 @@ import (
 	"runtime"
 
 	"golang.org/x/sys/unix"
+
+	"isula.org/isulad-tools/internal/open"
 )
 
 // InNetIPC runs f on a thread in the network and IPC namespaces of process
@@ -21,7 +23,7 @@ func InNetIPC(pid int, f func() error) error {
 		}
 	}()
 	for _, name := range []string{"net", "ipc"} {
-		ns, err := os.Open(fmt.Sprintf("/proc/%d/ns/%s", pid, name))
+		ns, err := open.File(fmt.Sprintf("/proc/%d/ns/%s", pid, name), unix.O_RDONLY, 0)
 		if err != nil {
 			return err
 		}
