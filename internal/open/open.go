@@ -122,15 +122,11 @@ func check(fd int, path string) (size int64, err error) {
 }
 
 // room is what a buffer has more than the file: whoever reads a file that grows
-// line by line appends one. Files of /proc have no size.
+// line by line appends one. Files of /proc have no size, and all of /sys a page's.
 const room = 4 << 10
 
 func content(fd int, path string, size int64, limit int) ([]byte, error) {
-	tooLarge := func() error { return fmt.Errorf("%s: larger than %d bytes", path, limit) }
-	if size > int64(limit) {
-		return nil, tooLarge()
-	}
-	data := make([]byte, 0, size+room)
+	data := make([]byte, 0, min(size, int64(limit))+room)
 	for {
 		if len(data) == cap(data) {
 			data = append(data, 0)[:len(data)]
@@ -142,7 +138,7 @@ func content(fd int, path string, size int64, limit int) ([]byte, error) {
 		data = data[:len(data)+n]
 		switch {
 		case len(data) > limit:
-			return nil, tooLarge()
+			return nil, fmt.Errorf("%s: larger than %d bytes", path, limit)
 		case n == 0:
 			return data, nil
 		}
