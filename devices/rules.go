@@ -164,6 +164,10 @@ func editRules(g place.Generation, text []byte, id string, want []string) ([]byt
 	return text, true
 }
 
+// reloadWait bounds udevadm, which gives up by itself, unless it hangs, after three
+// seconds. A container can do without.
+const reloadWait = 5 * time.Second
+
 // ReloadRules tells udevd that rules changed. It is called without any lock: udevd
 // may be waiting for a helper that waits for one.
 func ReloadRules(ctx context.Context) error {
@@ -171,6 +175,8 @@ func ReloadRules(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
+	ctx, cancel := context.WithTimeout(ctx, reloadWait)
+	defer cancel()
 	_, err = command.Cmd{Path: udevadm, Args: []string{"control", "--reload", "--timeout=3"}}.Run(ctx)
 	return err
 }

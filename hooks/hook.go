@@ -16,6 +16,7 @@ import (
 
 	"isula.org/isulad-tools/devices"
 	"isula.org/isulad-tools/internal/command"
+	"isula.org/isulad-tools/internal/deadline"
 	"isula.org/isulad-tools/internal/logging"
 	"isula.org/isulad-tools/internal/place"
 )
@@ -71,7 +72,7 @@ func (h *Hook) Stage(stage, logFile string, relabel bool) int {
 	}
 	// A terminal's signals are for the runtime; half a change is for nobody.
 	signal.Ignore(unix.SIGINT, unix.SIGHUP, unix.SIGQUIT, unix.SIGTERM)
-	ctx := withDeadline(budget)
+	ctx := deadline.After(budget)
 	h.log = logging.Hook(h.Generation.Hook, logFile, h.Stderr)
 
 	var err error

@@ -59,8 +59,6 @@ func (h *Hook) loadModules(ctx context.Context, m *modules, bundle string, names
 	if m.asker.Name == "" {
 		m.asker.Name = containerName(bundle)
 	}
-	ctx, cancel := timed(ctx)
-	defer cancel()
 	results, err := kmod.Loader{Wait: lockWait}.Load(ctx, m.asker, names)
 	for _, r := range results {
 		entry := h.log.WithFields(logrus.Fields(kmod.Audit(m.asker, r)))

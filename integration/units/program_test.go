@@ -90,7 +90,7 @@ func inBundle(t testing.TB, h *holder, recorded string) *bundle {
 	init, err := process.Find(h.pid)
 	must(t, err)
 	write(t, filepath.Join(b.dir, container.SpecName), asJSON(t, map[string]any{
-		"process": map[string]any{"env": []string{"KERNEL_MODULES="}},
+		"root":    map[string]any{"path": h.image},
 		"linux":   map[string]any{"cgroupsPath": h.cgroup},
 	}))
 	if recorded != "" {
