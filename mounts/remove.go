@@ -12,7 +12,6 @@ import (
 	"slices"
 	"strings"
 
-	"github.com/moby/sys/mountinfo"
 	"golang.org/x/sys/unix"
 
 	"isula.org/isulad-tools/internal/mountpoint"
@@ -31,35 +30,30 @@ func remove(_ context.Context, t *resource.Target, b Bind) error {
 	if err != nil {
 		return err
 	}
-	table, err := mountsOf(t.Init.PID)
-	if err != nil {
-		return err
-	}
 	point, err := openPoint(t, b.Container)
-	if point == nil {
-		if err != nil {
-			return err
-		}
-		return hidden(t, b, trees, table)
-	}
-	defer point.Close()
-	on, at, err := mountOf(point, table)
 	if err != nil {
 		return err
 	}
-	if on != nil && slices.Contains(trees, treeAt(on)) {
+	if point != nil {
+		defer point.Close()
+	}
+	on, at, hidden, err := look(t, b, trees, point)
+	if err != nil {
+		return err
+	}
+	if on != nil && slices.Contains(trees, on.tree) {
 		err := t.NS.Do(func() error { return detachAlone(point, nsenter.FD) })
 		// EINVAL: point is a directory in a mount of the same tree.
-		if !errors.Is(err, unix.EINVAL) || on.Mountpoint == at {
+		if !errors.Is(err, unix.EINVAL) || on.point == at {
 			return err
 		}
 	}
-	if err := hidden(t, b, trees, table); err != nil {
-		return err
+	if hidden != nil {
+		return hidden
 	}
 	// The host path may have been another tree when it was added.
-	if on != nil && on.Mountpoint == at && filepath.Clean(b.Container) != "/" && slices.ContainsFunc(trees, func(t tree) bool { return t.sameDevice(on) }) {
-		return fmt.Errorf("on %s in the container another tree of the same file system is mounted, %s: unmount it there first, if it is the path's of before", b.Container, on.Root)
+	if on != nil && on.point == at && filepath.Clean(b.Container) != "/" && slices.ContainsFunc(trees, on.sameDevice) {
+		return fmt.Errorf("on %s in the container another tree of the same file system is mounted, %s: unmount it there first, if it is the path's of before", b.Container, on.root)
 	}
 	return nil
 }
@@ -74,12 +68,8 @@ func Lost(ctx context.Context, t *resource.Target, b Bind) (bool, error) {
 	if err != nil {
 		return false, err
 	}
-	table, err := mountsOf(t.Init.PID)
-	if err != nil {
-		return false, err
-	}
-	err = hidden(t, b, trees, table)
-	return err == nil, err
+	_, _, hidden, err := look(t, b, trees, nil)
+	return hidden == nil && err == nil, errors.Join(hidden, err)
 }
 
 // openPoint opens what is at path in the container; nil: nothing is.
@@ -109,25 +99,32 @@ func openTop(t *resource.Target) (f *os.File, err error) {
 	return f, err
 }
 
-// hidden refuses what cannot be reached: b's mount is there, but something is
-// mounted over it, or over a directory above.
-func hidden(t *resource.Target, b Bind, trees []tree, table []*mountinfo.Info) error {
+// look looks through the container's mounts, once, for the one that point is on, if
+// there is a point, and its path. hidden says that b's own cannot be reached: it is
+// there, but something is mounted over it, or over a directory above.
+func look(t *resource.Target, b Bind, trees []tree, point *os.File) (on *mount, at string, hidden, err error) {
 	root, err := t.Root.Open("/", unix.O_PATH|unix.O_DIRECTORY)
 	if err != nil {
-		return err
+		return nil, "", nil, err
 	}
 	defer root.Close()
-	_, at, err := mountOf(root, table)
+	top, err := pathOf(root)
 	if err != nil {
-		return err
+		return nil, "", nil, err
 	}
-	at = filepath.Join(at, b.Container)
-	for _, m := range table {
-		if m.Mountpoint == at && slices.Contains(trees, treeAt(m)) {
-			return fmt.Errorf("something else is mounted over %s in the container: unmount that there first", b.Container)
+	if point == nil {
+		point = root
+	}
+	place := filepath.Join(top, b.Container)
+	on, at, err = mountOf(point, t.Init.PID, func(m *mountpoint.Mount) {
+		if hidden == nil && m.Point.Is(place) && anyIsOf(trees, m) {
+			hidden = fmt.Errorf("something else is mounted over %s in the container: unmount that there first", b.Container)
 		}
+	})
+	if point == root {
+		on = nil
 	}
-	return nil
+	return on, at, hidden, err
 }
 
 // settle makes what is behind the mounts follow the records: transfer mounts

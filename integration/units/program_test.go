@@ -90,8 +90,8 @@ func inBundle(t testing.TB, h *holder, recorded string) *bundle {
 	init, err := process.Find(h.pid)
 	must(t, err)
 	write(t, filepath.Join(b.dir, container.SpecName), asJSON(t, map[string]any{
-		"root":    map[string]any{"path": h.image},
-		"linux":   map[string]any{"cgroupsPath": h.cgroup},
+		"root":  map[string]any{"path": h.image},
+		"linux": map[string]any{"cgroupsPath": h.cgroup},
 	}))
 	if recorded != "" {
 		write(t, filepath.Join(b.dir, config.Name), recorded)
