@@ -93,6 +93,9 @@ func flock(ctx context.Context, f *os.File, wait time.Duration) (*Lock, error) {
 		}
 		return &Lock{f}, nil
 	case <-ctx.Done():
+		if errors.Is(ctx.Err(), context.Canceled) {
+			busy = fmt.Errorf("lock %s: %w", f.Name(), context.Cause(ctx))
+		}
 	case <-timer.C:
 	}
 	close(gone)

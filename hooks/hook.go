@@ -31,6 +31,7 @@ type Hook struct {
 	Stdout, Stderr io.Writer
 
 	log    *logrus.Logger
+	wait   *deadline.Waiter
 	reload bool // udevd must be told that rules changed
 	// again is how a start looks again whether its disks, when it follows some, got
 	// partitions: after all locks, when udevd knows the rules.
@@ -73,6 +74,8 @@ func (h *Hook) Stage(stage, logFile string, relabel bool) int {
 	// A terminal's signals are for the runtime; half a change is for nobody.
 	signal.Ignore(unix.SIGINT, unix.SIGHUP, unix.SIGQUIT, unix.SIGTERM)
 	ctx := deadline.After(budget)
+	h.wait = deadline.NewWaiter(ctx)
+	defer h.wait.Close()
 	h.log = logging.Hook(h.Generation.Hook, logFile, h.Stderr)
 
 	var err error

@@ -14,6 +14,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"isula.org/isulad-tools/internal/deadline"
 	"isula.org/isulad-tools/internal/mountpoint"
 	"isula.org/isulad-tools/internal/nsenter"
 	"isula.org/isulad-tools/internal/open"
@@ -87,7 +88,7 @@ func openPoint(t *resource.Target, path string) (*os.File, error) {
 // openTop opens what is mounted on the container's root directory. Its own
 // processes do not see that; one that comes into its namespace does.
 func openTop(t *resource.Target) (f *os.File, err error) {
-	ns, err := nsenter.EnterMount(t.Init.PID)
+	ns, err := nsenter.EnterMount(t.Init.PID, "container "+t.ID, t.Wait)
 	if err != nil {
 		return nil, err
 	}
@@ -133,7 +134,7 @@ func look(t *resource.Target, b Bind, trees []tree, point *os.File) (on *mount, 
 func settle(ctx context.Context, t *resource.Target, now, gone []Bind) error {
 	errs := []error{sweep(t.ID, now)}
 	for _, b := range now {
-		if slices.ContainsFunc(gone, b.below) && b.servable() {
+		if slices.ContainsFunc(gone, b.below) && b.servable(t.Wait) {
 			errs = append(errs, apply(ctx, t, b))
 		}
 	}
@@ -142,9 +143,9 @@ func settle(ctx context.Context, t *resource.Target, now, gone []Bind) error {
 
 // servable tells whether b is no record that a start skips, and its host path is
 // there.
-func (b Bind) servable() bool {
+func (b Bind) servable(w *deadline.Waiter) bool {
 	_, _, err := resolve(b)
-	return err == nil && b.Exists() == nil
+	return err == nil && b.Exists(w) == nil
 }
 
 // below tells whether b's container path lies below other's.

@@ -11,8 +11,8 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"isula.org/isulad-tools/internal/deadline"
 	"isula.org/isulad-tools/internal/mountpoint"
-	"isula.org/isulad-tools/internal/open"
 	"isula.org/isulad-tools/internal/place"
 	"isula.org/isulad-tools/resource"
 )
@@ -57,7 +57,7 @@ func treesOf(t *resource.Target, b Bind) ([]tree, error) {
 	if trees != nil && t.Direct == nil {
 		return trees, nil
 	}
-	host, err := treeOf(filepath.Clean(b.Host))
+	host, err := treeOf(t.Wait, filepath.Clean(b.Host))
 	return append(trees, host), err
 }
 
@@ -67,10 +67,10 @@ func anyIsOf(trees []tree, m *mountpoint.Mount) bool {
 
 // treeOf returns the tree at a path of the host; for one that does not exist,
 // what it was.
-func treeOf(path string) (tree, error) {
-	f, err := open.File(path, unix.O_PATH, 0)
+func treeOf(w *deadline.Waiter, path string) (tree, error) {
+	f, err := lookUp(w, path)
 	if (errors.Is(err, fs.ErrNotExist) || errors.Is(err, unix.ENOTDIR)) && path != "/" {
-		t, err := treeOf(filepath.Dir(path))
+		t, err := treeOf(w, filepath.Dir(path))
 		t.root = strings.TrimSuffix(t.root, deleted)
 		t.root = filepath.Join(t.root, filepath.Base(path)) + deleted
 		return t, err
@@ -79,7 +79,7 @@ func treeOf(path string) (tree, error) {
 		return tree{}, err
 	}
 	defer f.Close()
-	on, at, err := mountOf(f, 0, func(*mountpoint.Mount) {})
+	on, at, err := mountOf(f.File, 0, func(*mountpoint.Mount) {})
 	if on == nil || err != nil {
 		return tree{}, errors.Join(err, &os.PathError{Op: "find the mount of", Path: path, Err: unix.ENOENT})
 	}

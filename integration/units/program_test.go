@@ -7,6 +7,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"strings"
+	"sync"
 	"syscall"
 	"testing"
 	"time"
@@ -30,7 +31,7 @@ type outcome struct {
 type program struct {
 	t     testing.TB
 	cmd   *exec.Cmd
-	said  bytes.Buffer
+	out   output
 	begun time.Time
 	late  *time.Timer
 }
@@ -38,16 +39,35 @@ type program struct {
 func start(t testing.TB, stdin string, args ...string) *program {
 	t.Helper()
 	p := &program{t: t, cmd: exec.Command(sandbox.Binary(t), args...), begun: time.Now()}
-	p.cmd.Stdin, p.cmd.Stdout, p.cmd.Stderr = strings.NewReader(stdin), &p.said, &p.said
+	p.cmd.Stdin, p.cmd.Stdout, p.cmd.Stderr = strings.NewReader(stdin), &p.out, &p.out
 	must(t, p.cmd.Start())
 	p.late = time.AfterFunc(time.Minute, func() { _ = p.cmd.Process.Kill() })
 	return p
 }
 
+// said is what it has printed so far.
+func (p *program) said() string {
+	p.out.mu.Lock()
+	defer p.out.mu.Unlock()
+	return p.out.text.String()
+}
+
+// output may be read while it is written.
+type output struct {
+	mu   sync.Mutex
+	text bytes.Buffer
+}
+
+func (o *output) Write(p []byte) (int, error) {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	return o.text.Write(p)
+}
+
 func (p *program) wait() outcome {
 	p.t.Helper()
 	err := p.cmd.Wait()
-	o := outcome{said: p.said.String(), took: time.Since(p.begun)}
+	o := outcome{said: p.said(), took: time.Since(p.begun)}
 	if exit := (*exec.ExitError)(nil); err != nil && !errors.As(err, &exit) {
 		p.t.Fatal(err)
 	}

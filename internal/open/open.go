@@ -145,6 +145,20 @@ func content(fd int, path string, size int64, limit int) ([]byte, error) {
 	}
 }
 
+// Hold runs f, for which files stay open although somebody closes them meanwhile: f
+// may be a system call that its caller has given up.
+func Hold(f func() error, files ...*os.File) error {
+	if len(files) == 0 {
+		return f()
+	}
+	conn, err := files[0].SyscallConn()
+	if err != nil {
+		return err
+	}
+	held := conn.Control(func(uintptr) { err = Hold(f, files[1:]...) })
+	return errors.Join(held, err)
+}
+
 // WriteTo writes value to an open control file, in one call as those want it.
 func WriteTo(f *os.File, value string) error {
 	if _, err := Retry(func() (int, error) { return unix.Write(int(f.Fd()), []byte(value)) }); err != nil {

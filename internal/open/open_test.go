@@ -143,3 +143,29 @@ func TestARegularFileIsLeftBlocking(t *testing.T) {
 		t.Errorf("flags %#x, %v; want none of O_NONBLOCK", flags, err)
 	}
 }
+
+func TestAFileThatIsHeldStaysOpen(t *testing.T) {
+	t.Parallel()
+	a, errA := File("/dev/null", unix.O_RDONLY, 0)
+	b, errB := File("/dev/zero", unix.O_RDONLY, 0)
+	if err := errors.Join(errA, errB); err != nil {
+		t.Fatal(err)
+	}
+	fds := []int{int(a.Fd()), int(b.Fd())}
+	err := Hold(func() error {
+		a.Close()
+		b.Close()
+		for _, fd := range fds {
+			if _, err := unix.FcntlInt(uintptr(fd), unix.F_GETFD, 0); err != nil {
+				t.Errorf("closed: %v", err)
+			}
+		}
+		return unix.EPERM
+	}, a, b)
+	if !errors.Is(err, unix.EPERM) {
+		t.Errorf("%v, want what the function returns", err)
+	}
+	if err := Hold(func() error { t.Error("was run"); return nil }, a); err == nil {
+		t.Errorf("%v, want that it is closed", err)
+	}
+}
