@@ -28,7 +28,7 @@ func LockContainer(ctx context.Context, dir string, wait time.Duration) (*Lock, 
 
 // LockFile takes the lock of a file that exists for nothing else.
 func LockFile(ctx context.Context, path string, wait time.Duration) (*Lock, error) {
-	f, err := open.File(path, unix.O_RDWR|unix.O_CREAT|unix.O_NOFOLLOW, 0o600)
+	f, err := open.Regular(path, unix.O_RDWR|unix.O_CREAT|unix.O_NOFOLLOW, 0o600)
 	if err != nil {
 		return nil, err
 	}
@@ -93,6 +93,9 @@ func flock(ctx context.Context, f *os.File, wait time.Duration) (*Lock, error) {
 		}
 		return &Lock{f}, nil
 	case <-ctx.Done():
+		if errors.Is(ctx.Err(), context.Canceled) {
+			busy = fmt.Errorf("lock %s: %w", f.Name(), context.Cause(ctx))
+		}
 	case <-timer.C:
 	}
 	close(gone)

@@ -66,11 +66,12 @@ func TestWaitingForALockEndsWithTheContext(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer held.Unlock()
-	ctx, cancel := context.WithCancel(t.Context())
-	cancel()
+	ctx, cancel := context.WithCancelCause(t.Context())
+	why := errors.New("somebody pressed a key")
+	cancel(why)
 	// An hour would be the test binary's time-out.
-	if _, err := LockContainer(ctx, dir, time.Hour); err == nil {
-		t.Error("locked twice")
+	if _, err := LockContainer(ctx, dir, time.Hour); !errors.Is(err, why) || !strings.Contains(err.Error(), dir) {
+		t.Errorf("%v, want %v and the lock", err, why)
 	}
 }
 

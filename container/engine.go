@@ -55,6 +55,9 @@ type Isula struct {
 	Wait   time.Duration // for the daemon; 0: as long as it takes
 }
 
+// clientGrace is for a client that does not give up by itself.
+const clientGrace = time.Second
+
 // inspected is what we read of `isula inspect NAME`, an array of one.
 type inspected struct {
 	ID    string `json:"Id"`
@@ -73,6 +76,9 @@ func (i Isula) Find(ctx context.Context, name string) (Container, error) {
 	args, env := []string{"inspect", name}, clientEnv(os.Environ())
 	if i.Wait > 0 {
 		args = []string{"inspect", "-t", strconv.Itoa(int(i.Wait.Seconds())), name}
+		var cancel context.CancelFunc
+		ctx, cancel = context.WithTimeout(ctx, i.Wait+clientGrace)
+		defer cancel()
 	}
 	if i.Client == "" {
 		path, err := exec.LookPath("isula")

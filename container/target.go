@@ -9,6 +9,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"isula.org/isulad-tools/internal/cgroup"
+	"isula.org/isulad-tools/internal/deadline"
 	"isula.org/isulad-tools/internal/netspace"
 	"isula.org/isulad-tools/internal/nsenter"
 	"isula.org/isulad-tools/internal/process"
@@ -19,8 +20,9 @@ import (
 // Open opens the ways into container id, which runs as s says and has the
 // specification sp. Where its root is inside its mount namespace differs: runc
 // runs prestart before pivot_root(2), so it is the root's host path there;
-// iSulad 2.1's lcr runs it after, and so it is later with any: it is /.
-func Open(id string, s Start, sp *Spec) (t *resource.Target, closeAll func(), err error) {
+// iSulad 2.1's lcr runs it after, and so it is later with any: it is /. What does not
+// answer is waited for by w.
+func Open(w *deadline.Waiter, id string, s Start, sp *Spec) (t *resource.Target, closeAll func(), err error) {
 	var closers []func()
 	all := func() {
 		for _, c := range closers {
@@ -32,7 +34,7 @@ func Open(id string, s Start, sp *Spec) (t *resource.Target, closeAll func(), er
 			all()
 		}
 	}()
-	root, err := rootfs.OfProcess(s.Init.PID)
+	root, err := rootfs.OfProcess(s.Init.PID, "container "+id, w)
 	if err != nil {
 		return nil, nil, err
 	}
@@ -58,7 +60,7 @@ func Open(id string, s Start, sp *Spec) (t *resource.Target, closeAll func(), er
 	if err := unix.Stat("/dev", &dev); err != nil {
 		return nil, nil, &fs.PathError{Op: "stat", Path: "/dev", Err: err}
 	}
-	ns, err := nsenter.EnterMount(s.Init.PID)
+	ns, err := nsenter.EnterMount(s.Init.PID, "container "+id, w)
 	if err != nil {
 		return nil, nil, err
 	}
@@ -68,6 +70,7 @@ func Open(id string, s Start, sp *Spec) (t *resource.Target, closeAll func(), er
 	}
 	t = &resource.Target{
 		HostDev: dev.Dev,
+		Wait:    w,
 		ID:      id,
 		Init:    s.Init,
 		Root:    root,

@@ -67,7 +67,7 @@ func tryNode(dir *os.File, name string) (works, tried bool) {
 
 var null = unix.Mkdev(1, 3)
 
-func isNull(st unix.Stat_t) bool { return typeOf(st) == "c" && st.Rdev == null }
+func isNull(st unix.Stat_t) bool { return typeOf(st.Mode) == "c" && st.Rdev == null }
 
 // boundName is the name below the container's shared path of a node that is bound.
 func boundName(d Device) string {
@@ -83,10 +83,16 @@ func boundPath(t *resource.Target, d Device) string {
 // container's shared path, where nodes work, with the container's root as its
 // owner. It is bound onto an empty file. The host's own node would have an
 // owner that is nobody inside, and is not ours to change.
-func bindNode(t *resource.Target, d Device, p *plot, host unix.Stat_t, own rootfs.Owner, u *undo.Stack) error {
-	if err := p.clearForBind(host); p.adopted || err != nil {
-		return err
+func bindNode(t *resource.Target, d Device, p plot, host unix.Stat_t, own rootfs.Owner, u *undo.Stack) (plot, error) {
+	cleared, err := rootfs.Get(t.Root, d.PathInContainer, func() (plot, error) { return p.clearForBind(host) }, p.dir)
+	if err != nil || cleared.adopted {
+		return cleared, err
 	}
+	return cleared, bindShared(t, d, host, own, u)
+}
+
+// bindShared binds it where there is room.
+func bindShared(t *resource.Target, d Device, host unix.Stat_t, own rootfs.Owner, u *undo.Stack) error {
 	if t.Direct != nil {
 		return fmt.Errorf("nodes do not work on a file system of a user namespace, and there is no shared path to bind one from: %w", t.Direct)
 	}
@@ -120,30 +126,31 @@ func bindNode(t *resource.Target, d Device, p *plot, host unix.Stat_t, own rootf
 // clearForBind makes room for a bound node. One that is bound there already is
 // adopted. A node that does not work, as v0.9 made them, and the file that a
 // container's last run left are as good a place as any.
-func (p *plot) clearForBind(host unix.Stat_t) error {
+func (p plot) clearForBind(host unix.Stat_t) (plot, error) {
 	f, err := open.At(p.dir, p.base, unix.O_PATH|unix.O_NOFOLLOW, 0)
 	if errors.Is(err, unix.ENOENT) {
-		return nil
+		return p, nil
 	}
 	if err != nil {
-		return err
+		return p, err
 	}
 	defer f.Close()
 	var st unix.Stat_t
 	if err := unix.Fstat(int(f.Fd()), &st); err != nil {
-		return os.NewSyscallError("fstat", err)
+		return p, os.NewSyscallError("fstat", err)
 	}
 	bound, err := mounted(p.dir, f)
 	switch {
 	case err != nil:
-		return err
+		return p, err
 	case sameDevice(st, host):
 		p.adopted = bound
-		return nil
+		return p, nil
 	case p.force && !bound && isEmpty(st):
-		return nil
+		return p, nil
 	}
-	return p.clear(host)
+	err = p.clear(host)
+	return p, err
 }
 
 // makeShared makes the node that is bound, and opens it as the container sees it.
@@ -165,14 +172,13 @@ func makeShared(t *resource.Target, d Device, host unix.Stat_t, own rootfs.Owner
 	if err != nil {
 		return nil, err
 	}
-	var st unix.Stat_t
-	if err := unix.Fstat(int(node.Fd()), &st); err != nil {
-		node.Close()
-		return nil, os.NewSyscallError("fstat", err)
+	there, err := t.Root.Identify(node)
+	if err == nil && (there.Type != host.Mode&unix.S_IFMT || there.Rdev != host.Rdev) {
+		err = fmt.Errorf("%s in the container is something else", node.Name())
 	}
-	if !sameDevice(st, host) {
+	if err != nil {
 		node.Close()
-		return nil, fmt.Errorf("%s in the container is something else", node.Name())
+		return nil, err
 	}
 	return node, nil
 }
@@ -197,20 +203,22 @@ func (p *plot) mknodShared(host unix.Stat_t) error {
 
 // unbind unmounts a node that we bound to dir/base, and removes what it was bound
 // to. A node that somebody else bound stays.
-func unbind(t *resource.Target, d Device, node, dir *os.File, base string, st unix.Stat_t) error {
+func unbind(t *resource.Target, d Device, node, dir *os.File, base string, there rootfs.Identity) error {
 	var ours unix.Stat_t
 	switch err := unix.Lstat(boundPath(t, d), &ours); {
 	case errors.Is(err, unix.ENOENT):
 		return nil
 	case err != nil:
 		return &os.PathError{Op: "lstat", Path: boundPath(t, d), Err: err}
-	case ours.Dev != st.Dev || ours.Ino != st.Ino:
+	case ours.Dev != there.Dev || ours.Ino != there.Ino:
 		return nil
 	}
 	if err := detach(t, node); err != nil {
 		return err
 	}
-	return unlinkAs(dir, base, func(st unix.Stat_t) bool { return isEmpty(st) || isDevice(st, d) })
+	return t.Root.Do(d.PathInContainer, func() error {
+		return unlinkAs(dir, base, func(st unix.Stat_t) bool { return isEmpty(st) || isDevice(st, d) })
+	}, dir)
 }
 
 // forgetBound removes the node that was bound, or what the container has put in its

@@ -72,7 +72,7 @@ func Find(path string) (Device, error) {
 		return Device{}, lstatError(path, err)
 	}
 	d := Device{
-		Type: typeOf(st), Major: int64(unix.Major(st.Rdev)), Minor: int64(unix.Minor(st.Rdev)),
+		Type: typeOf(st.Mode), Major: int64(unix.Major(st.Rdev)), Minor: int64(unix.Minor(st.Rdev)),
 		PathOnHost: path, PathInContainer: path, CgroupPermissions: "rwm",
 	}
 	if d.Type == "" {
@@ -102,8 +102,8 @@ func lstatError(path string, err error) error {
 }
 
 // typeOf is the type of a node as records have it, "" for other files.
-func typeOf(st unix.Stat_t) string {
-	switch st.Mode & unix.S_IFMT {
+func typeOf(mode uint32) string {
+	switch mode & unix.S_IFMT {
 	case unix.S_IFCHR:
 		return "c"
 	case unix.S_IFBLK:
@@ -138,7 +138,7 @@ func resolve(old Device) (now Device, renewed bool, err error) {
 	now = old
 	now.Major, now.Minor = int64(unix.Major(st.Rdev)), int64(unix.Minor(st.Rdev))
 	renewed = now != old
-	if now.Type = typeOf(st); now.Type == "" {
+	if now.Type = typeOf(st.Mode); now.Type == "" {
 		return old, false, fmt.Errorf("%s: not a device", old.PathOnHost)
 	}
 	return now, renewed, nil

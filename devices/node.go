@@ -72,29 +72,43 @@ func (a *Adder) makeNode(t *resource.Target, d Device, commit func() error) (err
 	if err != nil {
 		return err
 	}
-	switch there, err := inHostsDev(t, dir, base, host); {
-	case err != nil:
-		return err
-	case there:
-		a.note(&a.adopted, d)
-		return commit()
-	}
-	p := &plot{dir: dir, base: base, force: a.Force}
-	if t.UserNS && !nodesWork(dir) {
-		err = bindNode(t, d, p, host, own, &u)
-	} else {
-		err = p.build(host, own, &u)
-	}
-	if p.replaced {
+	made, err := a.placeNode(t, d, plot{dir: dir, base: base, force: a.Force}, host, own, &u)
+	if made.replaced {
 		a.note(&a.replaced, d)
 	}
-	if p.adopted {
+	if made.adopted {
 		a.note(&a.adopted, d)
 	}
 	if err != nil {
 		return fmt.Errorf("make node %s: %w", d.PathInContainer, err)
 	}
 	return commit()
+}
+
+// placeNode makes the node, of whichever sort works there.
+func (a *Adder) placeNode(t *resource.Target, d Device, p plot, host unix.Stat_t, own rootfs.Owner, u *undo.Stack) (plot, error) {
+	at := d.PathInContainer
+	made, err := rootfs.Get(t.Root, at, func() (plot, error) {
+		there, err := inHostsDev(t.HostDev, p.dir, p.base, host)
+		switch {
+		case err != nil:
+			return p, err
+		case there:
+			return plot{adopted: true}, nil
+		case t.UserNS && !nodesWork(p.dir):
+			return plot{bind: true}, nil
+		}
+		return p.build(host, own)
+	}, p.dir)
+	if made.bind {
+		return bindNode(t, d, p, host, own, u)
+	}
+	if err == nil && !made.adopted {
+		u.Push("remove node "+p.base, func() error {
+			return t.Root.Do(at, func() error { return unlink(p.dir, p.base, 0) }, p.dir)
+		})
+	}
+	return made, err
 }
 
 func (a *Adder) note(in *map[Device]bool, d Device) {
@@ -110,29 +124,28 @@ type plot struct {
 	base              string
 	force             bool
 	replaced, adopted bool
+	bind              bool // no node works there
 }
 
-// build makes the node.
-func (p *plot) build(host unix.Stat_t, own rootfs.Owner, u *undo.Stack) error {
+// build makes the node, or nothing, and returns what came of the plot.
+func (p plot) build(host unix.Stat_t, own rootfs.Owner) (plot, error) {
 	if err := p.mknod(host); err != nil {
-		return err
+		return p, err
 	}
-	if !p.adopted {
-		u.Push("remove node "+p.base, func() error { return unlink(p.dir, p.base, 0) })
+	err := dress(p.dir, p.base, host, own, !p.adopted)
+	if err != nil && !p.adopted {
+		err = errors.Join(err, unlink(p.dir, p.base, 0))
 	}
-	return dress(p.dir, p.base, host, own, !p.adopted)
+	return p, err
 }
 
 // inHostsDev tells whether dir, which the container may have bound as its own,
 // is of the host's /dev and has the node. Nothing is made, replaced or changed
 // there: what is missing is an error.
-func inHostsDev(t *resource.Target, dir *os.File, base string, host unix.Stat_t) (there bool, err error) {
+func inHostsDev(hostDev uint64, dir *os.File, base string, host unix.Stat_t) (there bool, err error) {
 	var d, st unix.Stat_t
-	if err := unix.Fstat(int(dir.Fd()), &d); err != nil {
+	if err := unix.Fstat(int(dir.Fd()), &d); err != nil || d.Dev != hostDev {
 		return false, os.NewSyscallError("fstat", err)
-	}
-	if d.Dev != t.HostDev {
-		return false, nil
 	}
 	if err := unix.Fstatat(int(dir.Fd()), base, &st, unix.AT_SYMLINK_NOFOLLOW); err == nil && sameDevice(st, host) {
 		return true, nil
@@ -275,14 +288,12 @@ func removeMade(t *resource.Target, d Device) error {
 		return err
 	}
 	defer dir.Close()
-	var around, st unix.Stat_t
-	if err := unix.Fstat(int(dir.Fd()), &around); err != nil {
-		return os.NewSyscallError("fstat", err)
+	if around, err := t.Root.Identify(dir); err != nil || around.Dev == t.HostDev {
+		return err // the host's nodes are the host's
 	}
-	if around.Dev == t.HostDev {
-		return nil // the host's nodes are the host's
-	}
-	node, err := open.At(dir, path.Base(p), unix.O_PATH|unix.O_NOFOLLOW, 0)
+	node, err := rootfs.Get(t.Root, p, func() (*os.File, error) {
+		return open.At(dir, path.Base(p), unix.O_PATH|unix.O_NOFOLLOW, 0)
+	}, dir)
 	if errors.Is(err, unix.ENOENT) {
 		return nil
 	}
@@ -290,22 +301,22 @@ func removeMade(t *resource.Target, d Device) error {
 		return err
 	}
 	defer node.Close()
-	if err := unix.Fstat(int(node.Fd()), &st); err != nil {
-		return os.NewSyscallError("fstat", err)
+	there, err := t.Root.Identify(node)
+	if err != nil || !d.is(there) {
+		return err
 	}
-	if !isDevice(st, d) {
-		return nil
-	}
-	if host, err := stat(d.PathOnHost); err == nil && st.Dev == host.Dev && st.Ino == host.Ino {
+	if host, err := stat(d.PathOnHost); err == nil && there.Dev == host.Dev && there.Ino == host.Ino {
 		return nil // by a bound directory it is the host's own
 	}
 	switch bound, err := mounted(dir, node); {
 	case err != nil:
 		return err
 	case bound:
-		return unbind(t, d, node, dir, path.Base(p), st)
+		return unbind(t, d, node, dir, path.Base(p), there)
 	}
-	return unlinkAs(dir, path.Base(p), func(st unix.Stat_t) bool { return isDevice(st, d) })
+	return t.Root.Do(p, func() error {
+		return unlinkAs(dir, path.Base(p), func(st unix.Stat_t) bool { return isDevice(st, d) })
+	}, dir)
 }
 
 // unlinkAs unlinks a file that is what it should be.
@@ -322,7 +333,12 @@ func unlinkAs(dir *os.File, base string, is func(unix.Stat_t) bool) error {
 }
 
 func isDevice(st unix.Stat_t, d Device) bool {
-	return typeOf(st) == d.Type && st.Rdev == unix.Mkdev(uint32(d.Major), uint32(d.Minor))
+	return d.is(rootfs.Identity{Type: st.Mode & unix.S_IFMT, Rdev: st.Rdev})
+}
+
+// is tells whether a file is a node of d.
+func (d Device) is(i rootfs.Identity) bool {
+	return typeOf(i.Type) == d.Type && i.Rdev == unix.Mkdev(uint32(d.Major), uint32(d.Minor))
 }
 
 // verifyNode returns nil when the container has d's node.
@@ -332,12 +348,9 @@ func verifyNode(t *resource.Target, d Device) error {
 		return err
 	}
 	defer f.Close()
-	var st unix.Stat_t
-	if err := unix.Fstat(int(f.Fd()), &st); err != nil {
-		return os.NewSyscallError("fstat", err)
+	there, err := t.Root.Identify(f)
+	if err == nil && !d.is(there) {
+		err = fmt.Errorf("%s in the container is another file", d.PathInContainer)
 	}
-	if !isDevice(st, d) {
-		return fmt.Errorf("%s in the container is another file", d.PathInContainer)
-	}
-	return nil
+	return err
 }

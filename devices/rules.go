@@ -12,8 +12,6 @@ import (
 	"strings"
 	"time"
 
-	"golang.org/x/sys/unix"
-
 	"isula.org/isulad-tools/config"
 	"isula.org/isulad-tools/internal/atomicfile"
 	"isula.org/isulad-tools/internal/command"
@@ -23,6 +21,10 @@ import (
 )
 
 const rulesDir = "/etc/udev/rules.d"
+
+// maxRules bounds what is read of the file of rules: that of a host with many
+// containers has megabytes.
+const maxRules = 64 << 20
 
 // ruleLines are the lines for one disk of container id: one for its partitions,
 // and one for itself. The latter goes by the disk's link, if it has one: it may
@@ -95,7 +97,7 @@ func syncFile(ctx context.Context, g place.Generation, id string, want []string,
 	if err := atomicfile.Sweep(rulesDir, filepath.Base(path)); err != nil {
 		return false, err
 	}
-	old, err := readRules(path)
+	old, err := open.Read(path, maxRules)
 	if err != nil && !errors.Is(err, fs.ErrNotExist) {
 		return false, err
 	}
@@ -110,23 +112,6 @@ func syncFile(ctx context.Context, g place.Generation, id string, want []string,
 		return false, fmt.Errorf("save %s: %w", path, err)
 	}
 	return true, nil
-}
-
-// readRules reads the file of rules at once, with room for some more: that of a
-// host with many containers has megabytes.
-func readRules(path string) ([]byte, error) {
-	f, err := open.File(path, unix.O_RDONLY, 0)
-	if err != nil {
-		return nil, err
-	}
-	defer f.Close()
-	info, err := f.Stat()
-	if err != nil {
-		return nil, err
-	}
-	text := bytes.NewBuffer(make([]byte, 0, info.Size()+4096))
-	_, err = text.ReadFrom(f)
-	return text.Bytes(), err
 }
 
 // editRules returns text with the lines of container id replaced by want, and
@@ -170,6 +155,10 @@ func editRules(g place.Generation, text []byte, id string, want []string) ([]byt
 	return text, true
 }
 
+// reloadWait bounds udevadm, which gives up by itself, unless it hangs, after three
+// seconds. A container can do without.
+const reloadWait = 5 * time.Second
+
 // ReloadRules tells udevd that rules changed. It is called without any lock: udevd
 // may be waiting for a helper that waits for one.
 func ReloadRules(ctx context.Context) error {
@@ -177,6 +166,8 @@ func ReloadRules(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
+	ctx, cancel := context.WithTimeout(ctx, reloadWait)
+	defer cancel()
 	_, err = command.Cmd{Path: udevadm, Args: []string{"control", "--reload", "--timeout=3"}}.Run(ctx)
 	return err
 }

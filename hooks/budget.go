@@ -18,37 +18,6 @@ const (
 	lockWait = 10 * time.Second
 )
 
-// deadline is a context that knows its end but sets no timer for it: a timer
-// costs a start more than all of its locks, and nothing here waits on Done.
-type deadline struct {
-	context.Context
-	end time.Time
-}
-
-func withDeadline(d time.Duration) deadline {
-	return deadline{context.Background(), time.Now().Add(d)}
-}
-
-// Deadline implements context.Context.
-func (d deadline) Deadline() (time.Time, bool) { return d.end, true }
-
-// Err implements context.Context.
-func (d deadline) Err() error {
-	if time.Now().Before(d.end) {
-		return nil
-	}
-	return context.DeadlineExceeded
-}
-
-// timed is the same context for what does wait: the execution of a program.
-func timed(ctx context.Context) (context.Context, context.CancelFunc) {
-	end, ok := ctx.Deadline()
-	if !ok {
-		return context.WithCancel(ctx)
-	}
-	return context.WithDeadline(context.Background(), end)
-}
-
 // errNoEnd says that standard input was not closed in time: a runtime that
 // never closes it must not keep the container waiting for ever.
 var errNoEnd = errors.New("it does not end")

@@ -1,13 +1,13 @@
 package hooks
 
 import (
-	"context"
-	"errors"
 	"os"
 	"testing"
 	"time"
 
 	"golang.org/x/sys/unix"
+
+	"isula.org/isulad-tools/internal/deadline"
 )
 
 // slowPipe is a non-blocking pipe, as lcr gives one, whose content comes in pieces.
@@ -37,39 +37,8 @@ func slowPipe(t *testing.T, pieces ...string) *os.File {
 func TestANonBlockingPipeIsWaitedFor(t *testing.T) {
 	t.Parallel()
 	in := slowPipe(t, `{"id":"abc",`, `"pid":7,`, `"bundle":"/b"}`, "\n")
-	got, err := readState(withDeadline(time.Minute), in, true)
+	got, err := readState(deadline.After(time.Minute), in, true)
 	if want := (state{ID: "abc", PID: 7, Bundle: "/b"}); err != nil || got != want {
 		t.Errorf("%+v, %v, want %+v", got, err, want)
-	}
-}
-
-func TestTheBudgetEnds(t *testing.T) {
-	t.Parallel()
-	live, over := withDeadline(time.Hour), withDeadline(-time.Second)
-	if live.Err() != nil || !errors.Is(over.Err(), context.DeadlineExceeded) {
-		t.Errorf("%v, %v", live.Err(), over.Err())
-	}
-	for _, d := range []deadline{live, over} {
-		ctx, cancel := timed(d)
-		end, ok := ctx.Deadline()
-		if !ok || !end.Equal(d.end) {
-			t.Errorf("timed ends at %v, want %v", end, d.end)
-		}
-		select {
-		case <-ctx.Done():
-			if d == live {
-				t.Error("it is over")
-			}
-		default:
-			if d == over {
-				t.Error("it is not over")
-			}
-		}
-		cancel()
-	}
-	ctx, cancel := timed(context.Background())
-	defer cancel()
-	if _, ok := ctx.Deadline(); ok || ctx.Err() != nil {
-		t.Errorf("without an end: %v", ctx.Err())
 	}
 }

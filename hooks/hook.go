@@ -16,6 +16,7 @@ import (
 
 	"isula.org/isulad-tools/devices"
 	"isula.org/isulad-tools/internal/command"
+	"isula.org/isulad-tools/internal/deadline"
 	"isula.org/isulad-tools/internal/logging"
 	"isula.org/isulad-tools/internal/place"
 )
@@ -30,6 +31,7 @@ type Hook struct {
 	Stdout, Stderr io.Writer
 
 	log    *logrus.Logger
+	wait   *deadline.Waiter
 	reload bool // udevd must be told that rules changed
 	// again is how a start looks again whether its disks, when it follows some, got
 	// partitions: after all locks, when udevd knows the rules.
@@ -71,7 +73,9 @@ func (h *Hook) Stage(stage, logFile string, relabel bool) int {
 	}
 	// A terminal's signals are for the runtime; half a change is for nobody.
 	signal.Ignore(unix.SIGINT, unix.SIGHUP, unix.SIGQUIT, unix.SIGTERM)
-	ctx := withDeadline(budget)
+	ctx := deadline.After(budget)
+	h.wait = deadline.NewWaiter(ctx)
+	defer h.wait.Close()
 	h.log = logging.Hook(h.Generation.Hook, logFile, h.Stderr)
 
 	var err error

@@ -29,7 +29,7 @@ func (h *Hook) askModules(ctx context.Context, st state, init process.ID, wanted
 	m.asker = kmod.Asker{ID: st.ID, Init: init}
 	if len(wanted) > 0 {
 		// The file is looked at first: a start that cannot succeed loads nothing.
-		if r, err = load(st.Bundle); err != nil {
+		if r, err = h.load(st.Bundle); err != nil {
 			return m, nil, r, err
 		}
 		wanted = append(wanted, kmod.Others(r.modules, wanted)...)
@@ -43,7 +43,7 @@ func (h *Hook) askModules(ctx context.Context, st state, init process.ID, wanted
 		if lock, err = config.LockContainer(ctx, st.Bundle, lockWait); err != nil {
 			return m, nil, r, err
 		}
-		if r, err = load(st.Bundle); err != nil {
+		if r, err = h.load(st.Bundle); err != nil {
 			lock.Unlock()
 			return m, nil, r, err
 		}
@@ -63,8 +63,6 @@ func (h *Hook) loadModules(ctx context.Context, m *modules, bundle string, names
 	if m.asker.Name == "" {
 		m.asker.Name = containerName(bundle)
 	}
-	ctx, cancel := timed(ctx)
-	defer cancel()
 	results, err := kmod.Loader{Wait: lockWait}.Load(ctx, m.asker, names)
 	for _, r := range results {
 		entry := h.log.WithFields(logrus.Fields(kmod.Audit(m.asker, r)))

@@ -51,9 +51,9 @@ func (h *Hook) poststop(ctx context.Context, relabel bool) error {
 	h.reload, err = devices.SyncRules(ctx, h.Generation, st.ID, nil, lockWait)
 	warn(err)
 	if sp, err := container.ReadSpec(st.Bundle); err == nil { // the bundle may be gone
-		warn(unleak(st, sp))
+		warn(h.unleak(st, sp))
 		if relabel {
-			warn(unlabel(st, sp))
+			warn(h.unlabel(st, sp))
 		}
 	}
 	warn(mounts.Clean(st.ID))

@@ -12,6 +12,7 @@ import (
 	"isula.org/isulad-tools/devices"
 	"isula.org/isulad-tools/internal/cgroup"
 	"isula.org/isulad-tools/internal/command"
+	"isula.org/isulad-tools/internal/deadline"
 	"isula.org/isulad-tools/internal/process"
 	"isula.org/isulad-tools/kmod"
 	"isula.org/isulad-tools/mounts"
@@ -52,7 +53,7 @@ var phases = []phase{
 }
 
 func (h *Hook) share(ctx context.Context, s *start) error {
-	if err := unleak(s.state, s.spec); err != nil {
+	if err := h.unleak(s.state, s.spec); err != nil {
 		s.report(err)
 	}
 	return mounts.Share(ctx, s.target, s.report)
@@ -60,12 +61,12 @@ func (h *Hook) share(ctx context.Context, s *start) error {
 
 // unleak removes what the older generation's hook leaked on the host for a
 // container that had changed its root.
-func unleak(st state, sp *container.Spec) error {
+func (h *Hook) unleak(st state, sp *container.Spec) error {
 	root, err := sp.RootPath(st.Bundle, st.Root)
 	if err != nil {
 		return nil // then nothing was leaked there either
 	}
-	return mounts.Unleak(root)
+	return h.wait.Do(st.whose(), root, func() error { return mounts.Unleak(root) })
 }
 
 func (h *Hook) parameters(_ context.Context, s *start) error {
@@ -184,7 +185,7 @@ func (h *Hook) prestart(ctx context.Context, relabel bool) error {
 		h.log.WithField("id", st.ID).Warn(command.OneLine(err.Error()))
 	}}
 	var closeTarget func()
-	if s.target, closeTarget, err = container.Open(st.ID, container.Start{Init: init, Bundle: st.Bundle, Root: st.Root}, sp); err != nil {
+	if s.target, closeTarget, err = container.Open(h.wait, st.ID, container.Start{Init: init, Bundle: st.Bundle, Root: st.Root}, sp); err != nil {
 		return err
 	}
 	defer closeTarget()
@@ -263,6 +264,7 @@ func (s *start) record() container.Start {
 
 // recorded is what a container's resource file asks for.
 type recorded struct {
+	wait               *deadline.Waiter
 	doc                *config.Document
 	devices, paths     resource.Plan
 	modules            []string
@@ -272,12 +274,12 @@ type recorded struct {
 }
 
 // load reads the resource file of the container whose bundle is dir.
-func load(dir string) (recorded, error) {
+func (h *Hook) load(dir string) (recorded, error) {
 	doc, err := config.Load(dir)
 	if err != nil {
 		return recorded{}, err
 	}
-	r := recorded{doc: doc}
+	r := recorded{wait: h.wait, doc: doc}
 	if err := r.plan(); err != nil {
 		return r, fmt.Errorf("%s: %w", filepath.Join(dir, config.Name), err)
 	}
@@ -294,7 +296,7 @@ func (r *recorded) plan() (err error) {
 	if r.devices, err = devices.Kind.Restore(r.doc); err != nil {
 		return err
 	}
-	if r.paths, err = mounts.Restore(r.doc); err != nil {
+	if r.paths, err = mounts.Restore(r.wait, r.doc); err != nil {
 		return err
 	}
 	for _, kind := range devices.LimitKinds() {
@@ -364,7 +366,7 @@ func (h *Hook) lookAgain(ctx context.Context, st state, sp *container.Spec, init
 	if err := plan.Look(); err != nil || len(plan.Change.Tasks) == 0 {
 		return nil, nil, err
 	}
-	target, closeTarget, err := container.Open(st.ID, container.Start{Init: init, Bundle: st.Bundle, Root: st.Root}, sp)
+	target, closeTarget, err := container.Open(h.wait, st.ID, container.Start{Init: init, Bundle: st.Bundle, Root: st.Root}, sp)
 	if err != nil {
 		return nil, nil, err
 	}

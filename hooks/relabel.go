@@ -16,7 +16,7 @@ import (
 // be, it starts as it is. Compat: hook-relabel-disabled, hook-relabel-no-selinux
 func (h *Hook) relabel(ctx context.Context, s *start) {
 	log := h.log.WithField("id", s.state.ID)
-	err := selinux.Prepare(ctx, s.target, lockWait)
+	err := h.wait.Do(s.state.whose(), "/", func() error { return selinux.Prepare(ctx, s.target, lockWait) })
 	switch {
 	case errors.Is(err, selinux.ErrDisabled):
 		log.Infof("--with-relabel: nothing to do: %v", err)
@@ -28,12 +28,16 @@ func (h *Hook) relabel(ctx context.Context, s *start) {
 // unlabel takes out of a stopped container what relabel put there for its next
 // start. The root is a path of the host now, and may not be there: an ordinary
 // lcr container's is an empty directory.
-func unlabel(st state, sp *container.Spec) error {
+func (h *Hook) unlabel(st state, sp *container.Spec) error {
 	path, err := sp.RootPath(st.Bundle, st.Root)
 	if err != nil {
 		return err
 	}
-	host, err := rootfs.OfProcess(os.Getpid())
+	return h.wait.Do(st.whose(), path, func() error { return unlabel(path) })
+}
+
+func unlabel(path string) error {
+	host, err := rootfs.OfProcess(os.Getpid(), "this host", nil)
 	if err != nil {
 		return err
 	}

@@ -27,6 +27,9 @@ type state struct {
 	Root   string // host path of the root file system; iSulad's lcr gives it
 }
 
+// whose is whose a file of the container is, in errors.
+func (s state) whose() string { return "container " + s.ID }
+
 // readState reads the state from the runtime. strict refuses what prestart
 // cannot work with; otherwise the id is enough, and a field of a wrong type
 // is as good as none.

@@ -3,13 +3,14 @@ package kmod
 import (
 	"bytes"
 	"errors"
-	"io"
 	"io/fs"
 	"os"
 	"path"
 	"strings"
 
 	"golang.org/x/sys/unix"
+
+	"isula.org/isulad-tools/internal/open"
 )
 
 // fileLimit bounds what is read of one file; modules.alias, the largest, is 1 to
@@ -78,17 +79,8 @@ func (h *host) describes(module string) bool {
 
 // readState reads an initstate. The file is a line of at most seven bytes.
 func readState(file string) (state, error) {
-	f, err := os.Open(file)
-	if err != nil {
-		return absent, err
-	}
-	defer f.Close()
-	var buf [16]byte
-	n, err := f.Read(buf[:])
-	if err != nil && !errors.Is(err, io.EOF) {
-		return absent, err
-	}
-	return state(bytes.TrimSpace(buf[:n])), nil
+	data, err := open.Read(file, 16)
+	return state(bytes.TrimSpace(data)), err
 }
 
 // moves tells whether the kernel lists module among the loadable ones.
@@ -220,24 +212,12 @@ func moduleOf(file string) string {
 	return canonical(base)
 }
 
-// read returns the content of a regular file, or the first fileLimit bytes of it.
-// What cannot be read is as good as empty: that is how modprobe takes it, and
-// modprobe will say so where it matters.
+// read returns the content of a file. What cannot be read is as good as empty:
+// that is how modprobe takes it, and modprobe will say so where it matters.
 func read(file string) []byte {
-	// O_NONBLOCK for the case that somebody put a fifo there.
-	f, err := os.OpenFile(file, os.O_RDONLY|unix.O_NONBLOCK, 0)
+	data, err := open.Read(file, fileLimit)
 	if err != nil {
 		return nil
 	}
-	defer f.Close()
-	info, err := f.Stat()
-	if err != nil || !info.Mode().IsRegular() {
-		return nil
-	}
-	// One allocation for files that have a size, which those of /proc have not.
-	data := bytes.NewBuffer(make([]byte, 0, min(info.Size(), fileLimit)+bytes.MinRead))
-	if _, err := data.ReadFrom(io.LimitReader(f, fileLimit)); err != nil {
-		return nil
-	}
-	return data.Bytes()
+	return data
 }

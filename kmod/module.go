@@ -4,13 +4,12 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"io"
 	"io/fs"
-	"os"
 	"path/filepath"
 	"slices"
 
 	"isula.org/isulad-tools/config"
+	"isula.org/isulad-tools/internal/open"
 )
 
 // kindName is what one of them is called in the log.
@@ -97,20 +96,19 @@ const maxSpec = 16 << 20
 // OfSpec returns the names in the environment of a container whose bundle is dir.
 func OfSpec(dir string) ([]string, error) {
 	path := filepath.Join(dir, "config.json")
-	f, err := os.Open(path)
+	data, err := open.Read(path, maxSpec)
 	if errors.Is(err, fs.ErrNotExist) {
 		return nil, nil
 	}
 	if err != nil {
 		return nil, err
 	}
-	defer f.Close()
 	var spec struct {
 		Process struct {
 			Env []string `json:"env"`
 		} `json:"process"`
 	}
-	if err := json.NewDecoder(io.LimitReader(f, maxSpec)).Decode(&spec); err != nil {
+	if err := json.Unmarshal(data, &spec); err != nil {
 		return nil, fmt.Errorf("%s: %w", path, err)
 	}
 	return Requested(spec.Process.Env)

@@ -69,13 +69,14 @@ func (h *host) policy() (*policy, error) {
 
 // readPolicy returns the content of a file that only root can have written.
 func readPolicy(path string) ([]byte, error) {
-	// O_NONBLOCK for a fifo, which is refused and must not be waited for.
-	f, err := open.File(path, unix.O_RDONLY|unix.O_NOFOLLOW|unix.O_NONBLOCK, 0)
+	f, err := open.Regular(path, unix.O_RDONLY|unix.O_NOFOLLOW, 0)
 	switch {
 	case errors.Is(err, fs.ErrNotExist):
 		return nil, fs.ErrNotExist
 	case errors.Is(err, unix.ELOOP):
 		return nil, errors.New("it is a symbolic link, not a regular file")
+	case errors.Is(err, open.ErrNotRegular):
+		return nil, errors.New("it is not a regular file")
 	case err != nil:
 		return nil, err
 	}
@@ -85,18 +86,12 @@ func readPolicy(path string) ([]byte, error) {
 		return nil, os.NewSyscallError("fstat", err)
 	}
 	switch {
-	case st.Mode&unix.S_IFMT != unix.S_IFREG:
-		return nil, errors.New("it is not a regular file")
 	case st.Uid != 0:
 		return nil, fmt.Errorf("it belongs to user %d: chown root it", st.Uid)
 	case st.Mode&0o022 != 0:
 		return nil, fmt.Errorf("others than root may write it (mode %04o): chmod go-w it", st.Mode&0o7777)
 	}
-	data, err := io.ReadAll(io.LimitReader(f, policyLimit+1))
-	if err == nil && len(data) > policyLimit {
-		err = fmt.Errorf("larger than %d bytes", policyLimit)
-	}
-	return data, err
+	return open.Content(f, policyLimit)
 }
 
 // parsePolicy reads {"default":"allow"|"deny","allow":[…],"deny":[…]}, where

@@ -105,7 +105,7 @@ func (l Loader) lock(ctx context.Context, wait time.Duration) (*config.Lock, err
 
 // bootID tells this boot from others.
 func (l Loader) bootID() string {
-	return strings.TrimSpace(string(readSmall(l.Root + "/proc/sys/kernel/random/boot_id")))
+	return strings.TrimSpace(string(read(l.Root + "/proc/sys/kernel/random/boot_id")))
 }
 
 // inode identifies one loading of a module, 0 when it is not there.
@@ -307,21 +307,12 @@ func (b *book) close(out outcome) error {
 // live returns the names of the loaded modules.
 func (h *host) live() map[string]bool {
 	names := make(map[string]bool)
-	for line := range bytes.Lines(readSmall(h.root + "/proc/modules")) {
+	for line := range bytes.Lines(read(h.root + "/proc/modules")) {
 		if name, _, ok := bytes.Cut(line, []byte(" ")); ok {
 			names[string(name)] = true
 		}
 	}
 	return names
-}
-
-// readSmall reads a file of /proc, which has no size.
-func readSmall(path string) []byte {
-	data, err := open.Read(path, recordLimit)
-	if err != nil {
-		return nil
-	}
-	return data
 }
 
 func now() time.Time { return time.Now().Truncate(time.Second).UTC() }

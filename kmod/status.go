@@ -68,7 +68,7 @@ func (l Loader) status() (s status, err error) {
 
 func (h *host) procModules() map[string]procModule {
 	list := make(map[string]procModule)
-	for line := range bytes.Lines(readSmall(h.root + "/proc/modules")) {
+	for line := range bytes.Lines(read(h.root + "/proc/modules")) {
 		f := strings.Fields(string(line))
 		if len(f) < 4 {
 			continue

@@ -10,14 +10,22 @@ import (
 	"golang.org/x/sys/unix"
 
 	"isula.org/isulad-tools/internal/command"
+	"isula.org/isulad-tools/internal/deadline"
 	"isula.org/isulad-tools/internal/open"
 	"isula.org/isulad-tools/internal/rootfs"
 	"isula.org/isulad-tools/internal/undo"
 )
 
+// onHost is whose a path of the host is: it may be on a server that does not answer.
+const onHost = "this host"
+
 // CheckHost tells whether the host path of a record is there, or can be made. It
 // touches nothing.
-func CheckHost(p string) error {
+func CheckHost(w *deadline.Waiter, p string) error {
+	return w.Do(onHost, p, func() error { return checkHost(p) })
+}
+
+func checkHost(p string) error {
 	_, err := os.Stat(p)
 	if !errors.Is(err, fs.ErrNotExist) {
 		return err
@@ -25,7 +33,7 @@ func CheckHost(p string) error {
 	if err := dangling(p); err != nil {
 		return err
 	}
-	return CheckHost(filepath.Dir(p))
+	return checkHost(filepath.Dir(p))
 }
 
 // dangling is the error for a link that leads nowhere; nil for what is none.
@@ -38,10 +46,10 @@ func dangling(p string) error {
 
 // MakeHost makes the host path of a record when it is missing, a directory
 // with its parents, for the container's root.
-func MakeHost(p string, own rootfs.Owner) (err error) {
+func MakeHost(w *deadline.Waiter, p string, own rootfs.Owner) (err error) {
 	var u undo.Stack
 	defer u.OnError(&err)
-	f, _, err := openHost(p, own, &u)
+	f, _, err := openHost(w, p, own, &u)
 	if err == nil {
 		f.Close()
 	}
@@ -50,23 +58,40 @@ func MakeHost(p string, own rootfs.Owner) (err error) {
 
 // openHost opens the host path of a bind and tells whether it is a directory.
 // A missing one is made, 0755, for the container's root.
-func openHost(p string, own rootfs.Owner, u *undo.Stack) (f *os.File, dir bool, err error) {
+func openHost(w *deadline.Waiter, p string, own rootfs.Owner, u *undo.Stack) (host *os.File, dir bool, err error) {
 	p = filepath.Clean(p)
-	f, err = open.File(p, unix.O_PATH, 0)
+	f, err := lookUp(w, p)
 	if errors.Is(err, os.ErrNotExist) {
 		if err = mkdirHost(p, own, u); err == nil {
-			f, err = open.File(p, unix.O_PATH, 0)
+			f, err = lookUp(w, p)
 		}
 	}
 	if err != nil {
 		return nil, false, err
 	}
-	info, err := f.Stat()
-	if err != nil {
-		f.Close()
-		return nil, false, err
-	}
-	return f, info.IsDir(), nil
+	return f.File, f.isDir, nil
+}
+
+// lookedUp is a file that is open, but for nothing.
+type lookedUp struct {
+	*os.File
+	isDir bool
+}
+
+// lookUp opens a path of the host, and nothing of what is there.
+func lookUp(w *deadline.Waiter, p string) (lookedUp, error) {
+	return deadline.Get(w, onHost, p, func() (lookedUp, error) {
+		f, err := open.File(p, unix.O_PATH, 0)
+		if err != nil {
+			return lookedUp{}, err
+		}
+		info, err := f.Stat()
+		if err != nil {
+			f.Close()
+			return lookedUp{}, err
+		}
+		return lookedUp{f, info.IsDir()}, nil
+	})
 }
 
 func mkdirHost(p string, own rootfs.Owner, u *undo.Stack) error {

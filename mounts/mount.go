@@ -5,10 +5,11 @@ import (
 	"fmt"
 	"os"
 	"strconv"
+	"strings"
 
-	"github.com/moby/sys/mountinfo"
 	"golang.org/x/sys/unix"
 
+	"isula.org/isulad-tools/internal/mountpoint"
 	"isula.org/isulad-tools/internal/open"
 )
 
@@ -100,15 +101,14 @@ func remountBelow(mnt *os.File) error {
 
 // mountsBelow lists the mount points at and below a host path.
 func mountsBelow(p string) ([]string, error) {
-	mounts, err := mountinfo.GetMounts(mountinfo.PrefixFilter(p))
-	if err != nil {
-		return nil, err
-	}
-	points := make([]string, len(mounts))
-	for i, m := range mounts {
-		points[i] = m.Mountpoint
-	}
-	return points, nil
+	var points []string
+	err := mountpoint.Each(0, func(m *mountpoint.Mount) bool {
+		if point := m.Point.String(); point == p || strings.HasPrefix(point, strings.TrimSuffix(p, "/")+"/") {
+			points = append(points, point)
+		}
+		return true
+	})
+	return points, err
 }
 
 // setPropagation changes the propagation of the mount whose root is open.

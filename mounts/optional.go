@@ -8,6 +8,7 @@ import (
 	"slices"
 
 	"isula.org/isulad-tools/config"
+	"isula.org/isulad-tools/internal/deadline"
 	"isula.org/isulad-tools/resource"
 )
 
@@ -19,7 +20,7 @@ var Optional = resource.Kind[Bind]{Name: "optional path", Key: config.OptionalPa
 // Restore plans to make real what is recorded in d. An optional path that the
 // host does not have is a step that fails, which a start survives; any other is
 // made.
-func Restore(d *config.Document) (resource.Plan, error) {
+func Restore(w *deadline.Waiter, d *config.Document) (resource.Plan, error) {
 	optional, err := config.List[Bind](d, config.OptionalPaths)
 	if err != nil {
 		return resource.Plan{}, err
@@ -28,7 +29,7 @@ func Restore(d *config.Document) (resource.Plan, error) {
 	k.Resolve = func(b Bind) (Bind, bool, error) {
 		now, renewed, err := resolve(b)
 		if err == nil && slices.Contains(optional, b) {
-			err = b.Exists()
+			err = b.Exists(w)
 		}
 		return now, renewed, err
 	}
@@ -36,8 +37,8 @@ func Restore(d *config.Document) (resource.Plan, error) {
 }
 
 // Exists is the error for an optional record whose host path is missing.
-func (b Bind) Exists() error {
-	_, err := os.Stat(b.Host)
+func (b Bind) Exists(w *deadline.Waiter) error {
+	_, err := deadline.Get(w, onHost, b.Host, func() (fs.FileInfo, error) { return os.Stat(b.Host) })
 	if errors.Is(err, fs.ErrNotExist) {
 		return fmt.Errorf("%s does not exist, and is optional", b.Host)
 	}

@@ -12,10 +12,10 @@ import (
 	"slices"
 	"strings"
 
-	"github.com/moby/sys/mountinfo"
 	"golang.org/x/sys/unix"
 
 	"isula.org/isulad-tools/internal/command"
+	"isula.org/isulad-tools/internal/deadline"
 	"isula.org/isulad-tools/internal/mountpoint"
 	"isula.org/isulad-tools/internal/nsenter"
 	"isula.org/isulad-tools/internal/open"
@@ -32,35 +32,30 @@ func remove(_ context.Context, t *resource.Target, b Bind) error {
 	if err != nil {
 		return err
 	}
-	table, err := mountsOf(t.Init.PID)
-	if err != nil {
-		return err
-	}
 	point, err := openPoint(t, b.Container)
-	if point == nil {
-		if err != nil {
-			return err
-		}
-		return hidden(t, b, trees, table)
-	}
-	defer point.Close()
-	on, at, err := mountOf(point, table)
 	if err != nil {
 		return err
 	}
-	if on != nil && slices.Contains(trees, treeAt(on)) {
+	if point != nil {
+		defer point.Close()
+	}
+	on, at, hidden, err := look(t, b, trees, point)
+	if err != nil {
+		return err
+	}
+	if on != nil && slices.Contains(trees, on.tree) {
 		err := t.NS.Do(func() error { return detachAlone(point, nsenter.FD) })
 		// EINVAL: point is a directory in a mount of the same tree.
-		if !errors.Is(err, unix.EINVAL) || on.Mountpoint == at {
+		if !errors.Is(err, unix.EINVAL) || on.point == at {
 			return err
 		}
 	}
-	if err := hidden(t, b, trees, table); err != nil {
-		return err
+	if hidden != nil {
+		return hidden
 	}
 	// The host path may have been another tree when it was added.
-	if on != nil && on.Mountpoint == at && filepath.Clean(b.Container) != "/" && slices.ContainsFunc(trees, func(t tree) bool { return t.sameDevice(on) }) {
-		return fmt.Errorf("%s in the container is a mount of %s, not of the recorded host path: unmount it there first, if it is an old mount of that path", b.Container, command.Printable(on.Root))
+	if on != nil && on.point == at && filepath.Clean(b.Container) != "/" && slices.ContainsFunc(trees, on.sameDevice) {
+		return fmt.Errorf("%s in the container is a mount of %s, not of the recorded host path: unmount it there first, if it is an old mount of that path", b.Container, command.Printable(on.root))
 	}
 	return nil
 }
@@ -75,12 +70,8 @@ func Lost(ctx context.Context, t *resource.Target, b Bind) (bool, error) {
 	if err != nil {
 		return false, err
 	}
-	table, err := mountsOf(t.Init.PID)
-	if err != nil {
-		return false, err
-	}
-	err = hidden(t, b, trees, table)
-	return err == nil, err
+	_, _, hidden, err := look(t, b, trees, nil)
+	return hidden == nil && err == nil, errors.Join(hidden, err)
 }
 
 // openPoint opens what is at path in the container; nil: nothing is.
@@ -98,7 +89,7 @@ func openPoint(t *resource.Target, path string) (*os.File, error) {
 // openTop opens what is mounted on the container's root directory. Its own
 // processes do not see that; one that comes into its namespace does.
 func openTop(t *resource.Target) (f *os.File, err error) {
-	ns, err := nsenter.EnterMount(t.Init.PID)
+	ns, err := nsenter.EnterMount(t.Init.PID, "container "+t.ID, t.Wait)
 	if err != nil {
 		return nil, err
 	}
@@ -110,25 +101,32 @@ func openTop(t *resource.Target) (f *os.File, err error) {
 	return f, err
 }
 
-// hidden refuses what cannot be reached: b's mount is there, but something is
-// mounted over it, or over a directory above.
-func hidden(t *resource.Target, b Bind, trees []tree, table []*mountinfo.Info) error {
+// look looks through the container's mounts, once, for the one that point is on, if
+// there is a point, and its path. hidden says that b's own cannot be reached: it is
+// there, but something is mounted over it, or over a directory above.
+func look(t *resource.Target, b Bind, trees []tree, point *os.File) (on *mount, at string, hidden, err error) {
 	root, err := t.Root.Open("/", unix.O_PATH|unix.O_DIRECTORY)
 	if err != nil {
-		return err
+		return nil, "", nil, err
 	}
 	defer root.Close()
-	_, at, err := mountOf(root, table)
+	top, err := pathOf(root)
 	if err != nil {
-		return err
+		return nil, "", nil, err
 	}
-	at = filepath.Join(at, b.Container)
-	for _, m := range table {
-		if m.Mountpoint == at && slices.Contains(trees, treeAt(m)) {
-			return fmt.Errorf("something else is mounted over %s in the container: unmount that there first", b.Container)
+	if point == nil {
+		point = root
+	}
+	place := filepath.Join(top, b.Container)
+	on, at, err = mountOf(point, t.Init.PID, func(m *mountpoint.Mount) {
+		if hidden == nil && m.Point.Is(place) && anyIsOf(trees, m) {
+			hidden = fmt.Errorf("something else is mounted over %s in the container: unmount that there first", b.Container)
 		}
+	})
+	if point == root {
+		on = nil
 	}
-	return nil
+	return on, at, hidden, err
 }
 
 // settle makes what is behind the mounts follow the records: transfer mounts
@@ -137,7 +135,7 @@ func hidden(t *resource.Target, b Bind, trees []tree, table []*mountinfo.Info) e
 func settle(ctx context.Context, t *resource.Target, now, gone []Bind) error {
 	errs := []error{sweep(t.ID, now)}
 	for _, b := range now {
-		if slices.ContainsFunc(gone, b.below) && b.servable() {
+		if slices.ContainsFunc(gone, b.below) && b.servable(t.Wait) {
 			errs = append(errs, apply(ctx, t, b))
 		}
 	}
@@ -146,9 +144,9 @@ func settle(ctx context.Context, t *resource.Target, now, gone []Bind) error {
 
 // servable tells whether b is no record that a start skips, and its host path is
 // there.
-func (b Bind) servable() bool {
+func (b Bind) servable(w *deadline.Waiter) bool {
 	_, _, err := resolve(b)
-	return err == nil && b.Exists() == nil
+	return err == nil && b.Exists(w) == nil
 }
 
 // below tells whether b's container path lies below other's.

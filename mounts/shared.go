@@ -59,7 +59,7 @@ func Find(t *resource.Target) error {
 		return err
 	}
 	defer inside.Close()
-	same, err := sameFile(inside, own)
+	same, err := t.Root.SameFile(inside, own)
 	if !same {
 		t.Direct = errNotShared
 	}
@@ -115,7 +115,7 @@ func share(ctx context.Context, t *resource.Target, report func(error)) (err err
 	if err != nil {
 		return err
 	}
-	if same, err := sameFile(mnt, dir); err != nil || !same {
+	if same, err := t.Root.SameFile(mnt, dir); err != nil || !same {
 		return errors.Join(err, fmt.Errorf("%s in the container: something else was mounted on it", place.SharedPath))
 	}
 	u.Push("unmount "+place.SharedPath+" in the container", func() error {
@@ -169,7 +169,11 @@ func sharedPoint(t *resource.Target, u *undo.Stack) (*os.File, error) {
 	const flags = unix.O_PATH | unix.O_DIRECTORY | unix.O_NOFOLLOW
 	point, err := t.Root.Open(place.SharedPath, flags)
 	// The root file system may have come with a shared path that leaked onto it.
-	for try := 0; err == nil && try < 1024 && ofMaster(point); try++ {
+	leaked := func() bool {
+		there, err := t.Root.Identify(point)
+		return err == nil && ofMaster(there.Dev)
+	}
+	for try := 0; err == nil && try < 1024 && leaked(); try++ {
 		if e := t.NS.Do(func() error { return detachAlone(point, nsenter.FD) }); e != nil {
 			break // locked: it is mounted over
 		}
@@ -262,8 +266,9 @@ func purge(id string, own func(string) error) (err error) {
 func Unleak(root string) error {
 	leak := filepath.Join(root, place.SharedPath)
 	for range 1024 {
-		f, err := os.OpenFile(leak, unix.O_PATH|unix.O_NOFOLLOW, 0)
-		if err != nil || !ofMaster(f) {
+		f, err := open.File(leak, unix.O_PATH|unix.O_NOFOLLOW, 0)
+		var st unix.Stat_t
+		if err != nil || unix.Fstat(int(f.Fd()), &st) != nil || !ofMaster(st.Dev) {
 			f.Close()
 			return nil
 		}
@@ -290,11 +295,11 @@ func detachAlone(mnt *os.File, path func(*os.File) string) error {
 	return nil
 }
 
-// ofMaster tells whether an open file lies on the shared path's tmpfs.
-func ofMaster(f *os.File) bool {
-	var master, top, st unix.Stat_t
-	if unix.Lstat(place.Master, &master) != nil || unix.Lstat(place.SharedPath, &top) != nil || unix.Fstat(int(f.Fd()), &st) != nil {
+// ofMaster tells whether a file system is the shared path's tmpfs.
+func ofMaster(dev uint64) bool {
+	var master, top unix.Stat_t
+	if unix.Lstat(place.Master, &master) != nil || unix.Lstat(place.SharedPath, &top) != nil {
 		return false
 	}
-	return st.Dev == master.Dev && st.Dev != top.Dev
+	return dev == master.Dev && dev != top.Dev
 }

@@ -82,7 +82,7 @@ func Adding() resource.Kind[Bind] {
 // attachBind puts the host's tree where b says, and what it makes for that on u.
 func attachBind(t *resource.Target, b Bind, u *undo.Stack) error {
 	own := t.Owner.Or(rootfs.Owner{})
-	host, dir, err := openHost(b.Host, own, u)
+	host, dir, err := openHost(t.Wait, b.Host, own, u)
 	if err != nil {
 		return err
 	}
@@ -119,7 +119,7 @@ func attachBind(t *resource.Target, b Bind, u *undo.Stack) error {
 // isMountOf tells whether point, the record's path in the container, is a mount
 // of the host's tree already.
 func isMountOf(t *resource.Target, b Bind, point, host *os.File) (bool, error) {
-	if same, err := sameFile(point, host); !same || err != nil {
+	if same, err := t.Root.SameFile(point, host); !same || err != nil {
 		return false, err
 	}
 	dir, err := t.Root.Open(filepath.Dir(filepath.Clean(b.Container)), unix.O_PATH|unix.O_DIRECTORY)
@@ -282,7 +282,7 @@ func openArrived(t *resource.Target, host *os.File, b Bind) (*os.File, error) {
 	if err != nil {
 		return nil, fmt.Errorf("it does not reach the container: %w", err)
 	}
-	if same, err := sameFile(f, host); err != nil || !same {
+	if same, err := t.Root.SameFile(f, host); err != nil || !same {
 		f.Close()
 		return nil, errors.Join(err, fmt.Errorf("it does not reach the container: %s there is something else", path))
 	}
@@ -291,7 +291,7 @@ func openArrived(t *resource.Target, host *os.File, b Bind) (*os.File, error) {
 
 // verify returns nil when the bind's container path is the host's tree.
 func verify(_ context.Context, t *resource.Target, b Bind) error {
-	host, err := open.File(b.Host, unix.O_PATH, 0)
+	host, err := lookUp(t.Wait, b.Host)
 	if err != nil {
 		return err
 	}
@@ -301,7 +301,7 @@ func verify(_ context.Context, t *resource.Target, b Bind) error {
 		return err
 	}
 	defer inside.Close()
-	if same, err := sameFile(inside, host); err != nil || !same {
+	if same, err := t.Root.SameFile(inside, host.File); err != nil || !same {
 		return errors.Join(err, fmt.Errorf("%s in the container is something else", b.Container))
 	}
 	return nil

@@ -29,11 +29,7 @@ func (w *work) vsctl(ctx context.Context, args ...string) (installed bool, err e
 	if err != nil {
 		return false, err
 	}
-	end := time.Now().Add((patience + 1) * time.Second)
-	if budget, ok := ctx.Deadline(); ok && budget.Before(end) {
-		end = budget
-	}
-	ctx, cancel := context.WithDeadline(context.WithoutCancel(ctx), end)
+	ctx, cancel := context.WithTimeout(ctx, (patience+1)*time.Second)
 	defer cancel()
 	_, err = command.Cmd{Path: path, Args: append([]string{fmt.Sprintf("--timeout=%d", patience)}, args...)}.Run(ctx)
 	return true, err
@@ -46,8 +42,9 @@ func (w *work) database(ctx context.Context, args ...string) (installed bool, er
 		return true, w.silent
 	}
 	installed, err = w.vsctl(ctx, args...)
-	if exit := (*exec.ExitError)(nil); errors.As(err, &exit) && exit.ExitCode() < 0 {
-		w.silent = err // it was killed, by its own alarm or by us
+	exit := (*exec.ExitError)(nil)
+	if errors.Is(err, context.DeadlineExceeded) || errors.As(err, &exit) && exit.ExitCode() < 0 {
+		w.silent = err // it was killed, by us or by its own alarm
 	}
 	return installed, err
 }

@@ -6,6 +6,7 @@ package resource
 
 import (
 	"isula.org/isulad-tools/internal/cgroup"
+	"isula.org/isulad-tools/internal/deadline"
 	"isula.org/isulad-tools/internal/netspace"
 	"isula.org/isulad-tools/internal/nsenter"
 	"isula.org/isulad-tools/internal/process"
@@ -25,6 +26,8 @@ type Target struct {
 	Pivoted bool   // its root is that of its mount namespace: the host's is gone
 	Direct  error  // why it has no shared path: its mounts are attached directly
 	HostDev uint64 // the file system of the host's /dev, which is never changed
+
+	Wait *deadline.Waiter // for what never answers, in the container or on the host
 
 	Net  *netspace.Space                      // its network namespace, opened when it is needed
 	Look func(program string) (string, error) // finds what is executed; nil: where hooks may look

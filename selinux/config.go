@@ -48,7 +48,7 @@ type system struct {
 }
 
 func openSystem(dir string) (*system, error) {
-	host, err := rootfs.OfProcess(os.Getpid())
+	host, err := rootfs.OfProcess(os.Getpid(), "this host", nil)
 	if err != nil {
 		return nil, err
 	}

@@ -136,16 +136,12 @@ func (p parameter) refuse() error {
 }
 
 func write(name, value string) error {
-	f, err := os.OpenFile(name, os.O_WRONLY, 0)
+	f, err := open.File(name, unix.O_WRONLY, 0)
 	if err != nil {
 		return err
 	}
-	_, err = f.WriteString(value)
-	f.Close()
-	if err != nil {
-		return fmt.Errorf("write %q: %w", value, err)
-	}
-	return nil
+	defer f.Close()
+	return open.WriteTo(f, value)
 }
 
 // as runs f with the effective user id uid, on this thread only: package

@@ -11,6 +11,7 @@ import (
 	"isula.org/isulad-tools/container"
 	"isula.org/isulad-tools/devices"
 	"isula.org/isulad-tools/internal/command"
+	"isula.org/isulad-tools/internal/deadline"
 	"isula.org/isulad-tools/internal/place"
 	"isula.org/isulad-tools/mounts"
 	"isula.org/isulad-tools/resource"
@@ -92,7 +93,9 @@ func (h *helper) look(ctx context.Context, ev event, found container.Container, 
 		if todo.elsewhere = spec.UserNS() && !ev.direct && underSystemd(); todo.elsewhere {
 			return todo, nil // its nodes are bound
 		}
-		t, closeTarget, err := container.Open(found.ID, start, spec)
+		wait := deadline.NewWaiter(ctx)
+		defer wait.Close()
+		t, closeTarget, err := container.Open(wait, found.ID, start, spec)
 		switch {
 		case err == nil:
 			defer closeTarget()

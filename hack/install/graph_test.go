@@ -61,7 +61,7 @@ func TestABrokenConfigurationStopsBeforeAnythingIsTouched(t *testing.T) {
 		`{"graph":"/a"} x`:         "daemon.json",
 		`{"graph":3}`:              "graph",
 		`{"graph":"a/b"}`:          "a/b",
-		strings.Repeat(" ", 2<<20): "at most",
+		strings.Repeat(" ", 2<<20): "larger than",
 	} {
 		root := t.TempDir()
 		put(t, root, daemonJSON, daemon, 0o600)

@@ -7,11 +7,14 @@ import (
 	"fmt"
 	"io"
 	"io/fs"
-	"os"
 	"path/filepath"
+
+	"isula.org/isulad-tools/internal/open"
 )
 
 const mainPackage = "isula.org/isulad-tools/cmd/isulad-tools"
+
+const maxBinary = 1 << 30
 
 // generations are the two sets of names under which deployments know the tool.
 var generations = []struct{ tools, hooks string }{
@@ -52,7 +55,7 @@ func specs(graph string) []spec {
 // install puts the executable and then the hook specs into place, so that no
 // spec ever names a hook that is not there. One line a file goes to out.
 func install(t *tree, askedGraph, binary string, out io.Writer) error {
-	content, err := os.ReadFile(binary)
+	content, err := open.Read(binary, maxBinary)
 	if err != nil {
 		return err
 	}

@@ -8,6 +8,8 @@ import (
 	"os"
 	"path/filepath"
 	"syscall"
+
+	"isula.org/isulad-tools/internal/open"
 )
 
 // tree is the file system below DESTDIR. Paths given to its methods are those
@@ -95,14 +97,7 @@ func (t *tree) read(path string, limit int64) ([]byte, error) {
 		return nil, err
 	}
 	defer f.Close()
-	info, err := f.Stat()
-	if err != nil {
-		return nil, err
-	}
-	if !info.Mode().IsRegular() || info.Size() > limit {
-		return nil, fmt.Errorf("%s: not a regular file of at most %d bytes", t.show(path), limit)
-	}
-	return io.ReadAll(io.LimitReader(f, limit))
+	return open.Content(f, int(limit))
 }
 
 // mkdir makes dir when it is missing; missing parents get 0755. What exists

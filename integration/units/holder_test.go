@@ -127,7 +127,7 @@ func (h *holder) allowed(t testing.TB) string {
 // test ends.
 func (h *holder) target(t testing.TB, own resource.Owner) *resource.Target {
 	t.Helper()
-	root, err := rootfs.OfProcess(h.pid)
+	root, err := rootfs.OfProcess(h.pid, "container "+h.id, nil)
 	must(t, err)
 	if !strings.HasSuffix(h.root, "/root") {
 		top := root
@@ -135,7 +135,7 @@ func (h *holder) target(t testing.TB, own resource.Owner) *resource.Target {
 		must(t, errors.Join(err, top.Close()))
 	}
 	t.Cleanup(func() { root.Close() })
-	ns, err := nsenter.EnterMount(h.pid)
+	ns, err := nsenter.EnterMount(h.pid, "container "+h.id, nil)
 	must(t, err)
 	t.Cleanup(ns.Close)
 	must(t, ns.Do(func() error { return nil })) // from now on there is a thread instead of two files

@@ -51,7 +51,7 @@ func TestAContainerInTheHostsMountNamespaceIsRefused(t *testing.T) {
 	must(t, err)
 	spec, err := container.ReadSpec(dir)
 	must(t, err)
-	if _, _, err := container.Open(h.id, container.Start{Init: init, Bundle: dir, Root: h.image}, spec); !errors.Is(err, nsenter.ErrHostMount) {
+	if _, _, err := container.Open(nil, h.id, container.Start{Init: init, Bundle: dir, Root: h.image}, spec); !errors.Is(err, nsenter.ErrHostMount) {
 		t.Errorf("for a command: got %v, want %v", err, nsenter.ErrHostMount)
 	}
 	if code, stderr := stage(t, "poststop", state); code != 0 || stderr != "" {

@@ -89,7 +89,7 @@ func TestNothingIsLeftOpen(t *testing.T) {
 		{"settle", false, func() error {
 			return mounts.Kind.Settle(t.Context(), target, []mounts.Bind{bindOf(dir, "/mnt/x")}, []mounts.Bind{bindOf(dir, "/mnt")})
 		}},
-		{"make a host path", true, func() error { return mounts.MakeHost(dir+"/link/x", rootfs.Owner{}) }},
+		{"make a host path", true, func() error { return mounts.MakeHost(nil, dir+"/link/x", rootfs.Owner{}) }},
 		{"verify a path", false, func() error { return hasPath(t, target, dir, "/mnt/x") }},
 		{"verify no path", true, func() error { return hasPath(t, target, dir, "/etc") }},
 		{"clean", false, func() error { return mounts.Clean(h.id) }},
@@ -99,7 +99,7 @@ func TestNothingIsLeftOpen(t *testing.T) {
 		{"record a start", false, func() error { return container.WriteStart(place.Isulad, h.id, container.Start{}) }},
 		{"read it", false, func() error { _, err := container.ReadStart(h.id); return err }},
 		{"forget it", false, func() error { return container.RemoveStart(h.id) }},
-		{"enter nobody", true, func() error { _, err := nsenter.EnterMount(1 << 30); return err }},
+		{"enter nobody", true, func() error { _, err := nsenter.EnterMount(1<<30, "nobody", nil); return err }},
 		{"write a file", false, func() error { return atomicfile.Write(dir, "f", nil, 0o600) }},
 		{"write in place of a folder", true, func() error {
 			return errors.Join(os.MkdirAll(dir+"/full/x", 0o700), atomicfile.Write(dir, "full", nil, 0o600))

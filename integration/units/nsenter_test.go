@@ -61,7 +61,7 @@ func TestAThreadInANamespaceEndsAndNoOtherEntersIt(t *testing.T) {
 	must(t, err)
 	before, fds := len(threads(t)), descriptors(t)
 	for range 50 {
-		m, err := nsenter.EnterMount(h.pid)
+		m, err := nsenter.EnterMount(h.pid, "container "+h.id, nil)
 		must(t, err)
 		tid := 0
 		must(t, m.Do(func() error { tid = unix.Gettid(); return nil }))
@@ -92,7 +92,7 @@ func TestAThreadInANamespaceEndsAndNoOtherEntersIt(t *testing.T) {
 
 func TestWorkIsDoneInsideWithTheHostsDescriptors(t *testing.T) {
 	h := hold(t, nil, pivoted)
-	m, err := nsenter.EnterMount(h.pid)
+	m, err := nsenter.EnterMount(h.pid, "container "+h.id, nil)
 	must(t, err)
 	defer m.Close()
 	f, err := os.Open(hostDir(t) + "/file")
@@ -130,7 +130,7 @@ func TestWorkIsDoneInsideWithTheHostsDescriptors(t *testing.T) {
 
 func TestErrorsComeBackFromTheThread(t *testing.T) {
 	h := hold(t, nil)
-	m, err := nsenter.EnterMount(h.pid)
+	m, err := nsenter.EnterMount(h.pid, "container "+h.id, nil)
 	must(t, err)
 	defer m.Close()
 	if err := m.Do(func() error { return errTest }); !errors.Is(err, errTest) {
@@ -153,7 +153,7 @@ func TestErrorsComeBackFromTheThread(t *testing.T) {
 }
 
 func TestANamespaceThatCannotBeEnteredIsAnErrorAndNoThread(t *testing.T) {
-	if _, err := nsenter.EnterMount(1 << 30); !errors.Is(err, os.ErrNotExist) {
+	if _, err := nsenter.EnterMount(1<<30, "nobody", nil); !errors.Is(err, os.ErrNotExist) {
 		t.Errorf("of no process: %v, want ErrNotExist", err)
 	}
 	allHome(t)

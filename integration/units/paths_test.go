@@ -437,7 +437,7 @@ func TestAnOptionalPathThatIsMissingIsSkippedAndNotMade(t *testing.T) {
 		there, missing, made))
 	doc, err := config.Load(state)
 	must(t, err)
-	plan, err := mounts.Restore(doc)
+	plan, err := mounts.Restore(nil, doc)
 	must(t, err)
 	var said []string
 	must(t, plan.Do(t.Context(), target, func(err error) { said = append(said, err.Error()) }))

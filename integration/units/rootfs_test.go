@@ -21,7 +21,7 @@ var errTest = errors.New("something later fails")
 // container that has not been pivoted.
 func rootAt(t testing.TB, dir string) *rootfs.Root {
 	t.Helper()
-	host, err := rootfs.OfProcess(os.Getpid())
+	host, err := rootfs.OfProcess(os.Getpid(), "this host", nil)
 	must(t, err)
 	defer host.Close()
 	root, err := host.Sub(dir)
@@ -281,7 +281,7 @@ func TestTheRootItselfIsNoPlaceForAFile(t *testing.T) {
 
 func TestARootIsToldFromTheHosts(t *testing.T) {
 	dir := t.TempDir()
-	host, err := rootfs.OfProcess(os.Getpid())
+	host, err := rootfs.OfProcess(os.Getpid(), "this host", nil)
 	must(t, err)
 	defer host.Close()
 	for _, c := range []struct {
@@ -305,13 +305,13 @@ func TestARootIsToldFromTheHosts(t *testing.T) {
 		t.Errorf("%v, want ErrNotExist", err)
 	}
 	h := hold(t, nil, pivoted)
-	inside, err := rootfs.OfProcess(h.pid)
+	inside, err := rootfs.OfProcess(h.pid, "container "+h.id, nil)
 	must(t, err)
 	defer inside.Close()
 	if same, err := inside.Same("/"); err != nil || same {
 		t.Errorf("a pivoted container's root is the host's: %v, %v", same, err)
 	}
-	if _, err := rootfs.OfProcess(1 << 30); !errors.Is(err, os.ErrNotExist) {
+	if _, err := rootfs.OfProcess(1<<30, "nobody", nil); !errors.Is(err, os.ErrNotExist) {
 		t.Errorf("of no process: %v, want ErrNotExist", err)
 	}
 }

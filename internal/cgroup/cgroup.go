@@ -10,9 +10,9 @@ import (
 	"path/filepath"
 	"strings"
 
-	"github.com/moby/sys/mountinfo"
 	"golang.org/x/sys/unix"
 
+	"isula.org/isulad-tools/internal/mountpoint"
 	"isula.org/isulad-tools/internal/open"
 )
 
@@ -201,19 +201,17 @@ func hierarchy(controller string) (string, error) {
 	if err := unix.Statfs(root, &fs); err == nil && fs.Type == unix.CGROUP2_SUPER_MAGIC {
 		return "", fmt.Errorf("%w %s", ErrNoV1, controller)
 	}
-	mounts, err := mountinfo.GetMounts(func(m *mountinfo.Info) (skip, stop bool) {
-		if m.FSType != "cgroup" || !hasOption(m.VFSOptions, controller) {
-			return true, false
+	top := ""
+	err := mountpoint.Each(0, func(m *mountpoint.Mount) bool {
+		if m.FSType.Is("cgroup") && hasOption(m.Super.String(), controller) {
+			top = m.Point.String()
 		}
-		return false, true
+		return top == ""
 	})
-	if err != nil {
-		return "", err
+	if err == nil && top == "" {
+		err = fmt.Errorf("%w %s", ErrNoV1, controller)
 	}
-	if len(mounts) == 0 {
-		return "", fmt.Errorf("%w %s", ErrNoV1, controller)
-	}
-	return mounts[0].Mountpoint, nil
+	return top, err
 }
 
 func hasOption(options, name string) bool {

@@ -3,10 +3,12 @@
 package logging
 
 import (
+	"errors"
 	"fmt"
 	"io"
 	"os"
 	"sync"
+	"time"
 
 	"github.com/sirupsen/logrus"
 	"golang.org/x/sys/unix"
@@ -20,7 +22,7 @@ func Hook(name, file string, warn io.Writer) *logrus.Logger {
 	}
 	log := logrus.New()
 	log.SetFormatter(&logrus.TextFormatter{DisableColors: true})
-	f, err := os.OpenFile(file, os.O_WRONLY|os.O_APPEND|os.O_CREATE|unix.O_NOFOLLOW|unix.O_NONBLOCK, 0o600)
+	f, err := openFile(file, unix.O_NOFOLLOW)
 	if err != nil {
 		fmt.Fprintf(warn, "warning: no log: %v\n", err)
 		log.SetOutput(io.Discard)
@@ -28,6 +30,23 @@ func Hook(name, file string, warn io.Writer) *logrus.Logger {
 	}
 	log.SetOutput(&once{out: f, warn: warn})
 	return log
+}
+
+// logFile is a log that is appended to. It may be a FIFO, whose reader does not read:
+// then it is given up after reach.
+type logFile struct{ *os.File }
+
+func openFile(name string, flags int) (logFile, error) {
+	f, err := os.OpenFile(name, os.O_WRONLY|os.O_APPEND|os.O_CREATE|unix.O_NONBLOCK|flags, 0o600)
+	return logFile{f}, err
+}
+
+func (f logFile) Write(p []byte) (int, error) {
+	// os.ErrNoDeadline: what is always ready, such as a regular file, has none.
+	if err := f.SetWriteDeadline(time.Now().Add(reach)); err != nil && !errors.Is(err, os.ErrNoDeadline) {
+		return 0, err
+	}
+	return f.File.Write(p)
 }
 
 func toSyslog(name, prefix string, warn io.Writer) *logrus.Logger {

@@ -15,7 +15,8 @@ type remoteSyslog struct {
 }
 
 // reach is how long a syslog on the network may take to be found and connected
-// to, and for each entry: a command does not hang because of a host that is down.
+// to, and for each entry, as a log that is a FIFO: a command does not hang because
+// of a host that is down.
 const reach = 2 * time.Second
 
 func (s *remoteSyslog) Write(p []byte) (int, error) {

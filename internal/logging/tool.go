@@ -8,7 +8,6 @@ import (
 	"sync"
 
 	"github.com/sirupsen/logrus"
-	"golang.org/x/sys/unix"
 
 	"isula.org/isulad-tools/internal/command"
 )
@@ -140,7 +139,7 @@ func (p printable) Format(e *logrus.Entry) ([]byte, error) {
 }
 
 // openLog opens the file that a person names, which may be a link or a pipe, as
-// /dev/stderr is; a pipe that nobody reads is an error, not a wait.
+// /dev/stderr is; a FIFO that nobody has open to read is an error, not a wait.
 func openLog(file string, stdout, stderr io.Writer) (io.Writer, error) {
 	switch file {
 	case ".":
@@ -150,7 +149,7 @@ func openLog(file string, stdout, stderr io.Writer) (io.Writer, error) {
 	case os.DevNull:
 		return io.Discard, nil
 	}
-	f, err := os.OpenFile(file, os.O_WRONLY|os.O_APPEND|os.O_CREATE|unix.O_NONBLOCK, 0o600)
+	f, err := openFile(file, 0)
 	if err != nil {
 		return io.Discard, err
 	}

@@ -207,3 +207,44 @@ func TestNothingInALogActsOnATerminal(t *testing.T) {
 		})
 	}
 }
+
+// A reader that reads nothing must not hold up a hook: what is logged is not worth a
+// start.
+func TestAPipeThatIsFullDoesNotHoldUp(t *testing.T) {
+	t.Parallel()
+	for name, open := range map[string]func(fifo string, warn *bytes.Buffer) (*logrus.Logger, error){
+		"a command's": func(fifo string, warn *bytes.Buffer) (*logrus.Logger, error) {
+			log, err := Tool("isulad-tools", Options{File: fifo, Level: "info", Format: "text"}, nil, warn)
+			return log.Logger, err
+		},
+		"a hook's": func(fifo string, warn *bytes.Buffer) (*logrus.Logger, error) {
+			return Hook("isulad-hooks", fifo, warn), nil
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			fifo := filepath.Join(t.TempDir(), "fifo")
+			if err := unix.Mkfifo(fifo, 0o600); err != nil {
+				t.Fatal(err)
+			}
+			reader, err := unix.Open(fifo, unix.O_RDONLY|unix.O_NONBLOCK|unix.O_CLOEXEC, 0)
+			if err != nil {
+				t.Fatal(err)
+			}
+			defer unix.Close(reader)
+			var warn bytes.Buffer
+			log, err := open(fifo, &warn)
+			if err != nil {
+				t.Fatal(err)
+			}
+			log.ReplaceHooks(logrus.LevelHooks{}) // nothing of this is for syslog
+			start := time.Now()
+			for range 2 {
+				log.Info(strings.Repeat("x", 1<<20)) // more than a pipe holds
+			}
+			if took := time.Since(start); took > 3*reach || strings.Count(warn.String(), "\n") != 1 || !strings.Contains(warn.String(), fifo) {
+				t.Errorf("took %v, warned %q; want less than %v, and one line with %s", took, &warn, 3*reach, fifo)
+			}
+		})
+	}
+}

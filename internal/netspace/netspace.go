@@ -48,7 +48,12 @@ func (s *Space) Open() (err error) {
 			s.Close()
 		}
 	}()
-	if s.ns, err = open.File(s.path, unix.O_RDONLY, 0); err != nil {
+	// To fstat(2) a namespace is a regular file.
+	s.ns, err = open.Regular(s.path, unix.O_RDONLY, 0)
+	if errors.Is(err, open.ErrNotRegular) {
+		return fmt.Errorf("%s: %w", s.path, ErrNone)
+	}
+	if err != nil {
 		return err
 	}
 	// NS_GET_NSTYPE: Linux 4.11

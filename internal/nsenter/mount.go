@@ -16,6 +16,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"isula.org/isulad-tools/internal/deadline"
 	"isula.org/isulad-tools/internal/open"
 )
 
@@ -26,6 +27,9 @@ import (
 type Mount struct {
 	ns, fds *os.File    // until the thread is started
 	work    chan func() // nil until then
+	whose   string
+	wait    *deadline.Waiter
+	stuck   error // why the thread can be given nothing more
 }
 
 // ErrHostMount says that a container has the host's mount namespace. Nothing is
@@ -34,8 +38,9 @@ var ErrHostMount = errors.New("the container has no mount namespace of its own, 
 
 // EnterMount opens the way into the mount namespace of process pid. The thread
 // starts when there is something to do: many a command has nothing to mount,
-// and where a service must not change namespaces, it need not.
-func EnterMount(pid int) (*Mount, error) {
+// and where a service must not change namespaces, it need not. What is done there is
+// waited for by w, and the namespace is whose, in errors.
+func EnterMount(pid int, whose string, w *deadline.Waiter) (*Mount, error) {
 	ns, err := openMount(pid)
 	if err != nil {
 		return nil, err
@@ -45,7 +50,7 @@ func EnterMount(pid int) (*Mount, error) {
 		ns.Close()
 		return nil, err
 	}
-	return &Mount{ns: ns, fds: fds}, nil
+	return &Mount{ns: ns, fds: fds, whose: whose, wait: w}, nil
 }
 
 // CheckMount returns the error that EnterMount would.
@@ -114,16 +119,27 @@ func enter(ns, fds *os.File) error {
 	return os.NewSyscallError("fchdir", unix.Fchdir(int(fds.Fd())))
 }
 
-// Do runs f on the thread. f starts no goroutine and executes nothing.
+// Do runs f on the thread. f starts no goroutine and executes nothing. When f does
+// not return for too long, it and the thread are left to themselves.
 func (m *Mount) Do(f func() error) error {
+	if m.stuck != nil {
+		return m.stuck
+	}
 	if m.work == nil {
 		if err := m.start(); err != nil {
 			return err
 		}
 	}
-	done := make(chan error)
-	m.work <- func() { done <- f() }
-	return <-done
+	done := make(chan struct{})
+	var err error
+	m.work <- func() {
+		err = f()
+		close(done)
+	}
+	if m.stuck = m.wait.For(m.whose, "the mount namespace", done); m.stuck != nil {
+		return m.stuck
+	}
+	return err
 }
 
 // Close ends the thread, if there is one.

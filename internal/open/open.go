@@ -3,6 +3,9 @@
 // only what can be waited for. It is also the one place where interrupted calls
 // are made again: the runtime interrupts its own threads (SIGURG), and a file
 // system in user space hands that on as EINTR, whatever the call.
+//
+// Every file that is read is read here, and a file that is locked or appended to is
+// opened here: whoever may write a folder may have put a FIFO in a file's place.
 package open
 
 import (
@@ -47,14 +50,83 @@ func openat(dir int, path string, flags int, mode uint32) (int, error) {
 	return Retry(func() (int, error) { return unix.Openat(dir, path, flags|unix.O_CLOEXEC, mode) })
 }
 
-// Read returns the content of a file. One of more than limit bytes is an error.
+// ErrNotRegular says that something else stands where a file should.
+var ErrNotRegular = errors.New("not a regular file")
+
+// Read returns the content of a regular file. One of more than limit bytes is an
+// error, and so is anything else in its place, at once: it is not waited for who
+// opens a FIFO at its other end.
 func Read(path string, limit int) ([]byte, error) {
-	fd, err := openat(unix.AT_FDCWD, path, unix.O_RDONLY, 0)
+	fd, size, err := regular(path, unix.O_RDONLY, 0)
 	if err != nil {
-		return nil, &os.PathError{Op: "open", Path: path, Err: err}
+		return nil, err
 	}
 	defer unix.Close(fd)
-	data := make([]byte, 0, min(limit+1, 8<<10))
+	return content(fd, path, size, limit)
+}
+
+// Regular opens a regular file; see Read.
+func Regular(path string, flags int, mode uint32) (*os.File, error) {
+	fd, _, err := regular(path, flags, mode)
+	if err != nil {
+		return nil, err
+	}
+	// Or os.NewFile asks the poller.
+	if _, err := unix.FcntlInt(uintptr(fd), unix.F_SETFL, flags&unix.O_APPEND); err != nil {
+		unix.Close(fd)
+		return nil, &os.PathError{Op: "fcntl", Path: path, Err: err}
+	}
+	return os.NewFile(uintptr(fd), path), nil
+}
+
+// Content returns what an open file has; see Read.
+func Content(f *os.File, limit int) ([]byte, error) {
+	fd := int(f.Fd())
+	size, err := check(fd, f.Name())
+	if err != nil {
+		return nil, err
+	}
+	return content(fd, f.Name(), size, limit)
+}
+
+// regular opens a regular file and returns its size.
+func regular(path string, flags int, mode uint32) (fd int, size int64, err error) {
+	fd, err = openat(unix.AT_FDCWD, path, flags|unix.O_NONBLOCK, mode)
+	if errors.Is(err, unix.ENXIO) { // a socket, or a FIFO that nobody reads
+		err = ErrNotRegular
+	}
+	if err != nil {
+		return -1, 0, &os.PathError{Op: "open", Path: path, Err: err}
+	}
+	if size, err = check(fd, path); err != nil {
+		unix.Close(fd)
+	}
+	return fd, size, err
+}
+
+// kinds are what may stand in a file's place.
+var kinds = map[uint32]string{
+	unix.S_IFIFO: "FIFO", unix.S_IFDIR: "directory", unix.S_IFCHR: "device", unix.S_IFBLK: "device", unix.S_IFSOCK: "socket",
+}
+
+// check returns the size of an open regular file.
+func check(fd int, path string) (size int64, err error) {
+	var st unix.Stat_t
+	if err := unix.Fstat(fd, &st); err != nil {
+		return 0, &os.PathError{Op: "fstat", Path: path, Err: err}
+	}
+	if kind := st.Mode & unix.S_IFMT; kind != unix.S_IFREG {
+		return 0, &os.PathError{Op: "open", Path: path, Err: fmt.Errorf("%w: a %s is there", ErrNotRegular, kinds[kind])}
+	}
+	return st.Size, nil
+}
+
+// room is what a buffer has more than the file: whoever reads a file that grows
+// line by line appends one. Files of /proc have no size, and all of /sys a page's.
+const room = 4 << 10
+
+func content(fd int, path string, size int64, limit int) ([]byte, error) {
+	data := make([]byte, 0, min(size, int64(limit))+room)
 	for {
 		if len(data) == cap(data) {
 			data = append(data, 0)[:len(data)]
@@ -71,6 +143,20 @@ func Read(path string, limit int) ([]byte, error) {
 			return data, nil
 		}
 	}
+}
+
+// Hold runs f, for which files stay open although somebody closes them meanwhile: f
+// may be a system call that its caller has given up.
+func Hold(f func() error, files ...*os.File) error {
+	if len(files) == 0 {
+		return f()
+	}
+	conn, err := files[0].SyscallConn()
+	if err != nil {
+		return err
+	}
+	held := conn.Control(func(uintptr) { err = Hold(f, files[1:]...) })
+	return errors.Join(held, err)
 }
 
 // WriteTo writes value to an open control file, in one call as those want it.

@@ -19,20 +19,27 @@ func (r *Root) Read(p string, limit int) (data []byte, perm os.FileMode, err err
 		return nil, 0, err
 	}
 	defer f.Close()
-	var st unix.Stat_t
-	if err := unix.Fstat(int(f.Fd()), &st); err != nil {
-		return nil, 0, os.NewSyscallError("fstat", err)
+	type file struct {
+		data []byte
+		perm os.FileMode
 	}
-	switch {
-	case st.Mode&unix.S_IFMT != unix.S_IFREG:
-		return nil, 0, &os.PathError{Op: "read in container", Path: p, Err: errors.New("not a regular file")}
-	case st.Size > int64(limit):
-		return nil, 0, &os.PathError{Op: "read in container", Path: p, Err: fmt.Errorf("larger than %d bytes", limit)}
-	}
-	// An O_PATH descriptor is read through a new one.
-	data, err = open.Read(fmt.Sprintf("/proc/self/fd/%d", f.Fd()), limit)
-	if err != nil {
-		return nil, 0, fmt.Errorf("read in container %s: %w", p, err)
-	}
-	return data, os.FileMode(st.Mode & 0o777), nil
+	got, err := Get(r, p, func() (file, error) {
+		var st unix.Stat_t
+		if err := unix.Fstat(int(f.Fd()), &st); err != nil {
+			return file{}, os.NewSyscallError("fstat", err)
+		}
+		switch {
+		case st.Mode&unix.S_IFMT != unix.S_IFREG:
+			return file{}, &os.PathError{Op: "read in container", Path: p, Err: errors.New("not a regular file")}
+		case st.Size > int64(limit):
+			return file{}, &os.PathError{Op: "read in container", Path: p, Err: fmt.Errorf("larger than %d bytes", limit)}
+		}
+		// An O_PATH descriptor is read through a new one.
+		data, err := open.Read(fmt.Sprintf("/proc/self/fd/%d", f.Fd()), limit)
+		if err != nil {
+			return file{}, fmt.Errorf("read in container %s: %w", p, err)
+		}
+		return file{data, os.FileMode(st.Mode & 0o777)}, nil
+	}, f)
+	return got.data, got.perm, err
 }

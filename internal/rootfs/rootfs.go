@@ -3,6 +3,10 @@
 // moment, choose the symbolic links. Paths are therefore resolved by the
 // kernel inside the root only, and what is found is acted on by descriptor.
 // No mount namespace is entered: the descriptor of the root carries it.
+//
+// A file system there may be one in user space (FUSE), whose server is the container's
+// and may never answer. Whatever asks a file system is therefore done by Do, or by the
+// methods here, which are.
 package rootfs
 
 import (
@@ -15,6 +19,7 @@ import (
 	"github.com/cyphar/filepath-securejoin/pathrs-lite"
 	"golang.org/x/sys/unix"
 
+	"isula.org/isulad-tools/internal/deadline"
 	"isula.org/isulad-tools/internal/open"
 	"isula.org/isulad-tools/internal/undo"
 )
@@ -24,16 +29,35 @@ import (
 type Owner struct{ UID, GID int }
 
 // Root is a directory that confines every path given to its methods.
-type Root struct{ dir *os.File }
+type Root struct {
+	dir   *os.File
+	whose string
+	wait  *deadline.Waiter
+}
 
 // OfProcess opens the root directory of process pid, in that process's mount
-// namespace.
-func OfProcess(pid int) (*Root, error) {
+// namespace. What is below it is waited for by w, and is whose, in errors.
+func OfProcess(pid int, whose string, w *deadline.Waiter) (*Root, error) {
 	d, err := open.File(fmt.Sprintf("/proc/%d/root", pid), unix.O_PATH|unix.O_DIRECTORY, 0)
 	if err != nil {
 		return nil, err
 	}
-	return &Root{d}, nil
+	return &Root{d, whose, w}, nil
+}
+
+// Do runs f, which makes system calls on the file p, and no longer than somebody
+// waits: f then still runs when Do has returned a *deadline.NoAnswer. The files that f
+// uses stay open for it.
+func (r *Root) Do(p string, f func() error, files ...*os.File) error {
+	return r.wait.Do(r.whose, p, func() error { return open.Hold(f, files...) })
+}
+
+// Get is Do for what returns a value. f sets no other variable: it may be late.
+func Get[T any](r *Root, p string, f func() (T, error), files ...*os.File) (T, error) {
+	return deadline.Get(r.wait, r.whose, p, func() (v T, err error) {
+		err = open.Hold(func() (err error) { v, err = f(); return err }, files...)
+		return v, err
+	})
 }
 
 // Close releases the root.
@@ -45,20 +69,58 @@ func (r *Root) Sub(p string) (*Root, error) {
 	if err != nil {
 		return nil, err
 	}
-	return &Root{d}, nil
+	return &Root{d, r.whose, r.wait}, nil
+}
+
+// Identity is what a file is: on which file system, which inode, of which type and, a
+// device, which one.
+type Identity struct {
+	Dev, Ino, Rdev uint64
+	Type           uint32 // unix.S_IFMT
 }
 
 // Same tells whether r is the directory that p names on the host.
 func (r *Root) Same(p string) (bool, error) {
-	var here, there unix.Stat_t
-	if err := unix.Fstat(int(r.dir.Fd()), &here); err != nil {
-		return false, os.NewSyscallError("fstat", err)
+	here, err := r.Identify(r.dir)
+	if err != nil {
+		return false, err
 	}
+	var there unix.Stat_t
 	if err := unix.Stat(p, &there); err != nil {
 		return false, &os.PathError{Op: "stat", Path: p, Err: err}
 	}
 	return here.Dev == there.Dev && here.Ino == there.Ino, nil
 }
+
+// Identify returns what an open file is. A file system that does not answer is not
+// asked, since Linux 4.20: what it is it cannot change.
+func (r *Root) Identify(f *os.File) (Identity, error) {
+	return Get(r, f.Name(), func() (Identity, error) { return identify(f) }, f)
+}
+
+func identify(f *os.File) (Identity, error) {
+	var st unix.Statx_t
+	if err := unix.Statx(int(f.Fd()), "", unix.AT_EMPTY_PATH|unix.AT_STATX_DONT_SYNC, unix.STATX_TYPE|unix.STATX_INO, &st); err != nil {
+		return Identity{}, &os.PathError{Op: "statx", Path: f.Name(), Err: err}
+	}
+	return Identity{
+		Dev: unix.Mkdev(st.Dev_major, st.Dev_minor), Ino: st.Ino,
+		Rdev: unix.Mkdev(st.Rdev_major, st.Rdev_minor), Type: uint32(st.Mode) & unix.S_IFMT,
+	}, nil
+}
+
+// SameFile tells whether both are one inode.
+func (r *Root) SameFile(a, b *os.File) (bool, error) {
+	return Get(r, a.Name(), func() (bool, error) {
+		x, errX := identify(a)
+		y, errY := identify(b)
+		err := errors.Join(errX, errY)
+		return err == nil && x == y, err
+	}, a, b)
+}
+
+// resolveCached is RESOLVE_CACHED of openat2(2).
+const resolveCached = 0x20
 
 // Open opens p, in which links may lead anywhere but out of the root.
 // O_CREAT is not for here: see Create and MkdirAll.
@@ -67,6 +129,19 @@ func (r *Root) Open(p string, flags int) (*os.File, error) {
 		Flags:   uint64(flags | unix.O_CLOEXEC),
 		Resolve: unix.RESOLVE_IN_ROOT | unix.RESOLVE_NO_MAGICLINKS,
 	}
+	if flags&unix.O_PATH != 0 {
+		// What the kernel knows already it asks no file system for (Linux 5.12),
+		// and opening it for nothing asks none either.
+		known := how
+		known.Resolve |= resolveCached
+		if fd, err := unix.Openat2(int(r.dir.Fd()), p, &known); err == nil {
+			return os.NewFile(uintptr(fd), p), nil
+		}
+	}
+	return Get(r, p, func() (*os.File, error) { return r.open(p, flags, how) }, r.dir)
+}
+
+func (r *Root) open(p string, flags int, how unix.OpenHow) (*os.File, error) {
 	for try := 0; ; try++ {
 		fd, err := unix.Openat2(int(r.dir.Fd()), p, &how)
 		switch {
@@ -120,7 +195,7 @@ func (r *Root) Dir(p string, own Owner, u *undo.Stack) (dir *os.File, base strin
 // What it makes is pushed on u.
 func (r *Root) MkdirAll(p string, own Owner, u *undo.Stack) (*os.File, error) {
 	p = path.Clean("/" + p)
-	d, err := r.Open(p, unix.O_RDONLY|unix.O_DIRECTORY)
+	d, err := r.Open(p, unix.O_PATH|unix.O_DIRECTORY)
 	if errors.Is(err, unix.ENOTDIR) {
 		// Compat: add-path-dir-onto-file.
 		return nil, &os.PathError{Op: "mkdir", Path: p, Err: unix.ENOTDIR}
@@ -133,20 +208,29 @@ func (r *Root) MkdirAll(p string, own Owner, u *undo.Stack) (*os.File, error) {
 		return nil, err
 	}
 	defer parent.Close()
-	if err := as(own, func() error { return unix.Mkdirat(int(parent.Fd()), base, 0o755) }); err != nil {
-		return nil, &os.PathError{Op: "mkdir in container", Path: p, Err: err}
-	}
-	u.Push("remove directory "+p, func() error { return r.remove(p, unix.AT_REMOVEDIR) })
-	// Only a directory is opened: the container may have put something else there.
-	d, err = open.At(parent, base, unix.O_RDONLY|unix.O_DIRECTORY|unix.O_NOFOLLOW, 0)
+	err = r.Do(p, func() error {
+		err := as(own, func() error { return unix.Mkdirat(int(parent.Fd()), base, 0o755) })
+		if err != nil {
+			return &os.PathError{Op: "mkdir in container", Path: p, Err: err}
+		}
+		return nil
+	}, parent)
 	if err != nil {
 		return nil, err
 	}
-	if err := dress(d, 0o755, own); err != nil {
-		d.Close()
-		return nil, err
-	}
-	return d, nil
+	u.Push("remove directory "+p, func() error { return r.remove(p, unix.AT_REMOVEDIR) })
+	// Only a directory is opened: the container may have put something else there.
+	return Get(r, p, func() (*os.File, error) {
+		d, err := open.At(parent, base, unix.O_RDONLY|unix.O_DIRECTORY|unix.O_NOFOLLOW, 0)
+		if err != nil {
+			return nil, err
+		}
+		if err := dress(d, 0o755, own); err != nil {
+			d.Close()
+			return nil, err
+		}
+		return d, nil
+	}, parent)
 }
 
 // Create opens, as a bare descriptor (O_PATH), the file p, and makes an empty
@@ -161,18 +245,20 @@ func (r *Root) Create(p string, own Owner, u *undo.Stack) (*os.File, error) {
 		return nil, err
 	}
 	defer dir.Close()
-	// O_EXCL: a dangling link is not followed to wherever it wants a file.
-	var made *os.File
-	err = as(own, func() (err error) {
-		made, err = open.At(dir, base, unix.O_CREAT|unix.O_EXCL|unix.O_WRONLY|unix.O_NOFOLLOW, 0o644)
-		return err
-	})
+	made, err := Get(r, p, func() (made *os.File, err error) {
+		err = as(own, func() error {
+			// O_EXCL: a dangling link is not followed to wherever it wants a file.
+			made, err = open.At(dir, base, unix.O_CREAT|unix.O_EXCL|unix.O_WRONLY|unix.O_NOFOLLOW, 0o644)
+			return err
+		})
+		return made, err
+	}, dir)
 	if err != nil {
 		return nil, err
 	}
 	defer made.Close()
 	u.Push("remove file "+p, func() error { return r.remove(p, 0) })
-	if err := dress(made, 0o644, own); err != nil {
+	if err := r.Do(p, func() error { return dress(made, 0o644, own) }, made); err != nil {
 		return nil, err
 	}
 	return r.Open(p, unix.O_PATH)
@@ -213,9 +299,11 @@ func (r *Root) remove(p string, flags int) error {
 		return err
 	}
 	defer dir.Close()
-	err = unix.Unlinkat(int(dir.Fd()), path.Base(p), flags)
-	if err != nil && !errors.Is(err, unix.ENOENT) {
-		return &os.PathError{Op: "remove in container", Path: p, Err: err}
-	}
-	return nil
+	return r.Do(p, func() error {
+		err := unix.Unlinkat(int(dir.Fd()), path.Base(p), flags)
+		if err != nil && !errors.Is(err, unix.ENOENT) {
+			return &os.PathError{Op: "remove in container", Path: p, Err: err}
+		}
+		return nil
+	}, dir)
 }

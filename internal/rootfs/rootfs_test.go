@@ -75,7 +75,7 @@ func TestCreateOnMountOfUserNamespace(t *testing.T) {
 		t.Fatalf("child: %q", line)
 	}
 
-	root, err := OfProcess(cmd.Process.Pid)
+	root, err := OfProcess(cmd.Process.Pid, "the container", nil)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -28,7 +28,8 @@ type App struct {
 	Hook      func(stage string, args []string) int
 	UdevEvent func(args []string) int
 
-	log *logging.Log
+	log        *logging.Log
+	interrupts *interrupts
 }
 
 // exitCode is how a personality that is run as a subcommand ends.
@@ -39,7 +40,7 @@ func (c exitCode) Error() string { return fmt.Sprintf("exit code %d", int(c)) }
 // Run does what argv asks for and returns the exit code. A failure is its
 // message on standard error and in the log, and exit code 1.
 func (a App) Run(argv []string) int {
-	a.log = new(logging.Log)
+	a.log, a.interrupts = new(logging.Log), new(interrupts)
 	// Until the options are read; nothing can be wrong with the defaults.
 	_ = a.openLog(logging.Options{File: logging.DefaultFile, Level: logging.DefaultLevel, Format: logging.DefaultFormat})
 	app := cli.NewApp()

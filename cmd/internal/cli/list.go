@@ -77,7 +77,7 @@ func some[T any](list []T) any {
 
 // list prints what pick finds in the container's resource file.
 func (a App) list(c *cli.Context, what string, pick func(*config.Document) (any, error)) error {
-	found, err := one(c)
+	found, err := a.one(c)
 	if err != nil {
 		return err
 	}
@@ -97,16 +97,16 @@ func (a App) list(c *cli.Context, what string, pick func(*config.Document) (any,
 }
 
 // one returns the container that is the only argument.
-func one(c *cli.Context) (container.Container, error) {
+func (a App) one(c *cli.Context) (container.Container, error) {
 	name, err := oneContainer(c)
 	if err != nil {
 		return container.Container{}, err
 	}
-	return find(c, name)
+	return a.find(c, name)
 }
 
 // find asks the engine for the container that name stands for.
-func find(c *cli.Context, name string) (container.Container, error) {
+func (a App) find(c *cli.Context, name string) (container.Container, error) {
 	if !container.ValidName(name) {
 		//lint:ignore ST1005 the wording of v0.9
 		return container.Container{}, fmt.Errorf("Invalid container name (%s), only [a-zA-Z0-9][a-zA-Z0-9_.-] are allowed", name)
@@ -115,7 +115,7 @@ func find(c *cli.Context, name string) (container.Container, error) {
 	if err != nil {
 		return container.Container{}, err
 	}
-	ctx, cancel := context.WithTimeout(context.Background(), inspectWait)
+	ctx, cancel := context.WithTimeout(a.interrupts.context(), inspectWait)
 	defer cancel()
 	return engine.Find(ctx, name)
 }

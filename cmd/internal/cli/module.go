@@ -73,11 +73,11 @@ func (a App) moduleChange(c *cli.Context, verb string, do func(context.Context, 
 	args := moduleArgs{name: c.Args().First(), modules: c.Args().Tail(), unload: c.Bool("unload")}
 	err := kmod.CheckNames(args.modules)
 	if err == nil {
-		args.container, err = find(c, args.name)
+		args.container, err = a.find(c, args.name)
 		if err != nil {
 			return err
 		}
-		ctx, cancel := context.WithTimeout(context.Background(), loadWait)
+		ctx, cancel := context.WithTimeout(a.interrupts.context(), loadWait)
 		defer cancel()
 		var results []kmod.Result
 		results, err = do(ctx, args)

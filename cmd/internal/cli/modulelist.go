@@ -23,7 +23,7 @@ func (a App) listModules(c *cli.Context) error {
 	case 0:
 		list, err = kmod.Loader{}.List()
 	default:
-		list, err = listModulesOf(c)
+		list, err = a.listModulesOf(c)
 	}
 	if err != nil {
 		return err
@@ -34,8 +34,8 @@ func (a App) listModules(c *cli.Context) error {
 	return printJSON(a.Stdout, some(list), c.Bool("pretty"))
 }
 
-func listModulesOf(c *cli.Context) ([]kmod.Status, error) {
-	found, err := one(c)
+func (a App) listModulesOf(c *cli.Context) ([]kmod.Status, error) {
+	found, err := a.one(c)
 	if err != nil {
 		return nil, err
 	}

@@ -33,8 +33,8 @@ func trimmedName(name string) (string, error) {
 }
 
 // networkFind is find in the words of the commands about the network.
-func networkFind(c *cli.Context, name string) (container.Container, error) {
-	found, err := find(c, name)
+func (a App) networkFind(c *cli.Context, name string) (container.Container, error) {
+	found, err := a.find(c, name)
 	if err != nil {
 		return found, fmt.Errorf("failed to get container info: %w", err)
 	}
@@ -43,7 +43,7 @@ func networkFind(c *cli.Context, name string) (container.Container, error) {
 
 // networkChange is transact for the network of a container.
 func (a App) networkChange(c *cli.Context, name, prefix string, p resource.Policy, plan func(*session) error) error {
-	found, err := networkFind(c, name)
+	found, err := a.networkFind(c, name)
 	if err != nil {
 		return err
 	}
@@ -57,7 +57,7 @@ func (a App) networkChange(c *cli.Context, name, prefix string, p resource.Polic
 
 // networkList prints what pick finds in the container's resource file.
 func (a App) networkList(c *cli.Context, name, what string, pick func(*config.Document) (any, error)) error {
-	found, err := networkFind(c, name)
+	found, err := a.networkFind(c, name)
 	if err != nil {
 		return err
 	}

@@ -12,6 +12,7 @@ import (
 	"github.com/urfave/cli"
 	"golang.org/x/sys/unix"
 
+	"isula.org/isulad-tools/internal/deadline"
 	"isula.org/isulad-tools/internal/place"
 	"isula.org/isulad-tools/internal/rootfs"
 	"isula.org/isulad-tools/mounts"
@@ -51,7 +52,7 @@ func (a App) addPaths(c *cli.Context) error {
 	}
 	return a.transact(c, "Failed to add path: ", resource.Stop, func(s *session) error {
 		optional := c.Bool(optionalFlag.Name)
-		binds, err := parseBinds(c.Args().Tail(), func(b mounts.Bind) error { return addable(b, optional) })
+		binds, err := parseBinds(c.Args().Tail(), func(b mounts.Bind) error { return addable(s.wait, b, optional) })
 		if err != nil {
 			return err
 		}
@@ -86,7 +87,7 @@ func (s *session) addPaths(binds []mounts.Bind, optional bool) error {
 			task = paths.Add(b)
 		}
 		if !s.noSpec { // then nobody knows for whom
-			task.Offline = func(context.Context) error { return addPathError(mounts.MakeHost(b.Host, own)) }
+			task.Offline = func(context.Context) error { return addPathError(mounts.MakeHost(s.wait, b.Host, own)) }
 		}
 		s.done(task, "Add path (%s) to container(%s,%s) done.", b.Host, s.name, b.Container)
 		if optional && !slices.Contains(marks.Records(), b) {
@@ -208,7 +209,7 @@ func parseBind(arg string) (mounts.Bind, error) {
 }
 
 // addable refuses what no start could have.
-func addable(b mounts.Bind, optional bool) error {
+func addable(w *deadline.Waiter, b mounts.Bind, optional bool) error {
 	if !utf8.ValidString(b.String()) {
 		return errors.New("invalid path specification: device_hook.json has no way to write what is not UTF-8")
 	}
@@ -221,7 +222,7 @@ func addable(b mounts.Bind, optional bool) error {
 		}
 	}
 	if optional {
-		return b.Exists()
+		return b.Exists(w)
 	}
-	return mounts.CheckHost(b.Host)
+	return mounts.CheckHost(w, b.Host)
 }

@@ -57,7 +57,7 @@ func TestAPathArgument(t *testing.T) {
 		dir + ":/" + strings.Repeat("long/", 900):    "file name too long",
 		dir + "/" + strings.Repeat("n", 256) + ":/x": "file name too long",
 	} {
-		binds, err := parseBinds([]string{arg}, func(b mounts.Bind) error { return addable(b, false) })
+		binds, err := parseBinds([]string{arg}, func(b mounts.Bind) error { return addable(nil, b, false) })
 		if err == nil {
 			if got := binds[0].String(); got != want {
 				t.Errorf("%q is %q, want %q", arg, got, want)
@@ -68,7 +68,7 @@ func TestAPathArgument(t *testing.T) {
 			t.Errorf("%q: %v, want %q", arg, err, want)
 		}
 	}
-	if err := addable(mounts.Bind{Host: dir + "/new", Container: "/x", Options: "rw"}, true); err == nil || !strings.Contains(err.Error(), "is optional") {
+	if err := addable(nil, mounts.Bind{Host: dir + "/new", Container: "/x", Options: "rw"}, true); err == nil || !strings.Contains(err.Error(), "is optional") {
 		t.Errorf("optional and missing: %v", err)
 	}
 	if entries, err := os.ReadDir(dir); err != nil || len(entries) != 3 {
@@ -105,7 +105,7 @@ func FuzzPathArgument(f *testing.F) {
 		if filepath.Clean(b.Host) != b.Host || filepath.Clean(b.Container) != b.Container {
 			t.Fatalf("%q is recorded as %q", arg, b)
 		}
-		if addable(b, false) == nil {
+		if addable(nil, b, false) == nil {
 			data, err := json.Marshal(b)
 			var got mounts.Bind
 			if err = errors.Join(err, json.Unmarshal(data, &got)); err != nil || got != b {

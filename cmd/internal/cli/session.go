@@ -6,17 +6,16 @@ import (
 	"fmt"
 	"io/fs"
 	"os/exec"
-	"os/signal"
 	"path/filepath"
 	"strings"
 
 	"github.com/urfave/cli"
-	"golang.org/x/sys/unix"
 
 	"isula.org/isulad-tools/config"
 	"isula.org/isulad-tools/container"
 	"isula.org/isulad-tools/devices"
 	"isula.org/isulad-tools/internal/command"
+	"isula.org/isulad-tools/internal/deadline"
 	"isula.org/isulad-tools/internal/process"
 	"isula.org/isulad-tools/mounts"
 	"isula.org/isulad-tools/resource"
@@ -36,6 +35,7 @@ type session struct {
 	// spec is the container's specification; without a config.json it is empty.
 	spec   *container.Spec
 	noSpec bool // there is no config.json
+	wait   *deadline.Waiter
 	// target is the running container; nil when it does not run, or when only its
 	// file is meant.
 	target *resource.Target
@@ -56,7 +56,7 @@ type unprefixed struct{ error }
 // it prints what was done. prefix begins the error. Nothing under the lock talks
 // to isulad, which may be waiting for a hook that waits for the lock.
 func (a App) transact(c *cli.Context, prefix string, p resource.Policy, plan func(*session) error) error {
-	found, err := find(c, c.Args().First())
+	found, err := a.find(c, c.Args().First())
 	if err != nil {
 		return err
 	}
@@ -66,20 +66,17 @@ func (a App) transact(c *cli.Context, prefix string, p resource.Policy, plan fun
 // transactOn is transact on a container that is found already.
 func (a App) transactOn(c *cli.Context, found container.Container, prefix string, p resource.Policy, plan func(*session) error) error {
 	s := &session{app: a, name: c.Args().First(), id: found.ID}
-	// A terminal's signals come between commands; half a change is for nobody.
-	signal.Ignore(unix.SIGINT, unix.SIGHUP, unix.SIGQUIT, unix.SIGTERM)
-	ctx := context.Background()
-	err := s.locked(ctx, c, found, p, plan)
+	err := s.locked(a.interrupts.context(), c, found, p, plan)
 	s.audit(c, err)
 	if s.reload {
 		// After all locks: udevd may wait for a helper that waits for one.
-		if e := devices.ReloadRules(ctx); e != nil {
+		if e := devices.ReloadRules(context.Background()); e != nil {
 			// All is done; it is what udevd will find when it starts.
 			a.warn("udev rules changed, but udevd was not told", e)
 		}
 	}
 	if s.unit != "" && len(s.gets)+len(s.loses) > 0 {
-		if e := devices.AllowInUnit(ctx, s.unit, s.gets, s.loses...); e != nil {
+		if e := devices.AllowInUnit(context.Background(), s.unit, s.gets, s.loses...); e != nil {
 			a.warn("the container's devices change until systemd's next daemon-reload only", e)
 		}
 	}
@@ -99,6 +96,8 @@ func (s *session) locked(ctx context.Context, c *cli.Context, found container.Co
 		return err
 	}
 	defer lock.Unlock()
+	s.wait = deadline.NewWaiter(ctx)
+	defer s.wait.Close()
 	if s.doc, err = config.Load(found.Dir); err != nil {
 		return err
 	}
@@ -118,8 +117,11 @@ func (s *session) locked(ctx context.Context, c *cli.Context, found container.Co
 		s.preview()
 		return nil
 	}
+	if err := s.app.interrupts.begin(); err != nil {
+		return err
+	}
 	before, broken := config.List[devices.Device](s.doc, config.Devices)
-	err = s.change.Do(ctx, s.target)
+	err = s.change.Do(context.WithoutCancel(ctx), s.target)
 	if s.target == nil || broken != nil { // whoever changes devices has said so
 		return err
 	}
@@ -146,7 +148,7 @@ func (s *session) open(found container.Container) (closeTarget func(), err error
 	if !ok || err != nil {
 		return nothing, err
 	}
-	s.target, closeTarget, err = container.Open(found.ID, start, s.spec)
+	s.target, closeTarget, err = container.Open(s.wait, found.ID, start, s.spec)
 	if errors.Is(err, process.ErrGone) || err != nil && !start.Init.Lives() {
 		return nothing, nil // it ended meanwhile
 	}

@@ -1,0 +1,141 @@
+package units
+
+import (
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	"golang.org/x/sys/unix"
+
+	"isula.org/isulad-tools/config"
+)
+
+// A container can mount a file system whose server never answers. Whoever waits for it
+// is told where, in time, and everybody else is served.
+func TestAFileSystemThatDoesNotAnswerHoldsNobodyUp(t *testing.T) {
+	data := hostDir(t)
+	prestart := func(t *testing.T, b *bundle) *program {
+		return start(t, b.state, "prestart", "--log", filepath.Join(t.TempDir(), "log"))
+	}
+	tool := func(args ...string) func(*testing.T, *bundle) *program {
+		return func(t *testing.T, b *bundle) *program {
+			return b.startTool(t, strings.Split(strings.ReplaceAll(strings.Join(args, "\n"), "ID", b.id), "\n")...)
+		}
+	}
+	addPath, addFile := tool("add-path", "ID", data+":/mnt/x"), tool("add-path", "ID", data+"/file:/mnt/x")
+	addDevice, removeDevice := tool("add-device", "ID", "/dev/zero:/mnt/x"), tool("remove-device", "ID", "/dev/zero:/mnt/x")
+	removePath := tool("remove-path", "ID", data+":/mnt/x")
+	path := `{"bindToAdd":["` + data + `:/mnt/x:rw"]}`
+	device := `{"deviceToAdd":[{"Type":"c","Minor":5,"Major":1,"PathOnHost":"/dev/zero","PathInContainer":"/mnt/x","CgroupPermissions":"rw","Parent":""}]}`
+	node := func(s *server) { s.make("x", unix.S_IFCHR|0o666, 1<<8|5) }
+	for _, c := range []struct {
+		name     string
+		silent   uint32
+		recorded string
+		there    func(*server)
+		do       func(*testing.T, *bundle) *program
+		code     int
+	}{
+		{"add-path, not a word", fuseAnything, "", nil, addPath, 1},
+		{"add-path, is it there", fuseLookup, "", nil, addPath, 1},
+		{"add-path, open the folder", fuseOpendir, "", nil, addPath, 1},
+		{"add-path, make a folder", fuseMkdir, "", nil, addPath, 1},
+		{"add-path, its owner", fuseSetattr, "", nil, addPath, 1},
+		{"add-path, make a file", fuseCreate, "", nil, addFile, 1},
+		{"add-path, close it", fuseFlush, "", nil, addFile, 1},
+		{"add-device, not a word", fuseAnything, "", nil, addDevice, 1},
+		{"add-device, make a node", fuseMknod, "", nil, addDevice, 1},
+		{"remove-device, not a word", fuseAnything, device, nil, removeDevice, 1},
+		{"remove-device, its node", fuseUnlink, device, node, removeDevice, 1},
+		{"remove-path, not a word", fuseAnything, path, nil, removePath, 1},
+		{"a start with a device", fuseAnything, device, nil, prestart, 1},
+		{"a start with a path, which it can do without", fuseAnything, path, nil, prestart, 0},
+	} {
+		b := inBundle(t, hold(t, nil), c.recorded)
+		s := b.serve(t, b.image+"/mnt", c.silent)
+		if c.there != nil {
+			c.there(s)
+		}
+		p := c.do(t, b) // all of them wait at the same time
+		defer t.Run(c.name, func(t *testing.T) {
+			p.t = t
+			// A call that the server has read cannot even be killed: until it ends, so
+			// does nobody who waits for the program. It has said why, and has let go.
+			if c.code != 0 {
+				took := p.says(t, "does not answer")
+				if took > 20*time.Second {
+					t.Errorf("it took %v to say so", took)
+				}
+				if got := b.tool(t, "list-path", b.id); got.code != 0 {
+					t.Errorf("another command: %+v", got)
+				}
+				s.end()
+			}
+			got := p.wait()
+			if got.code != c.code || c.code != 0 && (!strings.Contains(got.said, "/mnt") || !strings.Contains(got.said, "container "+b.id)) {
+				t.Errorf("exit code %d, %q; want %d, and what was waited for", got.code, got.said, c.code)
+			}
+			if !s.asked.Load() {
+				t.Error("the file system was not asked")
+			}
+			if c.recorded == "" && strings.Contains(read(t, filepath.Join(b.dir, config.Name)), "/mnt/x") {
+				t.Error("what was not added is recorded")
+			}
+			b.hook(t, "poststop")
+		})
+	}
+}
+
+// says waits until the program has printed text, and returns how long it took.
+func (p *program) says(t testing.TB, text string) time.Duration {
+	t.Helper()
+	for !strings.Contains(p.said(), text) {
+		if time.Since(p.begun) > time.Minute {
+			t.Fatalf("it does not say %q, but %q", text, p.said())
+		}
+		time.Sleep(10 * time.Millisecond)
+	}
+	return time.Since(p.begun)
+}
+
+func TestAnInterruptEndsWaiting(t *testing.T) {
+	hangs(t, "isula")
+	data := hostDir(t)
+	for _, c := range []struct {
+		name string
+		do   func(*testing.T, *bundle) *program
+		says string
+	}{
+		{"for a file system", func(t *testing.T, b *bundle) *program {
+			b.holder.serve(t, b.image+"/mnt", fuseAnything)
+			return b.startTool(t, "add-path", b.id, data+":/mnt/x")
+		}, "/mnt/x in container "},
+		{"for a lock", func(t *testing.T, b *bundle) *program {
+			f, err := os.OpenFile(filepath.Join(b.dir, config.LockName), os.O_RDWR|os.O_CREATE, 0o600)
+			must(t, err)
+			t.Cleanup(func() { f.Close() })
+			must(t, unix.Flock(int(f.Fd()), unix.LOCK_EX))
+			return b.startTool(t, "add-path", b.id, data+":/mnt/x")
+		}, config.LockName},
+		{"for isulad", func(t *testing.T, b *bundle) *program { return start(t, "", "add-path", b.id, data+":/mnt/x") }, "isula"},
+	} {
+		for _, by := range []os.Signal{unix.SIGINT, unix.SIGTERM} {
+			t.Run(c.name+", "+by.String(), func(t *testing.T) {
+				t.Parallel()
+				b := inBundle(t, hold(t, nil), "{}")
+				p := c.do(t, b)
+				time.Sleep(time.Second) // until it waits; that it does so is not to be seen from here
+				must(t, p.cmd.Process.Signal(by))
+				got := p.wait()
+				if got.code != 1 || !strings.Contains(got.said, "interrupted") || !strings.Contains(got.said, c.says) || got.took > 10*time.Second {
+					t.Errorf("%+v; want an interrupt that says what was waited for", got)
+				}
+				if now := read(t, filepath.Join(b.dir, config.Name)); strings.Contains(now, "/mnt/x") {
+					t.Errorf("recorded is %s", now)
+				}
+			})
+		}
+	}
+}

@@ -1,0 +1,137 @@
+package mountpoint
+
+import (
+	"bufio"
+	"bytes"
+	"errors"
+	"fmt"
+	"io"
+	"math"
+
+	"golang.org/x/sys/unix"
+
+	"isula.org/isulad-tools/internal/open"
+)
+
+// Mount is one line of a process's mount table (proc_pid_mountinfo(5)). Its texts are
+// gone when the next line is read.
+type Mount struct {
+	ID           int
+	Major, Minor int
+	Root, Point  Text
+	FSType       Text
+	Super        Text // the options of the file system
+}
+
+// Text is a field of a line, as it stands there: white space and backslashes are
+// three octal digits each after a backslash.
+type Text []byte
+
+// unescape returns the byte that begins t, and the rest.
+func (t Text) unescape() (byte, Text) {
+	octal := func(c byte) bool { return '0' <= c && c <= '7' }
+	if len(t) >= 4 && t[0] == '\\' && octal(t[1]) && octal(t[2]) && octal(t[3]) && t[1] <= '3' {
+		return t[1]<<6 | t[2]&7<<3 | t[3]&7, t[4:]
+	}
+	return t[0], t[1:]
+}
+
+// Is tells whether t means s.
+func (t Text) Is(s string) bool {
+	for len(t) > 0 && s != "" {
+		var c byte
+		if c, t = t.unescape(); c != s[0] {
+			return false
+		}
+		s = s[1:]
+	}
+	return len(t) == 0 && s == ""
+}
+
+// String is what t means.
+func (t Text) String() string {
+	s := make([]byte, 0, len(t))
+	for len(t) > 0 {
+		var c byte
+		c, t = t.unescape()
+		s = append(s, c)
+	}
+	return string(s)
+}
+
+// maxLine is more than a line with two paths of PATH_MAX, all escapes. A container
+// can make longer ones, of mount points that no path leads to: they are left out.
+const maxLine = 64 << 10
+
+// Each calls visit for one mount after the other that process pid sees, or with 0
+// this thread, until visit returns false. There may be 100,000 of them, with paths of
+// a hostile container's choice: none is kept.
+func Each(pid int, visit func(*Mount) bool) error {
+	name := "/proc/thread-self/mountinfo"
+	if pid != 0 {
+		name = fmt.Sprintf("/proc/%d/mountinfo", pid)
+	}
+	f, err := open.File(name, unix.O_RDONLY, 0)
+	if err != nil {
+		return err
+	}
+	defer f.Close()
+	return each(f, visit)
+}
+
+func each(r io.Reader, visit func(*Mount) bool) error {
+	lines := bufio.NewReaderSize(r, maxLine)
+	var m Mount
+	for {
+		line, err := lines.ReadSlice('\n')
+		long := errors.Is(err, bufio.ErrBufferFull)
+		for errors.Is(err, bufio.ErrBufferFull) {
+			_, err = lines.ReadSlice('\n')
+		}
+		if len(line) > 0 && !long {
+			if err := m.parse(bytes.TrimSuffix(line, []byte("\n"))); err != nil {
+				return err
+			}
+			if !visit(&m) {
+				return nil
+			}
+		}
+		if errors.Is(err, io.EOF) {
+			return nil
+		}
+		if err != nil {
+			return fmt.Errorf("mount table: %w", err)
+		}
+	}
+}
+
+// parse reads
+//
+//	36 35 98:0 /mnt1 /mnt2 rw,noatime master:1 - ext3 /dev/root rw,errors=continue
+func (m *Mount) parse(line []byte) error {
+	front, back, ok := bytes.Cut(line, []byte(" - "))
+	var id, parent, device, root, point, source []byte
+	for _, field := range []*[]byte{&id, &parent, &device, &root, &point} {
+		*field, front, _ = bytes.Cut(front, []byte(" "))
+	}
+	m.Root, m.Point = root, point
+	m.FSType, source, _ = bytes.Cut(back, []byte(" "))
+	_, m.Super, _ = bytes.Cut(source, []byte(" "))
+	major, minor, _ := bytes.Cut(device, []byte(":"))
+	if !ok || len(point) == 0 || !number(id, &m.ID) || !number(major, &m.Major) || !number(minor, &m.Minor) {
+		return fmt.Errorf("mount table: unknown line %.200q", line)
+	}
+	return nil
+}
+
+// number reads digits. strconv makes a string for each.
+func number(digits []byte, to *int) bool {
+	*to = 0
+	for _, c := range digits {
+		if c < '0' || c > '9' || *to > math.MaxInt32 {
+			return false
+		}
+		*to = *to*10 + int(c-'0')
+	}
+	return len(digits) > 0
+}
