@@ -84,7 +84,7 @@ func TestOnlyTheHostsMountNamespaceIsRefused(t *testing.T) {
 			if err := nsenter.CheckMount(c.pid); !errors.Is(err, c.want) {
 				t.Errorf("got %v, want %v", err, c.want)
 			}
-			m, err := nsenter.EnterMount(c.pid)
+			m, err := nsenter.EnterMount(c.pid, "the container", nil)
 			if !errors.Is(err, c.want) {
 				t.Errorf("got %v, want %v", err, c.want)
 			}

@@ -88,18 +88,6 @@ func TestAFileSystemThatDoesNotAnswerHoldsNobodyUp(t *testing.T) {
 	}
 }
 
-// says waits until the program has printed text, and returns how long it took.
-func (p *program) says(t testing.TB, text string) time.Duration {
-	t.Helper()
-	for !strings.Contains(p.said(), text) {
-		if time.Since(p.begun) > time.Minute {
-			t.Fatalf("it does not say %q, but %q", text, p.said())
-		}
-		time.Sleep(10 * time.Millisecond)
-	}
-	return time.Since(p.begun)
-}
-
 func TestAnInterruptEndsWaiting(t *testing.T) {
 	hangs(t, "isula")
 	data := hostDir(t)

@@ -34,14 +34,22 @@ type program struct {
 	out   output
 	begun time.Time
 	late  *time.Timer
+	ended chan struct{}
+	err   error // of waiting, and
+	took  time.Duration
 }
 
 func start(t testing.TB, stdin string, args ...string) *program {
 	t.Helper()
-	p := &program{t: t, cmd: exec.Command(sandbox.Binary(t), args...), begun: time.Now()}
+	p := &program{t: t, cmd: exec.Command(sandbox.Binary(t), args...), begun: time.Now(), ended: make(chan struct{})}
 	p.cmd.Stdin, p.cmd.Stdout, p.cmd.Stderr = strings.NewReader(stdin), &p.out, &p.out
 	must(t, p.cmd.Start())
 	p.late = time.AfterFunc(time.Minute, func() { _ = p.cmd.Process.Kill() })
+	go func() {
+		p.err = p.cmd.Wait()
+		p.took = time.Since(p.begun)
+		close(p.ended)
+	}()
 	return p
 }
 
@@ -56,20 +64,22 @@ func (p *program) said() string {
 type output struct {
 	mu   sync.Mutex
 	text bytes.Buffer
+	last time.Time // when it was written to
 }
 
 func (o *output) Write(p []byte) (int, error) {
 	o.mu.Lock()
 	defer o.mu.Unlock()
+	o.last = time.Now()
 	return o.text.Write(p)
 }
 
 func (p *program) wait() outcome {
 	p.t.Helper()
-	err := p.cmd.Wait()
-	o := outcome{said: p.said(), took: time.Since(p.begun)}
-	if exit := (*exec.ExitError)(nil); err != nil && !errors.As(err, &exit) {
-		p.t.Fatal(err)
+	<-p.ended
+	o := outcome{said: p.said(), took: p.took}
+	if exit := (*exec.ExitError)(nil); p.err != nil && !errors.As(p.err, &exit) {
+		p.t.Fatal(p.err)
 	}
 	if !p.late.Stop() {
 		p.t.Fatalf("%q waits for ever; it said %s", p.cmd.Args, o.said)
@@ -92,7 +102,12 @@ func (b *bundle) startTool(t testing.TB, args ...string) *program {
 // hook runs a stage of the hook.
 func (b *bundle) hook(t testing.TB, stage string) outcome {
 	t.Helper()
-	return start(t, b.state, stage, "--log", filepath.Join(t.TempDir(), "log")).wait()
+	return b.startHook(t, stage).wait()
+}
+
+func (b *bundle) startHook(t testing.TB, stage string) *program {
+	t.Helper()
+	return start(t, b.state, stage, "--log", filepath.Join(t.TempDir(), "log"))
 }
 
 // bundle is a held container as runc and the hooks know it.
@@ -128,4 +143,18 @@ func asJSON(t testing.TB, v any) string {
 	data, err := json.Marshal(v)
 	must(t, err)
 	return string(data)
+}
+
+// says waits until the program has printed text, and returns how long its last word took.
+func (p *program) says(t testing.TB, text string) time.Duration {
+	t.Helper()
+	for !strings.Contains(p.said(), text) {
+		if time.Since(p.begun) > time.Minute {
+			t.Fatalf("it does not say %q, but %q", text, p.said())
+		}
+		time.Sleep(10 * time.Millisecond)
+	}
+	p.out.mu.Lock()
+	defer p.out.mu.Unlock()
+	return p.out.last.Sub(p.begun)
 }

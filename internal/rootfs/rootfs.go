@@ -256,9 +256,12 @@ func (r *Root) Create(p string, own Owner, u *undo.Stack) (*os.File, error) {
 	if err != nil {
 		return nil, err
 	}
-	defer made.Close()
 	u.Push("remove file "+p, func() error { return r.remove(p, 0) })
-	if err := r.Do(p, func() error { return dress(made, 0o644, own) }, made); err != nil {
+	err = r.Do(p, func() error {
+		defer made.Close() // a file system is asked for that, too
+		return dress(made, 0o644, own)
+	})
+	if err != nil {
 		return nil, err
 	}
 	return r.Open(p, unix.O_PATH)
