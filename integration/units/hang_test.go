@@ -25,6 +25,7 @@ func TestAProgramThatHangsHoldsNothingUp(t *testing.T) {
 	disk := `{"deviceToAdd":[` + asJSON(t, p.record("/dev/"+p.name, "/dev/x", "rw")) + `]}`
 	port := `{"networkInterfaces":[{"Ip":"10.9.8.7/24","Type":"veth","Bridge":"nosuchswitch","HostNicName":"hung0","CtrNicName":"eth0","Mtu":1500}]}`
 	prestart := func(b *bundle) *program { return b.startHook(t, "prestart") }
+	var checks, cleanUps []func() // all of them at the same time
 	for _, c := range []struct {
 		name     string
 		hung     func() string // what was asked of it
@@ -40,18 +41,27 @@ func TestAProgramThatHangsHoldsNothingUp(t *testing.T) {
 		{"isula, in an event of udevd's", isula, "{}", func(*bundle) *program { return start(t, "", "udev-event", "add", "c0ffee", "sda1", "/dev/x", "sda") }, 0, ""},
 	} {
 		b := inBundle(t, hold(t, nil), c.recorded)
-		waits := c.do(b) // all of them at the same time
-		defer t.Run(c.name, func(t *testing.T) {
-			waits.t = t
-			got := waits.wait()
-			if got.code != c.code || !strings.Contains(got.said, c.says) || got.took > 25*time.Second {
-				t.Errorf("exit code %d, %q after %v; want %d, %q within the hook's budget", got.code, got.said, got.took, c.code, c.says)
-			}
-			if c.hung() == "" {
-				t.Error("it was not asked")
-			}
+		waits := c.do(b)
+		checks = append(checks, func() {
+			t.Run(c.name, func(t *testing.T) {
+				waits.t = t
+				got := waits.wait()
+				if got.code != c.code || !strings.Contains(got.said, c.says) || got.took > 25*time.Second {
+					t.Errorf("exit code %d, %q after %v; want %d, %q within the hook's budget", got.code, got.said, got.took, c.code, c.says)
+				}
+				if c.hung() == "" {
+					t.Error("it was not asked")
+				}
+			})
+			poststop := b.startHook(t, "poststop")
+			cleanUps = append(cleanUps, func() { poststop.wait() })
 		})
-		defer b.hook(t, "poststop")
+	}
+	for _, check := range checks {
+		check()
+	}
+	for _, cleanUp := range cleanUps {
+		cleanUp()
 	}
 }
 

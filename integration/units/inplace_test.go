@@ -75,6 +75,7 @@ func TestWhatIsNoFileIsToldAtOnce(t *testing.T) {
 			"FIFO":      func(p string) error { return unix.Mkfifo(p, 0o600) },
 			"directory": func(p string) error { return os.Mkdir(p, 0o700) },
 		} {
+			c := c // one for each kind
 			t.Run(fmt.Sprintf("%s, %s, %s", c.stage, c.file, kind), func(t *testing.T) {
 				b := inBundle(t, hold(t, nil), `{"networkInterfaces":[]}`)
 				p := c.path(b)
@@ -83,9 +84,8 @@ func TestWhatIsNoFileIsToldAtOnce(t *testing.T) {
 				must(t, put(p))
 				t.Cleanup(func() { must(t, os.RemoveAll(p)) })
 				got := stages[c.stage](t, b)
-				if c.path(b) == started(b) && c.stage == "prestart" && kind == "directory" {
-					c.fails = true // a file takes a FIFO's place, but no directory's
-				}
+				// A file takes a FIFO's place, but no directory's.
+				c.fails = c.fails || p == started(b) && c.stage == "prestart" && kind == "directory"
 				if c.fails && (got.code != 1 || !strings.Contains(got.said, p)) || !c.fails && got.code != 0 {
 					t.Errorf("exit code %d, %q; want a failure that names %s: %v", got.code, got.said, p, c.fails)
 				}

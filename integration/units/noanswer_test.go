@@ -1,8 +1,10 @@
 package units
 
 import (
+	"fmt"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -88,33 +90,50 @@ func TestAFileSystemThatDoesNotAnswerHoldsNobodyUp(t *testing.T) {
 	}
 }
 
+// sitsIn tells whether a thread of the program is in this system call.
+func (p *program) sitsIn(call int) bool {
+	threads, _ := filepath.Glob(fmt.Sprintf("/proc/%d/task/*/syscall", p.cmd.Process.Pid))
+	return slices.ContainsFunc(threads, func(file string) bool {
+		text, _ := os.ReadFile(file)
+		return strings.HasPrefix(string(text), fmt.Sprint(call, " "))
+	})
+}
+
 func TestAnInterruptEndsWaiting(t *testing.T) {
-	hangs(t, "isula")
+	isula := hangs(t, "isula")
 	data := hostDir(t)
 	for _, c := range []struct {
-		name string
-		do   func(*testing.T, *bundle) *program
-		says string
+		name  string
+		do    func(*testing.T, *bundle) *program
+		waits func(*bundle, *program) bool
+		says  string
 	}{
 		{"for a file system", func(t *testing.T, b *bundle) *program {
 			b.holder.serve(t, b.image+"/mnt", fuseAnything)
 			return b.startTool(t, "add-path", b.id, data+":/mnt/x")
-		}, "/mnt/x in container "},
+		}, func(_ *bundle, p *program) bool { return p.sitsIn(unix.SYS_OPENAT2) }, "/mnt/x in container "},
 		{"for a lock", func(t *testing.T, b *bundle) *program {
 			f, err := os.OpenFile(filepath.Join(b.dir, config.LockName), os.O_RDWR|os.O_CREATE, 0o600)
 			must(t, err)
 			t.Cleanup(func() { f.Close() })
 			must(t, unix.Flock(int(f.Fd()), unix.LOCK_EX))
 			return b.startTool(t, "add-path", b.id, data+":/mnt/x")
-		}, config.LockName},
-		{"for isulad", func(t *testing.T, b *bundle) *program { return start(t, "", "add-path", b.id, data+":/mnt/x") }, "isula"},
+		}, func(_ *bundle, p *program) bool { return p.sitsIn(unix.SYS_FLOCK) }, config.LockName},
+		{"for isulad", func(t *testing.T, b *bundle) *program {
+			return start(t, "", "add-path", b.id, data+":/mnt/x")
+		}, func(b *bundle, _ *program) bool { return strings.Contains(isula(), b.id) }, "isula"},
 	} {
 		for _, by := range []os.Signal{unix.SIGINT, unix.SIGTERM} {
 			t.Run(c.name+", "+by.String(), func(t *testing.T) {
 				t.Parallel()
 				b := inBundle(t, hold(t, nil), "{}")
 				p := c.do(t, b)
-				time.Sleep(time.Second) // until it waits; that it does so is not to be seen from here
+				for !c.waits(b, p) {
+					if time.Since(p.begun) > 30*time.Second {
+						t.Fatalf("it does not wait, but says %q", p.said())
+					}
+					time.Sleep(time.Millisecond)
+				}
 				must(t, p.cmd.Process.Signal(by))
 				got := p.wait()
 				if got.code != 1 || !strings.Contains(got.said, "interrupted") || !strings.Contains(got.said, c.says) || got.took > 10*time.Second {

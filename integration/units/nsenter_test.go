@@ -8,10 +8,12 @@ import (
 	"strings"
 	"sync"
 	"testing"
+	"time"
 
 	"golang.org/x/sys/unix"
 
 	"isula.org/isulad-tools/integration/sandbox"
+	"isula.org/isulad-tools/internal/deadline"
 	"isula.org/isulad-tools/internal/nsenter"
 )
 
@@ -149,6 +151,24 @@ func TestErrorsComeBackFromTheThread(t *testing.T) {
 	all.Wait()
 	if n != 20 {
 		t.Errorf("%d of 20 done", n)
+	}
+}
+
+// Whoever waits for the thread is not kept when it never comes back.
+func TestAThreadThatIsStuckIsLeftToItself(t *testing.T) {
+	h := hold(t, nil)
+	w := deadline.NewWaiter(deadline.After(-time.Second)) // no time is left but for undoing
+	defer w.Close()
+	m, err := nsenter.EnterMount(h.pid, "container "+h.id, w)
+	must(t, err)
+	defer m.Close()
+	end := make(chan struct{})
+	defer close(end)
+	for range 2 {
+		err := m.Do(func() error { <-end; return nil })
+		if none := (*deadline.NoAnswer)(nil); !errors.As(err, &none) || !strings.Contains(err.Error(), h.id) {
+			t.Errorf("%v, want no answer of %s", err, h.id)
+		}
 	}
 }
 

@@ -27,7 +27,11 @@ func (a *after) Deadline() (time.Time, bool) { return a.end, true }
 func (a *after) Done() <-chan struct{} {
 	a.once.Do(func() {
 		a.done = make(chan struct{})
-		time.AfterFunc(time.Until(a.end), func() { close(a.done) })
+		if left := time.Until(a.end); left > 0 {
+			time.AfterFunc(left, func() { close(a.done) })
+		} else {
+			close(a.done) // at once, as Err says
+		}
 	})
 	return a.done
 }

@@ -31,7 +31,11 @@ func TestAnEndThatIsPastHasCome(t *testing.T) {
 	if !errors.Is(ctx.Err(), context.DeadlineExceeded) {
 		t.Errorf("%v", ctx.Err())
 	}
-	<-ctx.Done()
+	select {
+	case <-ctx.Done():
+	default:
+		t.Error("it has ended, but is not done")
+	}
 }
 
 // A hook that waits for nothing pays for no timer.

@@ -136,8 +136,9 @@ func (m *Mount) Do(f func() error) error {
 		err = f()
 		close(done)
 	}
-	if m.stuck = m.wait.For(m.whose, "the mount namespace", done); m.stuck != nil {
-		return m.stuck
+	if late := m.wait.For(m.whose, "the mount namespace", done); late != nil {
+		m.stuck = late
+		return late
 	}
 	return err
 }
