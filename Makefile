@@ -95,7 +95,7 @@ deadcode:
 	$(STAGE) --silent deadcode-ship 120 $(TOOL) deadcode -tags $(TAGS) ./cmd/isulad-tools
 tidy:
 	$(STAGE) tidy 60 $(GO) mod tidy -diff
-race:
+race: build
 	$(STAGE) race 600 $(ENV) CGO_ENABLED=1 $(TEST) -race -p 4 -timeout 20m $(UNIT)
 
 # Run under user-mode emulation, where a program cannot execute itself again: the

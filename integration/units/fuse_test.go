@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"sync"
 	"sync/atomic"
 	"testing"
 
@@ -42,9 +43,11 @@ type server struct {
 	device *os.File
 	silent uint32      // the question
 	asked  atomic.Bool // it was
-	nodes  map[string]uint64
-	modes  map[uint64]uint32
-	rdevs  map[uint64]uint32
+
+	mu    sync.Mutex
+	nodes map[string]uint64
+	modes map[uint64]uint32
+	rdevs map[uint64]uint32
 }
 
 // serve mounts a file system of the container's own on its folder point, and serves it
@@ -90,7 +93,9 @@ func (s *server) answer() {
 		if op == fuseForget || op == fuseBatch || op == fuseInterrupt {
 			continue // which nobody answers
 		}
+		s.mu.Lock()
 		out, errno := s.reply(op, node, question[40:n])
+		s.mu.Unlock()
 		head := binary.NativeEndian.AppendUint32(nil, uint32(16+len(out)))
 		head = binary.NativeEndian.AppendUint32(head, uint32(-int32(errno)))
 		if _, err := s.device.Write(append(append(head, unique...), out...)); err != nil && !errors.Is(err, unix.ENOENT) {

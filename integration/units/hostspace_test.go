@@ -14,7 +14,6 @@ import (
 	"isula.org/isulad-tools/container"
 	"isula.org/isulad-tools/integration/sandbox"
 	"isula.org/isulad-tools/internal/nsenter"
-	"isula.org/isulad-tools/internal/place"
 	"isula.org/isulad-tools/internal/process"
 )
 
@@ -66,7 +65,6 @@ func TestAContainerInTheHostsMountNamespaceIsRefused(t *testing.T) {
 	if now := tree(t, h.image); now != image {
 		t.Errorf("the image was\n%s\nand is\n%s", image, now)
 	}
-	gone(t, place.Modules)
 }
 
 func TestOnlyTheHostsMountNamespaceIsRefused(t *testing.T) {

@@ -31,7 +31,11 @@ func TestAFileSystemThatDoesNotAnswerHoldsNobodyUp(t *testing.T) {
 	removePath := tool("remove-path", "ID", data+":/mnt/x")
 	path := `{"bindToAdd":["` + data + `:/mnt/x:rw"]}`
 	device := `{"deviceToAdd":[{"Type":"c","Minor":5,"Major":1,"PathOnHost":"/dev/zero","PathInContainer":"/mnt/x","CgroupPermissions":"rw","Parent":""}]}`
-	node := func(s *server) { s.make("x", unix.S_IFCHR|0o666, 1<<8|5) }
+	node := func(s *server) {
+		s.mu.Lock()
+		defer s.mu.Unlock()
+		s.make("x", unix.S_IFCHR|0o666, 1<<8|5)
+	}
 	for _, c := range []struct {
 		name     string
 		silent   uint32
