@@ -22,6 +22,7 @@ type Spec struct {
 		UIDMappings []idMapping       `json:"uidMappings"`
 		GIDMappings []idMapping       `json:"gidMappings"`
 		Sysctl      map[string]string `json:"sysctl"`
+		Devices     []node            `json:"devices"`
 		Resources   struct {
 			Devices []deviceRule `json:"devices"`
 		} `json:"resources"`
@@ -30,6 +31,10 @@ type Spec struct {
 
 type namespace struct {
 	Type string `json:"type"`
+}
+
+type node struct {
+	Path string `json:"path"`
 }
 
 type deviceRule struct {
