@@ -57,7 +57,7 @@ else
 # time, the longest first, keep two cores busy: the kernel takes its time to let go
 # of containers and links.
 test: fresh deps build vm-image race ## everything: unit, recorded cases, real runc, VM, kill and fault loops, arm64. PKG=./devices/... RUN=Regexp: a part
-	$(STAGE) test 900 $(ENV) $(TEST) -count=1 -p 4 -timeout 60m $(WORLDS)
+	$(STAGE) test 1200 $(ENV) $(TEST) -count=1 -p 4 -timeout 60m $(WORLDS)
 	$(MAKE) cross
 	@$(if $(CI_RUN),,$(STAGE) summary)
 endif
