@@ -2,7 +2,10 @@
 
 SHELL := /bin/bash
 .DELETE_ON_ERROR:
+# But for the parts of `make test`.
+ifndef SIDE_BY_SIDE
 .NOTPARALLEL:
+endif
 
 # A bare root shell often lacks Go's folder, su without "-" the sbin ones, and a
 # service has no HOME, which Go's caches need.
@@ -39,7 +42,7 @@ build: ## bin/isulad-tools, the one static executable (the default)
 # The packages whose tests stand alone, and units, which tests the rest of them as
 # root; the others below integration/ need the built binary, runc or a VM.
 UNIT   = $$($(GO) list -tags $(TAGS) ./... | awk '!/\/integration\// || /\/integration\/units$$/')
-WORLDS = ./integration/vm ./integration/fault $$($(GO) list -tags $(TAGS) ./integration/... | grep -v '/units$$')
+WORLDS = ./integration/vm $$($(GO) list -tags $(TAGS) ./integration/... | grep -v -E '/(units|fault)$$')
 
 # A missing prerequisite fails a test instead of skipping it. CI= make test skips.
 CI ?= true
@@ -53,14 +56,31 @@ ifdef PKG
 test: deps build $(if $(findstring integration/vm,$(PKG)),vm-image)
 	$(ENV) $(TEST) -count=1 -timeout 60m -run '$(RUN)' $(PKG)
 else
-# The unit tests run once, with the race detector. Of the others four packages at a
-# time, the longest first, keep two cores busy: the kernel takes its time to let go
-# of containers and links.
-test: fresh deps build vm-image race ## everything: unit, recorded cases, real runc, VM, kill and fault loops, arm64. PKG=./devices/... RUN=Regexp: a part
-	$(STAGE) test 1200 $(ENV) $(TEST) -count=1 -p 4 -timeout 60m $(WORLDS)
-	$(MAKE) cross
+test: fresh deps build vm-image ## everything: unit, recorded cases, real runc, VM, kill and fault loops, arm64. PKG=./devices/... RUN=Regexp: a part
+	$(MAKE) SIDE_BY_SIDE=1 --jobs --keep-going --output-sync $(PARTS)
 	@$(if $(CI_RUN),,$(STAGE) summary)
 endif
+
+# Side by side the parts keep two cores busy to the end: the kernel takes its time to
+# let go of containers and links, and emulated machines take what the others leave.
+PARTS = worlds killed wired portable
+# Of the kill and fault loops those with network interfaces, where most of that time goes.
+WIRED = Network|Wires
+
+.PHONY: $(PARTS) kernels
+worlds:
+	$(STAGE) worlds 900 $(ENV) $(TEST) -count=1 -p 3 -timeout 60m $(WORLDS)
+killed:
+	$(STAGE) killed 900 $(ENV) $(TEST) -count=1 -timeout 60m -skip '$(WIRED)' ./integration/fault
+wired:
+	$(STAGE) wired 900 $(ENV) $(TEST) -count=1 -timeout 60m -run '$(WIRED)' ./integration/fault
+# One after the other.
+portable:
+	$(MAKE) SIDE_BY_SIDE= race kernels cross
+# The units again, without the system calls that older kernels lack.
+kernels:
+	$(STAGE) kernels 300 $(ENV) $(TEST) -count=1 -timeout 20m -run '$(OLDER)' ./integration/units
+OLDER = TestAgainOnOlderKernels
 
 .PHONY: fresh
 fresh: ## forget how long the steps of the last run took
@@ -71,14 +91,14 @@ test-operator: deps build vm-image ## the same on a host like an operator's: ins
 	hack/operator-host $(MAKE) test
 
 # Of the recorded cases those of one name, of the containers one.
-ELSEWHERE = TestGolden/syscontainer-tools|TestScenario/(v2|5.10|4.19)|TestScenario/v1/(runc-userns|lcr)|TestEverythingAtOnce
+ELSEWHERE = TestGolden/syscontainer-tools|TestScenario/(v2|5.10|4.19)|TestScenario/v1/(runc-userns|lcr)|TestEverythingAtOnce|$(OLDER)
 
 .PHONY: quick
 quick: build format vet ## the inner loop: format, vet, unit tests, recorded cases, a real container; 90 s, no VM
 	$(STAGE) quick 90 $(ENV) $(TEST) -p 4 -skip '$(ELSEWHERE)' $(UNIT) ./integration/golden ./integration/scenario
 
 .PHONY: check
-check: deps format vet staticcheck deadcode tidy race ## formatting, vet, staticcheck, dead code, go.mod, unit tests with the race detector
+check: deps format vet staticcheck deadcode tidy $(if $(filter test,$(MAKECMDGOALS)),,race) ## formatting, vet, staticcheck, dead code, go.mod, unit tests with the race detector
 
 # Its steps; `make -k check` shows what all of them have to say.
 .PHONY: format vet staticcheck deadcode tidy race
@@ -96,7 +116,7 @@ deadcode:
 tidy:
 	$(STAGE) tidy 60 $(GO) mod tidy -diff
 race: build
-	$(STAGE) race 600 $(ENV) CGO_ENABLED=1 $(TEST) -race -p 4 -timeout 20m $(UNIT)
+	$(STAGE) race 600 $(ENV) CGO_ENABLED=1 $(TEST) -race -p 4 -timeout 20m -skip '$(OLDER)' $(UNIT)
 
 # Run under user-mode emulation, where a program cannot execute itself again: the
 # packages whose tests need no world of their own.

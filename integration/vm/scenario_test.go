@@ -24,10 +24,9 @@ var emulated = []string{
 	"TestCommandsExecuteNothingElse",
 }
 
-// TestScenarioCgroupV2 runs them where cgroup v2 is alone, and compares README.md's
+// scenarioCgroupV2 runs them where cgroup v2 is alone, and compares README.md's
 // table with what they find.
-func TestScenarioCgroupV2(t *testing.T) {
-	t.Parallel()
+func scenarioCgroupV2(t *testing.T) {
 	dir := share(t, "scenario")
 	disks, err := os.ReadFile("disks.sh")
 	if err != nil {

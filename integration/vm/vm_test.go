@@ -1,15 +1,13 @@
 // Package vm runs the tests that need another kernel than this machine's, on a
 // stock Debian one: it builds them and isulad-tools, boots the machine of hack/vm
 // and hands on what the guest says.
-//
-// Two machines run at a time, one on each core: the boots that take longest are
-// declared first.
 package vm
 
 import (
 	"os/exec"
 	"path/filepath"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 )
@@ -27,9 +25,39 @@ const guests = "guest/*_test.go"
 // blacklisted is on the guest's kernel command line; package guest expects it.
 const blacklisted = "module_blacklist=nlmon"
 
-// TestSystemdIsPID1 runs them with cgroup v2 alone, as on today's hosts.
-func TestSystemdIsPID1(t *testing.T) {
-	t.Parallel()
+// machines are the boots, by what they have that this machine has not. The one that
+// takes longest is first.
+var machines = []struct {
+	name string
+	test func(*testing.T)
+}{
+	{"cgroup v2", scenarioCgroupV2},
+	{"cgroup v1", cgroupV1},
+	{"systemd", systemdIsPID1},
+	{"Open vSwitch", openVSwitch},
+	{"SELinux", seLinux},
+}
+
+// TestMachines runs two machines at a time, one on each core.
+func TestMachines(t *testing.T) {
+	next := make(chan int, len(machines))
+	for i := range machines {
+		next <- i
+	}
+	close(next)
+	var cores sync.WaitGroup
+	for range 2 {
+		cores.Go(func() {
+			for i := range next {
+				t.Run(machines[i].name, machines[i].test)
+			}
+		})
+	}
+	cores.Wait()
+}
+
+// systemdIsPID1 runs them with cgroup v2 alone, as on today's hosts.
+func systemdIsPID1(t *testing.T) {
 	m := machine{
 		name: "systemd", limit: 900 * time.Second, sources: guests, script: tests("guest"),
 		options: []string{
@@ -43,10 +71,9 @@ func TestSystemdIsPID1(t *testing.T) {
 	m.boot(t, share(t, "vm/guest"))
 }
 
-// TestCgroupV1 boots twice: the second time with a disk as new, and in the shared
+// cgroupV1 boots twice: the second time with a disk as new, and in the shared
 // folder what the first left there.
-func TestCgroupV1(t *testing.T) {
-	t.Parallel()
+func cgroupV1(t *testing.T) {
 	dir := share(t, "vm/guest")
 	first := machine{
 		name: "1", limit: 600 * time.Second, sources: guests, script: tests("guest"),
@@ -67,9 +94,8 @@ func TestCgroupV1(t *testing.T) {
 	}
 }
 
-// TestOpenVSwitch has the kernel for Open vSwitch's datapath, as on a host.
-func TestOpenVSwitch(t *testing.T) {
-	t.Parallel()
+// openVSwitch has the kernel for Open vSwitch's datapath, as on a host.
+func openVSwitch(t *testing.T) {
 	m := machine{
 		name: "Open vSwitch", limit: 450 * time.Second, sources: "guest/ovs/ovs_test.go", script: tests("ovs"),
 		options: []string{"--cgroup", "v1"},
@@ -77,10 +103,9 @@ func TestOpenVSwitch(t *testing.T) {
 	m.boot(t, share(t, "vm/guest/ovs"))
 }
 
-// TestSELinux has a kernel that was started with SELinux; the tests load a policy,
+// seLinux has a kernel that was started with SELinux; the tests load a policy,
 // and enforce it.
-func TestSELinux(t *testing.T) {
-	t.Parallel()
+func seLinux(t *testing.T) {
 	m := machine{
 		name: "SELinux", limit: 300 * time.Second, sources: "guest/selinux/selinux_test.go", script: tests("selinux"),
 		options: []string{"--cgroup", "v1", "--append", "selinux=1 security=selinux"},
