@@ -164,17 +164,21 @@ func TestModulesOfACommand(t *testing.T) {
 // comes next knows who loaded the module.
 func TestKilledHookLeavesAnAccount(t *testing.T) {
 	without(t, "ifb")
-	modprobeConf(t, "install ifb sleep 1; /sbin/modprobe --ignore-install ifb")
+	begun := filepath.Join(t.TempDir(), "begun")
+	modprobeConf(t, "install ifb touch "+begun+"; sleep 1; /sbin/modprobe --ignore-install ifb")
 	d := newDriven(t, "killed", "ifb")
 	cmd := d.command("prestart")
 	if err := cmd.Start(); err != nil {
 		t.Fatal(err)
 	}
 	for range 500 {
-		if data, err := os.ReadFile("/run/isulad-tools/modules/loaded"); err == nil && strings.Contains(string(data), `"pending":true`) {
+		if _, err := os.Stat(begun); err == nil {
 			break
 		}
 		exec.Command("sleep", "0.02").Run()
+	}
+	if data, err := os.ReadFile("/run/isulad-tools/modules/loaded"); err != nil || !strings.Contains(string(data), `"pending":true`) {
+		t.Errorf("while modprobe runs the account is %s, %v", data, err)
 	}
 	if err := cmd.Process.Kill(); err != nil {
 		t.Fatal(err)
