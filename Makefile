@@ -42,7 +42,7 @@ build: ## bin/isulad-tools, the one static executable (the default)
 # The packages whose tests stand alone, and units, which tests the rest of them as
 # root; the others below integration/ need the built binary, runc or a VM.
 UNIT   = $$($(GO) list -tags $(TAGS) ./... | awk '!/\/integration\// || /\/integration\/units$$/')
-WORLDS = ./integration/vm $$($(GO) list -tags $(TAGS) ./integration/... | grep -v -E '/(units|fault)$$')
+WORLDS = $$($(GO) list -tags $(TAGS) ./integration/... | grep -v -E '/integration/(units|fault|vm)$$')
 
 # A missing prerequisite fails a test instead of skipping it. CI= make test skips.
 CI ?= true
@@ -62,21 +62,22 @@ test: fresh deps build vm-image ## everything: unit, recorded cases, real runc, 
 endif
 
 # Side by side the parts keep two cores busy to the end: the kernel takes its time to
-# let go of containers and links, and emulated machines take what the others leave.
-PARTS = worlds killed wired portable
-# Of the kill and fault loops those with network interfaces, where most of that time goes.
+# let go of containers and links.
+PARTS = machines killed wired others
+# Of the kill and fault loops those with network interfaces, where half of that time goes.
 WIRED = Network|Wires
 
-.PHONY: $(PARTS) kernels
-worlds:
-	$(STAGE) worlds 900 $(ENV) $(TEST) -count=1 -p 3 -timeout 60m $(WORLDS)
+.PHONY: $(PARTS) worlds kernels
+machines:
+	$(STAGE) machines 900 $(ENV) $(TEST) -count=1 -timeout 60m ./integration/vm
 killed:
 	$(STAGE) killed 900 $(ENV) $(TEST) -count=1 -timeout 60m -skip '$(WIRED)' ./integration/fault
 wired:
 	$(STAGE) wired 900 $(ENV) $(TEST) -count=1 -timeout 60m -run '$(WIRED)' ./integration/fault
-# One after the other.
-portable:
-	$(MAKE) SIDE_BY_SIDE= race kernels cross
+others:
+	$(MAKE) SIDE_BY_SIDE= worlds race kernels cross
+worlds:
+	$(STAGE) worlds 600 $(ENV) $(TEST) -count=1 -p 2 -timeout 60m $(WORLDS)
 # The units again, without the system calls that older kernels lack.
 kernels:
 	$(STAGE) kernels 300 $(ENV) $(TEST) -count=1 -timeout 20m -run '$(OLDER)' ./integration/units
