@@ -76,7 +76,7 @@ func systemdIsPID1(t *testing.T) {
 func cgroupV1(t *testing.T) {
 	dir := share(t, "vm/guest")
 	first := machine{
-		name: "1", limit: 600 * time.Second, sources: guests, script: tests("guest"),
+		name: "1", limit: 900 * time.Second, sources: guests, script: tests("guest"),
 		options: []string{"--cgroup", "v1", "--append", blacklisted},
 		flags:   []string{"-test.skip", secondBoot + "|" + systemdBoot},
 		wanted: func(test string) bool {
@@ -97,7 +97,7 @@ func cgroupV1(t *testing.T) {
 // openVSwitch has the kernel for Open vSwitch's datapath, as on a host.
 func openVSwitch(t *testing.T) {
 	m := machine{
-		name: "Open vSwitch", limit: 450 * time.Second, sources: "guest/ovs/ovs_test.go", script: tests("ovs"),
+		name: "Open vSwitch", limit: 600 * time.Second, sources: "guest/ovs/ovs_test.go", script: tests("ovs"),
 		options: []string{"--cgroup", "v1"},
 	}
 	m.boot(t, share(t, "vm/guest/ovs"))
