@@ -28,6 +28,7 @@ type Spec struct {
 		UIDMappings []idMapping       `json:"uidMappings"`
 		GIDMappings []idMapping       `json:"gidMappings"`
 		Sysctl      map[string]string `json:"sysctl"`
+		Devices     []specNode        `json:"devices"`
 		Resources   struct {
 			Devices []deviceRule `json:"devices"`
 		} `json:"resources"`
@@ -44,6 +45,13 @@ type deviceRule struct {
 	Major  *int64 `json:"major"`
 	Minor  *int64 `json:"minor"`
 	Access string `json:"access"`
+}
+
+type specNode struct {
+	Path  string `json:"path"`
+	Type  string `json:"type"`
+	Major int64  `json:"major"`
+	Minor int64  `json:"minor"`
 }
 
 type idMapping struct {
@@ -119,6 +127,26 @@ func (s *Spec) DeviceRules(engine string) []cgroup.DeviceRule {
 		rules = append(rules, r)
 	}
 	return rules
+}
+
+// Nodes are the device nodes that the container has without us: the
+// specification's, and those that every runtime makes.
+func (s *Spec) Nodes() []resource.Node {
+	nodes := []resource.Node{
+		{Path: "/dev/null", Type: "c", Major: 1, Minor: 3},
+		{Path: "/dev/zero", Type: "c", Major: 1, Minor: 5},
+		{Path: "/dev/full", Type: "c", Major: 1, Minor: 7},
+		{Path: "/dev/random", Type: "c", Major: 1, Minor: 8},
+		{Path: "/dev/urandom", Type: "c", Major: 1, Minor: 9},
+		{Path: "/dev/tty", Type: "c", Major: 5, Minor: 0},
+	}
+	for _, d := range s.Linux.Devices {
+		if d.Type == "u" { // another word for it
+			d.Type = "c"
+		}
+		nodes = append(nodes, resource.Node{Path: filepath.Clean(d.Path), Type: d.Type, Major: d.Major, Minor: d.Minor})
+	}
+	return nodes
 }
 
 // Mapped tells whether the container's ids are not the host's.

@@ -9,18 +9,20 @@ import (
 	"golang.org/x/sys/unix"
 
 	"isula.org/isulad-tools/internal/cgroup"
+	"isula.org/isulad-tools/internal/ledger"
 	"isula.org/isulad-tools/internal/netspace"
 	"isula.org/isulad-tools/internal/nsenter"
+	"isula.org/isulad-tools/internal/place"
 	"isula.org/isulad-tools/internal/process"
 	"isula.org/isulad-tools/internal/rootfs"
 	"isula.org/isulad-tools/resource"
 )
 
 // Open opens the ways into container id, which runs as s says and has the
-// specification sp. Where its root is inside its mount namespace differs: runc
+// specification sp. What it is granted generation g keeps. Where its root is inside its mount namespace differs: runc
 // runs prestart before pivot_root(2), so it is the root's host path there;
 // iSulad 2.1's lcr runs it after, and so it is later with any: it is /.
-func Open(id string, s Start, sp *Spec) (t *resource.Target, closeAll func(), err error) {
+func Open(g place.Generation, id string, s Start, sp *Spec) (t *resource.Target, closeAll func(), err error) {
 	var closers []func()
 	all := func() {
 		for _, c := range closers {
@@ -79,9 +81,17 @@ func Open(id string, s Start, sp *Spec) (t *resource.Target, closeAll func(), er
 		Cgroups: cgroup.Container{Path: sp.Linux.CgroupsPath, PID: s.Init.PID, Dirs: s.Cgroups},
 
 		DeviceRules: sp.DeviceRules(EngineOf(s.Bundle)),
+		Nodes:       sp.Nodes(),
 	}
-	closers = append(closers, t.Net.Close, t.Cgroups.Close)
+	t.Ledger, t.Doubt = OpenLedger(g, id, s)
+	closers = append(closers, t.Net.Close, t.Cgroups.Close, t.Ledger.Close)
 	return t, all, nil
+}
+
+// OpenLedger opens what container id was granted by the start s. doubt says what
+// could not be read of it.
+func OpenLedger(g place.Generation, id string, s Start) (l *ledger.Ledger, doubt error) {
+	return ledger.Open(g, id, ledger.Start{Engine: EngineOf(s.Bundle), Init: s.Init, Bundle: s.Bundle})
 }
 
 // closer closes this root, whatever its variable holds later.

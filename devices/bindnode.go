@@ -5,13 +5,14 @@ import (
 	"encoding/hex"
 	"errors"
 	"fmt"
-	"io/fs"
 	"os"
 	"path/filepath"
 
+	"github.com/moby/sys/mountinfo"
 	"golang.org/x/sys/unix"
 
 	"isula.org/isulad-tools/internal/mountpoint"
+	"isula.org/isulad-tools/internal/mounttable"
 	"isula.org/isulad-tools/internal/nsenter"
 	"isula.org/isulad-tools/internal/open"
 	"isula.org/isulad-tools/internal/place"
@@ -58,7 +59,7 @@ func boundPath(t *resource.Target, d Device) string {
 // owner. It is bound onto an empty file. The host's own node would have an
 // owner that is nobody inside, and is not ours to change.
 func bindNode(t *resource.Target, d Device, p *plot, host unix.Stat_t, own rootfs.Owner, u *undo.Stack) error {
-	if err := p.clearForBind(host); p.adopted || err != nil {
+	if err := p.clearForBind(t, d, host); p.adopted || err != nil {
 		return err
 	}
 	if t.Direct != nil {
@@ -74,6 +75,11 @@ func bindNode(t *resource.Target, d Device, p *plot, host unix.Stat_t, own rootf
 		return err
 	}
 	defer point.Close()
+	var st unix.Stat_t
+	if err := unix.Fstat(int(point.Fd()), &st); err != nil {
+		return os.NewSyscallError("fstat", err)
+	}
+	p.is = made{st.Dev, st.Ino, true}
 	err = t.NS.Do(func() error {
 		return os.NewSyscallError("mount", unix.Mount(nsenter.FD(node), nsenter.FD(point), "", unix.MS_BIND, ""))
 	})
@@ -86,7 +92,7 @@ func bindNode(t *resource.Target, d Device, p *plot, host unix.Stat_t, own rootf
 	}
 	u.Push("unmount "+d.PathInContainer, func() error {
 		defer mnt.Close()
-		return detach(t, mnt)
+		return t.NS.Do(func() error { return mounttable.Alone(mnt, nsenter.FD) })
 	})
 	return nil
 }
@@ -94,7 +100,7 @@ func bindNode(t *resource.Target, d Device, p *plot, host unix.Stat_t, own rootf
 // clearForBind makes room for a bound node. One that is bound there already is
 // adopted. A node that does not work, as v0.9 made them, and the file that a
 // container's last run left are as good a place as any.
-func (p *plot) clearForBind(host unix.Stat_t) error {
+func (p *plot) clearForBind(t *resource.Target, d Device, host unix.Stat_t) error {
 	f, err := open.At(p.dir, p.base, unix.O_PATH|unix.O_NOFOLLOW, 0)
 	if errors.Is(err, unix.ENOENT) {
 		return nil
@@ -112,7 +118,9 @@ func (p *plot) clearForBind(host unix.Stat_t) error {
 	case err != nil:
 		return err
 	case sameDevice(st, host):
+		var ours unix.Stat_t
 		p.adopted = bound
+		p.is.Bound = bound && unix.Lstat(boundPath(t, d), &ours) == nil && madeOf(ours).is(st)
 		return nil
 	case p.force && !bound && isEmpty(st):
 		return nil
@@ -132,7 +140,7 @@ func makeShared(t *resource.Target, d Device, host unix.Stat_t, own rootfs.Owner
 		return nil, err
 	}
 	u.Push("remove node "+p.base, func() error { return os.Remove(boundPath(t, d)) })
-	if err := dress(shared, p.base, host, own, !p.adopted); err != nil {
+	if _, err := dress(shared, p.base, host, own, !p.adopted); err != nil {
 		return nil, err
 	}
 	node, err := t.Root.Open(filepath.Join(place.SharedPath, p.base), unix.O_PATH|unix.O_NOFOLLOW)
@@ -151,37 +159,29 @@ func makeShared(t *resource.Target, d Device, host unix.Stat_t, own rootfs.Owner
 	return node, nil
 }
 
-// unbind unmounts a node that we bound to dir/base, and removes what it was bound
-// to. A node that somebody else bound stays.
-func unbind(t *resource.Target, d Device, node, dir *os.File, base string, st unix.Stat_t) error {
-	var ours unix.Stat_t
-	switch err := unix.Lstat(boundPath(t, d), &ours); {
+// unbind unmounts the node that was bound for d, wherever the container has it
+// now, and removes it. One that is gone is fine.
+func unbind(t *resource.Target, d Device) (unbound bool, err error) {
+	if !t.UserNS {
+		return false, nil
+	}
+	var master unix.Stat_t
+	switch err := unix.Lstat(boundPath(t, d), &master); {
 	case errors.Is(err, unix.ENOENT):
-		return nil
+		return false, nil
 	case err != nil:
-		return &os.PathError{Op: "lstat", Path: boundPath(t, d), Err: err}
-	case ours.Dev != st.Dev || ours.Ino != st.Ino:
-		return nil
+		return false, &os.PathError{Op: "lstat", Path: boundPath(t, d), Err: err}
 	}
-	if err := detach(t, node); err != nil {
-		return err
-	}
-	return unlinkAs(dir, base, func(st unix.Stat_t) bool { return isEmpty(st) || isDevice(st, d) })
-}
-
-// forgetBound removes the node that was bound. One that is gone is fine.
-func forgetBound(t *resource.Target, d Device) error {
-	err := os.Remove(boundPath(t, d))
-	if errors.Is(err, fs.ErrNotExist) {
-		return nil
-	}
-	return err
-}
-
-func detach(t *resource.Target, mnt *os.File) error {
-	return t.NS.Do(func() error {
-		return os.NewSyscallError("umount2", unix.Unmount(nsenter.FD(mnt), unix.MNT_DETACH))
+	root := "/" + t.ID + "/" + boundName(d)
+	left, err := mounttable.Detach(t.Cgroups.Processes, func(m *mountinfo.Info) bool {
+		ours := m.Root == root && unix.Mkdev(uint32(m.Major), uint32(m.Minor)) == master.Dev
+		unbound = unbound || ours
+		return ours
 	})
+	for _, l := range left {
+		err = errors.Join(err, fmt.Errorf("process %d still has it at %s", l.PID, l.Mountpoint))
+	}
+	return unbound, errors.Join(err, os.Remove(boundPath(t, d)))
 }
 
 // mounted tells whether f, of directory dir, is mounted there.

@@ -57,9 +57,13 @@ func (h *Hook) poststop(ctx context.Context, relabel bool) error {
 		}
 	}
 	warn(mounts.Clean(st.ID))
+	grants, err := container.OpenLedger(h.Generation, st.ID, container.Start{})
+	warn(err)
+	defer grants.Close()
 	warn(freeNetwork(ctx, st))
 	warn(kmod.Loader{}.Forget(st.ID))
 	warn(container.RemoveStart(st.ID))
+	warn(grants.Remove())
 	return nil
 }
 

@@ -184,10 +184,13 @@ func (h *Hook) prestart(ctx context.Context, relabel bool) error {
 		h.log.WithField("id", st.ID).Warn(command.OneLine(err.Error()))
 	}}
 	var closeTarget func()
-	if s.target, closeTarget, err = container.Open(st.ID, container.Start{Init: init, Bundle: st.Bundle, Root: st.Root}, sp); err != nil {
+	if s.target, closeTarget, err = container.Open(h.Generation, st.ID, container.Start{Init: init, Bundle: st.Bundle, Root: st.Root}, sp); err != nil {
 		return err
 	}
 	defer closeTarget()
+	if s.target.Doubt != nil {
+		s.report(s.target.Doubt)
+	}
 	switch before, err := container.ReadStart(st.ID); {
 	case err == nil && before.Init == init:
 		return s.verify(ctx) // hook specs are merged: we may be listed twice
@@ -364,7 +367,7 @@ func (h *Hook) lookAgain(ctx context.Context, st state, sp *container.Spec, init
 	if err := plan.Look(); err != nil || len(plan.Change.Tasks) == 0 {
 		return nil, nil, err
 	}
-	target, closeTarget, err := container.Open(st.ID, container.Start{Init: init, Bundle: st.Bundle, Root: st.Root}, sp)
+	target, closeTarget, err := container.Open(h.Generation, st.ID, container.Start{Init: init, Bundle: st.Bundle, Root: st.Root}, sp)
 	if err != nil {
 		return nil, nil, err
 	}

@@ -39,6 +39,10 @@ type Task struct {
 	// Err is, after Do, why it is not done; ErrNotTried for what another task's
 	// failure left out. Set before, it is why it cannot be.
 	Err error
+	// Warning is, after Do, what is worth telling although it is done.
+	Warning error
+	// Forget makes its failure a warning: the operator knows better.
+	Forget bool
 	// Offline, when there is one, is what is done for the record where the
 	// container does not run: all of it or nothing.
 	Offline func(context.Context) error
@@ -63,6 +67,7 @@ func (c *Change) Last(do func(context.Context) error) { c.last = append(c.last, 
 // edit is an Edit of any type.
 type edit interface {
 	put(removed bool) error
+	begin(context.Context, *Target) error
 	settle(context.Context, *Target) error
 }
 
@@ -72,7 +77,10 @@ type Edit[T Record] struct {
 	kind    *Kind[T]
 	old     []T
 	actions []*action[T]
+	settled *settled[T] // what was settled last
 }
+
+type settled[T Record] struct{ now, gone []T }
 
 // action is a task and what its success makes of the list.
 type action[T Record] struct {
@@ -121,8 +129,8 @@ func (e *Edit[T]) Add(r T) *Task {
 	t := e.plan("add", r, func(list []T) []T { return append(list, r) })
 	if e.kind.Apply != nil {
 		t.got = []T{r}
-		t.do = func(ctx context.Context, to *Target) error { return e.kind.Apply(ctx, to, r) }
-		t.undo = func(ctx context.Context, from *Target) error { return e.kind.Remove(ctx, from, r) }
+		t.do = func(ctx context.Context, to *Target) error { return e.kind.grant(ctx, to, r) }
+		t.undo = func(ctx context.Context, from *Target) error { return e.kind.revoke(ctx, from, r) }
 	}
 	return t.Task
 }
@@ -137,8 +145,8 @@ func (e *Edit[T]) Remove(r T) *Task {
 	})
 	t.lost = []T{r}
 	if e.kind.Remove != nil {
-		t.do = func(ctx context.Context, from *Target) error { return e.kind.Remove(ctx, from, r) }
-		t.undo = func(ctx context.Context, to *Target) error { return e.kind.Apply(ctx, to, r) }
+		t.do = func(ctx context.Context, from *Target) error { return e.kind.revoke(ctx, from, r) }
+		t.undo = func(ctx context.Context, to *Target) error { return e.kind.grant(ctx, to, r) }
 	}
 	return t.Task
 }
@@ -148,7 +156,7 @@ func (e *Edit[T]) Remove(r T) *Task {
 func (e *Edit[T]) Withdraw(r T) *Task {
 	t := e.plan("withdraw", r, func(list []T) []T { return list })
 	t.lost, t.keep = []T{r}, true
-	t.do = func(ctx context.Context, from *Target) error { return e.kind.Remove(ctx, from, r) }
+	t.do = func(ctx context.Context, from *Target) error { return e.kind.revoke(ctx, from, r) }
 	t.undo = func(context.Context, *Target) error { return nil } // it cannot be had back
 	return t.Task
 }
@@ -178,12 +186,8 @@ func (e *Edit[T]) Update(old, r T) *Task {
 	if old != r {
 		t.got, t.lost = []T{r}, []T{old}
 	}
-	update := e.kind.Update
-	if update == nil {
-		update = func(ctx context.Context, t *Target, _, now T) error { return e.kind.Apply(ctx, t, now) }
-	}
-	t.do = func(ctx context.Context, t *Target) error { return update(ctx, t, old, r) }
-	t.undo = func(ctx context.Context, t *Target) error { return update(ctx, t, r, old) }
+	t.do = func(ctx context.Context, t *Target) error { return e.kind.update(ctx, t, old, r) }
+	t.undo = func(ctx context.Context, t *Target) error { return e.kind.update(ctx, t, r, old) }
 	return t.Task
 }
 
@@ -196,6 +200,21 @@ func (e *Edit[T]) Refuse(verb string, r T, err error) *Task {
 
 func (e *Edit[T]) put(removed bool) error {
 	return config.Put(e.change.doc, e.kind.Key, e.list(removed))
+}
+
+// begin writes into the ledger what is about to be granted, and takes permissions
+// away before anything else.
+func (e *Edit[T]) begin(ctx context.Context, t *Target) error {
+	var got []T
+	for _, a := range e.actions {
+		if a.Err == nil {
+			got = append(got, a.got...)
+		}
+	}
+	if err := e.kind.intend(t, got...); err != nil || !e.kind.PermissionFirst {
+		return err
+	}
+	return e.settle(ctx, t)
 }
 
 func (e *Edit[T]) settle(ctx context.Context, t *Target) error {
@@ -215,9 +234,13 @@ func (e *Edit[T]) settle(ctx context.Context, t *Target) error {
 			}
 		}
 	}
+	if s := e.settled; s != nil && slices.Equal(s.now, now) && slices.Equal(s.gone, gone) {
+		return nil
+	}
 	if err := e.kind.Settle(ctx, t, now, gone); err != nil {
 		return fmt.Errorf("settle %ss: %w", e.kind.Name, err)
 	}
+	e.settled = &settled[T]{now, gone}
 	return nil
 }
 
@@ -237,6 +260,21 @@ func (c *Change) Do(ctx context.Context, t *Target) error {
 		// It may have failed after the file was in its place.
 		return errors.Join(c.fail(err), c.save(false))
 	}
+	err := c.each(t, func(e edit) error { return e.begin(ctx, t) })
+	if err = c.forgive(err); err == nil {
+		t, err = c.run(ctx, t)
+	}
+	if err == nil {
+		err = c.finish(ctx, t)
+	}
+	if err != nil {
+		return c.rollBack(ctx, t, err)
+	}
+	return nil
+}
+
+// run does the tasks. It returns t, or nil when the container ended meanwhile.
+func (c *Change) run(ctx context.Context, t *Target) (*Target, error) {
 	for _, task := range c.Tasks {
 		if c.leaveOut(); task.Err != nil {
 			continue
@@ -252,20 +290,42 @@ func (c *Change) Do(ctx context.Context, t *Target) error {
 		if err == nil {
 			err = do(ctx, t)
 		}
+		if told, ok := err.(Warning); ok {
+			task.Warning, err = told, nil
+		}
 		if err == nil {
 			task.done = true
-			continue
-		}
-		if t != nil && !t.Init.Lives() {
+		} else if t != nil && !t.Init.Lives() {
 			t, err = nil, nil // its end is no failure: its next start will do it
 			if do := task.offline(); do != nil {
 				err = do(ctx, nil)
 			}
 		}
+		if err != nil && task.Forget {
+			task.Warning, err = err, nil
+		}
 		task.Err = err
+		if err := flush(t); err != nil {
+			return t, err
+		}
 	}
 	c.leaveOut()
-	err := c.settle(ctx, t)
+	return t, nil
+}
+
+// forgive makes err, of what all tasks depend on, a warning where all are to be
+// forgotten.
+func (c *Change) forgive(err error) error {
+	if err == nil || slices.ContainsFunc(c.Tasks, func(t *Task) bool { return pending(t) && !t.Forget }) {
+		return err
+	}
+	c.Tasks[0].Warning = err
+	return nil
+}
+
+// finish makes what depends on all tasks follow them, and saves the file.
+func (c *Change) finish(ctx context.Context, t *Target) error {
+	err := c.forgive(c.settle(ctx, t))
 	for _, do := range c.last {
 		if err == nil && slices.ContainsFunc(c.Tasks, pending) {
 			err = do(ctx)
@@ -274,16 +334,18 @@ func (c *Change) Do(ctx context.Context, t *Target) error {
 	if err == nil {
 		err = c.save(false)
 	}
-	if err == nil {
-		return nil
-	}
-	// What is taken away is made real again only with its record in the file.
+	return errors.Join(err, flush(t))
+}
+
+// rollBack takes everything back, because of err. What is taken away is made real
+// again only with its record in the file.
+func (c *Change) rollBack(ctx context.Context, t *Target, err error) error {
 	recorded := c.save(true) == nil
 	err = errors.Join(c.fail(err), c.undo(ctx, t, recorded))
 	for _, do := range c.last {
 		err = errors.Join(err, do(context.WithoutCancel(ctx)))
 	}
-	return errors.Join(err, c.save(false))
+	return errors.Join(err, c.save(false), flush(t))
 }
 
 // offline is what a task does without a running container, if anything.
@@ -325,11 +387,16 @@ func (c *Change) put(removed bool) error {
 }
 
 func (c *Change) settle(ctx context.Context, t *Target) error {
+	return c.each(t, func(e edit) error { return e.settle(ctx, t) })
+}
+
+// each is do for each kind of record, as long as the container runs.
+func (c *Change) each(t *Target, do func(edit) error) error {
 	if t == nil {
 		return nil
 	}
 	for _, e := range c.edits {
-		if err := e.settle(ctx, t); err != nil && t.Init.Lives() {
+		if err := do(e); err != nil && t.Init.Lives() {
 			return err
 		}
 	}

@@ -6,6 +6,7 @@ package resource
 
 import (
 	"isula.org/isulad-tools/internal/cgroup"
+	"isula.org/isulad-tools/internal/ledger"
 	"isula.org/isulad-tools/internal/netspace"
 	"isula.org/isulad-tools/internal/nsenter"
 	"isula.org/isulad-tools/internal/process"
@@ -29,10 +30,24 @@ type Target struct {
 	Net  *netspace.Space                      // its network namespace, opened when it is needed
 	Look func(program string) (string, error) // finds what is executed; nil: where hooks may look
 
+	// Ledger is what this start was granted; nil: nobody knows. Doubt is what could
+	// not be read of it.
+	Ledger *ledger.Ledger
+	Doubt  error
+	// Nodes are those that the container has by its specification or from its
+	// runtime: they are not ours.
+	Nodes []Node
+
 	// Cgroups finds the container's cgroup directories; DeviceRules are those
 	// of the device controller in its specification, nil when that is not known.
 	Cgroups     cgroup.Container
 	DeviceRules []cgroup.DeviceRule
+}
+
+// Node is a device node, by its path in the container.
+type Node struct {
+	Path, Type   string
+	Major, Minor int64
 }
 
 // Owner is the root user and group of a container that has a user namespace of

@@ -146,7 +146,7 @@ func (s *session) open(found container.Container) (closeTarget func(), err error
 	if !ok || err != nil {
 		return nothing, err
 	}
-	s.target, closeTarget, err = container.Open(found.ID, start, s.spec)
+	s.target, closeTarget, err = container.Open(s.app.Generation, found.ID, start, s.spec)
 	if errors.Is(err, process.ErrGone) || err != nil && !start.Init.Lives() {
 		return nothing, nil // it ended meanwhile
 	}
@@ -154,6 +154,9 @@ func (s *session) open(found container.Container) (closeTarget func(), err error
 		return nothing, err
 	}
 	s.target.Look = exec.LookPath // a person runs this
+	if s.target.Doubt != nil {
+		s.app.warn("container "+s.name, s.target.Doubt)
+	}
 	if s.noSpec {
 		s.target.DeviceRules = nil
 	}
@@ -189,6 +192,9 @@ func (s *session) report(prefix string, err error) error {
 	var failed []string
 	if s.change != nil {
 		for _, t := range s.change.Tasks {
+			if t.Warning != nil {
+				s.app.warn(fmt.Sprintf("%s %s %s", t.Verb, t.Kind, t.Record), t.Warning)
+			}
 			if t.Err != nil && !errors.Is(t.Err, resource.ErrNotTried) && !errors.Is(t.Err, devices.ErrNoWeights) {
 				failed = append(failed, t.Err.Error())
 			}

@@ -22,6 +22,7 @@ type Spec struct {
 		UIDMappings []idMapping       `json:"uidMappings"`
 		GIDMappings []idMapping       `json:"gidMappings"`
 		Sysctl      map[string]string `json:"sysctl"`
+		Devices     []specNode        `json:"devices"`
 		Resources   struct {
 			Devices []deviceRule `json:"devices"`
 		} `json:"resources"`
@@ -38,6 +39,13 @@ type deviceRule struct {
 	Major  *int64 `json:"major"`
 	Minor  *int64 `json:"minor"`
 	Access string `json:"access"`
+}
+
+type specNode struct {
+	Path  string `json:"path"`
+	Type  string `json:"type"`
+	Major int64  `json:"major"`
+	Minor int64  `json:"minor"`
 }
 
 type idMapping struct {
