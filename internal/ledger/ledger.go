@@ -61,7 +61,9 @@ type Ledger struct {
 	last   int      // the highest number used
 	file   *os.File // nil until something is written
 	next   line     // completions and revocations that are not written yet
-	size   int
+	size   int      // of the lines that are whole
+	torn   bool     // there is one more, which is not
+	end    bool     // nobody knows whether there is: the file could not be read
 }
 
 const (
@@ -84,9 +86,10 @@ func openIn(all []place.Generation, g place.Generation, id string, s Start) (l *
 		if errors.Is(err, fs.ErrNotExist) {
 			continue
 		}
-		l.path = path
 		if err == nil {
-			err = l.read(data)
+			l.path, err = path, l.read(data)
+		} else if path == l.path {
+			l.end = true
 		}
 		if err != nil {
 			damaged = fmt.Errorf("what the container was granted is not fully known: %w", err)
@@ -104,7 +107,11 @@ func name(id string) string { return "." + id + ".granted" }
 func (l *Ledger) read(data []byte) error {
 	var errs []error
 	l.size = bytes.LastIndexByte(data, '\n') + 1
+	l.torn = l.size < len(data)
 	for text := range bytes.Lines(data[:l.size]) {
+		if len(text) == 1 {
+			continue
+		}
 		var now line
 		if err := json.Unmarshal(text, &now); err != nil {
 			errs = append(errs, fmt.Errorf("%s: %w", l.path, err))
@@ -289,12 +296,19 @@ func (l *Ledger) write(now line) error {
 	}
 	if err != nil {
 		// What was written of the line must not become the beginning of another.
-		err = errors.Join(err, unix.Ftruncate(int(l.file.Fd()), int64(l.size)))
+		if n > 0 {
+			err = errors.Join(err, l.truncate())
+		}
 		return &os.PathError{Op: "write", Path: l.path, Err: err}
 	}
 	l.size += n
 	l.grants = append(l.grants, now.Intents...)
 	return nil
+}
+
+func (l *Ledger) truncate() error {
+	_, err := open.Retry(func() (int, error) { return 0, unix.Ftruncate(int(l.file.Fd()), int64(l.size)) })
+	return os.NewSyscallError("ftruncate", err)
 }
 
 // open opens the file to append to it. One that has become long is written anew.
@@ -314,8 +328,16 @@ func (l *Ledger) open() (err error) {
 	if err != nil {
 		return err
 	}
-	if err := unix.Ftruncate(int(l.file.Fd()), int64(l.size)); err != nil { // what was torn
-		return os.NewSyscallError("ftruncate", err)
+	if l.torn {
+		if err := l.truncate(); err != nil {
+			return err
+		}
+		l.torn = false
+	}
+	if l.end {
+		if err := open.WriteTo(l.file, "\n"); err != nil {
+			return err
+		}
 	}
 	if l.began {
 		return nil
