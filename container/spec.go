@@ -78,6 +78,31 @@ func ReadSpec(bundle string) (*Spec, error) {
 	return s, nil
 }
 
+// specBinds lists the host paths that the container has by its specification. They
+// are read when they are asked for: a start has no use for them.
+func specBinds(bundle string) (sources []string, err error) {
+	path := filepath.Join(bundle, SpecName)
+	data, err := open.Read(path, maxState)
+	if err != nil {
+		return nil, err
+	}
+	var s struct {
+		Mounts []struct {
+			Type, Source string
+			Options      []string
+		} `json:"mounts"`
+	}
+	if err := json.Unmarshal(data, &s); err != nil {
+		return nil, fmt.Errorf("%s: %w", path, jsonerror.Line(err))
+	}
+	for _, m := range s.Mounts {
+		if m.Type == "bind" || slices.Contains(m.Options, "bind") || slices.Contains(m.Options, "rbind") {
+			sources = append(sources, m.Source)
+		}
+	}
+	return sources, nil
+}
+
 // Owner returns the container's own root user, when it has a user namespace.
 func (s *Spec) Owner() resource.Owner {
 	if !s.UserNS() {

@@ -77,11 +77,12 @@ func Open(g place.Generation, id string, s Start, sp *Spec) (t *resource.Target,
 		UserNS:  sp.UserNS(),
 		Pivoted: !ours,
 		NS:      ns,
-		Net:     netspace.OfProcess(s.Init.PID),
+		Net:     netOf(id, s),
 		Cgroups: cgroup.Container{Path: sp.Linux.CgroupsPath, PID: s.Init.PID, Dirs: s.Cgroups},
 
 		DeviceRules: sp.DeviceRules(EngineOf(s.Bundle)),
 		Nodes:       sp.Nodes(),
+		SpecBinds:   func() ([]string, error) { return specBinds(s.Bundle) },
 	}
 	t.Ledger, t.Doubt = OpenLedger(g, id, s)
 	closers = append(closers, t.Net.Close, t.Cgroups.Close, t.Ledger.Close)
@@ -92,6 +93,20 @@ func Open(g place.Generation, id string, s Start, sp *Spec) (t *resource.Target,
 // could not be read of it.
 func OpenLedger(g place.Generation, id string, s Start) (l *ledger.Ledger, doubt error) {
 	return ledger.Open(g, id, ledger.Start{Engine: EngineOf(s.Bundle), Init: s.Init, Bundle: s.Bundle})
+}
+
+// netOf is the network namespace that the container was started in. Where our hook
+// has pinned it for this start, of which there is a record with cgroups then, that is
+// not the one which init has gone to since.
+func netOf(id string, s Start) *netspace.Space {
+	for _, g := range place.Generations {
+		var fs unix.Statfs_t
+		pin := filepath.Join(g.NetNS(), id)
+		if s.Cgroups != nil && unix.Statfs(pin, &fs) == nil && fs.Type == unix.NSFS_MAGIC {
+			return netspace.At(pin)
+		}
+	}
+	return netspace.OfProcess(s.Init.PID)
 }
 
 // closer closes this root, whatever its variable holds later.

@@ -25,7 +25,7 @@ import (
 // Kind is the kind of resource that binds are. One that fails is reported and
 // the container starts without it, as it always did.
 var Kind = resource.Kind[Bind]{
-	Name:    "path",
+	Name:    kindName,
 	Key:     config.Binds,
 	Policy:  resource.Skip,
 	Check:   Check,
@@ -34,7 +34,10 @@ var Kind = resource.Kind[Bind]{
 	Remove:  remove,
 	Settle:  settle,
 	Verify:  verify,
+	Granted: true,
 }
+
+const kindName = "path"
 
 func resolve(b Bind) (Bind, bool, error) {
 	for _, p := range []string{b.Host, b.Container} {
@@ -107,13 +110,34 @@ func attachBind(t *resource.Target, b Bind, u *undo.Stack) error {
 		return err
 	}
 	defer point.Close()
-	if there, err := isMountOf(t, b, point, host); there || err != nil {
-		return err // an earlier run for this start was killed after it
+	if there, err := isMountOf(t, b, point, host); err != nil {
+		return err
+	} else if there { // an earlier run for this start was killed after it
+		return note(t, b, point)
 	}
 	if t.Direct != nil {
-		return direct(t, host, point, b)
+		err = direct(t, host, point, b)
+	} else {
+		err = t.NS.Do(func() error { return bind(arrived, point, unix.MS_REC, nsenter.FD) })
 	}
-	return t.NS.Do(func() error { return bind(arrived, point, unix.MS_REC, nsenter.FD) })
+	if err != nil || t.Ledger == nil {
+		return err
+	}
+	mnt, err := t.Root.Open(b.Container, unix.O_PATH)
+	if err != nil {
+		return err
+	}
+	defer mnt.Close()
+	return note(t, b, mnt)
+}
+
+// note puts the mount that was made for b into the ledger.
+func note(t *resource.Target, b Bind, mnt *os.File) error {
+	is, err := madeOf(mnt)
+	if err == nil {
+		t.Ledger.Make(kindName, b, is)
+	}
+	return err
 }
 
 // isMountOf tells whether point, the record's path in the container, is a mount
@@ -152,7 +176,7 @@ func transfer(id string, host *os.File, dir bool, b Bind, u *undo.Stack) error {
 			return err
 		}
 		defer out.Close()
-		return propagate(out, propagation) // a command that was killed may not have
+		return cutOff(out, propagation) // a command that was killed may not have
 	}
 	if _, err := os.Lstat(midDir); errors.Is(err, os.ErrNotExist) {
 		for _, dir := range []string{place.Midpath, midDir} {
@@ -176,23 +200,28 @@ func transfer(id string, host *os.File, dir bool, b Bind, u *undo.Stack) error {
 			return err
 		}
 	}
-	if err := propagate(mid, propagation); err != nil {
+	if propagation == 0 {
+		propagation = unix.MS_SLAVE | unix.MS_REC // what the host mounts later arrives
+	}
+	if err := setPropagation(mid, propagation, procFD); err != nil {
 		return err
 	}
+	// On master, which is shared, it gets a peer group of its own: what receives from
+	// that in the container is ours, wherever it is, until it is made private.
 	out, err := mountAt(masterDir, name, dir, mid, unix.MS_REC, u)
 	if err != nil {
 		return err
 	}
 	defer out.Close()
-	return propagate(out, propagation)
+	return cutOff(out, propagation)
 }
 
-// propagate sets the propagation of a transfer mount; 0 leaves it as it came.
-func propagate(mnt *os.File, flags uintptr) error {
-	if flags == 0 {
+// cutOff makes a transfer mount private if that is asked for.
+func cutOff(mnt *os.File, propagation uintptr) error {
+	if propagation&unix.MS_PRIVATE == 0 {
 		return nil
 	}
-	return setPropagation(mnt, flags, procFD)
+	return setPropagation(mnt, propagation, procFD)
 }
 
 // bindFlags returns how a host tree is bound: with what is mounted below it,

@@ -2,7 +2,6 @@ package mounts
 
 import (
 	"errors"
-	"fmt"
 	"io/fs"
 	"os"
 	"path/filepath"
@@ -14,8 +13,6 @@ import (
 
 	"isula.org/isulad-tools/internal/mountpoint"
 	"isula.org/isulad-tools/internal/open"
-	"isula.org/isulad-tools/internal/place"
-	"isula.org/isulad-tools/resource"
 )
 
 // tree is what a mount shows: a directory or file of a file system, as
@@ -26,36 +23,16 @@ type tree struct {
 	root         string
 }
 
-func (t tree) sameDevice(m *mountinfo.Info) bool { return t.major == m.Major && t.minor == m.Minor }
-
 // deleted is what the kernel appends to a root that is gone.
 const deleted = "//deleted"
 
 func treeAt(m *mountinfo.Info) tree { return tree{m.Major, m.Minor, m.Root} }
 
-// treesOf returns what the record's mount in the container may show: what its
-// transfer mounts do, which are of the same moment; without any, or where it may
-// be attached directly, what the host path is now, which may be on a server that
-// does not answer.
-func treesOf(t *resource.Target, b Bind) ([]tree, error) {
-	table, err := mountinfo.GetMounts(nil)
-	if err != nil {
-		return nil, err
-	}
-	var trees []tree
-	for _, side := range []string{place.Master, place.Midpath} {
-		path := filepath.Join(side, t.ID, sha(b.Host))
-		for _, m := range table {
-			if m.Mountpoint == path {
-				trees = append(trees, treeAt(m))
-			}
-		}
-	}
-	if trees != nil && t.Direct == nil {
-		return trees, nil
-	}
-	host, err := treeOf(filepath.Clean(b.Host), table)
-	return append(trees, host), err
+func (t tree) sameDevice(o tree) bool { return t.major == o.major && t.minor == o.minor }
+
+// has tells whether o is t or below it.
+func (t tree) has(o tree) bool {
+	return t.sameDevice(o) && within(o.root, t.root)
 }
 
 // treeOf returns the tree at a path of the host; for one that does not exist,
@@ -83,16 +60,6 @@ func treeOf(path string, table []*mountinfo.Info) (tree, error) {
 	return t, nil
 }
 
-// mountsOf lists the mounts that process pid sees.
-func mountsOf(pid int) ([]*mountinfo.Info, error) {
-	f, err := open.File(fmt.Sprintf("/proc/%d/mountinfo", pid), unix.O_RDONLY, 0)
-	if err != nil {
-		return nil, err
-	}
-	defer f.Close()
-	return mountinfo.GetMountsFromReader(f, nil)
-}
-
 // mountOf returns the mount that f is on, nil when it is not in the table, and
 // the path of f in its mount namespace.
 func mountOf(f *os.File, table []*mountinfo.Info) (on *mountinfo.Info, path string, err error) {
@@ -109,4 +76,15 @@ func mountOf(f *os.File, table []*mountinfo.Info) (on *mountinfo.Info, path stri
 		}
 	}
 	return on, strings.TrimSuffix(path, " (deleted)"), nil
+}
+
+// groups are the peer groups that mounts belong to and send to (shared) or
+// receive from (master), as mountinfo's optional fields name them.
+func groups(m *mountinfo.Info, kind string) (list []string) {
+	for field := range strings.FieldsSeq(m.Optional) {
+		if id, ok := strings.CutPrefix(field, kind+":"); ok {
+			list = append(list, id)
+		}
+	}
+	return list
 }

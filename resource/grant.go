@@ -21,6 +21,14 @@ func Warn(err error) error {
 	return Warning{err}
 }
 
+// split tells a warning from a failure.
+func split(err error) (warning, failure error) {
+	if told, ok := err.(Warning); ok {
+		return told, nil
+	}
+	return nil, err
+}
+
 // intend writes into the ledger which records are about to be granted, in one
 // line.
 func (k *Kind[T]) intend(t *Target, records ...T) error {
@@ -46,7 +54,7 @@ func (k *Kind[T]) grant(ctx context.Context, t *Target, r T) error {
 
 // failed ends an intent of which nothing was made.
 func (k *Kind[T]) failed(t *Target, r T, err error) {
-	if k.Granted && err != nil && !errors.Is(err, undo.ErrLeft) && !t.Ledger.Made(k.Name, r, new(any)) {
+	if _, err = split(err); k.Granted && err != nil && !errors.Is(err, undo.ErrLeft) && !t.Ledger.Made(k.Name, r, new(any)) {
 		t.Ledger.Revoke(k.Name, r)
 	}
 }
@@ -54,7 +62,7 @@ func (k *Kind[T]) failed(t *Target, r T, err error) {
 // revoke takes r away.
 func (k *Kind[T]) revoke(ctx context.Context, t *Target, r T) error {
 	err := k.Remove(ctx, t, r)
-	if _, told := err.(Warning); k.Granted && (err == nil || told) {
+	if _, failed := split(err); k.Granted && failed == nil {
 		t.Ledger.Revoke(k.Name, r)
 	}
 	return err
@@ -68,7 +76,7 @@ func (k *Kind[T]) update(ctx context.Context, t *Target, old, now T) (err error)
 		err = k.Update(ctx, t, old, now)
 		k.failed(t, now, err)
 	}
-	if k.Granted && err == nil && old != now {
+	if _, failed := split(err); k.Granted && failed == nil && old != now {
 		t.Ledger.Revoke(k.Name, old)
 	}
 	return err

@@ -38,6 +38,9 @@ type Target struct {
 	// runtime: they are not ours.
 	Nodes []Node
 
+	// SpecBinds lists what the specification binds into it; nil: nobody knows.
+	SpecBinds func() (sources []string, err error)
+
 	// Cgroups finds the container's cgroup directories; DeviceRules are those
 	// of the device controller in its specification, nil when that is not known.
 	Cgroups     cgroup.Container

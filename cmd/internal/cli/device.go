@@ -38,7 +38,7 @@ func (a App) deviceCommands() []cli.Command {
 			ArgsUsage: "<container> HOST[:CONTAINER]...",
 			Flags: []cli.Flag{
 				cli.BoolFlag{Name: "follow-partition", Usage: "remove the partitions of disks, too"},
-				dryRunFlag,
+				forgetFlag, dryRunFlag,
 			},
 			Action: a.removeDevices,
 		},

@@ -1,6 +1,7 @@
 package cli
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -24,6 +25,7 @@ import (
 
 var (
 	dryRunFlag     = cli.BoolFlag{Name: "dry-run", Usage: "tell what would be done, and change nothing"}
+	forgetFlag     = cli.BoolFlag{Name: "forget", Usage: "drop the record, even if the container still holds it: what is left is a warning"}
 	configOnlyFlag = cli.BoolFlag{Name: "update-config-only", Usage: "change only what the container's next start will do"}
 )
 
@@ -102,8 +104,12 @@ func (s *session) locked(ctx context.Context, c *cli.Context, found container.Co
 	if s.doc, err = config.Load(found.Dir); err != nil {
 		return err
 	}
+	forget := c.Bool(forgetFlag.Name)
 	closeTarget, err := s.open(found)
-	if err != nil {
+	if err != nil && forget {
+		s.app.warn("container "+s.name, err)
+		s.target, s.spec = nil, cmp.Or(s.spec, new(container.Spec))
+	} else if err != nil {
 		return err
 	}
 	defer closeTarget()
@@ -113,6 +119,9 @@ func (s *session) locked(ctx context.Context, c *cli.Context, found container.Co
 	s.change = resource.NewChange(s.doc, p)
 	if err := plan(s); err != nil {
 		return err
+	}
+	for _, t := range s.change.Tasks {
+		t.Forget = forget
 	}
 	if c.Bool(dryRunFlag.Name) {
 		s.preview()
