@@ -133,7 +133,8 @@ func (h *Hook) limits(ctx context.Context, s *start) error {
 // nobody stopped is taken out of it before: an interface of the host would go
 // away with it.
 func (h *Hook) pin(ctx context.Context, s *start) error {
-	switch err := network.TakeBack(ctx, s.state.ID, s.recorded.nics); {
+	grants := s.target.Ledger
+	switch err := network.Clean(ctx, s.state.ID, grants, network.Grants(grants, s.recorded.nics, true), false); {
 	case errors.Is(err, network.ErrStuck):
 		return err
 	case err != nil:

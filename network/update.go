@@ -25,13 +25,20 @@ func updateNIC(ctx context.Context, t *resource.Target, old, r NIC) (err error) 
 	if err != nil {
 		return err
 	}
+	t.Ledger.Made(nicName, old, &n.is)
 	e, err := n.find(w, n)
 	if err != nil {
 		return err
 	}
 	if e.inside == nil {
+		if e.host != nil { // the container has moved the other end elsewhere
+			if err := w.host.Delete(e.host.Index); err != nil {
+				return refused(dropLink, err)
+			}
+		}
 		return applyNIC(ctx, t, r)
 	}
+	t.Ledger.Make(nicName, r, n.is)
 	// What the kernel drops on the way, and is not ours to drop, comes back.
 	keep, err := remember(w.inside, e.inside.Index)
 	if err != nil {
