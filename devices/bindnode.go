@@ -13,7 +13,6 @@ import (
 
 	"isula.org/isulad-tools/internal/mountpoint"
 	"isula.org/isulad-tools/internal/mounttable"
-	"isula.org/isulad-tools/internal/nsenter"
 	"isula.org/isulad-tools/internal/open"
 	"isula.org/isulad-tools/internal/place"
 	"isula.org/isulad-tools/internal/rootfs"
@@ -80,21 +79,9 @@ func bindNode(t *resource.Target, d Device, p *plot, host unix.Stat_t, own rootf
 		return os.NewSyscallError("fstat", err)
 	}
 	p.is = made{st.Dev, st.Ino, true}
-	err = t.NS.Do(func() error {
-		return os.NewSyscallError("mount", unix.Mount(nsenter.FD(node), nsenter.FD(point), "", unix.MS_BIND, ""))
-	})
-	if err != nil {
-		return err
-	}
-	mnt, err := t.Root.Open(d.PathInContainer, unix.O_PATH|unix.O_NOFOLLOW)
-	if err != nil {
-		return err
-	}
-	u.Push("unmount "+d.PathInContainer, func() error {
-		defer mnt.Close()
-		return t.NS.Do(func() error { return mounttable.Alone(mnt, nsenter.FD) })
-	})
-	return nil
+	mnt, err := mounttable.Bind(t.NS, node, point, false)
+	mnt.Close()
+	return err
 }
 
 // clearForBind makes room for a bound node. One that is bound there already is
@@ -139,7 +126,10 @@ func makeShared(t *resource.Target, d Device, host unix.Stat_t, own rootfs.Owner
 	if err := p.mknod(host); err != nil {
 		return nil, err
 	}
-	u.Push("remove node "+p.base, func() error { return os.Remove(boundPath(t, d)) })
+	u.Push("remove node "+p.base, func() error {
+		_, err := unbind(t, d)
+		return err
+	})
 	if _, err := dress(shared, p.base, host, own, !p.adopted); err != nil {
 		return nil, err
 	}

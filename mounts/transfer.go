@@ -14,7 +14,7 @@ import (
 
 	"isula.org/isulad-tools/config"
 	"isula.org/isulad-tools/internal/mountpoint"
-	"isula.org/isulad-tools/internal/nsenter"
+	"isula.org/isulad-tools/internal/mounttable"
 	"isula.org/isulad-tools/internal/open"
 	"isula.org/isulad-tools/internal/place"
 	"isula.org/isulad-tools/internal/rootfs"
@@ -115,17 +115,20 @@ func attachBind(t *resource.Target, b Bind, u *undo.Stack) error {
 	} else if there { // an earlier run for this start was killed after it
 		return note(t, b, point)
 	}
+	var mnt *os.File
 	if t.Direct != nil {
-		err = direct(t, host, point, b)
+		mnt, err = direct(t, host, point, b)
 	} else {
-		err = t.NS.Do(func() error { return bind(arrived, point, unix.MS_REC, nsenter.FD) })
+		mnt, err = mounttable.Bind(t.NS, arrived, point, true)
 	}
-	if err != nil || t.Ledger == nil {
-		return err
-	}
-	mnt, err := t.Root.Open(b.Container, unix.O_PATH)
 	if err != nil {
 		return err
+	}
+	u.Push("unmount "+b.Container, func() error { return remove(context.Background(), t, b) })
+	if mnt == nil { // before Linux 5.2 only a path leads to it
+		if mnt, err = t.Root.Open(b.Container, unix.O_PATH); err != nil {
+			return err
+		}
 	}
 	defer mnt.Close()
 	return note(t, b, mnt)

@@ -163,3 +163,37 @@ func Alone(mnt *os.File, path func(*os.File) string) error {
 	}
 	return nil
 }
+
+// Bind mounts what source has open on what point has open, both in the namespace
+// of ns, and with recursive what is mounted below it. It returns the root of the
+// new mount, which no path leads to for sure; nil before Linux 5.2.
+func Bind(ns *nsenter.Mount, source, point *os.File, recursive bool) (mnt *os.File, err error) {
+	clone, flags := uint(unix.OPEN_TREE_CLONE|unix.OPEN_TREE_CLOEXEC|unix.AT_EMPTY_PATH), uintptr(unix.MS_BIND)
+	if recursive {
+		clone, flags = clone|unix.AT_RECURSIVE, flags|unix.MS_REC
+	}
+	err = ns.Do(func() error {
+		fd, err := unix.OpenTree(int(source.Fd()), "", clone)
+		if errors.Is(err, unix.ENOSYS) {
+			return unix.Mount(nsenter.FD(source), nsenter.FD(point), "", flags, "")
+		}
+		if err != nil {
+			return err
+		}
+		mnt = os.NewFile(uintptr(fd), point.Name())
+		return unix.MoveMount(fd, "", int(point.Fd()), "", unix.MOVE_MOUNT_F_EMPTY_PATH|unix.MOVE_MOUNT_T_EMPTY_PATH)
+	})
+	if err != nil {
+		mnt.Close()
+		if isDir(source) != isDir(point) {
+			err = unix.ENOTDIR // as mount(2) says it
+		}
+		return nil, fmt.Errorf("bind %s on %s: %w", source.Name(), point.Name(), err)
+	}
+	return mnt, nil
+}
+
+func isDir(f *os.File) bool {
+	info, err := f.Stat()
+	return err == nil && info.IsDir()
+}
