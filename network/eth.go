@@ -1,7 +1,6 @@
 package network
 
 import (
-	"bytes"
 	"context"
 	"errors"
 	"fmt"
@@ -9,6 +8,7 @@ import (
 
 	"isula.org/isulad-tools/internal/netspace"
 	"isula.org/isulad-tools/internal/undo"
+	"isula.org/isulad-tools/resource"
 )
 
 func checkEth(n NIC) error {
@@ -76,6 +76,7 @@ func applyEth(_ context.Context, w *work, n nic, u *undo.Stack) (is made, err er
 	if is.Was, err = lend(w.host, link); err != nil {
 		return is, err
 	}
+	is.Inside = link.Index // the kernel keeps it, unless it is taken
 	n.is = is
 	if err := w.keep(n); err != nil {
 		return is, err
@@ -85,14 +86,15 @@ func applyEth(_ context.Context, w *work, n nic, u *undo.Stack) (is made, err er
 	if err := w.host.Set(link.Index, to); err != nil {
 		return is, refused(moveLink, err)
 	}
-	moved, err := find(w.inside, n.Name)
-	if err == nil && moved == nil {
+	// Not by its name: the container may have given it another one already.
+	moved, err := findEth(w, n)
+	if err == nil && moved.inside == nil {
 		err = errGone
 	}
 	if err != nil {
 		return is, err
 	}
-	is.Inside = moved.Index
+	is.Inside = moved.inside.Index
 	return is, nil
 }
 
@@ -104,16 +106,11 @@ func (w *work) keep(n nic) error {
 
 // undoMove takes back a move, whatever became of it.
 func (w *work) undoMove(n nic) error {
-	for _, name := range []string{n.Name, n.HostName} { // moved and renamed, or moved
-		link, err := find(w.inside, name)
-		if err != nil {
-			return err
-		}
-		if link != nil && (bytes.Equal(link.MAC, n.is.Was.MAC) || bytes.Equal(link.MAC, n.mac)) {
-			return w.giveBack(n, w.space, link)
-		}
+	err := w.findLent(n.is, func(from *netspace.Space, link *netspace.Link) error { return w.giveBack(n, from, link) })
+	if told := (resource.Warning{}); errors.As(err, &told) {
+		return nil
 	}
-	return nil
+	return err
 }
 
 func removeEth(_ context.Context, w *work, n nic) error {

@@ -38,7 +38,6 @@ func updateNIC(ctx context.Context, t *resource.Target, old, r NIC) (err error) 
 		}
 		return applyNIC(ctx, t, r)
 	}
-	t.Ledger.Make(nicName, r, n.is)
 	// What the kernel drops on the way, and is not ours to drop, comes back.
 	keep, err := remember(w.inside, e.inside.Index)
 	if err != nil {
@@ -73,6 +72,7 @@ func updateNIC(ctx context.Context, t *resource.Target, old, r NIC) (err error) 
 		return err
 	}
 	left.restore()
+	t.Ledger.Make(nicName, r, n.is)
 	return nil
 }
 

@@ -62,8 +62,15 @@ type Ledger struct {
 	file   *os.File // nil until something is written
 	next   line     // completions and revocations that are not written yet
 	size   int      // of the lines that are whole
+	intent intent   // the last line, if it is one of intents
 	torn   bool     // there is one more, which is not
 	end    bool     // nobody knows whether there is: the file could not be read
+}
+
+// intent is a line of intents, of which nothing may come.
+type intent struct {
+	from    int // the file's size before
+	numbers []int
 }
 
 const (
@@ -257,6 +264,10 @@ func (l *Ledger) Flush() error {
 	}
 	now := l.next
 	l.next = line{}
+	if now.Made == nil && l.file != nil && slices.Equal(now.Revoked, l.intent.numbers) { // it never happened
+		l.size = l.intent.from
+		return l.truncate()
+	}
 	return l.write(now)
 }
 
@@ -300,6 +311,10 @@ func (l *Ledger) write(now line) error {
 			err = errors.Join(err, l.truncate())
 		}
 		return &os.PathError{Op: "write", Path: l.path, Err: err}
+	}
+	l.intent = intent{from: l.size}
+	for _, g := range now.Intents {
+		l.intent.numbers = append(l.intent.numbers, g.Number)
 	}
 	l.size += n
 	l.grants = append(l.grants, now.Intents...)

@@ -99,6 +99,24 @@ func TestAnEarlierStartsGrantsStayUntilTheyAreOver(t *testing.T) {
 	expect(t, "one is over", text(reopen(t, g, start(2)).Grants("link", true)), `2 "b" `)
 }
 
+func TestAnIntentOfWhichNothingCameIsTakenBack(t *testing.T) {
+	t.Parallel()
+	g := world(t)
+	l := reopen(t, g, start(1))
+	must(t, l.Intend("node", "a"))
+	before, err := os.ReadFile(l.path)
+	must(t, err)
+	must(t, l.Intend("node", "b", "c"))
+	l.Revoke("node", "b")
+	l.Revoke("node", "c")
+	must(t, l.Flush())
+	if after, err := os.ReadFile(l.path); err != nil || string(after) != string(before) {
+		t.Errorf("%v, the file was\n%s and is\n%s", err, before, after)
+	}
+	must(t, l.Intend("node", "d"))
+	expect(t, "afterwards", text(reopen(t, g, start(1)).Grants("node", false)), `1 "a" , 4 "d" `)
+}
+
 func TestATornLineNeverHappened(t *testing.T) {
 	t.Parallel()
 	g := world(t)
@@ -128,6 +146,7 @@ func TestALongLedgerLosesWhatIsOver(t *testing.T) {
 	long := strings.Repeat("x", 4096)
 	for l.size <= longEnough {
 		must(t, l.Intend("node", long))
+		l.Make("node", long, 1)
 		l.Revoke("node", long)
 		must(t, l.Flush())
 	}
