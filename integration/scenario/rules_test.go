@@ -31,17 +31,25 @@ var tried = []string{"c 1:5", "c 1:9", "c 10:229", "c 10:237", "b 7:0"}
 // may tells what a container may do with the devices tried: "r", "w" and "m".
 func (b *box) may() map[string]string {
 	b.t.Helper()
-	found := map[string]string{}
+	script := `allowed() { case $(eval "$1" 2>&1) in *permitted*) ;; *) printf $2 ;; esac; }
+try() { printf :; allowed "true <$1" r; allowed "true >$1" w; allowed "mknod $1-made $2 $3 $4" m; echo; }
+`
 	for i, d := range tried {
-		var mode string
+		var letter string
 		var major, minor uint32
-		_, err := fmt.Sscanf(d, "%1s %d:%d", &mode, &major, &minor)
+		_, err := fmt.Sscanf(d, "%1s %d:%d", &letter, &major, &minor)
 		check(b.t, err)
 		n := fmt.Sprintf("/dev/try%d", i)
-		check(b.t, sandbox.Mknod(b.inside()+n, map[string]uint32{"c": unix.S_IFCHR, "b": unix.S_IFBLK}[mode]|0o600, major, minor, 0, 0))
-		found[d] = b.works(fmt.Sprintf(`
-			allowed() { case $(eval "$1" 2>&1) in *permitted*) ;; *) printf $2 ;; esac; }
-			allowed "true <%[1]s" r; allowed "true >%[1]s" w; allowed "mknod %[1]s-made %[2]s %[3]d %[4]d" m; rm -f %[1]s %[1]s-made`, n, mode, major, minor))
+		check(b.t, sandbox.Mknod(b.inside()+n, map[string]uint32{"c": unix.S_IFCHR, "b": unix.S_IFBLK}[letter]|0o600, major, minor, 0, 0))
+		script += fmt.Sprintln("try", n, letter, major, minor)
+	}
+	lines := strings.Split(b.works(script+"rm -f /dev/try*"), "\n")
+	if len(lines) != len(tried) {
+		b.t.Fatalf("of %d devices, inside: %q", len(tried), lines)
+	}
+	found := map[string]string{}
+	for i, d := range tried {
+		found[d] = strings.TrimPrefix(lines[i], ":")
 	}
 	return found
 }
@@ -120,9 +128,11 @@ func TestOtherDevicesStayAsTheyAre(t *testing.T) {
 			added[device] = union(added[device], c.access)
 			b.does([]string{"add-device", NAME, host + ":/dev/added:" + c.access}, "Add device ("+host+") to container(NAME,/dev/added) done.")
 			b.requires("after add-device", added)
-			b.stop()
-			check(t, b.start())
-			b.requires("after another start", added)
+			if !inVM() { // where all takes long
+				b.stop()
+				check(t, b.start())
+				b.requires("after another start", added)
+			}
 			b.does([]string{"remove-device", NAME, host + ":/dev/added"}, "Remove device ("+host+") from container(NAME,/dev/added) done.")
 			b.requires("after remove-device", before)
 		})
