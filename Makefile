@@ -66,6 +66,10 @@ endif
 fresh:
 	@$(if $(CI_RUN),,mkdir -p bin && rm -f "$(STAGES)")
 
+.PHONY: test-operator
+test-operator: deps build vm-image ## the same on a host like an operator's: installed, and iSulad at work
+	hack/operator-host $(MAKE) test
+
 # Of the recorded cases those of one name, of the containers one.
 ELSEWHERE = TestGolden/syscontainer-tools|TestScenario/(v2|5.10|4.19)|TestScenario/v1/(runc-userns|lcr)|TestEverythingAtOnce
 
@@ -109,7 +113,7 @@ cross: ## the same for arm64, with the unit tests under user-mode emulation
 
 .PHONY: bench
 bench: deps build ## start-up, devices and binds against the bare system calls
-	ISULAD_TOOLS_BIN=$(CURDIR)/$(BINARY) $(TEST) -run '^$$' -bench . -timeout 30m ./integration/bench
+	ISULAD_TOOLS_BIN="$(CURDIR)/$(BINARY)" $(TEST) -run '^$$' -bench . -timeout 30m ./integration/bench
 
 .PHONY: demo
 demo: build ## a real container with modules, a device and paths, on this machine, leaving nothing

@@ -11,7 +11,11 @@ import (
 
 func sample(t testing.TB, name string) []byte {
 	t.Helper()
-	b, err := os.ReadFile(filepath.Join("testdata", name))
+	dir := "testdata"
+	if strings.HasPrefix(name, "config-") { // what all tests make their containers of
+		dir = "../integration/sandbox/testdata"
+	}
+	b, err := os.ReadFile(filepath.Join(dir, name))
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -1,30 +1,43 @@
 package container
 
-import "strings"
+import (
+	"strings"
+
+	"isula.org/isulad-tools/internal/atomicfile"
+	"isula.org/isulad-tools/internal/place"
+)
 
 // ValidName tells whether an operator can mean a container by name: what
 // ^/?[a-zA-Z0-9][a-zA-Z0-9_.-]+$ matches.
 func ValidName(name string) bool {
 	name = strings.TrimPrefix(name, "/")
-	return len(name) > 1 && made(name, "_.-")
+	return len(name) > 1 && only(name[:1], "") && only(name, "_.-")
 }
 
-// ValidID tells whether id can be a container's, or the beginning of one. It
-// becomes a file's name, and with a little more a temporary file's.
+// ValidID tells whether id can be a container's: what runc takes, which is more
+// than iSulad makes. It becomes a file's name, and is never that of a temporary
+// file.
 func ValidID(id string) bool {
-	return len(id) <= 240 && made(id, "_.-+")
+	switch {
+	case id == "", id == ".", id == "..", len(id) > 240, atomicfile.IsTemporary(id):
+		return false
+	}
+	return only(id, "_.-+")
 }
 
-// made tells whether s begins with a letter or digit and has only those and
-// others in it. No regular expression: each start would pay for its tables.
-func made(s, others string) bool {
-	for i, c := range []byte(s) {
+// Means tells whether word stands for container id in a udev rule.
+func Means(word, id string) bool { return word == id || word == place.Short(id) }
+
+// only tells whether s has only letters, digits and others in it. No regular
+// expression: each start would pay for its tables.
+func only(s, others string) bool {
+	for _, c := range []byte(s) {
 		switch {
 		case 'a' <= c && c <= 'z', 'A' <= c && c <= 'Z', '0' <= c && c <= '9':
-		case i > 0 && strings.IndexByte(others, c) >= 0:
+		case strings.IndexByte(others, c) >= 0:
 		default:
 			return false
 		}
 	}
-	return s != ""
+	return true
 }

@@ -1,6 +1,7 @@
 package container
 
 import (
+	"path/filepath"
 	"regexp"
 	"strings"
 	"testing"
@@ -22,7 +23,7 @@ func TestNamesAreWhatTheGrammarSays(t *testing.T) {
 // nameGrammar and idGrammar are the rules as deployments and runtimes know them.
 var (
 	nameGrammar = regexp.MustCompile(`\A/?[a-zA-Z0-9][a-zA-Z0-9_.-]+\z`)
-	idGrammar   = regexp.MustCompile(`\A[a-zA-Z0-9][a-zA-Z0-9_.+-]*\z`)
+	idGrammar   = regexp.MustCompile(`\A[a-zA-Z0-9_.+-]+\z`)
 )
 
 func FuzzName(f *testing.F) {
@@ -34,8 +35,36 @@ func FuzzName(f *testing.F) {
 			t.Fatalf("name %q: %v, want %v", s, got, want)
 		}
 		// How long an id may be is hooks' test: it must have a record.
-		if got := ValidID(s); got && !idGrammar.MatchString(s) || !got && idGrammar.MatchString(s) && len(s) <= 128 {
+		want := idGrammar.MatchString(s) && filepath.Clean("/"+s) == "/"+s && !strings.HasSuffix(s, ".new")
+		if got := ValidID(s); got && !idGrammar.MatchString(s) || !got && want && len(s) <= 128 {
 			t.Fatalf("id %q: %v", s, got)
 		}
 	})
+}
+
+func TestAWordInARuleMeansOneContainer(t *testing.T) {
+	t.Parallel()
+	for name, c := range map[string]struct {
+		word, id string
+		want     bool
+	}{
+		"a whole id":                     {"web1", "web1", true},
+		"the beginning of another":       {"web1", "web10", false},
+		"a letter":                       {"w", "web1", false},
+		"nothing":                        {"", "web1", false},
+		"iSulad's, as a rule has it":     {lcrID[:8], lcrID, true},
+		"iSulad's, whole":                {lcrID, lcrID, true},
+		"iSulad's, less of it":           {lcrID[:7], lcrID, false},
+		"iSulad's, more of it":           {lcrID[:12], lcrID, false},
+		"the beginning of what is alike": {"00000000", strings.Repeat("0", 63), false},
+		"no digits":                      {"zzzzzzzz", strings.Repeat("z", 64), false},
+		"a longer one":                   {"web10", "web1", false},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			if got := Means(c.word, c.id); got != c.want {
+				t.Errorf("got %v that %q means %q, want %v", got, c.word, c.id, c.want)
+			}
+		})
+	}
 }

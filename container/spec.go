@@ -28,7 +28,7 @@ type Spec struct {
 		UIDMappings []idMapping       `json:"uidMappings"`
 		GIDMappings []idMapping       `json:"gidMappings"`
 		Sysctl      map[string]string `json:"sysctl"`
-		Devices     []specNode        `json:"devices"`
+		Devices     []node            `json:"devices"`
 		Resources   struct {
 			Devices []deviceRule `json:"devices"`
 		} `json:"resources"`
@@ -39,19 +39,19 @@ type namespace struct {
 	Type string `json:"type"`
 }
 
+type node struct {
+	Path  string `json:"path"`
+	Type  string `json:"type"`
+	Major int64  `json:"major"`
+	Minor int64  `json:"minor"`
+}
+
 type deviceRule struct {
 	Allow  bool   `json:"allow"`
 	Type   string `json:"type"`
 	Major  *int64 `json:"major"`
 	Minor  *int64 `json:"minor"`
 	Access string `json:"access"`
-}
-
-type specNode struct {
-	Path  string `json:"path"`
-	Type  string `json:"type"`
-	Major int64  `json:"major"`
-	Minor int64  `json:"minor"`
 }
 
 type idMapping struct {
@@ -130,20 +130,23 @@ func mappedRoot(mappings []idMapping) int {
 	return -1
 }
 
-// DeviceRules returns the rules that the container was started with. A number
-// that is left out is any number for runc, and 0 for lcr: iSulad leaves out
-// zeros.
+// DeviceRules returns the rules of the device controller that this engine started
+// the container with. A number that is left out is 0 for lcr, as iSulad leaves out
+// zeros, and any number for runc. lcr adds no rule to the specification's, where
+// iSulad has put the usual ones, and without any it restricts nothing. runc adds
+// its own.
 func (s *Spec) DeviceRules(engine string) []cgroup.DeviceRule {
-	number := func(n *int64) int64 {
-		switch {
-		case n != nil:
-			return *n
-		case engine == "lcr":
-			return 0
-		}
-		return cgroup.Any
+	missing := int64(cgroup.Any)
+	if engine == "lcr" {
+		missing = 0
 	}
-	rules := []cgroup.DeviceRule{} // not nil: they are known
+	number := func(n *int64) int64 {
+		if n == nil {
+			return missing
+		}
+		return max(*n, cgroup.Any)
+	}
+	var rules []cgroup.DeviceRule
 	for _, d := range s.Linux.Resources.Devices {
 		r := cgroup.DeviceRule{Allow: d.Allow, Type: d.Type, Major: number(d.Major), Minor: number(d.Minor), Access: d.Access}
 		if r.Type == "" {
@@ -151,7 +154,17 @@ func (s *Spec) DeviceRules(engine string) []cgroup.DeviceRule {
 		}
 		rules = append(rules, r)
 	}
-	return rules
+	if engine == "lcr" {
+		if len(rules) == 0 {
+			return []cgroup.DeviceRule{{Allow: true, Type: "a"}}
+		}
+		return rules
+	}
+	var nodes []string
+	for _, n := range s.Linux.Devices {
+		nodes = append(nodes, n.Path)
+	}
+	return cgroup.RuncRules(rules, nodes)
 }
 
 // Nodes are the device nodes that the container has without us: the

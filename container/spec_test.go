@@ -7,6 +7,9 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/google/go-cmp/cmp"
+
+	"isula.org/isulad-tools/internal/cgroup"
 	"isula.org/isulad-tools/internal/command"
 	"isula.org/isulad-tools/resource"
 )
@@ -38,6 +41,52 @@ func TestSpecsOfARealISuladAreUnderstood(t *testing.T) {
 		if own := s.Owner(); own != (resource.Owner{UID: -1, GID: -1}) {
 			t.Errorf("%s: owner %v without a user namespace", name, own)
 		}
+	}
+}
+
+// The rules are those of an ordered list, the last of which wins: see package
+// cgroup.
+func TestDeviceRulesAreReadAsTheirEngineReadsThem(t *testing.T) {
+	t.Parallel()
+	allow := func(kind string, major, minor int64, access string) cgroup.DeviceRule {
+		return cgroup.DeviceRule{Allow: true, Type: kind, Major: major, Minor: minor, Access: access}
+	}
+	const every = cgroup.Any
+	none := cgroup.DeviceRule{Type: "a", Major: every, Minor: every, Access: "rwm"}
+	usual := []cgroup.DeviceRule{ // as iSulad writes them
+		none, allow("c", every, every, "m"), allow("b", every, every, "m"), allow("c", 1, 3, "rwm"), allow("c", 1, 5, "rwm"), allow("c", 1, 7, "rwm"),
+		allow("c", 5, 0, "rwm"), allow("c", 5, 1, "rwm"), allow("c", 5, 2, "rwm"), allow("c", 1, 8, "rwm"), allow("c", 1, 9, "rwm"),
+		allow("c", 136, every, "rwm"), allow("c", 10, 200, "rwm"),
+	}
+	numberless := slices.Clone(usual)
+	numberless[6].Minor = every
+	for name, c := range map[string]struct {
+		config, engine string
+		want           []cgroup.DeviceRule
+	}{
+		"a system container of lcr": {
+			string(sample(t, "config-lcr-system.json")), "lcr",
+			append(slices.Clone(usual), cgroup.DeviceRule{Type: "c", Major: 10, Minor: 229, Access: "rwm"}),
+		},
+		"an ordinary container of lcr":         {string(sample(t, "config-runc.json")), "lcr", usual},
+		"an ordinary container of runc":        {string(sample(t, "config-runc.json")), "runc", cgroup.RuncRules(numberless, nil)},
+		"lcr without a rule allows everything": {`{}`, "lcr", []cgroup.DeviceRule{{Allow: true, Type: "a"}}},
+		"runc adds its own":                    {`{}`, "runc", cgroup.RuncRules(nil, nil)},
+		"so does what is no engine's":          {`{}`, "", cgroup.RuncRules(nil, nil)},
+		"but no rule for the spec's nodes":     {`{"linux":{"devices":[{"path":"/dev/zero","type":"c"}]}}`, "runc", cgroup.RuncRules(nil, []string{"/dev/zero"})},
+		"no type is every device":              {`{"linux":{"resources":{"devices":[{"access":"rwm"}]}}}`, "runc", cgroup.RuncRules([]cgroup.DeviceRule{none}, nil)},
+		"a number below 0 is any number":       {`{"linux":{"resources":{"devices":[{"type":"c","major":-2,"minor":-7}]}}}`, "lcr", []cgroup.DeviceRule{{Type: "c", Major: every, Minor: every}}},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			s, err := ReadSpec(bundle(t, c.config))
+			if err != nil {
+				t.Fatal(err)
+			}
+			if diff := cmp.Diff(c.want, s.DeviceRules(c.engine)); diff != "" {
+				t.Error("-want +got:\n" + diff)
+			}
+		})
 	}
 }
 
@@ -86,6 +135,7 @@ func TestABrokenSpecIsRefusedByFileAndField(t *testing.T) {
 		{`{"linux":{"namespaces":["user"]}}`, "linux.namespaces"},
 		{`{"linux":{"uidMappings":[{"hostID":-1}]}}`, "linux.uidMappings.hostID"},
 		{`{"linux":{"uidMappings":[{"hostID":4294967296}]}}`, "linux.uidMappings.hostID"},
+		{`{"linux":{"devices":[7]}}`, "linux.devices: want object, found number"},
 		{`{"linux":{"gidMappings":[{"size":"1"}]}}`, "linux.gidMappings.size: want number, found string"},
 		{`{"linux":{"sysctl":["a"]}}`, "linux.sysctl: want object, found array"},
 		{`{"linux":{"sysctl":{"a":1}}}`, "linux.sysctl: want string, found number"},

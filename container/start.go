@@ -9,7 +9,6 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
-	"strings"
 
 	"isula.org/isulad-tools/internal/atomicfile"
 	"isula.org/isulad-tools/internal/mountpoint"
@@ -58,11 +57,14 @@ func readStart(path string) (s Start, err error) {
 	return s, nil
 }
 
-// FindStart returns the id and the record of the container whose id is, or begins
-// with, prefix. fs.ErrNotExist: there is none.
-func FindStart(prefix string) (id string, s Start, err error) {
-	if !ValidID(prefix) {
-		return "", s, fmt.Errorf("%q is not a container's id", prefix)
+// FindStart returns the id and the record of the container that word stands for
+// in a udev rule. fs.ErrNotExist: there is none.
+func FindStart(word string) (id string, s Start, err error) {
+	if !ValidID(word) {
+		return "", s, fmt.Errorf("%q is not a container's id", word)
+	}
+	if s, err = ReadStart(word); !errors.Is(err, fs.ErrNotExist) {
+		return word, s, err
 	}
 	for _, g := range place.Generations {
 		entries, err := os.ReadDir(g.Starts())
@@ -70,21 +72,17 @@ func FindStart(prefix string) (id string, s Start, err error) {
 			return "", s, err
 		}
 		for _, e := range entries {
-			name := e.Name()
-			switch {
-			case !strings.HasPrefix(name, prefix) || name == id:
-			case name == prefix:
-				s, err := ReadStart(name)
-				return name, s, err
+			switch name := e.Name(); {
+			case !Means(word, name) || name == id:
 			case id != "":
-				return "", s, fmt.Errorf("%s is the beginning of more than one container's id", prefix)
+				return "", s, fmt.Errorf("%s is the beginning of more than one container's id", word)
 			default:
 				id = name
 			}
 		}
 	}
 	if id == "" {
-		return "", s, fmt.Errorf("start record of %s: %w", prefix, fs.ErrNotExist)
+		return "", s, fmt.Errorf("start record of %s: %w", word, fs.ErrNotExist)
 	}
 	s, err = ReadStart(id)
 	return id, s, err

@@ -5,8 +5,10 @@ import (
 	"encoding/hex"
 	"errors"
 	"fmt"
+	"math/rand/v2"
 	"os"
 	"path/filepath"
+	"strconv"
 
 	"github.com/moby/sys/mountinfo"
 	"golang.org/x/sys/unix"
@@ -20,28 +22,53 @@ import (
 	"isula.org/isulad-tools/resource"
 )
 
+// probe is the name of a null device that is made to be tried. One that a kill
+// left is as good; what else has the name is the container's, and never opened.
+const probe = ".isulad-tools-probe"
+
 // nodesWork tells whether a device node in dir can be opened. On a file system
 // that was mounted in a user namespace it cannot: the kernel says EACCES
 // (SB_I_NODEV), or before that EOVERFLOW, because our ids have no numbers
 // there. Nothing tells without trying. So a null device is tried, which does no
 // harm; a node of the real device might rewind a tape.
 func nodesWork(dir *os.File) bool {
-	const probe = ".isulad-tools-probe"
-	fd := int(dir.Fd())
-	switch err := unix.Mknodat(fd, probe, unix.S_IFCHR|0o600, int(unix.Mkdev(1, 3))); {
-	case errors.Is(err, unix.EOVERFLOW):
-		return false
-	case err != nil && !errors.Is(err, unix.EEXIST):
-		return true // mknod will say why not
+	name := probe
+	for range 8 {
+		if works, tried := tryNode(dir, name); tried {
+			return works
+		}
+		name = probe + "-" + strconv.FormatUint(rand.Uint64(), 36)
 	}
-	defer func() { _ = unix.Unlinkat(fd, probe, 0) }()
-	f, err := unix.Openat(fd, probe, unix.O_RDONLY|unix.O_NOFOLLOW|unix.O_NONBLOCK|unix.O_CLOEXEC, 0)
-	if err != nil {
-		return !errors.Is(err, unix.EACCES)
-	}
-	unix.Close(f)
-	return true
+	return false // somebody is faster each time
 }
+
+// tryNode is nodesWork with a null device of this name. It opens the node that it
+// has looked at, and no other; of another file nothing is tried.
+func tryNode(dir *os.File, name string) (works, tried bool) {
+	switch err := unix.Mknodat(int(dir.Fd()), name, unix.S_IFCHR|0o600, int(null)); {
+	case errors.Is(err, unix.EOVERFLOW):
+		return false, true
+	case err != nil && !errors.Is(err, unix.EEXIST):
+		return true, true // mknod will say why not
+	}
+	node, err := open.At(dir, name, unix.O_PATH|unix.O_NOFOLLOW, 0)
+	if err != nil {
+		return false, false
+	}
+	defer node.Close()
+	var st unix.Stat_t
+	if unix.Fstat(int(node.Fd()), &st) != nil || !isNull(st) {
+		return false, false
+	}
+	defer func() { _ = unlinkAs(dir, name, isNull) }()
+	f, err := open.File("/proc/self/fd/"+strconv.Itoa(int(node.Fd())), unix.O_RDONLY|unix.O_NONBLOCK, 0)
+	f.Close()
+	return !errors.Is(err, unix.EACCES), true
+}
+
+var null = unix.Mkdev(1, 3)
+
+func isNull(st unix.Stat_t) bool { return typeOf(st) == "c" && st.Rdev == null }
 
 // boundName is the name below the container's shared path of a node that is bound.
 func boundName(d Device) string {
@@ -122,8 +149,17 @@ func makeShared(t *resource.Target, d Device, host unix.Stat_t, own rootfs.Owner
 		return nil, err
 	}
 	defer shared.Close()
+	if err := mountpoint.MakeRoom(shared.Name()); err != nil {
+		return nil, err
+	}
 	p := &plot{dir: shared, base: boundName(d), force: true}
-	if err := p.mknod(host); err != nil {
+	err = p.mknod(host)
+	if errors.Is(err, unix.ENOTEMPTY) || errors.Is(err, unix.EBUSY) { // it was not we who made it
+		if err = mountpoint.Purge(boundPath(t, d)); err == nil {
+			err = p.mknod(host)
+		}
+	}
+	if err != nil {
 		return nil, err
 	}
 	u.Push("remove node "+p.base, func() error {
@@ -171,7 +207,7 @@ func unbind(t *resource.Target, d Device) (unbound bool, err error) {
 	for _, l := range left {
 		err = errors.Join(err, fmt.Errorf("process %d still has it at %s", l.PID, l.Mountpoint))
 	}
-	return unbound, errors.Join(err, os.Remove(boundPath(t, d)))
+	return unbound, errors.Join(err, mountpoint.Purge(boundPath(t, d))) // also what the container has put in its place
 }
 
 // mounted tells whether f, of directory dir, is mounted there.

@@ -37,19 +37,53 @@ func (d Device) access() string {
 }
 
 // permission returns what lets the container use d: one rule more for the
-// controller of cgroup v1. Where there is none, settle does it for all devices
-// at once.
+// controller of cgroup v1, all of it or nothing. Where there is none, settle does
+// it for all devices at once.
 func permission(t *resource.Target, d Device) (grant func() error, err error) {
 	f, err := t.Cgroups.File("devices", "devices.allow")
 	if errors.Is(err, cgroup.ErrNoV1) {
 		return func() error { return nil }, nil
 	}
+	if err != nil {
+		return nil, err
+	}
+	dir := filepath.Dir(f.Name())
 	return func() error {
+		rest := d.access()
+		if cgroup.HasBelow(dir) { // what can fail after the first write is of these
+			if rest, err = unlisted(dir, d); err != nil {
+				return err
+			}
+		}
 		if err := open.WriteTo(f, rule(d)); err != nil {
 			return err
 		}
-		return allowBelow(filepath.Dir(f.Name()), rule(d))
-	}, err
+		err := allowBelow(dir, rule(d))
+		if err != nil && rest != "" {
+			err = errors.Join(err, deny(t, d, rest))
+		}
+		return err
+	}, nil
+}
+
+// unlisted returns d's permissions that the rule of exactly its numbers does not
+// give the container: those that a grant adds. A container that may use
+// everything gets none.
+func unlisted(dir string, d Device) (string, error) {
+	list, err := open.Read(filepath.Join(dir, "devices.list"), maxList)
+	if err != nil || strings.HasPrefix(string(list), "a ") {
+		return "", err
+	}
+	return lacking(string(list), d, grantsAlone), nil
+}
+
+// deny takes permissions away. The kernel takes them from the cgroups below, too.
+func deny(t *resource.Target, d Device, access string) error {
+	f, err := t.Cgroups.File("devices", "devices.deny")
+	if err != nil {
+		return err
+	}
+	return open.WriteTo(f, ruleFor(d, access))
 }
 
 // allowBelow writes a rule to the cgroups that the container made below its own:
@@ -89,17 +123,12 @@ func settle(_ context.Context, t *resource.Target, now, gone []Device) error {
 	if err != nil {
 		return err
 	}
-	if strings.HasPrefix(string(list), "a ") {
-		return nil // it may use everything, and could before
-	}
-	deny, err := t.Cgroups.File("devices", "devices.deny")
-	if err != nil {
-		return err
+	if strings.HasPrefix(string(list), "a ") && !cgroup.AllowsAll(t.DeviceRules) {
+		return nil // since its start it has been allowed everything
 	}
 	for _, d := range gone {
-		if rest := unneeded(d, t.DeviceRules, now); rest != "" {
-			// The kernel takes it from the cgroups below, too.
-			if err := open.WriteTo(deny, ruleFor(d, rest)); err != nil {
+		if rest := revocable(d, t.DeviceRules, now); rest != "" {
+			if err := deny(t, d, rest); err != nil {
 				return err
 			}
 		}
@@ -116,27 +145,33 @@ func atTheirNumbers(list []Device) []Device {
 	})
 }
 
-// unneeded are the permissions of d that the container has neither by its
-// specification, whose rules spec are, nor by the runtime's defaults, nor for
-// another of its devices. The controller takes a permission only from the rule
-// of exactly these numbers, so a rule for more of them is not in question.
-func unneeded(d Device, spec []cgroup.DeviceRule, others []Device) string {
-	rules := cgroup.WithDefaults(spec)
+// revocable returns the permissions of d that nothing else gives the container:
+// neither the rules that it was started with, spec, nor another of its devices.
+// devices.deny takes a permission only from the rule of exactly these numbers, so
+// only such rules and those for all devices matter.
+func revocable(d Device, spec []cgroup.DeviceRule, others []Device) string {
+	rules := slices.Clone(spec)
+	if spec == nil { // unknown: what any container may use stays
+		rules = cgroup.RuncRules(nil, nil)
+	}
 	for _, o := range others {
 		rules = append(rules, o.rule())
 	}
-	return strings.Map(func(letter rune) rune {
-		needed := false
-		for _, r := range rules { // the last one wins
-			if r.Type == d.Type && r.Major == d.Major && r.Minor == d.Minor && strings.ContainsRune(r.Access, letter) {
-				needed = r.Allow
-			}
+	needed := ""
+	for _, r := range rules { // the last one wins
+		switch {
+		case r.Type == "a" && r.Allow:
+			needed = "rwm"
+		case r.Type == "a":
+			needed = ""
+		case r.Type != d.Type || r.Major != d.Major || r.Minor != d.Minor:
+		case r.Allow:
+			needed += r.Access
+		default:
+			needed = cgroup.Without(needed, r.Access)
 		}
-		if needed {
-			return -1
-		}
-		return letter
-	}, d.access())
+	}
+	return cgroup.Without(d.access(), needed)
 }
 
 // settleV2 lets the container use all of its recorded devices, on cgroup v2: a
@@ -151,7 +186,7 @@ func settleV2(t *resource.Target, all []Device) error {
 		return err
 	}
 	rules := slices.Clone(t.DeviceRules)
-	for _, d := range all {
+	for _, d := range all { // last, so that they win
 		rules = append(rules, d.rule())
 	}
 	return cgroup.SetDevices(dir, rules)
@@ -177,22 +212,22 @@ func verifyAllowed(t *resource.Target, d Device) error {
 	if err != nil {
 		return err
 	}
-	want := rule(d)
-	missing := want[strings.LastIndexByte(want, ' ')+1:]
-	for line := range strings.Lines(string(list)) {
-		if have, ok := grants(strings.Fields(line), d); ok {
-			missing = strings.Map(func(c rune) rune {
-				if strings.ContainsRune(have, c) {
-					return -1
-				}
-				return c
-			}, missing)
-		}
-	}
-	if missing != "" {
-		return fmt.Errorf("%s does not allow %q", dir, want)
+	if lacking(string(list), d, grants) != "" {
+		return fmt.Errorf("%s does not allow %q", dir, rule(d))
 	}
 	return nil
+}
+
+// lacking returns d's permissions that no line of a list of rules gives, of which
+// gives understands one.
+func lacking(list string, d Device, gives func(line []string, d Device) (string, bool)) string {
+	missing := d.access()
+	for line := range strings.Lines(list) {
+		if have, ok := gives(strings.Fields(line), d); ok {
+			missing = cgroup.Without(missing, have)
+		}
+	}
+	return missing
 }
 
 // grants returns the permissions that a line of devices.list, such as
@@ -206,4 +241,10 @@ func grants(line []string, d Device) (string, bool) {
 		return "", false
 	}
 	return line[2], true
+}
+
+// grantsAlone is grants of a line for d's numbers and no others.
+func grantsAlone(line []string, d Device) (string, bool) {
+	access, ok := grants(line, d)
+	return access, ok && line[0] == d.Type && !strings.Contains(line[1], "*")
 }

@@ -30,7 +30,7 @@ const rulesDir = "/etc/udev/rules.d"
 func ruleLines(g place.Generation, id string, d Disk) []string {
 	line := func(match, devtype, disk string) string {
 		return fmt.Sprintf(`%s,ACTION=="add|remove", ENV{DEVTYPE}=="%s", SUBSYSTEM=="block", RUN{program}+="%s $env{ACTION} %s $name %s %s"`,
-			match, devtype, HelperPath(g), short(id), d.Path, disk)
+			match, devtype, HelperPath(g), place.Short(id), d.Path, disk)
 	}
 	var lines []string
 	if d.Name != "" {
@@ -48,15 +48,6 @@ const Itself = "-"
 
 // HelperPath is where udevd finds the helper of generation g.
 func HelperPath(g place.Generation) string { return "/lib/udev/" + g.Helper }
-
-// short is the part of an id that stands in a rule: of an id as iSulad makes
-// them its beginning, any other whole.
-func short(id string) string {
-	if len(id) == 64 && strings.Trim(id, "0123456789abcdef") == "" {
-		return id[:8]
-	}
-	return id
-}
 
 // CheckDiskPath refuses a disk's path in the container that cannot stand in a rule:
 // the rule is text that root's udevd runs.
@@ -143,7 +134,7 @@ func readRules(path string) ([]byte, error) {
 // is. Only lines of the container are looked at one by one.
 func editRules(g place.Generation, text []byte, id string, want []string) ([]byte, bool) {
 	missing := slices.Clone(want)
-	ours := []byte("_wrapper $env{ACTION} " + short(id) + " $name ")
+	ours := []byte("_wrapper $env{ACTION} " + place.Short(id) + " $name ")
 	changed := false
 	for from := 0; ; {
 		at := bytes.Index(text[from:], ours)

@@ -9,6 +9,7 @@ import (
 	"github.com/sirupsen/logrus"
 
 	"isula.org/isulad-tools/config"
+	"isula.org/isulad-tools/internal/nsenter"
 	"isula.org/isulad-tools/internal/open"
 	"isula.org/isulad-tools/internal/process"
 	"isula.org/isulad-tools/kmod"
@@ -56,6 +57,9 @@ func (h *Hook) askModules(ctx context.Context, st state, init process.ID, wanted
 // loadModules loads the modules and writes one line into the log for each: who
 // asked for it and what came of it.
 func (h *Hook) loadModules(ctx context.Context, m *modules, bundle string, names []string) error {
+	if err := nsenter.CheckMount(m.asker.Init.PID); err != nil { // such a start will be refused
+		return err
+	}
 	if m.asker.Name == "" {
 		m.asker.Name = containerName(bundle)
 	}

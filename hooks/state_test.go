@@ -152,12 +152,13 @@ func TestForPoststopTheIdIsEnough(t *testing.T) {
 
 func TestAnIdIsAFilesName(t *testing.T) {
 	t.Parallel()
-	for _, id := range []string{lcrID, "a", "0", "A.b_c+d-e", "my..box", "a" + strings.Repeat(".", 100)} {
+	for _, id := range []string{lcrID, "a", "0", "A.b_c+d-e", "my..box", "a" + strings.Repeat(".", 100), "_a", "+a", "-a", ".a", "...", "_", "+"} {
 		if !container.ValidID(id) {
 			t.Errorf("%q is refused", id)
 		}
 	}
-	for _, id := range []string{"", ".", "..", ".a", "-a", "+a", "_a", "a/b", "/a", "a b", "a\n", "a\x00", "é", "a:b", "a*", "a\\b", strings.Repeat("a", 256)} {
+	// A record that is being written has a name like the last but one.
+	for _, id := range []string{"", ".", "..", "../a", "_/a", "+/../a", ".a/b", "a/b", "/a", "a b", "a\n", "a\x00", "é", "a:b", "a*", "a\\b", ".a.new", strings.Repeat("a", 256)} {
 		if container.ValidID(id) {
 			t.Errorf("%q is accepted", id)
 		}

@@ -177,8 +177,8 @@ func (l Loader) asks() ([]Ask, error) {
 	boot := l.bootID()
 	var asks []Ask
 	for _, e := range entries {
-		if strings.HasPrefix(e.Name(), ".") {
-			continue // of an interrupted write
+		if atomicfile.IsTemporary(e.Name()) {
+			continue
 		}
 		a, err := l.readAsk(e.Name())
 		switch {

@@ -9,6 +9,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"isula.org/isulad-tools/internal/command"
 	"isula.org/isulad-tools/internal/open"
 	"isula.org/isulad-tools/internal/rootfs"
 	"isula.org/isulad-tools/internal/undo"
@@ -30,7 +31,7 @@ func CheckHost(p string) error {
 // dangling is the error for a link that leads nowhere; nil for what is none.
 func dangling(p string) error {
 	if target, err := os.Readlink(p); err == nil {
-		return fmt.Errorf("%s is a link to %s, which does not exist", p, target)
+		return fmt.Errorf("%s is a link to %s, which does not exist", p, command.Printable(target))
 	}
 	return nil
 }

@@ -17,6 +17,7 @@ import (
 	"github.com/moby/sys/mountinfo"
 	"golang.org/x/sys/unix"
 
+	"isula.org/isulad-tools/internal/command"
 	"isula.org/isulad-tools/internal/mountpoint"
 	"isula.org/isulad-tools/internal/mounttable"
 	"isula.org/isulad-tools/internal/place"
@@ -44,9 +45,9 @@ func remove(_ context.Context, t *resource.Target, b Bind) error {
 	l := left[0]
 	at := filepath.Join("/", strings.TrimPrefix(l.Mountpoint, w.at))
 	if l.PID != t.Init.PID {
-		return fmt.Errorf("process %d has it still at %s, in a mount namespace of its own", l.PID, at)
+		return fmt.Errorf("process %d has it still at %s, in a mount namespace of its own", l.PID, command.Printable(at))
 	}
-	return fmt.Errorf("something else is mounted over %s in the container (its init is process %d): unmount that there first", at, l.PID)
+	return fmt.Errorf("something else is mounted over %s in the container (its init is process %d): unmount that there first", command.Printable(at), l.PID)
 }
 
 // Lost tells whether a container that runs lacks what is recorded for it: the
@@ -248,7 +249,7 @@ func (w *wants) unsure(b Bind) error {
 	for _, m := range w.table {
 		shows := treeAt(m)
 		if m.Mountpoint == w.path && w.path != w.at && slices.ContainsFunc(w.trees, shows.sameDevice) && !w.shown(shows) && m.ID != w.id {
-			return fmt.Errorf("on %s in the container another tree of the same file system is mounted, %s: unmount it there first, if it is the path's of before", b.Container, m.Root)
+			return fmt.Errorf("%s in the container is a mount of %s, not of the recorded host path: unmount it there first, if it is an old mount of that path", b.Container, command.Printable(m.Root))
 		}
 	}
 	return nil

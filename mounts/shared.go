@@ -29,7 +29,7 @@ const lockWait = 10 * time.Second
 // A container that has no place for it, on a root that cannot be written, or that
 // the kernel has no way into, is reported and served directly.
 func Share(ctx context.Context, t *resource.Target, report func(error)) error {
-	err := share(ctx, t)
+	err := share(ctx, t, report)
 	if errors.Is(err, errNoPlace) || errors.Is(err, errNoWay) {
 		t.Direct = err
 		report(fmt.Errorf("no shared path: %w; paths are attached directly, where the kernel can (5.12)", err))
@@ -78,7 +78,7 @@ var (
 	errNoWay     = errors.New("this kernel (before 5.2) has no way into a container that has changed its root")
 )
 
-func share(ctx context.Context, t *resource.Target) (err error) {
+func share(ctx context.Context, t *resource.Target, report func(error)) (err error) {
 	if err := prepareMaster(ctx); err != nil {
 		return err
 	}
@@ -86,8 +86,9 @@ func share(ctx context.Context, t *resource.Target) (err error) {
 	// master/<id> itself stays: where it was leaked into the container (Unleak),
 	// locked there by a user namespace, a directory that is gone would let nothing
 	// be mounted on it.
-	if err := errors.Join(empty(own), cleanDir(filepath.Join(place.Midpath, t.ID))); err != nil {
-		return fmt.Errorf("remove what an earlier start left: %w", err)
+	// What cannot be removed is in nobody's way: only names that are needed are.
+	if err := purge(t.ID, mountpoint.Empty); err != nil {
+		report(fmt.Errorf("remove what an earlier start left: %w", err))
 	}
 	var mnt *os.File
 	defer func() { mnt.Close() }() // after the undo, which needs it
@@ -160,7 +161,7 @@ func prepareMaster(ctx context.Context) error {
 	if err := unix.Mount("", place.Master, "", unix.MS_SHARED, ""); err != nil {
 		return &mountError{"make shared", "", place.Master, err}
 	}
-	return nil
+	return mountpoint.MakeRoom(place.Master)
 }
 
 // sharedPoint opens the container's /.sharedpath, made when missing. An image
@@ -239,48 +240,21 @@ func bindInside(t *resource.Target, dir, point *os.File) (bound bool, err error)
 	return bound, err
 }
 
-// Clean removes the container's part of the shared path from the host. It
-// unmounts and then removes what is left empty; what does not unmount stays,
-// and so does everything below it.
-func Clean(id string) error {
-	return errors.Join(
-		cleanDir(filepath.Join(place.Master, id)),
-		cleanDir(filepath.Join(place.Midpath, id)),
-	)
-}
+// Clean removes the container's part of the shared path from the host: mounts, and
+// whatever the container has put there itself, where it could.
+func Clean(id string) error { return purge(id, mountpoint.Purge) }
 
-// cleanDir removes the mount points in dir, and dir.
-func cleanDir(dir string) error {
-	if err := empty(dir); err != nil {
-		return err
+// purge removes what is in master/<id>, by own, and midpath/<id>.
+func purge(id string, own func(string) error) (err error) {
+	for range 2 {
+		err = errors.Join(own(filepath.Join(place.Master, id)), mountpoint.Purge(filepath.Join(place.Midpath, id)))
+		// Of the host's whole tree, which v0.9 bound with all below it, each has the
+		// mount points of the other: they can be removed when both are unmounted.
+		if !errors.Is(err, unix.EBUSY) {
+			break
+		}
 	}
-	return mountpoint.Remove(dir)
-}
-
-// empty removes the mount points in dir. Names in master/<id> may be the
-// container's own doing: none is followed.
-func empty(dir string) error {
-	// What somebody mounted on it has files that are not ours.
-	if err := mountpoint.Detach(dir); err != nil {
-		return err
-	}
-	d, err := open.File(dir, unix.O_RDONLY|unix.O_DIRECTORY|unix.O_NOFOLLOW, 0)
-	if errors.Is(err, unix.ENOENT) {
-		return nil
-	}
-	if err != nil {
-		return err
-	}
-	defer d.Close()
-	names, err := d.Readdirnames(-1)
-	if err != nil {
-		return err
-	}
-	var errs []error
-	for _, name := range names {
-		errs = append(errs, mountpoint.Remove(filepath.Join(dir, name)))
-	}
-	return errors.Join(errs...)
+	return err
 }
 
 // Unleak unmounts the shared path where the older generation left it: below the

@@ -188,6 +188,9 @@ func transfer(id string, host *os.File, dir bool, b Bind, u *undo.Stack) error {
 			}
 		}
 	}
+	if err := mountpoint.MakeRoom(place.Master); err != nil {
+		return err
+	}
 	flags, err := bindFlags(host)
 	if err != nil {
 		return err
@@ -255,26 +258,15 @@ func mounted(path string, host *os.File) bool {
 	return err == nil && same
 }
 
-// mountAt binds source on a new mount point dir/name and returns the root of
-// the new mount. What an earlier start left there is replaced. The name may be
-// the container's own doing: it is not followed.
+// mountAt binds source on a mount point dir/name and returns the root of the new
+// mount. The name may be the container's own doing: what is there already, of an
+// earlier start or hers, is mounted over where that can be, and is not followed.
 func mountAt(dir, name string, isDir bool, source *os.File, flags uintptr, u *undo.Stack) (*os.File, error) {
 	path := filepath.Join(dir, name)
-	make := func() error { return unix.Mkdir(path, 0o600) }
-	if !isDir {
-		make = func() error { return unix.Mknod(path, unix.S_IFREG|0o600, 0) }
-	}
-	err := make()
-	if errors.Is(err, unix.EEXIST) {
-		if err := mountpoint.Remove(path); err != nil {
-			return nil, err
-		}
-		err = make()
-	}
-	if err != nil {
+	if err := makePoint(path, isDir); err != nil {
 		return nil, &os.PathError{Op: "make mount point", Path: path, Err: err}
 	}
-	u.Push("remove transfer mount "+path, func() error { return mountpoint.Remove(path) })
+	u.Push("remove transfer mount "+path, func() error { return mountpoint.Purge(path) })
 	point, err := open.File(path, unix.O_PATH|unix.O_NOFOLLOW, 0)
 	if err != nil {
 		return nil, err
@@ -284,6 +276,32 @@ func mountAt(dir, name string, isDir bool, source *os.File, flags uintptr, u *un
 		return nil, err
 	}
 	return open.File(path, unix.O_PATH|unix.O_NOFOLLOW, 0)
+}
+
+// makePoint makes a directory or an empty file for a mount.
+func makePoint(path string, isDir bool) error {
+	make := func() error { return unix.Mkdir(path, 0o600) }
+	if !isDir {
+		make = func() error { return unix.Mknod(path, unix.S_IFREG|0o600, 0) }
+	}
+	err := make()
+	if !errors.Is(err, unix.EEXIST) {
+		return err
+	}
+	if err := mountpoint.Detach(path); err != nil {
+		return err
+	}
+	var st unix.Stat_t
+	if err := unix.Lstat(path, &st); err != nil {
+		return err
+	}
+	if kind := st.Mode & unix.S_IFMT; isDir && kind == unix.S_IFDIR || !isDir && kind == unix.S_IFREG {
+		return nil
+	}
+	if err := mountpoint.Purge(path); err != nil {
+		return err
+	}
+	return make()
 }
 
 // openArrived opens, in the container, the transfer mount of b.

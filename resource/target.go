@@ -42,7 +42,8 @@ type Target struct {
 	SpecBinds func() (sources []string, err error)
 
 	// Cgroups finds the container's cgroup directories; DeviceRules are those
-	// of the device controller in its specification, nil when that is not known.
+	// of the device controller that it was started with, nil when its specification
+	// is not known.
 	Cgroups     cgroup.Container
 	DeviceRules []cgroup.DeviceRule
 }

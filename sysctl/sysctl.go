@@ -17,39 +17,85 @@ import (
 	"golang.org/x/sys/unix"
 
 	"isula.org/isulad-tools/internal/nsenter"
+	"isula.org/isulad-tools/internal/open"
 )
 
 // namespaced lists the parameters that each network or IPC namespace has for
 // itself (namespaces(7), ipc_namespaces(7)). One that ends in a dot or an
 // asterisk stands for all that begin so.
-var namespaced = [...]string{"net.", "kernel.shm*", "kernel.msg*", "kernel.sem", "fs.mqueue."}
+var namespaced = [...]family{
+	{"net.", nsenter.Net},
+	{"kernel.shm*", nsenter.IPC},
+	{"kernel.msg*", nsenter.IPC},
+	{"kernel.sem", nsenter.IPC},
+	{"fs.mqueue.", nsenter.IPC},
+}
+
+// global lists what the kernel shows, writable, in every network namespace and has
+// only once. Most of what is the host's alone needs no list: it is not there in
+// another namespace, or read-only. Since Linux 5.13 (ensure_safe_net_sysctl) that
+// is so of every plain variable.
+var global = [...]string{
+	"net.netfilter.nf_hooks_lwtunnel",         // has a handler, and cannot be reset
+	"net.netfilter.nf_conntrack_max",          // before 5.13
+	"net.netfilter.nf_conntrack_buckets",      // before 5.13
+	"net.netfilter.nf_conntrack_expect_max",   // before 5.13
+	"net.ipv4.tcp_allowed_congestion_control", // before 5.12
+	"net.ipv4.vs.debug_level",                 // before 5.15
+}
+
+type family struct {
+	key  string
+	kind nsenter.Kind
+}
+
+// has tells whether a parameter, in the spelling with dots, is of the family.
+func (f family) has(key string) bool {
+	prefix := strings.TrimSuffix(f.key, "*")
+	return key == f.key || (prefix != f.key || strings.HasSuffix(f.key, ".")) && strings.HasPrefix(key, prefix)
+}
 
 // Check refuses parameters that are not a container's.
 func Check(values map[string]string) error {
-	for key := range values {
-		if _, err := file(key); err != nil {
-			return err
-		}
-	}
-	return nil
+	_, err := parse(values)
+	return err
+}
+
+// parameter is one that is to be set.
+type parameter struct {
+	key, file, value string
+	kind             nsenter.Kind
+	host             *os.File // the host's own, where it has one
 }
 
 // Set sets parameters in the namespaces of process pid, through the host's
-// /proc/sys. uid is the root of the user namespace that owns them, on the host:
-// since Linux 5.19 it alone may write those of IPC.
+// /proc/sys: all of them, or none that is not a container's. Only namespaces that
+// have a parameter to set need be the container's own. uid is the root of the user
+// namespace that owns them, on the host: since Linux 5.19 it alone may write those
+// of IPC.
 func Set(pid, uid int, values map[string]string) error {
-	if err := Check(values); err != nil || len(values) == 0 {
+	list, err := parse(values)
+	if err != nil || len(list) == 0 {
 		return err
 	}
-	return nsenter.InNetIPC(pid, func() error {
-		for _, key := range slices.Sorted(maps.Keys(values)) {
-			name, err := file(key)
-			if err != nil {
+	var kinds []nsenter.Kind
+	for i, p := range list {
+		if !slices.Contains(kinds, p.kind) {
+			kinds = append(kinds, p.kind)
+		}
+		list[i].host, _ = open.File(p.file, unix.O_PATH, 0)
+		defer list[i].host.Close()
+	}
+	return nsenter.In(pid, kinds, func() error {
+		for _, p := range list {
+			if err := p.check(); err != nil {
 				return err
 			}
-			err = write(name, values[key])
+		}
+		for _, p := range list {
+			err := write(p.file, p.value)
 			if errors.Is(err, fs.ErrPermission) && uid >= 0 {
-				err = as(uid, func() error { return write(name, values[key]) })
+				err = as(uid, func() error { return write(p.file, p.value) })
 			}
 			if err != nil {
 				return err
@@ -57,6 +103,36 @@ func Set(pid, uid int, values map[string]string) error {
 		}
 		return nil
 	})
+}
+
+// check refuses, in the container's namespaces, a parameter of the network that the
+// kernel does not have for each of them. Those of IPC are one file for all
+// namespaces before Linux 5.19, though each has its own values.
+func (p parameter) check() error {
+	if p.kind != nsenter.Net {
+		return nil
+	}
+	var st, hosts unix.Stat_t
+	switch err := unix.Stat(p.file, &st); {
+	case errors.Is(err, unix.ENOENT):
+		return fmt.Errorf("sysctl %q: the container's network namespace has no such parameter: load the kernel module that it is of; or, if it is there once for all, set it on the host, and remove it from the container's specification", p.key)
+	case err != nil:
+		return &fs.PathError{Op: "stat", Path: p.file, Err: err}
+	}
+	if p.host != nil {
+		if err := unix.Fstat(int(p.host.Fd()), &hosts); err != nil {
+			return os.NewSyscallError("fstat", err)
+		}
+	}
+	// Each namespace has files of its own for what is its own.
+	if st.Ino == hosts.Ino || st.Mode&0o222 == 0 {
+		return p.refuse()
+	}
+	return nil
+}
+
+func (p parameter) refuse() error {
+	return fmt.Errorf("sysctl %q: the kernel has it once for all network namespaces: set it on the host, and remove it from the container's specification", p.key)
 }
 
 func write(name, value string) error {
@@ -86,20 +162,35 @@ func as(uid int, f func() error) error {
 	return err
 }
 
-// file is the parameter's file. Both spellings are known, net.ipv4.ip_forward
-// and net/ipv4/ip_forward; in the second a dot is part of a name.
-func file(key string) (string, error) {
+// parse finds the files of the parameters, in the order of their names.
+func parse(values map[string]string) ([]parameter, error) {
+	var list []parameter
+	for _, key := range slices.Sorted(maps.Keys(values)) {
+		p, err := find(key)
+		if err != nil {
+			return nil, err
+		}
+		p.value = values[key]
+		list = append(list, p)
+	}
+	return list, nil
+}
+
+// find knows both spellings, net.ipv4.ip_forward and net/ipv4/ip_forward; in the
+// second a dot is part of a name.
+func find(key string) (parameter, error) {
 	dots := key
 	if i := strings.IndexAny(key, "./"); i >= 0 && key[i] == '/' {
 		dots = strings.NewReplacer(".", "/", "/", ".").Replace(key)
 	}
-	known := slices.ContainsFunc(namespaced[:], func(n string) bool {
-		prefix := strings.TrimSuffix(n, "*")
-		return dots == n || prefix != n && strings.HasPrefix(dots, prefix) || strings.HasSuffix(n, ".") && strings.HasPrefix(dots, n)
-	})
-	name := "/proc/sys/" + strings.NewReplacer(".", "/", "/", ".").Replace(dots)
-	if !known || path.Clean(name) != name {
-		return "", fmt.Errorf("sysctl %q: not a parameter of a container's network or IPC namespace", key)
+	p := parameter{key: key, file: "/proc/sys/" + strings.NewReplacer(".", "/", "/", ".").Replace(dots)}
+	i := slices.IndexFunc(namespaced[:], func(f family) bool { return f.has(dots) })
+	if i < 0 || path.Clean(p.file) != p.file {
+		return p, fmt.Errorf("sysctl %q: not a parameter of a container's network or IPC namespace", key)
 	}
-	return name, nil
+	p.kind = namespaced[i].kind
+	if slices.Contains(global[:], dots) {
+		return p, p.refuse()
+	}
+	return p, nil
 }

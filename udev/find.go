@@ -7,6 +7,7 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"time"
 
@@ -24,7 +25,7 @@ const inspectWait = 3 * time.Second
 // and nobody tells where its records are.
 func find(ctx context.Context, id string) (container.Container, error) {
 	found, err := started(id)
-	if !errors.Is(err, fs.ErrNotExist) {
+	if !errors.Is(err, fs.ErrNotExist) || !maybeIsulads(id) {
 		return found, err
 	}
 	client, err := command.Find("isula")
@@ -32,6 +33,9 @@ func find(ctx context.Context, id string) (container.Container, error) {
 		return found, err
 	}
 	found, err = container.Isula{Client: client, Wait: inspectWait}.Find(ctx, id)
+	if err == nil && !container.Means(id, found.ID) {
+		err = fmt.Errorf("isulad takes %s for container %s", id, found.ID)
+	}
 	if err == nil {
 		return found, nil
 	}
@@ -41,6 +45,10 @@ func find(ctx context.Context, id string) (container.Container, error) {
 	}
 	return found, fmt.Errorf("%w: %w", fs.ErrNotExist, err)
 }
+
+// maybeIsulads tells whether a word in a rule may mean a container of isulad's: its
+// ids are hexadecimal digits. Another it would take for a name, or an option.
+func maybeIsulads(word string) bool { return strings.Trim(word, "0123456789abcdef") == "" }
 
 // started is a container that has a start record. What that says of its process
 // is read again under the lock.
@@ -79,7 +87,7 @@ func (h *helper) removed(ctx context.Context, id string) (bool, error) {
 		return !start.Init.Lives() && !isDir(start.Bundle), nil
 	}
 	client, err := command.Find("isula")
-	if err != nil {
+	if err != nil || !maybeIsulads(id) {
 		return false, nil // other engines' containers lose their rules when they stop
 	}
 	ctx, cancel := context.WithTimeout(ctx, inspectWait)
@@ -97,7 +105,8 @@ func (h *helper) removed(ctx context.Context, id string) (bool, error) {
 			return false, fmt.Errorf("%s%q: not a plain path", graphKey, graph)
 		}
 		states, err := filepath.Glob(filepath.Join(graph, "engines", "*", id+"*"))
-		return err == nil && len(states) == 0 && isDir(filepath.Join(graph, "engines")), err
+		has := slices.ContainsFunc(states, func(dir string) bool { return container.Means(id, filepath.Base(dir)) })
+		return err == nil && !has && isDir(filepath.Join(graph, "engines")), err
 	}
 	return false, nil
 }

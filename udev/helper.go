@@ -40,7 +40,7 @@ const direct = "--direct"
 
 // event is what a rule hands over:
 //
-//	<add|remove> <container id's prefix> <block device> <disk in the container> <disk>
+//	<add|remove> <container> <block device> <disk in the container> <disk>
 //
 // A disk's own rule has devices.Itself as the last.
 type event struct {

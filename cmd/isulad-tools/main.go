@@ -11,6 +11,7 @@ import (
 	"isula.org/isulad-tools/cmd/internal/cli"
 	"isula.org/isulad-tools/hooks"
 	"isula.org/isulad-tools/internal/place"
+	"isula.org/isulad-tools/internal/terminal"
 	"isula.org/isulad-tools/udev"
 )
 
@@ -30,8 +31,9 @@ func run(argv []string) int {
 		argv = []string{""}
 	}
 	g, role, name := personality(argv[0])
+	stdout, stderr := terminal.NewWriter(os.Stdout), terminal.NewWriter(os.Stderr)
 	hook := func() *hooks.Hook {
-		return &hooks.Hook{Generation: g, Stdin: os.Stdin, Stdout: os.Stdout, Stderr: os.Stderr}
+		return &hooks.Hook{Generation: g, Stdin: os.Stdin, Stdout: stdout, Stderr: stderr}
 	}
 	switch role {
 	case hookRole:
@@ -39,15 +41,15 @@ func run(argv []string) int {
 		runtime.GOMAXPROCS(1)
 		return hook().Run(name, argv[1:])
 	case helperRole:
-		return udev.Helper(g, name, argv[1:], os.Stderr)
+		return udev.Helper(g, name, argv[1:], stderr)
 	}
 	app := cli.App{
 		Generation: g, Name: name, Version: version,
-		Stdout: os.Stdout, Stderr: os.Stderr,
+		Stdout: stdout, Stderr: stderr,
 		Hook: func(stage string, args []string) int {
 			return hook().Run(name+" "+stage, append([]string{"--state", stage}, args...))
 		},
-		UdevEvent: func(args []string) int { return udev.Helper(g, name+" udev-event", args, os.Stderr) },
+		UdevEvent: func(args []string) int { return udev.Helper(g, name+" udev-event", args, stderr) },
 	}
 	return app.Run(argv)
 }

@@ -14,11 +14,13 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+
+	"isula.org/isulad-tools/internal/terminal"
 )
 
 func main() {
 	if err := run(os.Args[1:]); err != nil {
-		fmt.Fprintln(os.Stderr, "install:", err)
+		fmt.Fprintln(terminal.NewWriter(os.Stderr), "install:", err)
 		os.Exit(1)
 	}
 }
@@ -45,8 +47,9 @@ func run(args []string) (err error) {
 		return err
 	}
 	defer t.close()
+	out := terminal.NewWriter(os.Stdout) // what is half installed when nobody reads is worse than what is not told
 	if verb == "install" {
-		return install(t, *graph, flags.Arg(1), os.Stdout)
+		return install(t, *graph, flags.Arg(1), out)
 	}
-	return uninstall(t, *graph, os.Stdout)
+	return uninstall(t, *graph, out)
 }

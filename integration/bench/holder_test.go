@@ -15,7 +15,6 @@ import (
 
 	specimen "isula.org/isulad-tools/integration/holder"
 	"isula.org/isulad-tools/integration/sandbox"
-	"isula.org/isulad-tools/internal/cgroup"
 )
 
 // holder is a container as a prestart hook under runc finds it: the namespaces
@@ -75,22 +74,11 @@ func (h *holder) renew() error {
 	if err := h.ask("renew"); err != nil {
 		return err
 	}
-	if h.setting == unified {
-		rules, err := specimen.DeviceRules()
-		if err != nil {
-			return err
-		}
-		return cgroup.SetDevices(h.cgroup, rules)
-	}
-	if err := os.WriteFile(filepath.Join(h.cgroup, "devices.deny"), []byte("a"), 0); err != nil {
+	rules, err := specimen.Rules()
+	if err != nil {
 		return err
 	}
-	for _, rule := range specimen.Rules {
-		if err := os.WriteFile(filepath.Join(h.cgroup, "devices.allow"), []byte(rule), 0); err != nil {
-			return err
-		}
-	}
-	return nil
+	return specimen.SetRules(h.cgroup, rules)
 }
 
 // mayUse returns nil when the device cgroup lets the container use the device

@@ -16,7 +16,7 @@ var programDevices = deviceKind(charDevice, bareProgramDevices)
 // all, of the rules that the hook has. The program comes from the hook's own
 // function, for its size decides what the kernel does with it.
 func bareProgramDevices(w *world, all []device) (func() error, error) {
-	rules, err := specimen.DeviceRules()
+	rules, err := specimen.Rules()
 	if err != nil {
 		return nil, err
 	}

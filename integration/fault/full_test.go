@@ -52,7 +52,7 @@ func TestFullDisk(t *testing.T) {
 			w.stop()
 			lines = append(lines, w.badEnd("poststop", w.run("poststop", supervisor.Fault{}), 0)...)
 			for _, e := range list(t, bundle) {
-				known := []string{"config.json", "device_hook.json", ".device_hook.lock", "hostname", "hosts", "resolv.conf"}
+				known := []string{"config.json", "device_hook.json", ".device_hook.lock", "hostname", "hosts", "mounts", "resolv.conf"}
 				if !slices.Contains(known, e) && !strings.HasPrefix(e, "filler") {
 					lines = append(lines, "left: "+e)
 				}

@@ -15,7 +15,6 @@ import (
 	"strings"
 	"syscall"
 	"testing"
-	"time"
 
 	"golang.org/x/sys/unix"
 
@@ -83,16 +82,7 @@ func (h *holder) stop(t testing.TB) {
 		t.Fatal(err)
 	}
 	_ = h.cmd.Wait() // tells that it has been killed
-	for try := 0; ; try++ {
-		err := unix.Rmdir(h.cgroup)
-		if err == nil {
-			return
-		}
-		if try == 500 {
-			t.Fatalf("remove cgroup %s: %v", h.cgroup, err)
-		}
-		time.Sleep(time.Millisecond) // the kernel lets go of the dead a little later
-	}
+	must(t, sandbox.RemoveCgroup(h.cgroup))
 }
 
 // root is the container's root file system, seen through its mount namespace.

@@ -6,7 +6,6 @@ import (
 	"os"
 	"strings"
 	"testing"
-	"time"
 
 	"isula.org/isulad-tools/integration/fault/supervisor"
 	"isula.org/isulad-tools/integration/sandbox"
@@ -106,17 +105,14 @@ func TestKilledPrestartUnderRunc(t *testing.T) {
 func (w *world) leftAfterRunc(t testing.TB) []string {
 	t.Helper()
 	var lines []string
-	for range 200 {
-		lines = lines[:0]
+	sandbox.Await(func() bool {
+		lines = nil
 		for _, line := range w.leftBehind() {
 			if !strings.Contains(line, "/run/runc") && !strings.Contains(line, bundle+"/config.json") {
 				lines = append(lines, line)
 			}
 		}
-		if len(lines) == 0 {
-			return nil
-		}
-		time.Sleep(10 * time.Millisecond)
-	}
+		return len(lines) == 0
+	})
 	return lines
 }

@@ -13,6 +13,8 @@ import (
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
+
+	"isula.org/isulad-tools/integration/sandbox"
 )
 
 // link is a network interface as the recordings describe it.
@@ -66,7 +68,7 @@ func clearLinks(t *testing.T) {
 	t.Helper()
 	const group = "4711"
 	var failed error
-	for range 100 {
+	gone := sandbox.Await(func() bool {
 		links, err := net.Interfaces()
 		check(t, err)
 		var lines []string
@@ -75,13 +77,15 @@ func clearLinks(t *testing.T) {
 				lines = append(lines, "link set dev "+l.Name+" group "+group)
 			}
 		}
-		if lines == nil {
-			return
+		if lines != nil {
+			// Ends of pairs go by themselves when the container's end goes.
+			failed = ip(append(lines, "link delete group "+group))
 		}
-		// Ends of pairs go by themselves when the container's end goes.
-		failed = ip(append(lines, "link delete group "+group))
+		return lines == nil
+	})
+	if !gone {
+		t.Errorf("links do not go: %v", failed)
 	}
-	t.Errorf("links do not go: %v", failed)
 }
 
 // networkOf is what links and routes the network namespace of a process has.

@@ -1,6 +1,7 @@
 package holder
 
 import (
+	"encoding/json"
 	"errors"
 	"fmt"
 	"io/fs"
@@ -13,6 +14,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"isula.org/isulad-tools/container"
 	"isula.org/isulad-tools/integration/sandbox"
 	"isula.org/isulad-tools/internal/cgroup"
 )
@@ -22,11 +24,32 @@ const cgroupRoot = "/sys/fs/cgroup"
 // controllers are the cgroup v1 hierarchies that a container is put into.
 var controllers = []string{"devices", "blkio", "memory", "pids", "freezer"}
 
-// Rules are the device rules of every container: iSulad's.
-var Rules = []string{
-	"c *:* m", "b *:* m",
-	"c 1:3 rwm", "c 1:5 rwm", "c 1:7 rwm", "c 1:8 rwm", "c 1:9 rwm",
-	"c 5:0 rwm", "c 5:1 rwm", "c 5:2 rwm", "c 10:200 rwm", "c 136:* rwm",
+// Rules are the device rules that iSulad wrote for a system container of lcr.
+func Rules() ([]cgroup.DeviceRule, error) {
+	var spec container.Spec
+	if err := json.Unmarshal(sandbox.SystemSpec, &spec); err != nil {
+		return nil, err
+	}
+	return spec.DeviceRules("lcr"), nil
+}
+
+// SetRules gives the cgroup dir these device rules, whatever it had before: on v1
+// one after the other, as lcr does, and on v2 by a program.
+func SetRules(dir string, rules []cgroup.DeviceRule) error {
+	if _, err := os.Stat(filepath.Join(dir, "devices.allow")); errors.Is(err, fs.ErrNotExist) {
+		return cgroup.SetDevices(dir, rules)
+	}
+	for _, r := range rules {
+		file := "devices.deny"
+		if r.Allow {
+			file = "devices.allow"
+		}
+		line := strings.ReplaceAll(fmt.Sprintf("%s %d:%d %s", r.Type, r.Major, r.Minor, r.Access), "-1", "*")
+		if err := os.WriteFile(filepath.Join(dir, file), []byte(line), 0); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 // hierarchies are the directories of the cgroup at path, one a hierarchy.
@@ -43,70 +66,47 @@ func hierarchies(path string) []string {
 	return dirs
 }
 
-// makeCgroups makes the container's cgroups and forbids what a runtime forbids.
-func makeCgroups(path string) error {
-	for _, dir := range hierarchies(path) {
+// makeCgroups makes the container's cgroups and forbids what the runtime forbids.
+func (o Options) makeCgroups() error {
+	rules := o.Rules
+	if rules == nil {
+		var err error
+		if rules, err = Rules(); err != nil {
+			return err
+		}
+	}
+	for _, dir := range hierarchies(o.Cgroup) {
 		if err := os.MkdirAll(dir, 0o755); err != nil {
 			return err
 		}
 	}
-	if sandbox.Unified() {
-		dir := filepath.Join(cgroupRoot, path)
-		for d := cgroupRoot; d != dir; {
-			if err := enableIO(d); err != nil {
-				return err
-			}
-			rest := strings.TrimPrefix(dir, d+"/")
-			first, _, _ := strings.Cut(rest, "/")
-			d = filepath.Join(d, first)
-		}
-		rules, err := DeviceRules()
+	if !sandbox.Unified() {
+		return SetRules(filepath.Join(cgroupRoot, "devices", o.Cgroup), rules)
+	}
+	dir := filepath.Join(cgroupRoot, o.Cgroup)
+	if err := delegateIO(dir); err != nil {
+		return err
+	}
+	return SetRules(dir, rules)
+}
+
+// delegateIO gives a cgroup of v2 the I/O controller, unless v1 has it.
+func delegateIO(dir string) error {
+	for d := cgroupRoot; d != dir; {
+		controllers, err := os.ReadFile(filepath.Join(d, "cgroup.controllers"))
 		if err != nil {
 			return err
 		}
-		return cgroup.SetDevices(dir, rules)
-	}
-	dir := filepath.Join(cgroupRoot, "devices", path)
-	if err := os.WriteFile(filepath.Join(dir, "devices.deny"), []byte("a"), 0); err != nil {
-		return err
-	}
-	for _, r := range Rules {
-		if err := os.WriteFile(filepath.Join(dir, "devices.allow"), []byte(r), 0); err != nil {
+		if !slices.Contains(strings.Fields(string(controllers)), "io") {
+			return nil
+		}
+		if err := os.WriteFile(filepath.Join(d, "cgroup.subtree_control"), []byte("+io"), 0); err != nil {
 			return err
 		}
+		first, _, _ := strings.Cut(strings.TrimPrefix(dir, d+"/"), "/")
+		d = filepath.Join(d, first)
 	}
 	return nil
-}
-
-// enableIO has the cgroups below dir, one of cgroup v2, limit I/O, where that is
-// not cgroup v1's to do.
-func enableIO(dir string) error {
-	controllers, err := os.ReadFile(filepath.Join(dir, "cgroup.controllers"))
-	if err != nil || !slices.Contains(strings.Fields(string(controllers)), "io") {
-		return err
-	}
-	return os.WriteFile(filepath.Join(dir, "cgroup.subtree_control"), []byte("+io"), 0)
-}
-
-// DeviceRules are Rules after a rule that forbids everything.
-func DeviceRules() ([]cgroup.DeviceRule, error) {
-	rules := []cgroup.DeviceRule{{Type: "a", Major: cgroup.Any, Minor: cgroup.Any, Access: "rwm"}}
-	for _, text := range Rules {
-		f := strings.FieldsFunc(text, func(r rune) bool { return r == ' ' || r == ':' })
-		r := cgroup.DeviceRule{Allow: true, Type: f[0], Major: cgroup.Any, Minor: cgroup.Any, Access: f[3]}
-		for i, to := range []*int64{&r.Major, &r.Minor} {
-			if f[i+1] == "*" {
-				continue
-			}
-			n, err := strconv.ParseInt(f[i+1], 10, 64)
-			if err != nil {
-				return nil, fmt.Errorf("rule %q: %w", text, err)
-			}
-			*to = n
-		}
-		rules = append(rules, r)
-	}
-	return rules, nil
 }
 
 func enterCgroups(path string, pid int) error {

@@ -14,6 +14,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"isula.org/isulad-tools/integration/sandbox"
+	"isula.org/isulad-tools/internal/cgroup"
 )
 
 // Options describe a container. The zero value of all but ID and Rootfs is
@@ -28,6 +29,8 @@ type Options struct {
 	ReadOnly bool   // the root
 	ImageDev bool   // the image's own /dev is used, without a tmpfs on it
 	Cgroup   string // path in the hierarchies, sandbox.CgroupParent()/ID when empty
+	// Rules are its device rules; nil: those of a system container, see Rules.
+	Rules []cgroup.DeviceRule
 }
 
 // Container is one that is held.
@@ -46,7 +49,7 @@ func Start(o Options) (*Container, error) {
 	if o.Cgroup == "" {
 		o.Cgroup = sandbox.CgroupParent() + "/" + o.ID
 	}
-	if err := makeCgroups(o.Cgroup); err != nil {
+	if err := o.makeCgroups(); err != nil {
 		return nil, err
 	}
 	arg, err := json.Marshal(setup{

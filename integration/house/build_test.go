@@ -7,20 +7,18 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 )
 
 const executable = "bin/isulad-tools"
 
-// commit copies the tree as it stands into a repository of its own at dir, so
-// that changes not committed yet are tested too.
-func commit(t *testing.T, dir string) {
+// tree copies the tree as it stands to dir, so that changes not committed yet are
+// tested too.
+func tree(t *testing.T, dir string) {
 	t.Helper()
 	from := top(t)
-	if err := os.MkdirAll(dir, 0o755); err != nil {
-		t.Fatal(err)
-	}
 	for name, content := range sources(t, "") {
 		info, err := os.Stat(filepath.Join(from, name))
 		if err != nil {
@@ -34,9 +32,25 @@ func commit(t *testing.T, dir string) {
 			t.Fatal(err)
 		}
 	}
+}
+
+// commit makes a repository of a copy of the tree.
+func commit(t *testing.T, dir string) {
+	t.Helper()
+	tree(t, dir)
 	output(t, dir, "git", "init", "-q")
 	output(t, dir, "git", "add", "-A")
 	output(t, dir, "git", "-c", "user.name=house", "-c", "user.email=house@example.org", "commit", "-q", "-m", "the tree")
+}
+
+// shell is this process's environment without variables that the surrounding make
+// or a developer's shell happens to set, and without those named.
+func shell(without ...string) []string {
+	without = append(without, "MAKEFLAGS", "MFLAGS", "MAKELEVEL", "VERSION")
+	return slices.DeleteFunc(os.Environ(), func(v string) bool {
+		name, _, _ := strings.Cut(v, "=")
+		return slices.Contains(without, name)
+	})
 }
 
 // build runs the build that a person runs, with an own cache when one is named.
@@ -44,13 +58,7 @@ func build(t *testing.T, dir string, env ...string) [sha256.Size]byte {
 	t.Helper()
 	c := exec.CommandContext(t.Context(), "make", "build")
 	c.Dir = dir
-	// Not what the surrounding make or a developer's shell happens to set.
-	for _, v := range os.Environ() {
-		if name, _, _ := strings.Cut(v, "="); name != "MAKEFLAGS" && name != "MFLAGS" && name != "MAKELEVEL" && name != "VERSION" {
-			c.Env = append(c.Env, v)
-		}
-	}
-	c.Env = append(c.Env, env...)
+	c.Env = append(shell(), env...)
 	if out, err := c.CombinedOutput(); err != nil {
 		t.Fatalf("make in %s: %v\n%s", dir, err, out)
 	}

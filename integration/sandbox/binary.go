@@ -46,11 +46,15 @@ func Module() (string, error) {
 // build is not fatal yet, for many tests do not need the binary.
 func binaryEnv(stage string) []string {
 	if bin := os.Getenv(envBinary); bin != "" {
-		abs, err := filepath.Abs(bin)
+		// A folder without links is at the same place in the sandbox.
+		dir, err := filepath.EvalSymlinks(filepath.Dir(bin))
+		if err == nil {
+			dir, err = filepath.Abs(dir)
+		}
 		if err != nil {
 			return []string{envNoBin + "=" + err.Error()}
 		}
-		return []string{envBinary + "=" + abs, envNoBin + "="}
+		return []string{envBinary + "=" + filepath.Join(dir, filepath.Base(bin)), envNoBin + "="}
 	}
 	out := filepath.Join(stage, "isulad-tools")
 	if err := buildBinary(out); err != nil {
@@ -71,21 +75,4 @@ func buildBinary(out string) error {
 		return fmt.Errorf("go build: %w: %s", err, msg)
 	}
 	return nil
-}
-
-// exposeBinary copies the binary under test to the path it is known by, unless
-// it is visible there: a copy, so that no mount leads to the host's file.
-func exposeBinary(root string) error {
-	bin := os.Getenv(envBinary)
-	if bin == "" || os.Getenv(envNoBin) != "" {
-		return nil
-	}
-	path := filepath.Join(root, bin)
-	if _, err := os.Stat(path); err == nil {
-		return nil
-	}
-	if err := os.MkdirAll(filepath.Dir(path), 0o755); err != nil {
-		return err
-	}
-	return copyFile(bin, path, 0o755)
 }

@@ -1,24 +1,31 @@
 package sandbox
 
 import (
+	"bytes"
+	_ "embed"
 	"encoding/json"
 	"fmt"
+	"maps"
 	"os"
 	"path/filepath"
+	"strings"
 )
 
-// Bundle describes a runc bundle like those iSulad writes. The zero value of
-// every field but Dir and ID is useful.
+// Bundle describes a bundle like those iSulad writes. The zero value of every
+// field but Dir and ID is useful.
 type Bundle struct {
 	Dir string // bundle directory, made when missing
 	ID  string
+	// System is a container made with --system-container for lcr; others are
+	// ordinary ones, for runc. runc refuses a system container's device rules.
+	System bool
 	// Root is the rootfs, Dir/rootfs when empty; it is not filled here.
 	Root string
 	// CgroupsPath is linux.cgroupsPath, CgroupParent()/ID when empty.
 	CgroupsPath string
 	Args        []string // process.args, default: sleep for ever
 	Env         []string // appended to PATH and TERM
-	Mounts      []Mount  // appended to the usual ones
+	Mounts      []Mount  // appended to iSulad's
 	Hooks       Hooks
 	UID, GID    []IDMapping // a user namespace when any is given
 	Sysctl      map[string]string
@@ -57,16 +64,6 @@ type IDMapping struct {
 	Size        int `json:"size"`
 }
 
-// rule is an entry of linux.resources.devices; like iSulad, it leaves out what
-// is false or 0.
-type rule struct {
-	Allow  bool   `json:"allow,omitempty"`
-	Type   string `json:"type"`
-	Major  int    `json:"major,omitempty"`
-	Minor  int    `json:"minor,omitempty"`
-	Access string `json:"access"`
-}
-
 // rootfs is where the container's root file system is.
 func (b *Bundle) rootfs() string {
 	if b.Root == "" {
@@ -94,7 +91,15 @@ func WriteBundle(b *Bundle) error {
 			return err
 		}
 	}
-	spec := b.spec()
+	if !b.System { // it is bound to /dev/shm
+		if err := os.MkdirAll(filepath.Join(b.Dir, "mounts/shm"), 0o755); err != nil {
+			return err
+		}
+	}
+	spec, err := b.spec()
+	if err != nil {
+		return err
+	}
 	if b.Edit != nil {
 		b.Edit(spec)
 	}
@@ -108,97 +113,68 @@ func WriteBundle(b *Bundle) error {
 // hostname is what iSulad generates: the beginning of the id.
 func (b *Bundle) hostname() string { return b.ID[:min(12, len(b.ID))] }
 
-func (b *Bundle) spec() map[string]any {
-	caps := []string{
-		"CAP_CHOWN", "CAP_DAC_OVERRIDE", "CAP_FSETID", "CAP_FOWNER", "CAP_MKNOD", "CAP_NET_RAW", "CAP_SETGID",
-		"CAP_SETUID", "CAP_SETFCAP", "CAP_SETPCAP", "CAP_NET_BIND_SERVICE", "CAP_SYS_CHROOT", "CAP_KILL", "CAP_AUDIT_WRITE",
+// The specifications that iSulad 2.1 wrote for a container of each kind.
+var (
+	//go:embed testdata/config-lcr-system.json
+	SystemSpec []byte
+	//go:embed testdata/config-runc.json
+	ordinarySpec []byte
+)
+
+// spec is what iSulad wrote, with all that is the container's own replaced.
+func (b *Bundle) spec() (map[string]any, error) {
+	text := ordinarySpec
+	if b.System {
+		text = SystemSpec
 	}
-	args := b.Args
-	if len(args) == 0 {
-		args = []string{"/bin/sleep", "2000000000"}
+	var s struct {
+		OCIVersion  string            `json:"ociVersion"`
+		Annotations map[string]string `json:"annotations"`
+		Mounts      []Mount           `json:"mounts"`
+		Process     map[string]any    `json:"process"`
+		Linux       map[string]any    `json:"linux"`
+	}
+	d := json.NewDecoder(bytes.NewReader(text))
+	d.UseNumber() // swappiness does not survive a float64, as hooks must know
+	if err := d.Decode(&s); err != nil {
+		return nil, fmt.Errorf("recorded specification: %w", err)
+	}
+	recorded := filepath.Dir(s.Annotations["log.console.file"])
+	for i, m := range s.Mounts {
+		if file, ok := strings.CutPrefix(m.Source, recorded); ok {
+			s.Mounts[i].Source = b.Dir + file
+		}
+	}
+	s.Annotations["cgroup.dir"] = filepath.Dir(b.cgroupsPath())
+	s.Annotations["log.console.file"] = filepath.Join(b.Dir, "console.log")
+	s.Annotations["rootfs.mount"] = b.rootfs()
+	maps.Copy(s.Annotations, b.Annotations)
+	s.Process["args"] = b.Args
+	if len(b.Args) == 0 {
+		s.Process["args"] = []string{"/bin/sleep", "2000000000"}
 	}
 	env := append([]string{"PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin", "TERM=xterm"}, b.Env...)
-	annotations := map[string]string{
-		"cgroup.dir": filepath.Dir(b.cgroupsPath()), "native.umask": "normal", "log.console.driver": "json-file",
-		"log.console.file": filepath.Join(b.Dir, "console.log"), "log.console.filerotate": "7", "log.console.filesize": "1MB",
-		"rootfs.mount": b.rootfs(),
-	}
-	for k, v := range b.Annotations {
-		annotations[k] = v
-	}
+	s.Process["env"] = append(env, "HOSTNAME="+b.hostname())
+	b.setLinux(s.Linux)
 	return map[string]any{
-		"ociVersion":  "1.0.1",
+		"ociVersion":  s.OCIVersion,
 		"hostname":    b.hostname(),
-		"annotations": annotations,
+		"annotations": s.Annotations,
 		"hooks":       b.Hooks,
 		"root":        map[string]any{"path": b.rootfs()},
-		"mounts":      append(b.mounts(), b.Mounts...),
-		"process": map[string]any{
-			"args": args, "cwd": "/", "env": append(env, "HOSTNAME="+b.hostname()), "consoleSize": map[string]any{},
-			"user":         map[string]any{"additionalGids": []int{0}},
-			"capabilities": map[string]any{"bounding": caps, "permitted": caps, "effective": caps},
-		},
-		"linux": b.linux(),
-	}
+		"mounts":      append(s.Mounts, b.Mounts...),
+		"process":     s.Process,
+		"linux":       s.Linux,
+	}, nil
 }
 
-func (b *Bundle) mounts() []Mount {
-	file := func(name string) Mount {
-		return Mount{filepath.Join(b.Dir, name), "/etc/" + name, "bind", []string{"rbind", "rprivate"}}
-	}
-	list := []Mount{
-		{"proc", "/proc", "proc", []string{"nosuid", "noexec", "nodev"}},
-		{"tmpfs", "/dev", "tmpfs", []string{"nosuid", "strictatime", "mode=755", "size=65536k"}},
-		{"devpts", "/dev/pts", "devpts", []string{"nosuid", "noexec", "newinstance", "ptmxmode=0666", "mode=0620", "gid=5"}},
-		{"sysfs", "/sys", "sysfs", []string{"nosuid", "noexec", "nodev", "ro"}},
-		{"cgroup", "/sys/fs/cgroup", "cgroup", []string{"nosuid", "noexec", "nodev", "ro"}},
-		{"mqueue", "/dev/mqueue", "mqueue", []string{"nosuid", "noexec", "nodev"}},
-		{"tmpfs", "/dev/shm", "tmpfs", []string{"nosuid", "noexec", "nodev", "mode=1777", "size=67108864"}},
-	}
-	return append(list, file("hostname"), file("hosts"), file("resolv.conf"))
-}
-
-func (b *Bundle) linux() map[string]any {
-	type namespace struct {
-		Type string `json:"type"`
-	}
-	namespaces := []namespace{{"pid"}, {"network"}, {"ipc"}, {"uts"}, {"mount"}, {"cgroup"}}
-	linux := map[string]any{
-		"cgroupsPath": b.cgroupsPath(),
-		"resources": map[string]any{
-			"devices": defaultRules(),
-			// Unlimited. It does not survive a float64, as hooks must know.
-			"memory": map[string]any{"swappiness": ^uint64(0)},
-		},
-		"maskedPaths":   []string{"/proc/acpi", "/proc/kcore", "/proc/keys", "/proc/timer_list", "/proc/sched_debug", "/proc/scsi", "/sys/firmware"},
-		"readonlyPaths": []string{"/proc/asound", "/proc/bus", "/proc/fs", "/proc/irq", "/proc/sys", "/proc/sysrq-trigger"},
-	}
+func (b *Bundle) setLinux(linux map[string]any) {
+	linux["cgroupsPath"] = b.cgroupsPath()
 	if len(b.UID)+len(b.GID) > 0 {
-		namespaces = append(namespaces, namespace{"user"})
+		linux["namespaces"] = append(linux["namespaces"].([]any), map[string]any{"type": "user"})
 		linux["uidMappings"], linux["gidMappings"] = b.UID, b.GID
 	}
-	linux["namespaces"] = namespaces
 	if len(b.Sysctl) > 0 {
 		linux["sysctl"] = b.Sysctl
-	}
-	return linux
-}
-
-// defaultRules are iSulad's: nothing, but mknod of all, and the usual nodes.
-func defaultRules() []rule {
-	return []rule{
-		{false, "a", -1, -1, "rwm"},
-		{true, "c", -1, -1, "m"},
-		{true, "b", -1, -1, "m"},
-		{true, "c", 1, 3, "rwm"},
-		{true, "c", 1, 5, "rwm"},
-		{true, "c", 1, 7, "rwm"},
-		{true, "c", 5, 0, "rwm"},
-		{true, "c", 5, 1, "rwm"},
-		{true, "c", 5, 2, "rwm"},
-		{true, "c", 1, 8, "rwm"},
-		{true, "c", 1, 9, "rwm"},
-		{true, "c", 136, -1, "rwm"},
-		{true, "c", 10, 200, "rwm"},
 	}
 }

@@ -2,14 +2,12 @@ package sandbox
 
 import (
 	"errors"
-	"fmt"
 	"io/fs"
 	"os"
 	"path/filepath"
 	"slices"
 	"strings"
 	"testing"
-	"time"
 
 	"golang.org/x/sys/unix"
 )
@@ -98,17 +96,16 @@ func IOLimits(path string) (map[string][]string, error) {
 	return limits, nil
 }
 
-// removeCgroups removes the cgroups below path in all hierarchies. The
-// processes are dead by now, but the kernel lets go of them a little later.
+// removeCgroups removes the cgroups below path in all hierarchies.
 func removeCgroups(path string) error {
 	var errs []error
 	for _, dir := range CgroupDirs(path) {
-		errs = append(errs, removeCgroup(dir))
+		errs = append(errs, removeTree(dir))
 	}
 	return errors.Join(errs...)
 }
 
-func removeCgroup(dir string) error {
+func removeTree(dir string) error {
 	var dirs []string
 	err := filepath.WalkDir(dir, func(p string, d fs.DirEntry, err error) error {
 		if err == nil && d.IsDir() {
@@ -121,16 +118,23 @@ func removeCgroup(dir string) error {
 	}
 	slices.Reverse(dirs)
 	for _, d := range dirs {
-		for tries := 0; ; tries++ {
-			err := unix.Rmdir(d)
-			if err == nil || errors.Is(err, fs.ErrNotExist) {
-				break
-			}
-			if !errors.Is(err, unix.EBUSY) || tries == 500 {
-				return fmt.Errorf("remove cgroup %s: %w", d, err)
-			}
-			time.Sleep(10 * time.Millisecond)
+		if err := RemoveCgroup(d); err != nil {
+			return err
 		}
+	}
+	return nil
+}
+
+// RemoveCgroup removes a directory of a cgroup whose processes are dead; the kernel
+// lets go of them a little later. It is no error if there is none.
+func RemoveCgroup(dir string) error {
+	var err error
+	Await(func() bool {
+		err = unix.Rmdir(dir)
+		return !errors.Is(err, unix.EBUSY)
+	})
+	if err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return &os.PathError{Op: "rmdir", Path: dir, Err: err}
 	}
 	return nil
 }

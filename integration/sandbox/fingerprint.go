@@ -14,8 +14,9 @@ import (
 // not change: fact -> value.
 type Fingerprint map[string]string
 
-// places are the trees that hooks write to.
-var places = []string{"/dev", "/run", "/.sharedpath", "/etc/udev", "/var/lib/isulad", "/var/lib/lcrd", "/var/log"}
+// places are the trees that hooks write to. All of them are the sandbox's own,
+// fresh or without what the host has there.
+var places = []string{"/dev", "/run", "/.sharedpath", "/etc/udev/rules.d", "/var/lib/isulad", "/var/lib/lcrd", "/var/log/hyperagent"}
 
 // TakeFingerprint records the mount table, owner and mode of every node in the
 // places hooks write to (and in more when given), links, and the cgroups of

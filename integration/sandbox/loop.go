@@ -33,9 +33,10 @@ func Loop(t testing.TB, size int64) int {
 	t.Cleanup(func() {
 		err := loop.Close()
 		if !slices.Contains(known, fmt.Sprintf("/sys/block/loop%d", minor)) {
-			// The request for a free number made it. EBUSY: another run has it now.
+			// The request for a free number made it. Another run may have it now, or
+			// have removed it.
 			e := unix.IoctlSetInt(int(control.Fd()), unix.LOOP_CTL_REMOVE, minor)
-			if !errors.Is(e, unix.EBUSY) {
+			if !errors.Is(e, unix.EBUSY) && !errors.Is(e, unix.ENODEV) {
 				err = errors.Join(err, e)
 			}
 		}
@@ -66,7 +67,13 @@ func attach(control *os.File, dir string, size int64) (int, *os.File, error) {
 			return 0, nil, err
 		}
 		loop, err := os.OpenFile(node, os.O_RDWR|unix.O_CLOEXEC, 0)
-		if err := errors.Join(err, os.Remove(node)); err != nil {
+		if err := os.Remove(node); err != nil {
+			return 0, nil, errors.Join(err, loop.Close())
+		}
+		if errors.Is(err, unix.ENXIO) || errors.Is(err, unix.ENODEV) {
+			continue // another run has just removed it
+		}
+		if err != nil {
 			return 0, nil, err
 		}
 		config := unix.LoopConfig{Fd: uint32(file.Fd()), Info: unix.LoopInfo64{Flags: unix.LO_FLAGS_AUTOCLEAR}}

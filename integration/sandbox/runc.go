@@ -9,7 +9,6 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
-	"time"
 
 	"golang.org/x/sys/unix"
 )
@@ -126,13 +125,14 @@ func (r Runc) DeleteAtEnd(t testing.TB, id string) {
 
 // waitGone waits until no process has this pid.
 func waitGone(pid int) error {
-	for range 10000 {
-		if _, err := os.Stat(fmt.Sprintf("/proc/%d", pid)); errors.Is(err, os.ErrNotExist) {
-			return nil
-		}
-		time.Sleep(time.Millisecond)
+	gone := Await(func() bool {
+		_, err := os.Stat(fmt.Sprintf("/proc/%d", pid))
+		return errors.Is(err, os.ErrNotExist)
+	})
+	if !gone {
+		return fmt.Errorf("process %d does not end", pid)
 	}
-	return fmt.Errorf("process %d does not end", pid)
+	return nil
 }
 
 // run runs runc and returns its standard output. Output goes through files:

@@ -18,10 +18,13 @@ import (
 	"os"
 	"os/exec"
 	"os/signal"
+	"path/filepath"
 	"runtime"
 	"strings"
 	"syscall"
 	"testing"
+
+	"golang.org/x/sys/unix"
 )
 
 // The environment carries what the three processes of one run must agree on:
@@ -41,47 +44,73 @@ const (
 func Main(m *testing.M) {
 	switch os.Getenv(envRole) {
 	case "test":
+		// Inherited, as the first of cmd.ExtraFiles.
+		unix.CloseOnExec(layersFD)
 		os.Exit(m.Run())
 	case "init":
-		code, err := initMain()
-		if err != nil {
-			fmt.Fprintf(os.Stderr, "sandbox: %v\n", err)
-			code = 1
-		}
-		os.Exit(code)
+		exit(initMain(tests))
 	default:
-		code, err := hostMain()
-		if err != nil {
-			fmt.Fprintf(os.Stderr, "sandbox: %v\n", err)
-			code = max(code, 1)
-		}
-		os.Exit(code)
+		exit(hostMain(binaryEnv))
 	}
 }
 
+// Execute is a whole main: it runs a command in a sandbox and exits with the
+// command's status. What the command changes on the host's file systems is lost;
+// cgroups that it makes below $SANDBOX_CGROUP are removed.
+func Execute(command []string) {
+	if os.Getenv(envRole) != "init" {
+		exit(hostMain(func(string) []string { return nil }))
+	}
+	exit(initMain(func(*os.File) (*exec.Cmd, error) {
+		cgroup := CgroupParent()
+		// Not for the command, which may start sandboxes of its own.
+		for _, name := range []string{envRole, envStage, envCgroup} {
+			if err := os.Unsetenv(name); err != nil {
+				return nil, err
+			}
+		}
+		if err := os.Setenv("SANDBOX_CGROUP", cgroup); err != nil {
+			return nil, err
+		}
+		return exec.Command(command[0], command[1:]...), nil
+	}))
+}
+
+func exit(code int, err error) {
+	if err != nil {
+		fmt.Fprintf(os.Stderr, "sandbox: %v\n", err)
+		code = max(code, 1)
+	}
+	os.Exit(code)
+}
+
+// stagePrefix is how the names of staging directories begin.
+const stagePrefix = "isulad-sandbox-"
+
 // CgroupParent is the one cgroup directory that belongs to this run, like
-// "/isulad-test-4711"; containers go below it. It is made on first use.
+// "/isulad-test-471147"; containers go below it. It is made on first use.
 func CgroupParent() string { return os.Getenv(envCgroup) }
 
 // hostMain is the parent: it owns what outlives the namespaces (the staging
-// directory and the cgroups) and passes signals on.
-func hostMain() (code int, err error) {
+// directory and the cgroups) and passes signals on. more is environment.
+func hostMain(more func(stage string) []string) (code int, err error) {
 	if os.Geteuid() != 0 {
 		return 1, errors.New("these tests need root")
 	}
 	// PDEATHSIG fires when the creating thread ends, so keep it.
 	runtime.LockOSThread()
 
-	stage, err := os.MkdirTemp("/tmp", "isulad-sandbox-")
+	stage, err := os.MkdirTemp("/tmp", stagePrefix)
 	if err != nil {
 		return 1, err
 	}
 	defer func() { err = errors.Join(err, os.RemoveAll(stage)) }()
-	parent := fmt.Sprintf("/isulad-test-%d", os.Getpid())
+	// Not named after the process: those of sandboxes in sandboxes have the same ids.
+	parent := "/isulad-test-" + strings.TrimPrefix(filepath.Base(stage), stagePrefix)
 	defer func() { err = errors.Join(err, removeCgroups(parent)) }()
 
 	env := append(os.Environ(), envRole+"=init", envStage+"="+stage, envCgroup+"="+parent, "TMPDIR=/tmp")
-	env = append(env, binaryEnv(stage)...)
+	env = append(env, more(stage)...)
 
 	cmd := exec.Command("/proc/self/exe", os.Args[1:]...)
 	cmd.Args[0] = os.Args[0]
@@ -128,43 +157,44 @@ func exitCode(err error) (int, error) {
 // because containers' processes are orphaned to PID 1 and must be reaped for
 // /proc/<pid> to vanish, which the Go test binary would not do. When it ends
 // the kernel kills whatever is left, so no container outlives the tests.
-func initMain() (int, error) {
-	if err := buildWorld(os.Getenv(envStage)); err != nil {
+// program says what to run, and gets the folder of the layers.
+func initMain(program func(layers *os.File) (*exec.Cmd, error)) (int, error) {
+	layers, err := buildWorld(os.Getenv(envStage))
+	if err != nil {
 		return 1, fmt.Errorf("build world: %w", err)
 	}
-	exe, err := os.Readlink("/proc/self/exe")
+	signals := make(chan os.Signal, 8)
+	signal.Notify(signals, forwarded...)
+	parent := CgroupParent()
+	cmd, err := program(layers)
 	if err != nil {
 		return 1, err
 	}
-	args := []string{os.Args[0]}
+	cmd.Stdin, cmd.Stdout, cmd.Stderr = os.Stdin, os.Stdout, os.Stderr
+	if err := cmd.Start(); err != nil {
+		return 1, err
+	}
+	go forward(signals, cmd.Process)
+	code, err := reapUntil(cmd.Process.Pid)
+	// A frozen process does not die with its PID namespace but hangs it.
+	return code, errors.Join(err, thaw(parent))
+}
+
+// tests is this test binary in its last role.
+func tests(layers *os.File) (*exec.Cmd, error) {
+	exe, err := os.Readlink("/proc/self/exe")
+	if err != nil {
+		return nil, err
+	}
+	cmd := &exec.Cmd{Path: exe, Args: []string{os.Args[0]}, ExtraFiles: []*os.File{layers}}
 	for _, a := range os.Args[1:] {
 		// Without this log go test does not cache the result, which depends on
 		// the binary under test that go knows nothing about.
 		if !strings.HasPrefix(a, "-test.testlogfile=") {
-			args = append(args, a)
+			cmd.Args = append(cmd.Args, a)
 		}
 	}
-	signals := make(chan os.Signal, 8)
-	signal.Notify(signals, forwarded...)
-	wd, err := os.Getwd()
-	if err != nil {
-		return 1, err
-	}
-	if err := os.Setenv(envRole, "test"); err != nil {
-		return 1, err
-	}
-	child, err := os.StartProcess(exe, args, &os.ProcAttr{
-		Dir:   wd,
-		Env:   os.Environ(),
-		Files: []*os.File{os.Stdin, os.Stdout, os.Stderr},
-	})
-	if err != nil {
-		return 1, err
-	}
-	go forward(signals, child)
-	code, err := reapUntil(child.Pid)
-	// A frozen process does not die with its PID namespace but hangs it.
-	return code, errors.Join(err, thaw(CgroupParent()))
+	return cmd, os.Setenv(envRole, "test")
 }
 
 // reapUntil waits for every child of PID 1 and returns when it was pid.

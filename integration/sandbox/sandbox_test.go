@@ -201,3 +201,31 @@ func fingerprint(t *testing.T) sandbox.Fingerprint {
 	}
 	return f
 }
+
+func TestABundleHasNothingOfTheRecordedContainer(t *testing.T) {
+	for name, b := range map[string]*sandbox.Bundle{
+		"an ordinary container": {ID: "ordinary"},
+		"a system container":    {ID: "system", System: true},
+	} {
+		t.Run(name, func(t *testing.T) {
+			b.Dir = t.TempDir()
+			if err := sandbox.WriteBundle(b); err != nil {
+				t.Fatal(err)
+			}
+			text, err := os.ReadFile(filepath.Join(b.Dir, "config.json"))
+			if err != nil {
+				t.Fatal(err)
+			}
+			for _, word := range []string{"592419e58e91", "3ff9041b5e1c", "/root/myrootfs", "/opt/test", "ip_vs", "engines/"} {
+				if strings.Contains(string(text), word) {
+					t.Errorf("it has %q: %s", word, text)
+				}
+			}
+			for _, word := range []string{`"swappiness":18446744073709551615`, `{"access":"rwm","allow":true,"major":10,"minor":200,"type":"c"}`} {
+				if !strings.Contains(string(text), word) {
+					t.Errorf("it has not %s: %s", word, text)
+				}
+			}
+		})
+	}
+}

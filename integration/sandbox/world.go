@@ -23,103 +23,91 @@ var pseudo = map[string]bool{
 // fresh are the trees that start empty in the sandbox.
 var fresh = []string{"/proc", "/sys", "/dev", "/run", "/tmp"}
 
-// buildWorld turns the new namespaces into the sandbox and enters it.
-func buildWorld(stage string) error {
+// world is the sandbox while it is built.
+type world struct {
+	root string // what becomes the root
+	wd   string // where the tests run
+	host []*mountinfo.Info
+	layers
+}
+
+// buildWorld turns the new namespaces into the sandbox and enters it. It returns
+// the folder of the layers, which has no path any more.
+func buildWorld(stage string) (*os.File, error) {
+	w, err := newWorld(stage)
+	if err != nil {
+		return nil, err
+	}
+	changed, err := os.Open(w.dir)
+	if err != nil {
+		return nil, err
+	}
+	for _, step := range []func() error{
+		w.layerHost, w.mountProc, w.mountTmp, w.mountDev, w.mountSys, w.remake,
+		w.exposeNeeded, w.exposeOutputs, w.exposeSelf, w.exposeBinary, w.enter,
+	} {
+		if err := step(); err != nil {
+			return nil, err
+		}
+	}
+	if err := unix.Sethostname([]byte("sandbox")); err != nil {
+		return nil, os.NewSyscallError("sethostname", err)
+	}
+	return changed, linkUp("lo")
+}
+
+func newWorld(stage string) (*world, error) {
 	wd, err := os.Getwd()
 	if err != nil {
-		return err
-	}
-	exe, err := os.Readlink("/proc/self/exe")
-	if err != nil {
-		return err
+		return nil, err
 	}
 	if err := mount("", "/", "", unix.MS_REC|unix.MS_PRIVATE, ""); err != nil {
-		return err
+		return nil, err
 	}
 	host, err := mountinfo.GetMounts(nil)
 	if err != nil {
-		return err
+		return nil, err
 	}
-	world := filepath.Join(stage, "world")
-	if err := os.Mkdir(world, 0o700); err != nil {
-		return err
+	dir := filepath.Join(stage, "world")
+	if err := os.Mkdir(dir, 0o700); err != nil {
+		return nil, err
 	}
-	if err := mount("sandbox", world, "tmpfs", 0, "mode=755"); err != nil {
-		return err
+	if err := mount("sandbox", dir, "tmpfs", 0, "mode=755"); err != nil {
+		return nil, err
 	}
-	root := filepath.Join(world, "root")
-	if err := layer(world, "/", root); err != nil {
-		return err
-	}
-	for _, m := range host {
-		if err := layerSubmount(world, root, m); err != nil {
-			return err
-		}
-	}
-	for _, step := range []func(string) error{mountProc, mountTmp, mountDev} {
-		if err := step(root); err != nil {
-			return err
-		}
-	}
-	if err := mountSys(root, host); err != nil {
-		return err
-	}
-	if err := exposeOutputs(root); err != nil {
-		return err
-	}
-	if err := exposeFile(root, exe); err != nil {
-		return err
-	}
-	if err := exposeBinary(root); err != nil {
-		return err
-	}
-	if err := enter(root, wd); err != nil {
-		return err
-	}
-	if err := unix.Sethostname([]byte("sandbox")); err != nil {
-		return os.NewSyscallError("sethostname", err)
-	}
-	return linkUp("lo")
+	return &world{root: filepath.Join(dir, "root"), wd: wd, host: host, layers: layers{dir: dir, hidden: hidden()}}, nil
 }
 
-// layer mounts at target a writable view of the file system at lower.
-func layer(world, lower, target string) error {
-	dir, err := os.MkdirTemp(world, "layer-")
-	if err != nil {
+// layerHost repeats the host's mounts.
+func (w *world) layerHost() error {
+	if err := w.layer("/", w.root); err != nil {
 		return err
 	}
-	upper, work := filepath.Join(dir, "upper"), filepath.Join(dir, "work")
-	for _, d := range []string{upper, work, target} {
-		if err := os.MkdirAll(d, 0o755); err != nil {
+	for _, m := range w.host {
+		if err := w.layerSubmount(m); err != nil {
 			return err
 		}
 	}
-	return mount("overlay", target, "overlay", 0, fmt.Sprintf("lowerdir=%s,upperdir=%s,workdir=%s", lower, upper, work))
+	return nil
 }
 
-// layerSubmount repeats one mount of the host below root, read-only where an
+// layerSubmount repeats one mount of the host below the root, read-only where an
 // overlay cannot do it (single files, file systems that cannot be a lower
 // layer).
-func layerSubmount(world, root string, m *mountinfo.Info) error {
+func (w *world) layerSubmount(m *mountinfo.Info) error {
 	p := m.Mountpoint
-	if p == "/" || pseudo[m.FSType] || within(p, world) {
+	if p == "/" || pseudo[m.FSType] || within(p, w.dir) || withinAny(p, fresh) || withinAny(p, w.hidden) {
 		return nil
-	}
-	for _, f := range fresh {
-		if within(p, f) {
-			return nil
-		}
 	}
 	info, err := os.Stat(p)
 	if err != nil {
 		return nil // hidden below another mount
 	}
-	target := filepath.Join(root, p)
+	target := filepath.Join(w.root, p)
 	if _, err := os.Lstat(target); err != nil {
 		return nil
 	}
-	// Colons and commas are separators in overlay's options.
-	if info.IsDir() && !strings.ContainsAny(p, ":,\\") && layer(world, p, target) == nil {
+	if info.IsDir() && w.layer(p, target) == nil {
 		return nil
 	}
 	if err := mount(p, target, "", unix.MS_BIND, ""); err != nil {
@@ -128,33 +116,35 @@ func layerSubmount(world, root string, m *mountinfo.Info) error {
 	return mount("", target, "", unix.MS_BIND|unix.MS_REMOUNT|unix.MS_RDONLY, "")
 }
 
-func mountProc(root string) error {
-	return mount("proc", filepath.Join(root, "proc"), "proc", unix.MS_NOSUID|unix.MS_NODEV|unix.MS_NOEXEC, "")
+func (w *world) mountProc() error {
+	return mount("proc", filepath.Join(w.root, "proc"), "proc", unix.MS_NOSUID|unix.MS_NODEV|unix.MS_NOEXEC, "")
 }
 
-func mountTmp(root string) error {
-	if err := mount("tmpfs", filepath.Join(root, "run"), "tmpfs", unix.MS_NOSUID|unix.MS_NODEV, "mode=755"); err != nil {
+func (w *world) mountTmp() error {
+	if err := mount("tmpfs", filepath.Join(w.root, "run"), "tmpfs", unix.MS_NOSUID|unix.MS_NODEV, "mode=755"); err != nil {
 		return err
 	}
 	for _, d := range []string{"run/lock", "run/udev", "run/runc"} {
-		if err := os.Mkdir(filepath.Join(root, d), 0o755); err != nil {
+		if err := os.Mkdir(filepath.Join(w.root, d), 0o755); err != nil {
 			return err
 		}
 	}
-	return mount("tmpfs", filepath.Join(root, "tmp"), "tmpfs", unix.MS_NOSUID, "mode=1777")
+	return mount("tmpfs", filepath.Join(w.root, "tmp"), "tmpfs", unix.MS_NOSUID, "mode=1777")
 }
+
+func (w *world) mountDev() error { return mountDev(w.root) }
 
 // mountSys mounts a sysfs of the sandbox's network namespace and binds below
 // it what the host has there, above all the cgroup hierarchies.
-func mountSys(root string, host []*mountinfo.Info) error {
-	if err := mount("sysfs", filepath.Join(root, "sys"), "sysfs", unix.MS_NOSUID|unix.MS_NODEV|unix.MS_NOEXEC, ""); err != nil {
+func (w *world) mountSys() error {
+	if err := mount("sysfs", filepath.Join(w.root, "sys"), "sysfs", unix.MS_NOSUID|unix.MS_NODEV|unix.MS_NOEXEC, ""); err != nil {
 		return err
 	}
-	for _, m := range host {
+	for _, m := range w.host {
 		if m.Mountpoint == "/sys" || !within(m.Mountpoint, "/sys") {
 			continue
 		}
-		target := filepath.Join(root, m.Mountpoint)
+		target := filepath.Join(w.root, m.Mountpoint)
 		if _, err := os.Lstat(target); err != nil {
 			continue // of another network namespace, or hidden
 		}
@@ -165,62 +155,20 @@ func mountSys(root string, host []*mountinfo.Info) error {
 	return nil
 }
 
-// exposeOutputs binds the directories that go test wants results written to
-// (profiles, coverage) into the sandbox, where they would be lost otherwise.
-func exposeOutputs(root string) error {
-	paths := []string{os.Getenv("GOCOVERDIR")}
-	for _, a := range os.Args[1:] {
-		if name, value, ok := strings.Cut(a, "="); ok && strings.HasPrefix(name, "-test.") && name != "-test.testlogfile" {
-			paths = append(paths, value)
-		}
-	}
-	for _, p := range paths {
-		if !filepath.IsAbs(p) {
-			continue
-		}
-		info, err := os.Stat(p)
-		if err != nil || !info.IsDir() {
-			p = filepath.Dir(p)
-			if info, err = os.Stat(p); err != nil || !info.IsDir() {
-				continue
-			}
-		}
-		if p != "/" {
-			if err := bindDir(root, p); err != nil {
-				return err
-			}
+// remake makes the folders that every host has again, empty.
+func (w *world) remake() error {
+	for _, dir := range emptied {
+		if err := os.MkdirAll(filepath.Join(w.root, dir), 0o755); err != nil {
+			return err
 		}
 	}
 	return nil
 }
 
-// exposeFile makes the host's file visible in the sandbox unless it is.
-func exposeFile(root, file string) error {
-	target := filepath.Join(root, file)
-	if _, err := os.Stat(target); err == nil {
-		return nil
-	}
-	if err := os.MkdirAll(filepath.Dir(target), 0o755); err != nil {
-		return err
-	}
-	if err := os.WriteFile(target, nil, 0o755); err != nil {
-		return err
-	}
-	return mount(file, target, "", unix.MS_BIND, "")
-}
-
-func bindDir(root, dir string) error {
-	target := filepath.Join(root, dir)
-	if err := os.MkdirAll(target, 0o755); err != nil {
-		return err
-	}
-	return mount(dir, target, "", unix.MS_BIND, "")
-}
-
 // enter makes root the root, forgets the host's, and makes mounts propagate
 // as systemd does on a real host.
-func enter(root, wd string) error {
-	if err := os.Chdir(root); err != nil {
+func (w *world) enter() error {
+	if err := os.Chdir(w.root); err != nil {
 		return err
 	}
 	if err := unix.PivotRoot(".", "."); err != nil {
@@ -232,7 +180,7 @@ func enter(root, wd string) error {
 	if err := mount("", "/", "", unix.MS_REC|unix.MS_SHARED, ""); err != nil {
 		return err
 	}
-	if err := os.Chdir(wd); err != nil {
+	if err := os.Chdir(w.wd); err != nil {
 		if !errors.Is(err, fs.ErrNotExist) {
 			return err
 		}
@@ -251,6 +199,15 @@ func mount(source, target, fstype string, flags uintptr, data string) error {
 // within tells whether path is dir or below it.
 func within(path, dir string) bool {
 	return path == dir || strings.HasPrefix(path, strings.TrimSuffix(dir, "/")+"/")
+}
+
+func withinAny(path string, dirs []string) bool {
+	for _, d := range dirs {
+		if within(path, d) {
+			return true
+		}
+	}
+	return false
 }
 
 func linkUp(name string) error {

@@ -4,11 +4,13 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"maps"
 	"os"
 	"path/filepath"
 	"strings"
 	"testing"
 
+	"isula.org/isulad-tools/container"
 	"isula.org/isulad-tools/integration/holder"
 	"isula.org/isulad-tools/integration/isula"
 	"isula.org/isulad-tools/integration/sandbox"
@@ -49,10 +51,11 @@ type box struct {
 	root   string // what lcr says it is
 	env    []string
 	sysctl map[string]string
-	roRoot bool // a read-only root
-	bare   bool // started without our hook
-	busy   bool // others change it meanwhile
-	daemon bool // isulad knows it, though runc runs it
+	roRoot bool           // a read-only root
+	linux  map[string]any // of the specification, instead of what iSulad wrote
+	bare   bool           // started without our hook
+	busy   bool           // others change it meanwhile
+	daemon bool           // isulad knows it, though runc runs it
 
 	runc   sandbox.Runc
 	isulad *isula.Container // who answers for a pivoted holder
@@ -87,6 +90,23 @@ func newBox(t *testing.T, k kind, id string) *box {
 	return b
 }
 
+// ends ends the container, if it runs then, with the test.
+func (b *box) ends() {
+	t := b.t
+	t.Cleanup(func() {
+		b.t = t
+		if b.real {
+			if _, err := b.runc.State(b.id); err == nil {
+				check(t, b.runc.Delete(b.id))
+			}
+		} else if b.held != nil {
+			_ = b.held.Kill()
+			b.poststop()
+			check(t, b.held.End())
+		}
+	})
+}
+
 // scratch is a folder that all users can enter, outside of what Fingerprint
 // looks at.
 func scratch(t *testing.T) string {
@@ -115,11 +135,14 @@ func (b *box) log() string { return filepath.Join(b.bundle, "hook.log") }
 func (b *box) write() {
 	b.t.Helper()
 	spec := &sandbox.Bundle{
-		Dir: b.bundle, ID: b.id, Root: b.rootfs, Env: b.env,
+		Dir: b.bundle, ID: b.id, Root: b.rootfs, Env: b.env, System: !b.real,
 		Edit: func(spec map[string]any) {
-			caps := append(sandboxCaps(spec), "CAP_SYS_ADMIN")
-			spec["process"].(map[string]any)["capabilities"] = map[string]any{"bounding": caps, "permitted": caps, "effective": caps}
+			sets := spec["process"].(map[string]any)["capabilities"].(map[string]any)
+			for name, list := range sets {
+				sets[name] = append(list.([]any), "CAP_SYS_ADMIN")
+			}
 			spec["root"].(map[string]any)["readonly"] = b.roRoot
+			maps.Copy(spec["linux"].(map[string]any), b.linux)
 		},
 	}
 	if b.mapped {
@@ -142,10 +165,6 @@ func (b *box) write() {
 	}
 	check(b.t, sandbox.WriteBundle(spec))
 	check(b.t, os.Chmod(b.bundle, 0o755))
-}
-
-func sandboxCaps(spec map[string]any) []string {
-	return spec["process"].(map[string]any)["capabilities"].(map[string]any)["bounding"].([]string)
 }
 
 // start starts the container. Its error is that of the prestart hook.
@@ -175,7 +194,9 @@ func (b *box) start() error {
 // hold starts a pivoted holder, as the daemon does.
 func (b *box) hold() (pid int, err error) {
 	b.t.Helper()
-	o := holder.Options{ID: b.id, Rootfs: b.rootfs, Pivoted: true, ReadOnly: b.roRoot}
+	spec, err := container.ReadSpec(b.bundle)
+	check(b.t, err)
+	o := holder.Options{ID: b.id, Rootfs: b.rootfs, Pivoted: true, ReadOnly: b.roRoot, Rules: spec.DeviceRules("lcr")}
 	if b.mapped {
 		o.Maps = idMaps
 	}

@@ -54,21 +54,21 @@ func (n *node) number(t *testing.T) {
 	check(t, err)
 }
 
-// newDisk attaches a file of zeros to a free loop device until the test ends.
+// newDisk is a loop device of zeros until the test ends.
 func newDisk(t *testing.T) disk {
 	t.Helper()
-	file, err := os.CreateTemp(t.TempDir(), "disk")
+	minor := sandbox.Loop(t, diskSize)
+	name := fmt.Sprintf("loop%d", minor)
+	d := disk{whole: node{"/dev/" + name, 7, uint32(minor)}, part: node{path: "/dev/" + name + "p1"}}
+	check(t, ensureNode(d.whole))
+	loop, err := os.OpenFile(d.whole.path, os.O_RDWR, 0)
 	check(t, err)
-	defer file.Close()
-	check(t, file.Truncate(diskSize))
-	loop, number := freeLoop(t, file)
-	t.Cleanup(func() {
-		check(t, unix.IoctlSetInt(int(loop.Fd()), unix.LOOP_CLR_FD, 0))
-		check(t, loop.Close())
-	})
+	defer loop.Close()
+	info, err := unix.IoctlLoopGetStatus64(int(loop.Fd()))
+	check(t, err)
+	info.Flags |= unix.LO_FLAGS_PARTSCAN
+	check(t, unix.IoctlLoopSetStatus64(int(loop.Fd()), info))
 	addPartition(t, loop, 1<<20, 4<<20)
-	name := fmt.Sprintf("loop%d", number)
-	d := disk{whole: node{"/dev/" + name, 7, uint32(number)}, part: node{path: "/dev/" + name + "p1"}}
 	d.part.number(t)
 	check(t, ensureNode(d.part))
 	return d
@@ -80,36 +80,6 @@ func ensureNode(n node) error {
 		return err
 	}
 	return sandbox.Mknod(n.path, unix.S_IFBLK|0o660, n.major, n.minor, 0, 6)
-}
-
-// freeLoop takes a loop device that nobody has; other tests of this machine
-// look for one, too.
-func freeLoop(t *testing.T, file *os.File) (*os.File, int) {
-	t.Helper()
-	control, err := os.Open("/dev/loop-control")
-	check(t, err)
-	defer control.Close()
-	for range 100 {
-		number, err := unix.IoctlRetInt(int(control.Fd()), unix.LOOP_CTL_GET_FREE)
-		check(t, err)
-		n := node{fmt.Sprintf("/dev/loop%d", number), 7, uint32(number)}
-		check(t, ensureNode(n))
-		loop, err := os.OpenFile(n.path, os.O_RDWR, 0)
-		check(t, err)
-		err = unix.IoctlLoopConfigure(int(loop.Fd()), &unix.LoopConfig{
-			Fd:   uint32(file.Fd()),
-			Info: unix.LoopInfo64{Flags: unix.LO_FLAGS_PARTSCAN},
-		})
-		if err == nil {
-			return loop, number
-		}
-		loop.Close()
-		if !errors.Is(err, unix.EBUSY) {
-			t.Fatalf("configure %s: %v", n.path, err)
-		}
-	}
-	t.Fatal("no free loop device")
-	return nil, 0
 }
 
 // blkpgPartition is struct blkpg_partition of linux/blkpg.h.

@@ -94,17 +94,7 @@ func newRun(t *testing.T, k kind) *run {
 	partitions(t, r.disk) // have nodes now
 	r.before = fingerprint(t)
 	r.box = newBox(t, k, id)
-	t.Cleanup(func() {
-		if r.real {
-			if _, err := r.runc.State(r.id); err == nil {
-				check(t, r.runc.Delete(r.id))
-			}
-		} else if r.held != nil {
-			_ = r.held.Kill()
-			r.poststop()
-			check(t, r.held.End())
-		}
-	})
+	r.ends()
 	return r
 }
 

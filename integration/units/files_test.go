@@ -180,6 +180,38 @@ func TestACgroupIsFoundFromTheProcess(t *testing.T) {
 	}
 }
 
+// Lines may be as long as all that a cgroup's path can be, and more: what is not
+// read to its end is an error, and not a controller that the process has none of.
+func TestACgroupIsFoundWhateverStandsAroundIt(t *testing.T) {
+	const line = "7:devices:/found\n"
+	for name, c := range map[string]struct{ text, want, says string }{
+		"alone":                    {line, "/found", ""},
+		"behind a long line":       {"9:memory:/" + strings.Repeat("x", 100_000) + "\n" + line, "/found", ""},
+		"behind many lines":        {strings.Repeat("9:memory:/x\n", 10_000) + line, "/found", ""},
+		"not there":                {"9:memory:/x\n", "", `no hierarchy with the controller "devices"`},
+		"behind more than is read": {"9:memory:/" + strings.Repeat("x", 2<<20) + "\n" + line, "", "larger than"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			h := hold(t, nil)
+			list := fmt.Sprintf("/proc/%d/cgroup", h.pid)
+			file := filepath.Join(t.TempDir(), "cgroup")
+			write(t, file, c.text)
+			must(t, unix.Mount(file, list, "", unix.MS_BIND, ""))
+			t.Cleanup(func() { must(t, unix.Unmount(list, unix.MNT_DETACH)) })
+			got, err := (&cgroup.Container{PID: h.pid}).V1("devices")
+			if c.says != "" {
+				if err == nil || !strings.Contains(err.Error(), c.says) {
+					t.Errorf("got %q, %v, want an error that says %q", got, err, c.says)
+				}
+				return
+			}
+			if want := "/sys/fs/cgroup/devices" + c.want; err != nil || got != want {
+				t.Errorf("got %q, %v, want %q", got, err, want)
+			}
+		})
+	}
+}
+
 func TestAStartRecordOfEitherGenerationIsFoundAndRemoved(t *testing.T) {
 	for i, g := range place.Generations {
 		id := fmt.Sprintf("start-record-%d", i)

@@ -46,6 +46,7 @@ const (
 	pivoted  option = "pivoted"   // the root has been changed: lcr, and any container that runs
 	userns   option = "userns"    // root is mappedRoot on the host
 	imageDev option = "image-dev" // the image's own /dev, not a tmpfs
+	ipcns    option = "ipcns"     // it has an IPC namespace of its own
 )
 
 const mappedRoot = 100000
@@ -86,6 +87,9 @@ func hold(t testing.TB, prepare func(image string), options ...option) *holder {
 		ids := []syscall.SysProcIDMap{{ContainerID: 0, HostID: mappedRoot, Size: 1000}}
 		cmd.SysProcAttr.UidMappings, cmd.SysProcAttr.GidMappings = ids, ids
 		cmd.SysProcAttr.Credential = &syscall.Credential{}
+	}
+	if has(options, ipcns) {
+		cmd.SysProcAttr.Cloneflags |= unix.CLONE_NEWIPC
 	}
 	leash, err := cmd.StdinPipe()
 	must(t, err)

@@ -10,7 +10,6 @@ import (
 	"slices"
 	"strings"
 	"testing"
-	"time"
 	"unsafe"
 
 	"golang.org/x/sys/unix"
@@ -82,16 +81,16 @@ func (p *plugged) blkpg(op int32, n int) error {
 		op, flags, length int32
 		data              unsafe.Pointer
 	}{op: op, length: int32(unsafe.Sizeof(partition)), data: unsafe.Pointer(&partition)}
-	for end := time.Now().Add(5 * time.Second); ; time.Sleep(time.Millisecond) {
-		_, _, errno := unix.Syscall(unix.SYS_IOCTL, p.file.Fd(), unix.BLKPG, uintptr(unsafe.Pointer(&arg)))
+	var errno unix.Errno
+	sandbox.Await(func() bool {
+		_, _, errno = unix.Syscall(unix.SYS_IOCTL, p.file.Fd(), unix.BLKPG, uintptr(unsafe.Pointer(&arg)))
 		runtime.KeepAlive(&partition)
-		switch {
-		case errno == 0:
-			return nil
-		case errno != unix.EBUSY || time.Now().After(end): // the host's udevd looks at it
-			return os.NewSyscallError("BLKPG", errno)
-		}
+		return errno != unix.EBUSY // the host's udevd looks at it
+	})
+	if errno != 0 {
+		return os.NewSyscallError("BLKPG", errno)
 	}
+	return nil
 }
 
 // box is a container with a resource file.

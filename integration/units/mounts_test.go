@@ -508,37 +508,6 @@ func TestCleanTakesAwayTheContainersPartAndNoData(t *testing.T) {
 	}
 }
 
-func TestCleanRemovesNothingThatHasContentAndFollowsNoLink(t *testing.T) {
-	out, untouched := victim(t)
-	h, _ := shared(t, nil)
-	own := filepath.Join(master, h.id)
-	write(t, filepath.Join(own, "full/file"), "somebody's")
-	must(t, os.Symlink(out+"/dir", filepath.Join(own, "link")))
-	must(t, os.Symlink(out+"/file", filepath.Join(own, "filelink")))
-	must(t, os.Mkdir(filepath.Join(own, "empty"), 0o600))
-	err := mounts.Clean(h.id)
-	if !errors.Is(err, unix.ENOTEMPTY) {
-		t.Errorf("%v, want ENOTEMPTY", err)
-	}
-	if got := read(t, filepath.Join(own, "full/file")); got != "somebody's" {
-		t.Errorf("the file is %q", got)
-	}
-	if got := names(t, own); got != "full" {
-		t.Errorf("left %q, want what is full", got)
-	}
-	untouched()
-	must(t, os.RemoveAll(filepath.Join(own, "full")))
-
-	// Nor is the container's own directory a link.
-	must(t, mounts.Clean(h.id))
-	must(t, os.Symlink(out, own))
-	if err := mounts.Clean(h.id); err == nil {
-		t.Error("a link in the directory's place is no error")
-	}
-	untouched()
-	must(t, os.Remove(own))
-}
-
 // A tree that is bound with what is mounted below it must not take that away
 // from the host when it goes: where mounts are shared, as under systemd,
 // unmounting one copy unmounts all of them.

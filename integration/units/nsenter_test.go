@@ -8,10 +8,10 @@ import (
 	"strings"
 	"sync"
 	"testing"
-	"time"
 
 	"golang.org/x/sys/unix"
 
+	"isula.org/isulad-tools/integration/sandbox"
 	"isula.org/isulad-tools/internal/nsenter"
 )
 
@@ -49,13 +49,9 @@ func abroad(t testing.TB) (list []string) {
 // after Close.
 func allHome(t testing.TB) {
 	t.Helper()
-	for range 5000 {
-		if len(abroad(t)) == 0 {
-			return
-		}
-		time.Sleep(time.Millisecond)
+	if !sandbox.Await(func() bool { return len(abroad(t)) == 0 }) {
+		t.Errorf("threads %v stay in another namespace", abroad(t))
 	}
-	t.Errorf("threads %v stay in another namespace", abroad(t))
 }
 
 func TestAThreadInANamespaceEndsAndNoOtherEntersIt(t *testing.T) {

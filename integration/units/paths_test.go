@@ -8,11 +8,11 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
-	"time"
 
 	"golang.org/x/sys/unix"
 
 	"isula.org/isulad-tools/config"
+	"isula.org/isulad-tools/integration/sandbox"
 	"isula.org/isulad-tools/mounts"
 	"isula.org/isulad-tools/resource"
 )
@@ -334,7 +334,7 @@ func TestATreeThatTheTransferMountsNoLongerKnowIsNotForgotten(t *testing.T) {
 	b = bindOf(old.Host, "/mnt/new")
 	give(t, target, b)
 	err := take(t, target, []mounts.Bind{b}, old)
-	if err == nil || !strings.Contains(err.Error(), "data-before: unmount it there first") {
+	if err == nil || !strings.Contains(err.Error(), "data-before, not of the recorded host path: unmount it there first") {
 		t.Errorf("%v, want an error that says what to do", err)
 	}
 	must(t, mounts.Kind.Verify(t.Context(), target, b))
@@ -520,11 +520,12 @@ func TestAPathReachesTheContainersOwnNamespaces(t *testing.T) {
 	must(t, err)
 	must(t, service.Start())
 	t.Cleanup(func() { leash.Close(); must(t, service.Wait()) })
-	for { // until it has its namespace, and is the program in it
-		if name, err := os.ReadFile(fmt.Sprintf("/proc/%d/comm", service.Process.Pid)); err == nil && string(name) == "cat\n" {
-			break
-		}
-		time.Sleep(time.Millisecond)
+	ready := sandbox.Await(func() bool { // it has its namespace, and is the program in it
+		name, err := os.ReadFile(fmt.Sprintf("/proc/%d/comm", service.Process.Pid))
+		return err == nil && string(name) == "cat\n"
+	})
+	if !ready {
+		t.Fatal("the service does not start")
 	}
 	at := func() string {
 		for line := range strings.Lines(mountsOf(t, service.Process.Pid)) {

@@ -1,8 +1,10 @@
 package units
 
 import (
+	"errors"
 	"fmt"
 	"os"
+	"os/exec"
 	"path/filepath"
 	"runtime"
 	"strings"
@@ -137,8 +139,10 @@ func TestAPermissionGoesAsFarAsNothingElseGivesIt(t *testing.T) {
 		{"by all of another record", fuse, nil, []devices.Device{fuse}, "c 10:229 rwm"},
 		{"by both", fuse, []cgroup.DeviceRule{all, allow(10, 229, "r")}, []devices.Device{with(fuse, "wm"), null}, "c 10:229 rwm"},
 		{"only what it gave", with(fuse, "w"), nil, nil, "c 10:229 rm"},
-		{"by the runtime", null, nil, nil, "c 1:3 rwm"},
-		{"what the runtime gives, the specification takes back", null, []cgroup.DeviceRule{all, deny(1, 3, "w")}, nil, "c 1:3 rm"},
+		{"by any runtime, where the specification is unknown", null, nil, nil, "c 1:3 rwm"},
+		{"by runc, whatever the specification denies", null, cgroup.RuncRules([]cgroup.DeviceRule{all, deny(1, 3, "w")}, nil), nil, "c 1:3 rwm"},
+		{"by iSulad's specification for lcr, which denies some", null, []cgroup.DeviceRule{all, allow(1, 3, "rwm"), deny(1, 3, "w")}, nil, "c 1:3 rm"},
+		{"by the specification, before it denies everything", fuse, []cgroup.DeviceRule{allow(10, 229, "rwm"), all}, nil, ""},
 	} {
 		h := hold(t, nil)
 		target := h.target(t, hostOwner)
@@ -177,6 +181,36 @@ func TestAContainerThatMayUseEverythingStillMay(t *testing.T) {
 	gone(t, h.root+"/dev/node")
 }
 
+// The specification allows everything but a device, which is lent for a while.
+func TestADeviceThatIsTakenOutOfEverythingGoesBackThere(t *testing.T) {
+	h := hold(t, nil)
+	target := h.target(t, hostOwner)
+	target.DeviceRules = []cgroup.DeviceRule{{Allow: true, Type: "a"}, {Type: "c", Major: 10, Minor: 229, Access: "rwm"}}
+	must(t, os.WriteFile(h.cgroupDir()+"/devices.allow", []byte("a"), 0))
+	must(t, os.WriteFile(h.cgroupDir()+"/devices.deny", []byte(fuseRule), 0))
+	d, other := fuse(t, "/dev/node"), devices.Device{Type: "c", Major: 1, Minor: 5, PathInContainer: "/dev/other"}
+	path := filepath.Join(t.TempDir(), "node")
+	must(t, sandbox.Mknod(path, unix.S_IFCHR|0o600, 10, 229, 0, 0))
+	opens := func() error {
+		return exec.Command("/bin/sh", "-c", `echo 0 >"$1/cgroup.procs" && : <"$2"`, "sh", h.cgroupDir(), path).Run()
+	}
+	if opens() == nil {
+		t.Fatal("a device that is denied can be opened")
+	}
+	must(t, addDevice(t, target, d))
+	must(t, opens())
+	removeDevice(t, target, d)
+	removeDevice(t, target, other)
+	if opens() == nil {
+		t.Error("it can still be opened")
+	}
+	must(t, os.Remove(path))
+	must(t, sandbox.Mknod(path, unix.S_IFCHR|0o600, 1, 5, 0, 0))
+	if err := opens(); err != nil {
+		t.Errorf("another device cannot be opened any more: %v", err)
+	}
+}
+
 func TestCgroupsBelowTheContainersGetThePermissionToo(t *testing.T) {
 	h := hold(t, nil)
 	target := h.target(t, hostOwner)
@@ -197,6 +231,55 @@ func TestCgroupsBelowTheContainersGetThePermissionToo(t *testing.T) {
 		if rules := read(t, dir+"/devices.list"); strings.Contains(rules, "10:229") {
 			t.Errorf("%s may still use %q", dir, rules)
 		}
+	}
+}
+
+// The container's own cgroup has the rule when that for one below it fails.
+func TestAGrantThatFailsBelowLeavesThePermissionsAsTheyWere(t *testing.T) {
+	for name, c := range map[string]struct {
+		rules []string // beside the holder's
+		asked string
+		had   bool // of another record: it stays usable
+	}{
+		"of a device that it had not":     {nil, "rw", false},
+		"of all that can be asked for":    {nil, "", false},
+		"of one letter more":              {[]string{"c 10:229 r"}, "rw", true},
+		"of what it had":                  {[]string{"c 10:229 rw"}, "rw", true},
+		"of what it had by all numbers":   {[]string{"c *:* rwm"}, "rw", true},
+		"of what it had by a minor":       {[]string{"c 10:* r"}, "rw", true},
+		"in a container that may use all": {[]string{"a"}, "rw", true},
+	} {
+		t.Run(name, func(t *testing.T) {
+			h := hold(t, nil)
+			target := h.target(t, hostOwner)
+			for _, r := range c.rules {
+				must(t, os.WriteFile(h.cgroupDir()+"/devices.allow", []byte(r), 0))
+			}
+			// The first below takes the rule; that of the second cannot be written.
+			var lists []func() string
+			for _, name := range []string{"a", "b"} {
+				dir := h.cgroupDir() + "/" + name
+				must(t, os.Mkdir(dir, 0o755))
+				t.Cleanup(func() { _ = os.Remove(dir) })
+				lists = append(lists, func() string { return read(t, dir+"/devices.list") })
+			}
+			full := h.cgroupDir() + "/b/devices.allow"
+			must(t, unix.Mount("/dev/full", full, "", unix.MS_BIND, ""))
+			t.Cleanup(func() { must(t, unix.Unmount(full, unix.MNT_DETACH)) })
+			d := fuse(t, "/dev/node")
+			d.CgroupPermissions = c.asked
+			rules, below := h.allowed(t), lists[0]()+lists[1]()
+			if err := addDevice(t, target, d); !errors.Is(err, unix.ENOSPC) {
+				t.Fatalf("got %v, want ENOSPC", err)
+			}
+			gone(t, h.root+"/dev/node")
+			if now := h.allowed(t); now != rules {
+				t.Errorf("the container could use\n%sand can use\n%s", rules, now)
+			}
+			if now := lists[0]() + lists[1](); now != below && !c.had {
+				t.Errorf("its cgroups could use\n%sand can use\n%s", below, now)
+			}
+		})
 	}
 }
 

@@ -13,9 +13,17 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"isula.org/isulad-tools/integration/sandbox"
 	"isula.org/isulad-tools/internal/place"
 	"isula.org/isulad-tools/network"
 	"isula.org/isulad-tools/resource"
+)
+
+// switchRun is where Open vSwitch has its sockets, calls a line for each call of its
+// program.
+const (
+	switchRun = "/run/openvswitch"
+	calls     = switchRun + "/calls"
 )
 
 // vswitch is Open vSwitch, Debian's, with a switch in user space.
@@ -56,17 +64,12 @@ func (o *vswitch) start(t testing.TB, program string, args ...string) *exec.Cmd 
 // hooks look for it.
 func startSwitch(t testing.TB) *vswitch {
 	t.Helper()
-	cache := os.Getenv("ISULAD_PACKAGE_CACHE")
-	if cache == "" {
-		cache = filepath.Join(os.Getenv("HOME"), ".cache/isulad-tools-packages")
-	}
-	o := &vswitch{dir: filepath.Join(cache, "openvswitch-switch")}
+	o := &vswitch{dir: filepath.Join(sandbox.Packages(), "openvswitch-switch")}
 	if _, err := os.Stat(filepath.Join(o.dir, "usr/bin/ovs-vsctl")); err != nil {
 		t.Fatalf("no Open vSwitch (hack/packages test unpacks it): %v", err)
 	}
-	const run = "/run/openvswitch"
-	must(t, os.MkdirAll(run, 0o755))
-	t.Cleanup(func() { must(t, os.RemoveAll(run)) })
+	must(t, os.MkdirAll(switchRun, 0o755))
+	t.Cleanup(func() { must(t, os.RemoveAll(switchRun)) })
 	t.Cleanup(func() { // a switch that is killed leaves its own
 		for _, name := range []string{"ovs0", "ovs-netdev"} {
 			_ = exec.Command("ip", "link", "del", name).Run()
@@ -75,19 +78,16 @@ func startSwitch(t testing.TB) *vswitch {
 	database := filepath.Join(t.TempDir(), "conf.db")
 	quiet := []string{"-vconsole:off", "-vsyslog:off"}
 	must(t, o.command("usr/bin/ovsdb-tool", append(quiet, "create", database, o.dir+"/usr/share/openvswitch/vswitch.ovsschema")...).Run())
-	o.database = o.start(t, "usr/sbin/ovsdb-server", append(quiet, database, "--remote=punix:"+run+"/db.sock", "--unixctl="+run+"/db.ctl")...)
-	for end := time.Now().Add(20 * time.Second); ; time.Sleep(10 * time.Millisecond) {
-		if _, err := os.Stat(run + "/db.sock"); err == nil {
-			break
-		} else if time.Now().After(end) {
-			t.Fatalf("the database does not listen: %v", err)
-		}
+	o.database = o.start(t, "usr/sbin/ovsdb-server", append(quiet, database, "--remote=punix:"+switchRun+"/db.sock", "--unixctl="+switchRun+"/db.ctl")...)
+	if !sandbox.Await(func() bool { _, err := os.Stat(switchRun + "/db.sock"); return err == nil }) {
+		t.Fatal("the database does not listen")
 	}
-	wrapper := fmt.Sprintf("#!/bin/sh\n%s exec %s \"$@\"\n", strings.ReplaceAll(o.env()[len(o.env())-1], " ", ""), filepath.Join(o.dir, "usr/bin/ovs-vsctl"))
+	quote := func(s string) string { return "'" + strings.ReplaceAll(s, "'", `'\''`) + "'" }
+	wrapper := fmt.Sprintf("#!/bin/sh\necho \"$@\" >>%s\nexec env %s %s \"$@\"\n", calls, quote(o.env()[len(o.env())-1]), quote(filepath.Join(o.dir, "usr/bin/ovs-vsctl")))
 	must(t, os.WriteFile("/usr/bin/ovs-vsctl", []byte(wrapper), 0o755))
 	t.Cleanup(func() { must(t, os.Remove("/usr/bin/ovs-vsctl")) })
 	o.vsctl(t, "--no-wait", "init")
-	o.daemon = o.start(t, "usr/lib/openvswitch-switch/ovs-vswitchd", append(quiet, "unix:"+run+"/db.sock", "--unixctl="+run+"/switch.ctl", "--disable-system")...)
+	o.daemon = o.start(t, "usr/lib/openvswitch-switch/ovs-vswitchd", append(quiet, "unix:"+switchRun+"/db.sock", "--unixctl="+switchRun+"/switch.ctl", "--disable-system")...)
 	o.vsctl(t, "add-br", "ovs0", "--", "set", "bridge", "ovs0", "datapath_type=netdev")
 	return o
 }
@@ -174,13 +174,20 @@ func TestAPortOfOpenVSwitchComesAndGoes(t *testing.T) {
 	o.ports(t)
 }
 
-// inTime checks that f does not hold anything up.
-func inTime(t testing.TB, most time.Duration, f func() error) error {
+// inTime checks that f does not hold anything up: that it asks the switch so many
+// times, each of which may be the switch's 4 s, and takes no more than three times
+// what that takes at most.
+func (o *vswitch) inTime(t testing.TB, times int, f func() error) error {
 	t.Helper()
+	write(t, calls, "")
 	begin := time.Now()
 	err := f()
-	if took := time.Since(begin); took > most {
+	if took := time.Since(begin); took > 15*time.Second {
 		t.Errorf("it took %v", took)
+	}
+	asked := read(t, calls)
+	if got := strings.Count(asked, "\n"); got != times {
+		t.Errorf("it asked %d times, want %d:\n%s", got, times, asked)
 	}
 	return err
 }
@@ -192,12 +199,11 @@ func TestADeadSwitchHoldsNothingUp(t *testing.T) {
 	to := h.target(t, hostOwner)
 	apply(t, to, inOVS("h1", "eth1", "172.17.28.2/24"))
 	apply(t, to, inOVS("h2", "eth2", "172.17.28.3/24"))
-	const most = 7 * time.Second
 
 	// The daemon does not answer, the database does.
 	must(t, unix.Kill(o.daemon.Process.Pid, unix.SIGSTOP))
 	before := hostLinks(t)
-	err := inTime(t, 2*most, func() error {
+	err := o.inTime(t, 4, func() error {
 		return network.Interfaces.Apply(t.Context(), to, inOVS("h3", "eth3", "172.17.28.4/24"))
 	})
 	if err == nil || !strings.Contains(err.Error(), "failed to add to bridge") {
@@ -205,7 +211,7 @@ func TestADeadSwitchHoldsNothingUp(t *testing.T) {
 	}
 	same(t, "host", hostLinks(t), before...)
 	o.ports(t, "h1", "h2")
-	must(t, inTime(t, most, func() error { return network.Interfaces.Remove(t.Context(), to, inOVS("h1", "eth1", "172.17.28.2/24")) }))
+	must(t, o.inTime(t, 2, func() error { return network.Interfaces.Remove(t.Context(), to, inOVS("h1", "eth1", "172.17.28.2/24")) }))
 	o.ports(t, "h2")
 
 	// Nor does the database.
@@ -218,18 +224,18 @@ func TestADeadSwitchHoldsNothingUp(t *testing.T) {
 		if what == "add" {
 			n = inOVS("h3", "eth3", "172.17.28.4/24")
 		}
-		if err := inTime(t, most, func() error { return do(t.Context(), to, n) }); err == nil {
+		if err := o.inTime(t, 1, func() error { return do(t.Context(), to, n) }); err == nil {
 			t.Errorf("%s without a database", what)
 		}
 		same(t, "host after "+what, hostLinks(t), before...)
 	}
 	linux := veth("h5", "eth5", "172.17.28.5/24")
-	must(t, inTime(t, time.Second, func() error { return network.Interfaces.Apply(t.Context(), to, linux) }))
+	must(t, o.inTime(t, 0, func() error { return network.Interfaces.Apply(t.Context(), to, linux) }))
 
 	// poststop asks once, and goes on.
 	must(t, network.Pin(place.Isulad, h.id, h.pid))
 	nics := []network.NIC{inOVS("h2", "eth2", "172.17.28.3/24"), inOVS("h1", "eth1", "172.17.28.2/24"), linux}
-	if err := inTime(t, most, func() error { return network.Clean(t.Context(), h.id, nil, network.Grants(nil, nics, true), true) }); err == nil {
+	if err := o.inTime(t, 1, func() error { return network.Clean(t.Context(), h.id, nil, network.Grants(nil, nics, true), true) }); err == nil {
 		t.Error("nobody says that the port is still there")
 	}
 	same(t, "host", slices.DeleteFunc(hostLinks(t), func(l string) bool { return !strings.HasPrefix(l, "h") }))

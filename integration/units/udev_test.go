@@ -199,36 +199,6 @@ func TestAStartRecordThatNobodyRemovedKeepsNoRules(t *testing.T) {
 	must(t, os.Remove(rules))
 }
 
-func TestAContainerIsFoundByTheBeginningOfItsId(t *testing.T) {
-	g := place.Isulad
-	write := func(g place.Generation, id, bundle string) {
-		t.Helper()
-		must(t, container.WriteStart(g, id, container.Start{Bundle: bundle}))
-		t.Cleanup(func() { must(t, container.RemoveStart(id)) })
-	}
-	write(g, "abcd11", "/one")
-	write(g, "abcd22", "/two")
-	write(place.Syscontainer, "ef00", "/old")
-	write(place.Syscontainer, "abcd11", "/older") // both generations' hooks are listed
-	write(g, "x", "/x")
-	write(g, "xy", "/xy")
-	for prefix, want := range map[string]string{
-		"abcd11": "/one", "abcd1": "/one", "abcd2": "/two", "ef": "/old", "x": "/x", "xy": "/xy",
-	} {
-		id, s, err := container.FindStart(prefix)
-		if err != nil || s.Bundle != want || !strings.HasPrefix(id, prefix) {
-			t.Errorf("%s: %s, %+v, %v", prefix, id, s, err)
-		}
-	}
-	for prefix, want := range map[string]string{"abcd": "more than one", "abcd3": "start record of abcd3", "": "not a container's id", "../x": "not a container's id"} {
-		if id, s, err := container.FindStart(prefix); err == nil || !strings.Contains(err.Error(), want) {
-			t.Errorf("%q: %s, %+v, %v", prefix, id, s, err)
-		} else if missing := errors.Is(err, fs.ErrNotExist); missing != (prefix == "abcd3") {
-			t.Errorf("%q: %v is fs.ErrNotExist: %v", prefix, err, missing)
-		}
-	}
-}
-
 func TestWhatRunsIsWhatTheStartRecordSays(t *testing.T) {
 	self, err := process.Find(os.Getpid())
 	must(t, err)
@@ -334,7 +304,7 @@ func TestUdevdIsNotKeptWaitingForALock(t *testing.T) {
 	if !strings.Contains(units(), "--direct "+strings.Join(args, " ")) {
 		t.Errorf("systemd-run %s", units())
 	}
-	if took := time.Since(start); took > 15*time.Second {
+	if took := time.Since(start); took > 30*time.Second { // 5 s each
 		t.Errorf("two events took %v", took)
 	}
 }
@@ -352,11 +322,8 @@ func TestAPartitionThatComesWhileUdevdReloadsIsNotMissed(t *testing.T) {
 	done := make(chan string, 1)
 	go func() {
 		numbers := ""
-		for end := time.Now().Add(10 * time.Second); time.Now().Before(end); time.Sleep(time.Millisecond) {
-			if _, err := os.Stat(reloading); err == nil {
-				numbers = p.cut(t, 1)
-				break
-			}
+		if sandbox.Await(func() bool { _, err := os.Stat(reloading); return err == nil }) {
+			numbers = p.cut(t, 1)
 		}
 		if err := os.WriteFile(cut, nil, 0o600); err != nil {
 			t.Error(err)

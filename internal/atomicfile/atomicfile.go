@@ -6,6 +6,7 @@ import (
 	"errors"
 	"io/fs"
 	"os"
+	"strings"
 
 	"golang.org/x/sys/unix"
 
@@ -52,7 +53,14 @@ func Write(dir, name string, data []byte, perm os.FileMode) (err error) {
 	return d.Sync()
 }
 
-func temporary(name string) string { return "." + name + ".new" }
+const before, after = ".", ".new"
+
+func temporary(name string) string { return before + name + after }
+
+// IsTemporary tells whether a file of this name may be one that Write left behind.
+func IsTemporary(name string) bool {
+	return strings.HasPrefix(name, before) && strings.HasSuffix(name, after)
+}
 
 // Sweep removes what a killed Write of dir/name left behind.
 func Sweep(dir, name string) error {

@@ -1,8 +1,8 @@
-// Package cgroup finds a container's cgroup directories.
+// Package cgroup finds a container's cgroup directories, and says which devices
+// it may use: on cgroup v2 by a program.
 package cgroup
 
 import (
-	"bufio"
 	"errors"
 	"fmt"
 	"os"
@@ -121,14 +121,18 @@ func unified() (string, error) {
 	return "", errors.New("no cgroup v2 hierarchy is mounted below " + root)
 }
 
+// HasBelow tells whether a directory of cgroup v1 has cgroups below it; of one
+// that cannot be looked at, Below says why.
+func HasBelow(dir string) bool {
+	var st unix.Stat_t
+	err := unix.Stat(dir, &st)
+	return err != nil || st.Nlink != 2 // its own name and its "."
+}
+
 // Below lists the cgroups below a directory of cgroup v1, parents first. They may
 // come and go meanwhile.
 func Below(dir string) ([]string, error) {
-	var st unix.Stat_t
-	if err := unix.Stat(dir, &st); err != nil {
-		return nil, &os.PathError{Op: "stat", Path: dir, Err: err}
-	}
-	if st.Nlink == 2 { // its own name and its ".": it has no folders
+	if !HasBelow(dir) {
 		return nil, nil
 	}
 	var list []string
@@ -222,24 +226,27 @@ func hasOption(options, name string) bool {
 	return false
 }
 
+// maxList bounds the list of a process's cgroups: a line a hierarchy, of which
+// each has a path.
+const maxList = 1 << 20
+
 // ofProcess returns the path of process pid in a v1 controller's hierarchy,
 // without the scope that an init inside the container may have put itself in.
 func ofProcess(pid int, controller string) (string, error) {
 	name := fmt.Sprintf("/proc/%d/cgroup", pid)
-	f, err := os.Open(name)
+	list, err := open.Read(name, maxList)
 	if err != nil {
 		return "", err
 	}
-	defer f.Close()
-	for s := bufio.NewScanner(f); s.Scan(); {
+	for line := range strings.Lines(string(list)) {
 		// hierarchy:controllers:path, see cgroups(7)
-		_, rest, _ := strings.Cut(s.Text(), ":")
+		_, rest, _ := strings.Cut(strings.TrimSuffix(line, "\n"), ":")
 		controllers, p, ok := strings.Cut(rest, ":")
 		if ok && hasOption(controllers, controller) {
 			return strings.TrimSuffix(p, "/init.scope"), nil
 		}
 	}
-	return "", fmt.Errorf("%s: %w", name, fmt.Errorf("no hierarchy with the controller %q", controller))
+	return "", fmt.Errorf("%s: no hierarchy with the controller %q", name, controller)
 }
 
 // Processes lists the container's processes, its init first: those in its cgroup

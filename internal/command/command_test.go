@@ -243,7 +243,7 @@ func TestOneLine(t *testing.T) {
 		"one":                                "one",
 		"  one\r\n\n two\tthree\n":           "one; two three",
 		"ünï “quoted” \"plain\" 'x'":         "ünï “quoted” \"plain\" 'x'",
-		"a\x00b\x7f\xff":                     `a\x00b\x7f\xff`,
+		"a\x00b\x7f\xff":                     `a\x00b\u007f\xff`,
 		"\u202eevil":                         `\u202eevil`,
 		strings.Repeat("x", lineLimit):       strings.Repeat("x", lineLimit),
 		strings.Repeat("x", lineLimit) + "y": strings.Repeat("x", lineLimit) + " ...",

@@ -5,6 +5,7 @@ import (
 	"strconv"
 	"strings"
 	"sync"
+	"unicode/utf16"
 	"unicode/utf8"
 )
 
@@ -35,20 +36,32 @@ func OneLine(text string) string {
 	return b.String()
 }
 
-// Printable escapes, as a Go string would, the characters that are not printable
-// and the bytes that are not UTF-8. What is escaped already stays as it is: text
-// passes through here once for each layer that prints it.
-func Printable(text string) string {
+// Printable escapes the characters that are not printable and the bytes that are
+// not UTF-8. What is escaped already stays as it is: text passes through here once
+// for each layer that prints it.
+func Printable(text string) string { return escape(text, "") }
+
+// Text is Printable for text of several lines, and columns: it may be JSON, which
+// stays that, and means the same.
+func Text(text string) string { return escape(text, "\n\t") }
+
+// escape escapes what is not printable, except for the characters to keep, as a Go
+// string would; from U+007F on, where JSON needs no escape, as JSON would.
+func escape(text, keep string) string {
 	var b strings.Builder
 	for i, r := range text {
 		switch {
-		case strconv.IsPrint(r) && (r != utf8.RuneError || strings.HasPrefix(text[i:], "\uFFFD")):
+		case strings.ContainsRune(keep, r), strconv.IsPrint(r) && (r != utf8.RuneError || strings.HasPrefix(text[i:], "\uFFFD")):
 			b.WriteRune(r)
 		case r == utf8.RuneError:
 			fmt.Fprintf(&b, `\x%02x`, text[i])
-		default:
+		case r < ' ':
 			quoted := strconv.QuoteRune(r)
 			b.WriteString(quoted[1 : len(quoted)-1])
+		default:
+			for _, unit := range utf16.Encode([]rune{r}) {
+				fmt.Fprintf(&b, `\u%04x`, unit)
+			}
 		}
 	}
 	return b.String()

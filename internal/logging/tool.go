@@ -9,6 +9,8 @@ import (
 
 	"github.com/sirupsen/logrus"
 	"golang.org/x/sys/unix"
+
+	"isula.org/isulad-tools/internal/command"
 )
 
 // Options are what a person may want of the command line tool's log.
@@ -120,9 +122,21 @@ func parseFormat(word string) (func(timed bool) logrus.Formatter, error) {
 	case "text":
 		return text, nil
 	case "json":
-		return func(timed bool) logrus.Formatter { return &logrus.JSONFormatter{DisableTimestamp: !timed} }, nil
+		return func(timed bool) logrus.Formatter {
+			return printable{&logrus.JSONFormatter{DisableTimestamp: !timed}}
+		}, nil
 	}
 	return text, fmt.Errorf("unknown log-format %s", word)
+}
+
+// printable is a formatter whose text is safe for a terminal: a log is looked at,
+// and JSON does not escape all that acts on one. Text quotes what needs it.
+type printable struct{ logrus.Formatter }
+
+// Format implements logrus.Formatter.
+func (p printable) Format(e *logrus.Entry) ([]byte, error) {
+	text, err := p.Formatter.Format(e)
+	return []byte(command.Text(string(text))), err
 }
 
 // openLog opens the file that a person names, which may be a link or a pipe, as

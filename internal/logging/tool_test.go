@@ -4,11 +4,13 @@ import (
 	"bytes"
 	"errors"
 	"net"
+	"os"
 	"path/filepath"
 	"strings"
 	"sync"
 	"testing"
 	"time"
+	"unicode"
 
 	"github.com/sirupsen/logrus"
 	"golang.org/x/sys/unix"
@@ -166,5 +168,42 @@ func TestASyslogThatReadsNothingDoesNotHoldUp(t *testing.T) {
 	}
 	if took := time.Since(start); took > 3*reach {
 		t.Errorf("took %v", took)
+	}
+}
+
+// A log is looked at in a terminal, whatever its form.
+func TestNothingInALogActsOnATerminal(t *testing.T) {
+	t.Parallel()
+	for _, format := range []string{"text", "json"} {
+		t.Run(format, func(t *testing.T) {
+			t.Parallel()
+			dir := t.TempDir()
+			socket := filepath.Join(dir, "syslog")
+			conn, err := net.ListenPacket("unixgram", socket)
+			if err != nil {
+				t.Fatal(err)
+			}
+			defer conn.Close()
+			file := filepath.Join(dir, "log")
+			log, err := Tool("x", Options{File: file, Level: DefaultLevel, Format: format, Syslog: "unix://" + socket}, nil, nil)
+			if err != nil {
+				t.Fatal(err)
+			}
+			log.WithField("id", "\x1b[2J\x7f").Info("evil \u009b31m\u202e\a")
+			data, err := os.ReadFile(file)
+			if err != nil {
+				t.Fatal(err)
+			}
+			sent := make([]byte, 4096)
+			n, _, err := conn.ReadFrom(sent)
+			if err != nil {
+				t.Fatal(err)
+			}
+			for where, text := range map[string]string{"the file": string(data), "syslog": string(sent[:n])} {
+				if !strings.Contains(text, "evil") || strings.ContainsFunc(text, func(r rune) bool { return r != '\n' && !unicode.IsPrint(r) }) {
+					t.Errorf("got %q in %s, want the entry and nothing that acts", text, where)
+				}
+			}
+		})
 	}
 }

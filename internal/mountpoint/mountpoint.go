@@ -1,5 +1,5 @@
 // Package mountpoint makes and removes the host's mount points. Nothing in it
-// removes what has content, or anything through a mount.
+// removes anything through a mount, and only Purge and Empty what has content.
 package mountpoint
 
 import (
@@ -24,6 +24,26 @@ func Mkdir(dir string, mode os.FileMode) error {
 		return err
 	}
 	return os.Chmod(dir, mode)
+}
+
+// room is how many files, at least, others find place for.
+const room = 1024
+
+// MakeRoom raises the number of files that a tmpfs may have when it is nearly
+// reached: one container must not take what the others need. The kernel accounts
+// each file to who made it.
+func MakeRoom(dir string) error {
+	var fs unix.Statfs_t
+	if err := unix.Statfs(dir, &fs); err != nil {
+		return &os.PathError{Op: "statfs", Path: dir, Err: err}
+	}
+	if fs.Type != unix.TMPFS_MAGIC || fs.Files == 0 || fs.Ffree >= room { // 0: no limit
+		return nil
+	}
+	if err := unix.Mount("", dir, "", unix.MS_REMOUNT, fmt.Sprintf("nr_inodes=%d", 2*fs.Files+room)); err != nil {
+		return &os.PathError{Op: "remount with more inodes", Path: dir, Err: err}
+	}
+	return nil
 }
 
 // Detach unmounts everything that is mounted on path itself; a last element

@@ -6,6 +6,7 @@ import (
 	"os"
 	"path/filepath"
 	"testing"
+	"time"
 
 	"golang.org/x/sys/unix"
 )
@@ -36,5 +37,38 @@ func TestMkdirGivesAnExactModeAndKeepsWhatIsThere(t *testing.T) { // not paralle
 	}
 	if err := Mkdir(filepath.Join(dir, "no/parent"), 0o700); !errors.Is(err, fs.ErrNotExist) {
 		t.Errorf("without a parent: %v, want ErrNotExist", err)
+	}
+}
+
+func TestADirectoryIsEmptiedWhileThereIsTime(t *testing.T) { // row by row
+	path := t.TempDir()
+	for _, name := range []string{"a/b", "c"} {
+		if err := os.MkdirAll(filepath.Join(path, name), 0o700); err != nil {
+			t.Fatal(err)
+		}
+	}
+	dir, err := os.Open(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer dir.Close()
+	for _, c := range []struct {
+		name  string
+		until time.Time
+		want  error
+		left  int
+	}{
+		{"the time is over", time.Now().Add(-time.Second), errLate, 2},
+		{"there is time", time.Now().Add(time.Hour), nil, 0},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			if err := empty(dir, c.until); !errors.Is(err, c.want) {
+				t.Errorf("got %v, want %v", err, c.want)
+			}
+			left, err := os.ReadDir(path)
+			if err != nil || len(left) != c.left {
+				t.Errorf("got %v, %v, want %d entries", left, err, c.left)
+			}
+		})
 	}
 }

@@ -8,6 +8,7 @@
 package nsenter
 
 import (
+	"errors"
 	"fmt"
 	"os"
 	"runtime"
@@ -27,11 +28,15 @@ type Mount struct {
 	work    chan func() // nil until then
 }
 
+// ErrHostMount says that a container has the host's mount namespace. Nothing is
+// ever mounted there in a container's name.
+var ErrHostMount = errors.New("the container has no mount namespace of its own, it uses the host's: give it one (linux.namespaces in its config.json)")
+
 // EnterMount opens the way into the mount namespace of process pid. The thread
 // starts when there is something to do: many a command has nothing to mount,
 // and where a service must not change namespaces, it need not.
 func EnterMount(pid int) (*Mount, error) {
-	ns, err := open.File(fmt.Sprintf("/proc/%d/ns/mnt", pid), unix.O_RDONLY, 0)
+	ns, err := openMount(pid)
 	if err != nil {
 		return nil, err
 	}
@@ -41,6 +46,33 @@ func EnterMount(pid int) (*Mount, error) {
 		return nil, err
 	}
 	return &Mount{ns: ns, fds: fds}, nil
+}
+
+// CheckMount returns the error that EnterMount would.
+func CheckMount(pid int) error {
+	ns, err := openMount(pid)
+	ns.Close()
+	return err
+}
+
+func openMount(pid int) (*os.File, error) {
+	ns, err := open.File(fmt.Sprintf("/proc/%d/ns/mnt", pid), unix.O_RDONLY, 0)
+	if err != nil {
+		return nil, err
+	}
+	ours, err := isOf(ns, "/proc/self/ns/mnt")
+	if err == nil && !ours {
+		// We may be in a service's own, and need not see the first process.
+		ours, _ = isOf(ns, "/proc/1/ns/mnt")
+	}
+	if ours {
+		err = ErrHostMount
+	}
+	if err != nil {
+		ns.Close()
+		return nil, err
+	}
+	return ns, nil
 }
 
 // start starts the thread.

@@ -3,7 +3,10 @@
 // nothing.
 package place
 
-import "path/filepath"
+import (
+	"path/filepath"
+	"strings"
+)
 
 // The shared path, through which both generations carry host trees into
 // running containers. It is one place for both, whatever the name we run under.
@@ -62,3 +65,12 @@ func (g Generation) NetNS() string { return filepath.Join(g.RunDir, "netns") }
 
 // Starts is the directory of the start records, one file a container.
 func (g Generation) Starts() string { return filepath.Join(g.RunDir, "containers") }
+
+// Short is the word for a container's id in udev rules: of an id as iSulad makes
+// them, 64 hexadecimal digits, its beginning; any other whole.
+func Short(id string) string {
+	if len(id) == 64 && strings.Trim(id, "0123456789abcdef") == "" {
+		return id[:8]
+	}
+	return id
+}

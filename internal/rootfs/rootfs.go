@@ -137,7 +137,16 @@ func (r *Root) MkdirAll(p string, own Owner, u *undo.Stack) (*os.File, error) {
 		return nil, &os.PathError{Op: "mkdir in container", Path: p, Err: err}
 	}
 	u.Push("remove directory "+p, func() error { return r.remove(p, unix.AT_REMOVEDIR) })
-	return openNew(parent, base, unix.O_RDONLY|unix.O_DIRECTORY, 0o755, own)
+	// Only a directory is opened: the container may have put something else there.
+	d, err = open.At(parent, base, unix.O_RDONLY|unix.O_DIRECTORY|unix.O_NOFOLLOW, 0)
+	if err != nil {
+		return nil, err
+	}
+	if err := dress(d, 0o755, own); err != nil {
+		d.Close()
+		return nil, err
+	}
+	return d, nil
 }
 
 // Create opens, as a bare descriptor (O_PATH), the file p, and makes an empty
@@ -161,13 +170,11 @@ func (r *Root) Create(p string, own Owner, u *undo.Stack) (*os.File, error) {
 	if err != nil {
 		return nil, err
 	}
-	made.Close()
+	defer made.Close()
 	u.Push("remove file "+p, func() error { return r.remove(p, 0) })
-	w, err := openNew(dir, base, unix.O_RDONLY|unix.O_NONBLOCK, 0o644, own)
-	if err != nil {
+	if err := dress(made, 0o644, own); err != nil {
 		return nil, err
 	}
-	defer w.Close()
 	return r.Open(p, unix.O_PATH)
 }
 
@@ -190,24 +197,13 @@ func as(own Owner, create func() error) error {
 	return err
 }
 
-// openNew opens what was just made and gives it its mode, whatever the umask,
-// and its owner. Something else in its place is never touched: links are not
-// followed.
-func openNew(dir *os.File, base string, flags int, mode uint32, own Owner) (*os.File, error) {
-	f, err := open.At(dir, base, flags|unix.O_NOFOLLOW, 0)
-	if err != nil {
-		return nil, err
-	}
+// dress gives what was just made its owner, and its mode, whatever the umask.
+func dress(f *os.File, mode os.FileMode, own Owner) error {
 	// Also for root's: a set-group-ID directory gives its own group.
-	err = f.Chown(own.UID, own.GID)
-	if err == nil {
-		err = f.Chmod(os.FileMode(mode))
+	if err := f.Chown(own.UID, own.GID); err != nil {
+		return err
 	}
-	if err != nil {
-		f.Close()
-		return nil, err
-	}
-	return f, nil
+	return f.Chmod(mode)
 }
 
 // remove unlinks p, or removes the empty directory p (AT_REMOVEDIR).

@@ -37,7 +37,8 @@ func qmp(t *testing.T, command string, arguments map[string]any) (answer json.Ra
 		}
 	}
 	// Events and the answers to whoever was there before come first.
-	for lines := bufio.NewScanner(port); lines.Scan(); {
+	lines := bufio.NewScanner(port)
+	for lines.Scan() {
 		var answer struct {
 			ID            string
 			Return, Error json.RawMessage
@@ -50,7 +51,7 @@ func qmp(t *testing.T, command string, arguments map[string]any) (answer json.Ra
 		}
 		return answer.Return
 	}
-	t.Fatalf("qmp %s %v: no answer", command, arguments)
+	t.Fatalf("qmp %s %v: no answer: %v", command, arguments, lines.Err())
 	return nil
 }
 

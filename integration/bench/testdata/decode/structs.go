@@ -22,7 +22,7 @@ type Spec struct {
 		UIDMappings []idMapping       `json:"uidMappings"`
 		GIDMappings []idMapping       `json:"gidMappings"`
 		Sysctl      map[string]string `json:"sysctl"`
-		Devices     []specNode        `json:"devices"`
+		Devices     []node            `json:"devices"`
 		Resources   struct {
 			Devices []deviceRule `json:"devices"`
 		} `json:"resources"`
@@ -41,7 +41,7 @@ type deviceRule struct {
 	Access string `json:"access"`
 }
 
-type specNode struct {
+type node struct {
 	Path  string `json:"path"`
 	Type  string `json:"type"`
 	Major int64  `json:"major"`
