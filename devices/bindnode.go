@@ -149,17 +149,8 @@ func makeShared(t *resource.Target, d Device, host unix.Stat_t, own rootfs.Owner
 		return nil, err
 	}
 	defer shared.Close()
-	if err := mountpoint.MakeRoom(shared.Name()); err != nil {
-		return nil, err
-	}
 	p := &plot{dir: shared, base: boundName(d), force: true}
-	err = p.mknod(host)
-	if errors.Is(err, unix.ENOTEMPTY) || errors.Is(err, unix.EBUSY) { // it was not we who made it
-		if err = mountpoint.Purge(boundPath(t, d)); err == nil {
-			err = p.mknod(host)
-		}
-	}
-	if err != nil {
+	if err := p.mknodShared(host); err != nil {
 		return nil, err
 	}
 	u.Push("remove node "+p.base, func() error {
@@ -183,6 +174,24 @@ func makeShared(t *resource.Target, d Device, host unix.Stat_t, own rootfs.Owner
 		return nil, fmt.Errorf("%s in the container is something else", node.Name())
 	}
 	return node, nil
+}
+
+// mknodShared is mknod below the shared path, where the container may have taken the
+// node's name, or all the files that the file system may have.
+func (p *plot) mknodShared(host unix.Stat_t) error {
+	err := p.mknod(host)
+	switch {
+	case errors.Is(err, unix.ENOSPC):
+		err = mountpoint.MakeRoom(place.Master)
+	case errors.Is(err, unix.ENOTEMPTY), errors.Is(err, unix.EBUSY):
+		err = mountpoint.Purge(filepath.Join(p.dir.Name(), p.base))
+	default:
+		return err
+	}
+	if err != nil {
+		return err
+	}
+	return p.mknod(host)
 }
 
 // unbind unmounts the node that was bound for d, wherever the container has it

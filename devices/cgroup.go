@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
-	"os"
 	"path/filepath"
 	"slices"
 	"strconv"
@@ -91,18 +90,20 @@ func deny(t *resource.Target, d Device, access string) error {
 // device to itself, is the container's own affair.
 func allowBelow(dir, rule string) error {
 	below, err := cgroup.Below(dir)
+	if err != nil {
+		return err
+	}
 	for _, dir := range below {
-		var f *os.File
-		if f, err = open.File(filepath.Join(dir, "devices.allow"), unix.O_WRONLY, 0); err == nil {
+		f, err := open.File(filepath.Join(dir, "devices.allow"), unix.O_WRONLY, 0)
+		if err == nil {
 			err = open.WriteTo(f, rule)
 			f.Close()
 		}
 		if err != nil && !cgroup.Gone(err) && !errors.Is(err, unix.EPERM) {
 			return err
 		}
-		err = nil
 	}
-	return err
+	return nil
 }
 
 // settle makes the container's permissions follow the list of its devices: now

@@ -188,9 +188,6 @@ func transfer(id string, host *os.File, dir bool, b Bind, u *undo.Stack) error {
 			}
 		}
 	}
-	if err := mountpoint.MakeRoom(place.Master); err != nil {
-		return err
-	}
 	flags, err := bindFlags(host)
 	if err != nil {
 		return err
@@ -285,6 +282,12 @@ func makePoint(path string, isDir bool) error {
 		make = func() error { return unix.Mknod(path, unix.S_IFREG|0o600, 0) }
 	}
 	err := make()
+	if errors.Is(err, unix.ENOSPC) {
+		if err := mountpoint.MakeRoom(place.Master); err != nil {
+			return err
+		}
+		err = make()
+	}
 	if !errors.Is(err, unix.EEXIST) {
 		return err
 	}

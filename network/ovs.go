@@ -67,6 +67,13 @@ func (w *work) addPort(ctx context.Context, bridge, port string) error {
 	return refused(join, err)
 }
 
+// removePort takes a port out of a bridge of Open vSwitch, and waits for the switch:
+// until it has let go, the kernel gives the link to no other bridge (EOPNOTSUPP).
+func (w *work) removePort(ctx context.Context, bridge, port string) error {
+	_, err := w.vsctl(ctx, "--", "--if-exists", "del-port", bridge, port)
+	return refused("failed to remove from bridge", err)
+}
+
 // leaveSwitch takes a port that is recorded to be in this bridge out of it, when
 // it is a bridge of Open vSwitch: its database keeps ports whose links are gone.
 // A Linux bridge, and a port that is gone, are fine.

@@ -88,7 +88,7 @@ func (w *work) changeBridge(ctx context.Context, host *netspace.Link, from, to s
 	}
 	if before.ovs {
 		u.Push("return to "+from, func() error { return w.addPort(context.WithoutCancel(ctx), from, host.Name) })
-		if err := w.leaveSwitch(ctx, from, host.Name); err != nil {
+		if err := w.removePort(ctx, from, host.Name); err != nil {
 			return err
 		}
 	}

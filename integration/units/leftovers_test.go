@@ -234,21 +234,36 @@ func TestAContainerThatHasTheHostsRootStartsAgain(t *testing.T) {
 func TestOneContainerCannotTakeTheSharedPathFromTheOthers(t *testing.T) {
 	greedy, _ := shared(t, nil)
 	running, other := shared(t, nil)
+	mapped := hold(t, nil, userns).target(t, resource.Owner{UID: mappedRoot, GID: mappedRoot})
+	mapped.UserNS = true
+	must(t, share(t, mapped))
 	var fs unix.Statfs_t
 	must(t, unix.Statfs(master, &fs))
 	used := fs.Files - fs.Ffree
 	must(t, unix.Mount("", master, "", unix.MS_REMOUNT, fmt.Sprintf("nr_inodes=%d", used+3000)))
-	for i := range 4000 {
-		if err := unix.Mknod(fmt.Sprintf("%s/%s/%d", master, greedy.id, i), unix.S_IFREG, 0); errors.Is(err, unix.ENOSPC) {
-			break
-		} else if err != nil || i == 3999 {
-			t.Fatalf("got %v, want a file system that is full", err)
+	taken := 0
+	takeAll := func() {
+		t.Helper()
+		for range 20_000 {
+			taken++
+			if err := unix.Mknod(fmt.Sprintf("%s/%s/%d", master, greedy.id, taken), unix.S_IFREG, 0); errors.Is(err, unix.ENOSPC) {
+				return
+			} else if err != nil {
+				t.Fatal(err)
+			}
 		}
+		t.Fatal("the file system is not full")
 	}
+	takeAll()
+	must(t, addDevice(t, mapped, fuse(t, "/dev/node")))
+	must(t, unix.Mount("", master, "", unix.MS_REMOUNT, fmt.Sprintf("nr_inodes=%d", used+uint64(taken)+20)))
+	takeAll()
 	must(t, addPath(t, other, hostDir(t), "/mnt/x", "rw"))
 	if got := read(t, running.root+"/mnt/x/file"); got != "hi" {
 		t.Errorf("the path holds %q", got)
 	}
+	must(t, unix.Mount("", master, "", unix.MS_REMOUNT, fmt.Sprintf("nr_inodes=%d", used+uint64(taken)+40)))
+	takeAll()
 	next, target := shared(t, nil)
 	must(t, addPath(t, target, hostDir(t), "/mnt/x", "rw"))
 	if got := read(t, next.root+"/mnt/x/file"); got != "hi" {

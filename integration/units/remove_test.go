@@ -283,6 +283,33 @@ func TestAGrantThatFailsBelowLeavesThePermissionsAsTheyWere(t *testing.T) {
 	}
 }
 
+// Cgroups that cannot all be listed cannot all have the rule.
+func TestAGrantWhoseCgroupsCannotBeListedIsNone(t *testing.T) {
+	h := hold(t, nil)
+	target := h.target(t, hostOwner)
+	name := strings.Repeat("x", 200)
+	at, err := unix.Open(h.cgroupDir(), unix.O_PATH|unix.O_DIRECTORY|unix.O_CLOEXEC, 0)
+	must(t, err)
+	t.Cleanup(func() { unix.Close(at) })
+	for range 25 { // longer than any path
+		above := at
+		must(t, unix.Mkdirat(above, name, 0o755))
+		t.Cleanup(func() { must(t, unix.Unlinkat(above, name, unix.AT_REMOVEDIR)) })
+		at, err = unix.Openat(above, name, unix.O_PATH|unix.O_DIRECTORY|unix.O_CLOEXEC, 0)
+		must(t, err)
+		fd := at
+		t.Cleanup(func() { unix.Close(fd) })
+	}
+	rules := h.allowed(t)
+	if err := addDevice(t, target, fuse(t, "/dev/node")); !errors.Is(err, unix.ENAMETOOLONG) {
+		t.Errorf("got %v, want ENAMETOOLONG", err)
+	}
+	gone(t, h.root+"/dev/node")
+	if now := h.allowed(t); now != rules {
+		t.Errorf("the container could use\n%sand can use\n%s", rules, now)
+	}
+}
+
 func TestWithoutForceNothingIsReplaced(t *testing.T) {
 	for what, make := range map[string]func(path string) error{
 		"a file":             func(p string) error { return os.WriteFile(p, []byte("image"), 0o600) },

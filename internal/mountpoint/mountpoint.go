@@ -29,9 +29,9 @@ func Mkdir(dir string, mode os.FileMode) error {
 // room is how many files, at least, others find place for.
 const room = 1024
 
-// MakeRoom raises the number of files that a tmpfs may have when it is nearly
-// reached: one container must not take what the others need. The kernel accounts
-// each file to who made it.
+// MakeRoom raises the number of files that the tmpfs mounted on dir may have, when
+// it is nearly reached: one container must not take what the others need. The
+// kernel accounts each file to who made it.
 func MakeRoom(dir string) error {
 	var fs unix.Statfs_t
 	if err := unix.Statfs(dir, &fs); err != nil {
