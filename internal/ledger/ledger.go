@@ -296,6 +296,12 @@ func (l *Ledger) write(now line) error {
 	if err := l.open(); err != nil {
 		return err
 	}
+	if now.Intents != nil && !l.began { // what is over needs no start
+		l.began = true
+		if err := l.write(line{Start: &l.start}); err != nil {
+			return err
+		}
+	}
 	text, err := json.Marshal(now)
 	if err != nil {
 		return fmt.Errorf("%s: %w", l.path, err)
@@ -354,11 +360,7 @@ func (l *Ledger) open() (err error) {
 			return err
 		}
 	}
-	if l.began {
-		return nil
-	}
-	l.began = true
-	return l.write(line{Start: &l.start})
+	return nil
 }
 
 func makeDir(dir string) error {

@@ -99,6 +99,21 @@ func TestAnEarlierStartsGrantsStayUntilTheyAreOver(t *testing.T) {
 	expect(t, "one is over", text(reopen(t, g, start(2)).Grants("link", true)), `2 "b" `)
 }
 
+func TestWhatIsOverBeginsNoStart(t *testing.T) {
+	t.Parallel()
+	g := world(t)
+	must(t, reopen(t, g, start(1)).Intend("link", "a", "b"))
+	l := reopen(t, g, Start{}) // whoever cleans up knows of none
+	l.End(l.Grants("link", true)[0])
+	must(t, l.Flush())
+	data, err := os.ReadFile(l.path)
+	must(t, err)
+	if got := strings.Count(string(data), `"start":{"init"`); got != 1 {
+		t.Errorf("%d starts, want 1:\n%s", got, data)
+	}
+	expect(t, "still this start's", text(reopen(t, g, start(1)).Grants("link", false)), `2 "b" `)
+}
+
 func TestAnIntentOfWhichNothingCameIsTakenBack(t *testing.T) {
 	t.Parallel()
 	g := world(t)
