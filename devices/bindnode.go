@@ -45,7 +45,7 @@ func nodesWork(dir *os.File) bool {
 // tryNode is nodesWork with a null device of this name. It opens the node that it
 // has looked at, and no other; of another file nothing is tried.
 func tryNode(dir *os.File, name string) (works, tried bool) {
-	switch err := unix.Mknodat(int(dir.Fd()), name, unix.S_IFCHR|0o600, int(null)); {
+	switch err := open.Again(func() error { return unix.Mknodat(int(dir.Fd()), name, unix.S_IFCHR|0o600, int(null)) }); {
 	case errors.Is(err, unix.EOVERFLOW):
 		return false, true
 	case err != nil && !errors.Is(err, unix.EEXIST):

@@ -160,7 +160,7 @@ func (p *plot) mknod(host unix.Stat_t) (err error) {
 	for range 3 {
 		// With the umask a node would need a chmod, and be wrong until then.
 		umask := unix.Umask(0)
-		err = unix.Mknodat(int(p.dir.Fd()), p.base, host.Mode, int(host.Rdev))
+		err = open.Again(func() error { return unix.Mknodat(int(p.dir.Fd()), p.base, host.Mode, int(host.Rdev)) })
 		unix.Umask(umask)
 		if !errors.Is(err, unix.EEXIST) {
 			return os.NewSyscallError("mknodat", err)
@@ -247,19 +247,20 @@ func dress(dir *os.File, base string, host unix.Stat_t, own rootfs.Owner, new bo
 		}
 	}
 	if int(st.Uid) != own.UID || int(st.Gid) != own.GID {
-		if err := unix.Fchownat(fd, "", own.UID, own.GID, unix.AT_EMPTY_PATH); err != nil {
+		err := open.Again(func() error { return unix.Fchownat(fd, "", own.UID, own.GID, unix.AT_EMPTY_PATH) })
+		if err != nil {
 			return is, os.NewSyscallError("fchownat", err)
 		}
 	}
 	if st.Mode&0o7777 != host.Mode&0o7777 {
 		// An O_PATH descriptor has no fchmod(2).
-		err = unix.Chmod("/proc/self/fd/"+strconv.Itoa(fd), host.Mode&0o7777)
+		err = open.Again(func() error { return unix.Chmod("/proc/self/fd/"+strconv.Itoa(fd), host.Mode&0o7777) })
 	}
 	return madeOf(st), os.NewSyscallError("chmod", err)
 }
 
 func unlink(dir *os.File, base string, flags int) error {
-	err := unix.Unlinkat(int(dir.Fd()), base, flags)
+	err := open.Again(func() error { return unix.Unlinkat(int(dir.Fd()), base, flags) })
 	if errors.Is(err, unix.ENOENT) {
 		return nil
 	}

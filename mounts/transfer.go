@@ -281,12 +281,12 @@ func makePoint(path string, isDir bool) error {
 	if !isDir {
 		make = func() error { return unix.Mknod(path, unix.S_IFREG|0o600, 0) }
 	}
-	err := make()
+	err := open.Again(make)
 	if errors.Is(err, unix.ENOSPC) {
 		if err := mountpoint.MakeRoom(place.Master); err != nil {
 			return err
 		}
-		err = make()
+		err = open.Again(make)
 	}
 	if !errors.Is(err, unix.EEXIST) {
 		return err

@@ -328,7 +328,7 @@ func (l *Ledger) write(now line) error {
 }
 
 func (l *Ledger) truncate() error {
-	_, err := open.Retry(func() (int, error) { return 0, unix.Ftruncate(int(l.file.Fd()), int64(l.size)) })
+	err := open.Again(func() error { return unix.Ftruncate(int(l.file.Fd()), int64(l.size)) })
 	return os.NewSyscallError("ftruncate", err)
 }
 

@@ -133,7 +133,8 @@ func (r *Root) MkdirAll(p string, own Owner, u *undo.Stack) (*os.File, error) {
 		return nil, err
 	}
 	defer parent.Close()
-	if err := as(own, func() error { return unix.Mkdirat(int(parent.Fd()), base, 0o755) }); err != nil {
+	mkdir := func() error { return unix.Mkdirat(int(parent.Fd()), base, 0o755) }
+	if err := as(own, func() error { return open.Again(mkdir) }); err != nil {
 		return nil, &os.PathError{Op: "mkdir in container", Path: p, Err: err}
 	}
 	u.Push("remove directory "+p, func() error { return r.remove(p, unix.AT_REMOVEDIR) })
@@ -213,7 +214,7 @@ func (r *Root) remove(p string, flags int) error {
 		return err
 	}
 	defer dir.Close()
-	err = unix.Unlinkat(int(dir.Fd()), path.Base(p), flags)
+	err = open.Again(func() error { return unix.Unlinkat(int(dir.Fd()), path.Base(p), flags) })
 	if err != nil && !errors.Is(err, unix.ENOENT) {
 		return &os.PathError{Op: "remove in container", Path: p, Err: err}
 	}
