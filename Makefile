@@ -63,7 +63,7 @@ test: fresh deps build vm-image race ## everything: unit, recorded cases, real r
 endif
 
 .PHONY: fresh
-fresh:
+fresh: ## forget how long the steps of the last run took
 	@$(if $(CI_RUN),,mkdir -p bin && rm -f "$(STAGES)")
 
 .PHONY: test-operator
