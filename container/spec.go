@@ -40,7 +40,10 @@ type namespace struct {
 }
 
 type node struct {
-	Path string `json:"path"`
+	Path  string `json:"path"`
+	Type  string `json:"type"`
+	Major int64  `json:"major"`
+	Minor int64  `json:"minor"`
 }
 
 type deviceRule struct {
@@ -73,6 +76,31 @@ func ReadSpec(bundle string) (*Spec, error) {
 		return nil, fmt.Errorf("%s: %w", path, jsonerror.Line(err))
 	}
 	return s, nil
+}
+
+// specBinds lists the host paths that the container has by its specification. They
+// are read when they are asked for: a start has no use for them.
+func specBinds(bundle string) (sources []string, err error) {
+	path := filepath.Join(bundle, SpecName)
+	data, err := open.Read(path, maxState)
+	if err != nil {
+		return nil, err
+	}
+	var s struct {
+		Mounts []struct {
+			Type, Source string
+			Options      []string
+		} `json:"mounts"`
+	}
+	if err := json.Unmarshal(data, &s); err != nil {
+		return nil, fmt.Errorf("%s: %w", path, jsonerror.Line(err))
+	}
+	for _, m := range s.Mounts {
+		if m.Type == "bind" || slices.Contains(m.Options, "bind") || slices.Contains(m.Options, "rbind") {
+			sources = append(sources, m.Source)
+		}
+	}
+	return sources, nil
 }
 
 // Owner returns the container's own root user, when it has a user namespace.
@@ -137,6 +165,26 @@ func (s *Spec) DeviceRules(engine string) []cgroup.DeviceRule {
 		nodes = append(nodes, n.Path)
 	}
 	return cgroup.RuncRules(rules, nodes)
+}
+
+// Nodes are the device nodes that the container has without us: the
+// specification's, and those that every runtime makes.
+func (s *Spec) Nodes() []resource.Node {
+	nodes := []resource.Node{
+		{Path: "/dev/null", Type: "c", Major: 1, Minor: 3},
+		{Path: "/dev/zero", Type: "c", Major: 1, Minor: 5},
+		{Path: "/dev/full", Type: "c", Major: 1, Minor: 7},
+		{Path: "/dev/random", Type: "c", Major: 1, Minor: 8},
+		{Path: "/dev/urandom", Type: "c", Major: 1, Minor: 9},
+		{Path: "/dev/tty", Type: "c", Major: 5, Minor: 0},
+	}
+	for _, d := range s.Linux.Devices {
+		if d.Type == "u" { // another word for it
+			d.Type = "c"
+		}
+		nodes = append(nodes, resource.Node{Path: filepath.Clean(d.Path), Type: d.Type, Major: d.Major, Minor: d.Minor})
+	}
+	return nodes
 }
 
 // Mapped tells whether the container's ids are not the host's.

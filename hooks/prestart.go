@@ -134,7 +134,8 @@ func (h *Hook) limits(ctx context.Context, s *start) error {
 // nobody stopped is taken out of it before: an interface of the host would go
 // away with it.
 func (h *Hook) pin(ctx context.Context, s *start) error {
-	switch err := network.TakeBack(ctx, s.state.ID, s.recorded.nics); {
+	grants := s.target.Ledger
+	switch err := network.Clean(ctx, s.state.ID, grants, network.Grants(grants, s.recorded.nics, true), false); {
 	case errors.Is(err, network.ErrStuck):
 		return err
 	case err != nil:
@@ -185,10 +186,13 @@ func (h *Hook) prestart(ctx context.Context, relabel bool) error {
 		h.log.WithField("id", st.ID).Warn(command.OneLine(err.Error()))
 	}}
 	var closeTarget func()
-	if s.target, closeTarget, err = container.Open(h.wait, st.ID, container.Start{Init: init, Bundle: st.Bundle, Root: st.Root}, sp); err != nil {
+	if s.target, closeTarget, err = container.Open(h.wait, h.Generation, st.ID, container.Start{Init: init, Bundle: st.Bundle, Root: st.Root}, sp); err != nil {
 		return err
 	}
 	defer closeTarget()
+	if s.target.Doubt != nil {
+		s.report(s.target.Doubt)
+	}
 	switch before, err := container.ReadStart(st.ID); {
 	case err == nil && before.Init == init:
 		return s.verify(ctx) // hook specs are merged: we may be listed twice
@@ -366,7 +370,7 @@ func (h *Hook) lookAgain(ctx context.Context, st state, sp *container.Spec, init
 	if err := plan.Look(); err != nil || len(plan.Change.Tasks) == 0 {
 		return nil, nil, err
 	}
-	target, closeTarget, err := container.Open(h.wait, st.ID, container.Start{Init: init, Bundle: st.Bundle, Root: st.Root}, sp)
+	target, closeTarget, err := container.Open(h.wait, h.Generation, st.ID, container.Start{Init: init, Bundle: st.Bundle, Root: st.Root}, sp)
 	if err != nil {
 		return nil, nil, err
 	}

@@ -2,6 +2,7 @@ package resource
 
 import (
 	"context"
+	"errors"
 	"fmt"
 
 	"isula.org/isulad-tools/config"
@@ -54,6 +55,11 @@ type Kind[T Record] struct {
 	// records together: those that are there now, and those that are no more, as
 	// they were.
 	Settle func(ctx context.Context, t *Target, now, gone []T) error
+	// PermissionFirst: Settle sets permissions, so it is called before anything is
+	// removed, too. What the container does to its files keeps no permission.
+	PermissionFirst bool
+	// Granted: what is made for a record is kept in the target's ledger, under Name.
+	Granted bool
 	// Verify returns nil when the record is real.
 	Verify func(context.Context, *Target, T) error
 	// Spare, when there is one, tells whether a start goes on without a record
@@ -65,6 +71,7 @@ type Kind[T Record] struct {
 type Plan struct {
 	Policy Policy
 	Steps  []Step
+	intend func(*Target) error
 	settle func(context.Context, *Target, []Step) error
 }
 
@@ -106,6 +113,7 @@ func (k *Kind[T]) Restore(d *config.Document) (Plan, error) {
 			return nil
 		}
 	}
+	plan.intend = func(t *Target) error { return k.intend(t, records...) }
 	changed := map[int]T{}
 	for i, old := range records {
 		now, renewed, err := k.Resolve(old)
@@ -128,7 +136,7 @@ func (k *Kind[T]) step(r T, resolveErr error) Step {
 		s.do, s.verify = fail, fail
 		return s
 	}
-	s.do = func(ctx context.Context, t *Target) error { return k.Apply(ctx, t, r) }
+	s.do = func(ctx context.Context, t *Target) error { return k.grant(ctx, t, r) }
 	s.verify = func(ctx context.Context, t *Target) error { return k.Verify(ctx, t, r) }
 	return s
 }
@@ -136,11 +144,16 @@ func (k *Kind[T]) step(r T, resolveErr error) Step {
 // Do makes the plan's records real, one after the other. Under Skip, and of
 // records that can be spared, failures are given to report and Do returns nil.
 func (p Plan) Do(ctx context.Context, t *Target, report func(error)) error {
+	if len(p.Steps) > 0 {
+		if err := p.intend(t); err != nil {
+			return err
+		}
+	}
 	err := p.run(ctx, t, "add", func(s Step) func(context.Context, *Target) error { return s.do }, report)
 	if err == nil && p.settle != nil {
 		err = p.settle(ctx, t, p.Steps)
 	}
-	return err
+	return errors.Join(err, flush(t))
 }
 
 // Verify checks that the plan's records are real, and changes nothing.

@@ -75,8 +75,8 @@ func (w *world) fingerprint() sandbox.Fingerprint {
 		w.addWires(f)
 	}
 	for _, dir := range runDirs {
-		for _, record := range []string{"containers", "modules/asks"} {
-			key := "file " + filepath.Join(dir, record, id)
+		for _, record := range []string{"containers/" + id, "containers/." + id + ".granted", "modules/asks/" + id} {
+			key := "file " + filepath.Join(dir, record)
 			if v, ok := f[key]; ok {
 				v, _, _ = strings.Cut(v, " 0:0")
 				f[key] = v + " 0:0"

@@ -18,9 +18,12 @@ import (
 // mountCalls can fail in ways of their own.
 var mountCalls = []string{"mount", "umount2", "move_mount", "open_tree", "mount_setattr", "rmdir", "unlinkat"}
 
-// interruptible calls return EINTR according to their man pages; a program
-// retries them.
-var interruptible = []string{"openat", "openat2", "write", "pwrite64", "fsync", "flock", "fcntl", "ftruncate"}
+// interruptible calls return EINTR according to their man pages, or when a file
+// system in user space says so; a program retries them.
+var interruptible = []string{
+	"openat", "openat2", "write", "pwrite64", "fsync", "flock", "fcntl", "ftruncate",
+	"mkdirat", "mknodat", "unlinkat", "renameat", "symlinkat", "fchownat", "fchmodat",
+}
 
 // spaceCalls need room on a file system, or for another mount. A full disk stays
 // full: the error is a sticky one.

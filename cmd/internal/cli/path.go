@@ -40,7 +40,7 @@ func (a App) pathCommands() []cli.Command {
 			Name:      "remove-path",
 			Usage:     "take added directories and files of the host away from a container",
 			ArgsUsage: "<container> HOST:CONTAINER...",
-			Flags:     []cli.Flag{dryRunFlag},
+			Flags:     []cli.Flag{forgetFlag, dryRunFlag},
 			Action:    a.removePaths,
 		},
 	}
@@ -104,7 +104,7 @@ func (s *session) lost(b mounts.Bind) bool {
 		return false
 	}
 	lost, err := mounts.Lost(context.Background(), s.target, b)
-	return lost && err == nil
+	return s.target.Ledger.Pending(mounts.Kind.Name, b) || lost && err == nil
 }
 
 // addError refuses what cannot be added to the records.

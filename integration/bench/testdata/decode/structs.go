@@ -45,6 +45,13 @@ type deviceRule struct {
 	Access string `json:"access"`
 }
 
+type node struct {
+	Path  string `json:"path"`
+	Type  string `json:"type"`
+	Major int64  `json:"major"`
+	Minor int64  `json:"minor"`
+}
+
 type idMapping struct {
 	ContainerID uint32 `json:"containerID"`
 	HostID      uint32 `json:"hostID"`
