@@ -82,7 +82,7 @@ func freeNetwork(ctx context.Context, st state, grants *ledger.Ledger) error {
 			nics, err = config.List[network.NIC](doc, config.NetInterfaces)
 		}
 	}
-	if e := network.Clean(ctx, st.ID, grants, network.Grants(grants, nics, true), true); errors.Is(e, network.ErrStuck) {
+	if e := (network.Cleanup{ID: st.ID, Ledger: grants, Records: nics, Ports: true}).Do(ctx); errors.Is(e, network.ErrStuck) {
 		return e
 	} else if e != nil {
 		err = errors.Join(err, e)

@@ -134,8 +134,8 @@ func (h *Hook) limits(ctx context.Context, s *start) error {
 // nobody stopped is taken out of it before: an interface of the host would go
 // away with it.
 func (h *Hook) pin(ctx context.Context, s *start) error {
-	grants := s.target.Ledger
-	switch err := network.Clean(ctx, s.state.ID, grants, network.Grants(grants, s.recorded.nics, true), false); {
+	before := network.Cleanup{ID: s.state.ID, Ledger: s.target.Ledger, Records: s.recorded.nics}
+	switch err := before.Do(ctx); {
 	case errors.Is(err, network.ErrStuck):
 		return err
 	case err != nil:

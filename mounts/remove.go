@@ -293,7 +293,7 @@ func (b Bind) servable(w *deadline.Waiter) bool {
 
 // wentWith tells whether b may have gone with other.
 func (b Bind) wentWith(other Bind) bool {
-	return within(filepath.Clean(b.Container), filepath.Clean(other.Container)) || filepath.Clean(b.Host) == filepath.Clean(other.Host)
+	return within(filepath.Clean(b.Container), filepath.Clean(other.Container)) || within(filepath.Clean(b.Host), filepath.Clean(other.Host))
 }
 
 // sweep removes the transfer mounts of a container that serve none of records.

@@ -19,48 +19,56 @@ import (
 // would go away.
 var ErrStuck = errors.New("the network namespace is kept")
 
-// Grants are the interfaces that a container may have: the records, and what its
-// ledger knows of them; of those that only the ledger has with all.
-func Grants(l *ledger.Ledger, records []NIC, all bool) []Grant {
-	var list []Grant
-	for _, g := range slices.Concat(l.Grants(nicName, true), l.Grants(nicName, false)) {
-		now := Grant{entry: &g}
-		if json.Unmarshal(g.Record, &now.NIC) != nil || json.Unmarshal(g.Made, &now.is) != nil && g.Made != nil {
-			continue
-		}
-		if all || slices.Contains(records, now.NIC) {
-			list = append(list, now)
+// grant is an interface that a container may have.
+type grant struct {
+	NIC
+	is    made
+	entry *ledger.Grant // nil: only its record tells of it
+	over  bool
+}
+
+// Cleanup says what is taken back from a container that has ended.
+type Cleanup struct {
+	ID      string
+	Ledger  *ledger.Ledger
+	Records []NIC
+	// Only those: not what the ledger has besides.
+	Only bool
+	// Ports: ports of a switch are looked for, whose links went with their namespace.
+	Ports bool
+	// Forget ends the ledger's grants of what cannot be taken back, too.
+	Forget bool
+}
+
+// grants are the interfaces that the container may have.
+func (c Cleanup) grants() (list []*grant) {
+	for _, e := range slices.Concat(c.Ledger.Grants(nicName, true), c.Ledger.Grants(nicName, false)) {
+		g := &grant{entry: &e}
+		known := json.Unmarshal(e.Record, &g.NIC) == nil && (e.Made == nil || json.Unmarshal(e.Made, &g.is) == nil)
+		if known && (!c.Only || slices.Contains(c.Records, g.NIC)) {
+			list = append(list, g)
 		}
 	}
-	for _, r := range records {
-		if !slices.ContainsFunc(list, func(g Grant) bool { return g.NIC == r }) {
-			list = append(list, Grant{NIC: r})
+	for _, r := range c.Records {
+		if !slices.ContainsFunc(list, func(g *grant) bool { return g.NIC == r }) {
+			list = append(list, &grant{NIC: r})
 		}
 	}
 	return list
 }
 
-// Grant is an interface that a container may have.
-type Grant struct {
-	NIC
-	is    made
-	entry *ledger.Grant
-}
-
-// Clean takes back what container id, which has ended, was given: a veth is
-// deleted, an eth comes back to the host, through the namespaces that are pinned for
-// the container. Without a pin the kernel has deleted the one and returned the other
-// as it was left; with ports, those of a switch are looked for, whose links have gone
-// with their namespace. It goes on after errors.
-func Clean(ctx context.Context, id string, l *ledger.Ledger, grants []Grant, ports bool) error {
+// Do takes it back: a veth is deleted, an eth comes back to the host, through the
+// namespaces that are pinned for the container. Without a pin the kernel has deleted
+// the one and returned the other as it was left. It goes on after errors.
+func (c Cleanup) Do(ctx context.Context) error {
+	grants := c.grants()
 	if len(grants) == 0 {
 		return nil
 	}
 	var errs []error
 	pinned := false
-	over := map[int]bool{}
 	for _, g := range place.Generations {
-		t := &resource.Target{ID: id, Net: netspace.At(filepath.Join(g.NetNS(), id))}
+		t := &resource.Target{ID: c.ID, Net: netspace.At(filepath.Join(g.NetNS(), c.ID))}
 		w, err := enter(t)
 		switch {
 		case errors.Is(err, fs.ErrNotExist), errors.Is(err, netspace.ErrNone), errors.Is(err, netspace.ErrHost):
@@ -69,12 +77,12 @@ func Clean(ctx context.Context, id string, l *ledger.Ledger, grants []Grant, por
 			errs = append(errs, err, ErrStuck)
 			continue
 		}
-		w.ended, pinned = true, true
-		errs = append(errs, w.all(ctx, grants, over))
+		pinned = true
+		errs = append(errs, w.takeAll(ctx, grants))
 		t.Net.Close()
 	}
-	if !pinned && !ports {
-		grants = slices.DeleteFunc(grants, func(g Grant) bool { return g.entry == nil })
+	if !pinned && !c.Ports {
+		grants = slices.DeleteFunc(grants, func(g *grant) bool { return g.entry == nil })
 	}
 	if !pinned && len(grants) > 0 {
 		host, err := netspace.Here()
@@ -82,25 +90,25 @@ func Clean(ctx context.Context, id string, l *ledger.Ledger, grants []Grant, por
 			return err
 		}
 		defer host.Close()
-		w := &work{Target: new(resource.Target), host: host, ended: true}
-		errs = append(errs, w.all(ctx, grants, over))
+		errs = append(errs, (&work{Target: new(resource.Target), host: host}).takeAll(ctx, grants))
 	}
-	for i, g := range grants {
-		if over[i] && g.entry != nil {
-			l.End(*g.entry)
+	for _, g := range grants {
+		if g.entry != nil && (g.over || c.Forget) {
+			c.Ledger.End(*g.entry)
 		}
 	}
-	return errors.Join(append(errs, l.Flush())...)
+	return errors.Join(append(errs, c.Ledger.Flush())...)
 }
 
-// all takes every grant back. ErrStuck is among the errors when one is no warning.
-func (w *work) all(ctx context.Context, grants []Grant, over map[int]bool) error {
+// takeAll takes every grant back. ErrStuck is among the errors when one is no warning.
+func (w *work) takeAll(ctx context.Context, grants []*grant) error {
 	var errs []error
 	var stuck error
-	for i, g := range grants {
+	w.ended = true
+	for _, g := range grants {
 		err := w.take(ctx, g.NIC, g.is)
 		_, told := err.(resource.Warning)
-		if over[i] = err == nil || told || over[i]; !over[i] {
+		if g.over = g.over || err == nil || told; !g.over {
 			stuck = ErrStuck
 		}
 		if err != nil {

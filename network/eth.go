@@ -25,30 +25,21 @@ func hostNICMissing(name string) error {
 	return fmt.Errorf("HostNic(%s) not found, please check", name)
 }
 
-// findEth finds the link in the container: the one that was lent, whatever its
-// name, or, when that is not known, by its name.
+// findEth finds the link in the namespace of the container's start.
 func findEth(w *work, n nic) (e ends, err error) {
-	if n.is.Was == nil {
-		e.inside, err = find(w.inside, n.Name)
-		return e, err
-	}
-	err = w.findLent(n.is, func(from *netspace.Space, link *netspace.Link) error {
+	err = w.seek(n, func(from *netspace.Space, link *netspace.Link) error {
 		if from == w.space {
 			e.inside = link
 		}
 		return nil
 	})
-	if errors.Is(err, errDestroyed) || errors.Is(err, errHeld) {
+	if errors.Is(err, errDestroyed) || errors.Is(err, errHeld) || errors.Is(err, errUnnoted) {
 		err = nil
 	}
 	return e, err
 }
 
-// mark is the alias that an older version gave a link of the host while the
-// container had it.
-func (n nic) mark() string { return "isulad-tools " + n.HostName }
-
-func applyEth(_ context.Context, w *work, n nic, u *undo.Stack) (is made, err error) {
+func applyEth(ctx context.Context, w *work, n nic, u *undo.Stack) (is made, err error) {
 	there, err := lookUp(w.inside, n.Name)
 	if err != nil {
 		return is, err
@@ -78,11 +69,18 @@ func applyEth(_ context.Context, w *work, n nic, u *undo.Stack) (is made, err er
 	}
 	is.Inside = link.Index // the kernel keeps it, unless it is taken
 	n.is = is
-	if err := w.keep(n); err != nil {
+	w.Ledger.Make(nicName, n.NIC, is)
+	if err := w.Ledger.Flush(); err != nil { // a move loses the rest
 		return is, err
 	}
 	to := netspace.Attributes{Name: n.Name, MTU: n.MTU, QueueLen: &n.QueueLen, MAC: n.mac, NS: w.space.FD()}
-	u.Push("return link "+n.HostName, func() error { return w.undoMove(n) })
+	u.Push("return link "+n.HostName, func() error {
+		err := removeEth(ctx, w, n) // whatever became of it
+		if told := (resource.Warning{}); errors.As(err, &told) {
+			return nil
+		}
+		return err
+	})
 	if err := w.host.Set(link.Index, to); err != nil {
 		return is, refused(moveLink, err)
 	}
@@ -98,36 +96,15 @@ func applyEth(_ context.Context, w *work, n nic, u *undo.Stack) (is made, err er
 	return is, nil
 }
 
-// keep writes into the ledger what is known of the interface: a move loses the rest.
-func (w *work) keep(n nic) error {
-	w.Ledger.Make(nicName, n.NIC, n.is)
-	return w.Ledger.Flush()
-}
-
-// undoMove takes back a move, whatever became of it.
-func (w *work) undoMove(n nic) error {
-	err := w.findLent(n.is, func(from *netspace.Space, link *netspace.Link) error { return w.giveBack(n, from, link) })
-	if told := (resource.Warning{}); errors.As(err, &told) {
-		return nil
+func removeEth(_ context.Context, w *work, n nic) error {
+	err := w.seek(n, func(from *netspace.Space, link *netspace.Link) error { return w.giveBack(n, from, link) })
+	switch {
+	case errors.Is(err, errUnnoted) && w.space == nil:
+		return nil // nobody knows more than the kernel, which returned it
+	case errors.Is(err, errDestroyed): // nobody will have it again
+		return resource.Warn(err)
 	}
 	return err
-}
-
-func removeEth(_ context.Context, w *work, n nic) error {
-	if n.is.Was != nil {
-		return destroyed(w.findLent(n.is, func(from *netspace.Space, link *netspace.Link) error { return w.giveBack(n, from, link) }))
-	}
-	if w.space == nil {
-		return nil // nobody knows more than the kernel, which returned it
-	}
-	link, err := find(w.inside, n.Name)
-	if link == nil || err != nil {
-		return err
-	}
-	if link.Kind == "veth" && link.PeerNS < 0 {
-		return fmt.Errorf("%s is a link of the container's own: both of its ends are in it", n.Name)
-	}
-	return w.giveBack(n, w.space, link)
 }
 
 // freeName returns a name like the one wanted that the host has no link of.

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"errors"
 	"fmt"
+	"iter"
 	"os"
 
 	"isula.org/isulad-tools/internal/netspace"
@@ -27,9 +28,6 @@ type lent struct {
 // lend looks at a link before it is lent.
 func lend(host *netspace.Side, link *netspace.Link) (*lent, error) {
 	has, err := remember(host, link.Index)
-	if err != nil {
-		return nil, err
-	}
 	was := &lent{Link: *link}
 	for _, a := range has.addresses {
 		was.Addresses = append(was.Addresses, a.Raw())
@@ -37,135 +35,160 @@ func lend(host *netspace.Side, link *netspace.Link) (*lent, error) {
 	for _, r := range has.routes {
 		was.Routes = append(was.Routes, r.Raw())
 	}
-	return was, nil
+	return was, err
 }
 
-// peered tells whether the link is one end of a pair whose other end is the host's:
-// that says where the link is, whatever the container does.
-func (l *lent) peered() bool { return l.Kind == "veth" && l.PeerNS < 0 && l.Peer > 0 }
+// Why a link that was lent is nowhere.
+var (
+	errHeld      = errors.New("it is in a network namespace that none of the container's processes is in")
+	errDestroyed = errors.New("the container has destroyed it")
+	errUnnoted   = errors.New("the container has no link of that name, and nothing was noted when it was lent: " +
+		"look for it in the container (nsenter -n -t PID ip link), return it by hand (ip link set LINK netns 1), and repeat")
+)
 
-// is tells whether link, found in a namespace, is the one that was lent. The
-// address of the hardware cannot be forged; without one it is the number.
-func (m made) is(link *netspace.Link, ns netspace.ID) bool {
-	switch was := m.Was; {
-	case link.Kind != was.Kind || was.peered():
-		return false
-	case len(was.PermMAC) > 0:
-		return bytes.Equal(link.PermMAC, was.PermMAC)
-	case was.Kind == "veth":
-		return ns == m.NS && link.Index == m.Inside && link.Peer == was.Peer
-	default: // what is made on top of a link names that
-		return ns == m.NS && link.Index == m.Inside && (link.Peer == was.Peer || was.Peer == 0)
+// spaces are the network namespaces of the container's processes, that of its start
+// first. Each is open while it is looked at.
+func (w *work) spaces(err *error) iter.Seq[*netspace.Space] {
+	return func(yield func(*netspace.Space) bool) {
+		seen := map[string]bool{}
+		if w.space != nil {
+			id, e := w.space.ID()
+			if *err = e; e != nil || !yield(w.space) {
+				return
+			}
+			seen[fmt.Sprintf("net:[%d]", id.Ino)] = true
+		}
+		if w.Init.PID <= 0 {
+			return
+		}
+		pids, e := w.Cgroups.Processes()
+		*err = e
+		for _, pid := range pids {
+			ns, e := os.Readlink(fmt.Sprintf("/proc/%d/ns/net", pid))
+			if e != nil || seen[ns] {
+				continue
+			}
+			seen[ns] = true
+			s := netspace.OfProcess(pid)
+			if e := s.Open(); e != nil {
+				if !errors.Is(e, netspace.ErrHost) && !errors.Is(e, os.ErrNotExist) {
+					*err = errors.Join(*err, e)
+				}
+				continue
+			}
+			more := yield(s)
+			s.Close()
+			if !more {
+				return
+			}
+		}
 	}
 }
 
-// errHeld says that a link is the container's still, and cannot be reached.
-var errHeld = errors.New("it is in a network namespace that none of the container's processes is in")
-
-// errDestroyed says that a link exists no more.
-var errDestroyed = errors.New("the container has destroyed it")
-
-// findLent finds the link that was lent: the container may have renamed it, or
-// moved it to another namespace of its own. On the host, from is nil. found is
-// called while the namespace is open.
-func (w *work) findLent(m made, found func(from *netspace.Space, link *netspace.Link) error) error {
-	var peer *netspace.Link
-	var err error
-	if m.Was.peered() {
-		if peer, err = w.host.LinkAt(m.Was.Peer); err != nil {
-			return refused("look for the other end of "+m.Was.Name, err)
+// seek finds the link that was lent, which the container may have renamed, or moved to
+// another namespace of its own, and calls found with it. On the host, from is nil.
+func (w *work) seek(n nic, found func(from *netspace.Space, link *netspace.Link) error) (err error) {
+	was := n.is.Was
+	var peer *netspace.Link // the host's end of a pair, which says where the other one is
+	if was != nil && was.Kind == "veth" && was.PeerNS < 0 && was.Peer > 0 {
+		if peer, err = w.host.LinkAt(was.Peer); err != nil {
+			return refused("look for the other end of "+was.Name, err)
 		}
 		if peer == nil || peer.Kind != "veth" {
 			return errDestroyed
 		}
 	}
-	at := func(side *netspace.Side, here bool, ns netspace.ID) (*netspace.Link, error) {
-		if peer != nil {
-			if !here {
-				return nil, nil
-			}
-			return side.LinkAt(peer.Peer)
+	for s := range w.spaces(&err) {
+		if link, e := w.among(s, n, peer); link != nil {
+			return found(s, link)
+		} else if e != nil {
+			return refused("look for link "+n.HostName, e)
 		}
-		links, err := side.Links()
-		for _, l := range links {
-			if m.is(l, ns) {
-				return l, err
-			}
-		}
-		return nil, err
 	}
-	link, err := at(w.host, peer != nil && peer.PeerNS < 0, netspace.ID{})
-	switch {
-	case err != nil:
-		return refused("look for link "+m.Was.Name, err)
-	case link != nil:
+	if err != nil {
+		return err
+	}
+	if link, err := w.among(nil, n, peer); link != nil || err != nil {
+		if err != nil {
+			return refused("look for link "+n.HostName, err)
+		}
 		return found(nil, link)
 	}
-	done, err := w.each(func(s *netspace.Space) (bool, error) {
-		here := false
-		if peer != nil {
-			if here, err = s.Peered(peer); err != nil {
-				return false, err
-			}
-		}
-		ns, err := s.ID()
-		if err != nil {
-			return false, err
-		}
-		link, err := at(s.Inside, here, ns)
-		if link == nil || err != nil {
-			return false, err
-		}
-		return true, found(s, link)
-	})
 	switch {
-	case done || err != nil:
-		return err
-	case peer != nil || len(m.Was.PermMAC) > 0:
+	case was == nil:
+		return errUnnoted
+	case peer != nil, len(was.PermMAC) > 0 && !w.ended:
 		return errHeld
 	}
 	return errDestroyed
 }
 
-// each is do for the network namespaces of the container's processes, that of its
-// start first, until one is done.
-func (w *work) each(do func(*netspace.Space) (done bool, err error)) (done bool, err error) {
-	seen := map[string]bool{}
-	if w.space != nil {
-		if done, err := do(w.space); done || err != nil {
-			return done, err
-		}
-		id, err := w.space.ID()
-		if err != nil {
-			return false, err
-		}
-		seen[fmt.Sprintf("net:[%d]", id.Ino)] = true
+// among looks for the link in a namespace; nil: the host's.
+func (w *work) among(s *netspace.Space, n nic, peer *netspace.Link) (*netspace.Link, error) {
+	switch {
+	case peer != nil:
+		return w.farEnd(s, peer)
+	case s == nil && n.is.Was == nil:
+		return find(w.host, n.HostName) // it came back, whoever returned it
+	case s == nil:
+		return n.pick(w.host, netspace.ID{}, false)
 	}
-	if w.Init.PID <= 0 {
-		return false, nil
+	ns, err := s.ID()
+	if err != nil {
+		return nil, err
 	}
-	pids, err := w.Cgroups.Processes()
-	for _, pid := range pids {
-		ns, e := os.Readlink(fmt.Sprintf("/proc/%d/ns/net", pid))
-		if e != nil || seen[ns] {
-			continue
-		}
-		seen[ns] = true
-		s := netspace.OfProcess(pid)
-		if e := s.Open(); e != nil {
-			if !errors.Is(e, netspace.ErrHost) && !errors.Is(e, os.ErrNotExist) {
-				err = errors.Join(err, e)
-			}
-			continue
-		}
-		done, e := do(s)
-		s.Close()
-		if done || e != nil {
-			return done, e
-		}
-	}
-	return false, err
+	return n.pick(s.Inside, ns, s == w.space)
 }
+
+// farEnd is the other end of a pair of the host's, if it is in a namespace; nil: the
+// host's.
+func (w *work) farEnd(s *netspace.Space, near *netspace.Link) (*netspace.Link, error) {
+	side, here, err := w.host, near.PeerNS < 0, error(nil)
+	if s != nil {
+		side = s.Inside
+		here, err = s.Peered(near)
+	}
+	if !here || err != nil {
+		return nil, err
+	}
+	return side.LinkAt(near.Peer)
+}
+
+// pick picks the link that was lent.
+func (n nic) pick(side *netspace.Side, ns netspace.ID, ofStart bool) (*netspace.Link, error) {
+	links, err := side.Links()
+	for _, l := range links {
+		if n.is.Was != nil && n.is.are(l, ns) || n.is.Was == nil && n.mayBe(l, ofStart) {
+			return l, err
+		}
+	}
+	return nil, err
+}
+
+// are tells whether link is the one that was lent. The address of the hardware cannot
+// be forged; without one it is the number, and what the link is made on top of.
+func (m made) are(link *netspace.Link, ns netspace.ID) bool {
+	switch was := m.Was; {
+	case link.Kind != was.Kind:
+		return false
+	case len(was.PermMAC) > 0:
+		return bytes.Equal(link.PermMAC, was.PermMAC)
+	default:
+		return ns == m.NS && link.Index == m.Inside && (link.Peer == was.Peer || was.Peer == 0 && was.Kind != "veth")
+	}
+}
+
+// mayBe tells whether link is what v0.9, or a version without a ledger, has lent: by
+// the name that it gave it, or by its alias. A pair with both ends in the container is
+// the container's own.
+func (n nic) mayBe(link *netspace.Link, ofStart bool) bool {
+	own := link.Kind == "veth" && link.PeerNS < 0
+	return !own && (ofStart && link.Name == n.Name || link.Alias == n.mark())
+}
+
+// mark is the alias that an older version gave a link of the host while the
+// container had it.
+func (n nic) mark() string { return "isulad-tools " + n.HostName }
 
 // giveBack gives the host's link back to it under its name, and makes it what it
 // was. What that does not come to is a warning: the link is back.
@@ -184,20 +207,17 @@ func (w *work) giveBack(n nic, from *netspace.Space, link *netspace.Link) error 
 		}
 		told = fmt.Errorf("the host has another nic with name %s now, the container's is returned as %s", n.HostName, name)
 	}
-	index := link.Index
 	if from != nil {
 		if err := dropAbove(from.Inside, link); err != nil {
 			return err
 		}
-		if err := from.Inside.Set(link.Index, netspace.Attributes{Name: name, NS: from.HostFD()}); err != nil {
-			return refused(moveLink, err)
-		}
+		err = refused(moveLink, from.Inside.Set(link.Index, netspace.Attributes{Name: name, NS: from.HostFD()}))
 	} else if link.Name != name {
 		down := false
-		err := errors.Join(w.host.Set(index, netspace.Attributes{Up: &down}), w.host.Set(index, netspace.Attributes{Name: name}))
-		if err != nil {
-			return refused(setName, err)
-		}
+		err = refused(setName, errors.Join(w.host.Set(link.Index, netspace.Attributes{Up: &down}), w.host.Set(link.Index, netspace.Attributes{Name: name})))
+	}
+	if err != nil {
+		return err
 	}
 	back, err := find(w.host, name)
 	if back == nil || err != nil {
@@ -210,17 +230,12 @@ func (w *work) giveBack(n nic, from *netspace.Space, link *netspace.Link) error 
 // on using it.
 func dropAbove(side *netspace.Side, link *netspace.Link) error {
 	links, err := side.Links()
-	if err != nil {
-		return refused("list links", err)
-	}
 	for _, l := range links {
-		if l.Peer == link.Index && l.Index != link.Index && l.Kind != "veth" && l.PeerNS < 0 {
-			if err := side.Delete(l.Index); err != nil {
-				return refused(dropLink, err)
-			}
+		if err == nil && l.Peer == link.Index && l.Index != link.Index && l.Kind != "veth" && l.PeerNS < 0 {
+			err = side.Delete(l.Index)
 		}
 	}
-	return nil
+	return refused(dropLink, err)
 }
 
 // restore makes a link that came back what it was, as far as that is known and the
@@ -234,19 +249,25 @@ func (w *work) restore(n nic, back *netspace.Link) error {
 		return refused("restore alias", w.host.Set(back.Index, netspace.Attributes{Alias: &none}))
 	}
 	var errs []error
-	set := func(what string, differs bool, to netspace.Attributes) {
-		if differs {
-			if err := w.host.Set(back.Index, to); err != nil {
-				errs = append(errs, fmt.Errorf("its %s is not as before: %w", what, err))
-			}
+	for _, c := range []struct {
+		what string
+		same bool
+		was  netspace.Attributes
+	}{
+		{"MTU", back.MTU == was.MTU, netspace.Attributes{MTU: was.MTU}},
+		{"hardware address", bytes.Equal(back.MAC, was.MAC), netspace.Attributes{MAC: was.MAC}},
+		{"queue length", back.QueueLen == was.QueueLen, netspace.Attributes{QueueLen: &was.QueueLen}},
+		{"alias", back.Alias == was.Alias, netspace.Attributes{Alias: &was.Alias}},
+		{"bridge", was.Bridge == 0 || back.Bridge == was.Bridge, netspace.Attributes{Bridge: &was.Bridge}},
+		{"state", back.Up == was.Up, netspace.Attributes{Up: &was.Up}},
+	} {
+		if c.same {
+			continue
+		}
+		if err := w.host.Set(back.Index, c.was); err != nil {
+			errs = append(errs, fmt.Errorf("its %s is not as before: %w", c.what, err))
 		}
 	}
-	set("MTU", back.MTU != was.MTU, netspace.Attributes{MTU: was.MTU})
-	set("hardware address", !bytes.Equal(back.MAC, was.MAC), netspace.Attributes{MAC: was.MAC})
-	set("queue length", back.QueueLen != was.QueueLen, netspace.Attributes{QueueLen: &was.QueueLen})
-	set("alias", back.Alias != was.Alias, netspace.Attributes{Alias: &was.Alias})
-	set("bridge", was.Bridge != 0 && back.Bridge != was.Bridge, netspace.Attributes{Bridge: &was.Bridge})
-	set("state", back.Up != was.Up, netspace.Attributes{Up: &was.Up})
 	for i, list := range [][][]byte{was.Addresses, was.Routes} {
 		for _, raw := range list {
 			if err := w.host.ReturnRaw(back.Index, raw, i == 1); err != nil {
@@ -256,12 +277,4 @@ func (w *work) restore(n nic, back *netspace.Link) error {
 		}
 	}
 	return errors.Join(errs...)
-}
-
-// destroyed makes errDestroyed a warning: nobody will have the link again.
-func destroyed(err error) error {
-	if errors.Is(err, errDestroyed) {
-		return resource.Warn(err)
-	}
-	return err
 }

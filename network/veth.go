@@ -26,8 +26,8 @@ func hostNameTaken(name string) error {
 }
 
 // findVeth goes from the host's end, which the container cannot rename, to the
-// other. A link that has its name but no end in the container is somebody
-// else's, unless the ledger knows its number.
+// other, wherever that is. A link that has its name but no end in the container is
+// somebody else's, unless the ledger knows its number.
 func findVeth(w *work, n nic) (e ends, err error) {
 	var host *netspace.Link
 	if n.is.Host > 0 {
@@ -38,19 +38,25 @@ func findVeth(w *work, n nic) (e ends, err error) {
 	if host == nil || err != nil || host.Kind != "veth" {
 		return e, refused("look for link "+n.HostName, err)
 	}
-	ours := false
-	if w.space != nil {
-		if ours, err = w.space.Peered(host); err != nil {
-			return e, err
-		}
-	}
-	if ours || n.is.Host > 0 {
+	if n.is.Host > 0 {
 		e.host = host
 	}
-	if ours {
-		e.inside, err = w.inside.LinkAt(host.Peer)
+	for s := range w.spaces(&err) {
+		far, err := w.farEnd(s, host)
+		if err != nil {
+			return e, refused("look for link "+n.Name, err)
+		}
+		if far != nil {
+			e.host = host
+		}
+		if far != nil && s == w.space {
+			e.inside = far
+		}
+		if far != nil {
+			break
+		}
 	}
-	return e, refused("look for link "+n.Name, err)
+	return e, err
 }
 
 func applyVeth(ctx context.Context, w *work, n nic, u *undo.Stack) (is made, err error) {
@@ -123,9 +129,18 @@ func (w *work) deleteVeth(n nic) error {
 }
 
 func removeVeth(ctx context.Context, w *work, n nic) error {
-	if w.space == nil && n.is.Host == 0 { // a link of that name may be somebody else's port
-		if link, err := lookUp(w.host, n.HostName); link != nil || err != nil {
+	e, err := findVeth(w, n)
+	if err != nil {
+		return err
+	}
+	if e.host == nil && n.is.Host == 0 { // a link of that name may be somebody else's
+		link, err := lookUp(w.host, n.HostName)
+		switch {
+		case err != nil, link != nil && w.ended:
 			return resource.Warn(err)
+		case link != nil && link.Kind == "veth" && link.PeerNS >= 0:
+			return resource.Warn(fmt.Errorf("the other end of %s is in a network namespace that none of the container's processes is in, and nothing was noted when it was made: "+
+				"if it is the container's, delete it (ip link del %s)", n.HostName, n.HostName))
 		}
 	}
 	// First, for when it fails, nothing is changed yet.
@@ -133,8 +148,10 @@ func removeVeth(ctx context.Context, w *work, n nic) error {
 	if left != nil && !w.ended {
 		return left
 	}
-	if err := w.deleteVeth(n); err != nil {
-		return errors.Join(left, err)
+	if e.host != nil {
+		if err := w.host.Delete(e.host.Index); err != nil {
+			return errors.Join(left, refused(dropLink, err))
+		}
 	}
 	return resource.Warn(left)
 }

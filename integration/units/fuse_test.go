@@ -64,7 +64,7 @@ func (h *holder) serve(t testing.TB, point string, silent uint32) *server {
 	}))
 	s := &server{
 		device: os.NewFile(uintptr(fd), "/dev/fuse"),
-		nodes: map[string]uint64{}, modes: map[uint64]uint32{1: unix.S_IFDIR | 0o755}, rdevs: map[uint64]uint32{},
+		nodes:  map[string]uint64{}, modes: map[uint64]uint32{1: unix.S_IFDIR | 0o755}, rdevs: map[uint64]uint32{},
 	}
 	s.silent.Store(silent)
 	t.Cleanup(s.end)

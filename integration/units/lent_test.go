@@ -133,7 +133,7 @@ func TestALentLinkComesBackAsItWas(t *testing.T) {
 					}
 				} else { // and its records are lost
 					must(t, network.Pin(place.Isulad, h.id, h.pid))
-					must(t, network.Clean(t.Context(), h.id, target.Ledger, network.Grants(target.Ledger, nil, true), true))
+					must(t, network.Cleanup{ID: h.id, Ledger: target.Ledger, Ports: true}.Do(t.Context()))
 					must(t, network.Unpin(h.id))
 				}
 				asBefore(t, "before it was lent")
@@ -171,7 +171,7 @@ func TestAVethGoesWhereverItsOtherEndIs(t *testing.T) {
 				do(t, h)
 				if stopped {
 					must(t, network.Pin(place.Isulad, h.id, h.pid))
-					must(t, network.Clean(t.Context(), h.id, target.Ledger, network.Grants(target.Ledger, nil, true), true))
+					must(t, network.Cleanup{ID: h.id, Ledger: target.Ledger, Ports: true}.Do(t.Context()))
 					must(t, network.Unpin(h.id))
 				} else {
 					must(t, changeNICs(t, dir, target, func(e *resource.Edit[network.NIC]) { e.Remove(n) }).Err)

@@ -118,9 +118,8 @@ type Attributes struct {
 	MTU      int
 	QueueLen *int
 	MAC      net.HardwareAddr
-	PermMAC  net.HardwareAddr // that of the hardware, which nobody can set; since Linux 5.6
-	Bridge   *int             // index; 0: none
-	NS       int              // a namespace to be in, by file descriptor
+	Bridge   *int // index; 0: none
+	NS       int  // a namespace to be in, by file descriptor
 	Up       *bool
 }
 

@@ -184,7 +184,7 @@ func (s *session) giveUp(ctx context.Context, n network.NIC) error {
 		s.app.warn("container "+s.name, doubt)
 	}
 	defer grants.Close()
-	err := network.Clean(ctx, s.id, grants, network.Grants(grants, []network.NIC{n}, false), true)
+	err := network.Cleanup{ID: s.id, Ledger: grants, Records: []network.NIC{n}, Only: true, Ports: true, Forget: s.forget}.Do(ctx)
 	if errors.Is(err, network.ErrStuck) {
 		return err
 	}

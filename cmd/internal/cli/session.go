@@ -42,6 +42,7 @@ type session struct {
 	// file is meant.
 	target *resource.Target
 	change *resource.Change
+	forget bool            // what cannot be taken away is a warning
 	say    []func() string // what is printed afterwards; "" is nothing
 	reload bool            // udevd must be told that rules changed
 	// unit is the container's, of systemd, which must be told that it may use
@@ -103,9 +104,9 @@ func (s *session) locked(ctx context.Context, c *cli.Context, found container.Co
 	if s.doc, err = config.Load(found.Dir); err != nil {
 		return err
 	}
-	forget := c.Bool(forgetFlag.Name)
+	s.forget = c.Bool(forgetFlag.Name)
 	closeTarget, err := s.open(found)
-	if err != nil && forget {
+	if err != nil && s.forget {
 		s.app.warn("container "+s.name, err)
 		s.target, s.spec = nil, cmp.Or(s.spec, new(container.Spec))
 	} else if err != nil {
@@ -120,7 +121,7 @@ func (s *session) locked(ctx context.Context, c *cli.Context, found container.Co
 		return err
 	}
 	for _, t := range s.change.Tasks {
-		t.Forget = forget
+		t.Forget = s.forget
 	}
 	if c.Bool(dryRunFlag.Name) {
 		s.preview()
