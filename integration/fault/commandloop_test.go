@@ -5,6 +5,7 @@ package fault
 import (
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
 	"testing"
 
@@ -41,7 +42,7 @@ func (w *world) killAll(t *testing.T, changes []change) {
 						t.Errorf("%v: not reached", f)
 						continue
 					}
-					lines := append(e.between(w.now().file), w.dataTouched()...)
+					lines := slices.Concat(e.between(w.now().file), w.dataTouched(), w.unnoted())
 					lines = append(lines, sequel(c, &e)...)
 					count.add(f, res.Hit, name, append(lines, w.end()...))
 				}
@@ -129,9 +130,8 @@ func (w *world) failAll(t *testing.T, changes []change) {
 // failed judges a command of which a call has failed.
 func (w *world) failed(c *change, e *expected, f supervisor.Fault, res *supervisor.Result) []string {
 	w.t.Helper()
-	lines := w.badEnd(c.name, res, 0, 1)
 	now := w.now()
-	lines = append(lines, e.between(now.file)...)
+	lines := slices.Concat(w.badEnd(c.name, res, 0, 1), e.between(now.file), w.unnoted())
 	switch {
 	case res.ExitCode == 0:
 		if string(res.Stdout) != e.said {

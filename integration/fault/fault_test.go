@@ -113,9 +113,7 @@ func failPrestart(w *world, f supervisor.Fault) (*supervisor.Point, []string) {
 	w.t.Helper()
 	w.start()
 	res := w.run("prestart", f)
-	lines := w.badEnd("prestart", res, 0, 1)
-	lines = append(lines, w.dataTouched()...)
-	lines = append(lines, w.recordsDamaged()...)
+	lines := slices.Concat(w.badEnd("prestart", res, 0, 1), w.dataTouched(), w.recordsDamaged(), w.unnoted())
 	if res.Hit != nil && len(lines) == 0 {
 		lines = append(lines, w.explained(f, res)...)
 	}

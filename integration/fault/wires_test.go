@@ -99,9 +99,6 @@ func (w *world) rewire() {
 	must(w.t, netlink.LinkAdd(br))
 	must(w.t, netlink.LinkSetUp(br))
 	must(w.t, netlink.LinkAdd(&netlink.Veth{LinkAttrs: named(cable), PeerName: lent, PeerHardwareAddr: lentMAC}))
-	borrowed, err := netlink.LinkByName(lent)
-	must(w.t, err)
-	must(w.t, netlink.LinkSetTxQLen(borrowed, 1000)) // what it has again when nobody asks for another
 }
 
 // cutWires deletes them.
