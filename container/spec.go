@@ -8,6 +8,7 @@ import (
 
 	"isula.org/isulad-tools/internal/cgroup"
 	"isula.org/isulad-tools/internal/jsonerror"
+	"isula.org/isulad-tools/internal/ledger"
 	"isula.org/isulad-tools/internal/open"
 	"isula.org/isulad-tools/resource"
 )
@@ -22,7 +23,8 @@ type Spec struct {
 	Process struct {
 		Env []string `json:"env"`
 	} `json:"process"`
-	Linux struct {
+	Mounts []mount `json:"mounts"`
+	Linux  struct {
 		CgroupsPath string            `json:"cgroupsPath"`
 		Namespaces  []namespace       `json:"namespaces"`
 		UIDMappings []idMapping       `json:"uidMappings"`
@@ -33,6 +35,12 @@ type Spec struct {
 			Devices []deviceRule `json:"devices"`
 		} `json:"resources"`
 	} `json:"linux"`
+}
+
+type mount struct {
+	Type    string   `json:"type"`
+	Source  string   `json:"source"`
+	Options []string `json:"options"`
 }
 
 type namespace struct {
@@ -78,29 +86,25 @@ func ReadSpec(bundle string) (*Spec, error) {
 	return s, nil
 }
 
-// specBinds lists the host paths that the container has by its specification. They
-// are read when they are asked for: a start has no use for them.
-func specBinds(bundle string) (sources []string, err error) {
-	path := filepath.Join(bundle, SpecName)
-	data, err := open.Read(path, maxState)
-	if err != nil {
-		return nil, err
+// Trees are the host's trees that the specification of a bundle gives the container;
+// without a specification nobody knows.
+func (s *Spec) Trees(bundle string) (list []ledger.Tree) {
+	if s == nil {
+		return nil
 	}
-	var s struct {
-		Mounts []struct {
-			Type, Source string
-			Options      []string
-		} `json:"mounts"`
-	}
-	if err := json.Unmarshal(data, &s); err != nil {
-		return nil, fmt.Errorf("%s: %w", path, jsonerror.Line(err))
+	has := func(m mount, options ...string) bool {
+		return slices.ContainsFunc(m.Options, func(o string) bool { return slices.Contains(options, o) })
 	}
 	for _, m := range s.Mounts {
-		if m.Type == "bind" || slices.Contains(m.Options, "bind") || slices.Contains(m.Options, "rbind") {
-			sources = append(sources, m.Source)
+		if m.Type != "bind" && !has(m, "bind", "rbind") {
+			continue
 		}
+		if !filepath.IsAbs(m.Source) {
+			m.Source = filepath.Join(bundle, m.Source)
+		}
+		list = append(list, ledger.Tree{Path: m.Source, Writable: !has(m, "ro", "rro")})
 	}
-	return sources, nil
+	return list
 }
 
 // Owner returns the container's own root user, when it has a user namespace.

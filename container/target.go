@@ -85,17 +85,16 @@ func Open(w *deadline.Waiter, g place.Generation, id string, s Start, sp *Spec) 
 
 		DeviceRules: sp.DeviceRules(EngineOf(s.Bundle)),
 		Nodes:       sp.Nodes(),
-		SpecBinds:   func() ([]string, error) { return specBinds(s.Bundle) },
 	}
-	t.Ledger, t.Doubt = OpenLedger(g, id, s)
+	t.Ledger, t.Doubt = OpenLedger(g, id, s, sp)
 	closers = append(closers, t.Net.Close, t.Cgroups.Close, t.Ledger.Close)
 	return t, all, nil
 }
 
-// OpenLedger opens what container id was granted by the start s. doubt says what
-// could not be read of it.
-func OpenLedger(g place.Generation, id string, s Start) (l *ledger.Ledger, doubt error) {
-	return ledger.Open(g, id, ledger.Start{Engine: EngineOf(s.Bundle), Init: s.Init, Bundle: s.Bundle})
+// OpenLedger opens what container id was granted by the start s, with the specification
+// sp. doubt says what could not be read of it.
+func OpenLedger(g place.Generation, id string, s Start, sp *Spec) (l *ledger.Ledger, doubt error) {
+	return ledger.Open(g, id, ledger.Start{Engine: EngineOf(s.Bundle), Init: s.Init, Bundle: s.Bundle, Trees: sp.Trees(s.Bundle)})
 }
 
 // netOf is the network namespace that the container was started in. Where our hook

@@ -58,7 +58,7 @@ func (h *Hook) poststop(ctx context.Context, relabel bool) error {
 		}
 	}
 	warn(mounts.Clean(st.ID))
-	grants, err := container.OpenLedger(h.Generation, st.ID, container.Start{})
+	grants, err := container.OpenLedger(h.Generation, st.ID, container.Start{}, nil)
 	warn(err)
 	defer grants.Close()
 	err = freeNetwork(ctx, st, grants)

@@ -18,6 +18,7 @@ import (
 
 	"isula.org/isulad-tools/internal/command"
 	"isula.org/isulad-tools/internal/deadline"
+	"isula.org/isulad-tools/internal/ledger"
 	"isula.org/isulad-tools/internal/mountpoint"
 	"isula.org/isulad-tools/internal/mounttable"
 	"isula.org/isulad-tools/internal/place"
@@ -91,21 +92,21 @@ func mountID(f *os.File) (int, error) {
 
 // wants tells the mounts that a path gave a container from others.
 type wants struct {
-	at, path string   // the container's root, and the path, in its mount namespace
-	shared   string   // where the path arrives there
-	id       int      // of the mount that we made; 0: that is gone, or nobody knows
-	groups   []string // peer groups of which all mounts are ours
-	trees    []tree   // what our mounts show
-	root     tree     // of the host
-	others   []tree   // what the container has by its specification and by other paths
-	only     bool     // by another path it has the same: only what is known or in place goes
-	spec     func() ([]string, error)
+	at, path string        // the container's root, and the path, in its mount namespace
+	shared   string        // where the path arrives there
+	id       int           // of the mount that we made; 0: that is gone, or nobody knows
+	groups   []string      // peer groups of which all mounts are ours
+	trees    []tree        // what our mounts show
+	root     tree          // of the host
+	others   []tree        // what the container has by its specification and by other paths
+	only     bool          // by another path it has the same: only what is known or in place goes
+	spec     []ledger.Tree // that are not in others yet
 	wait     *deadline.Waiter
 	unsure   error // nobody knows whether what is in the path's place is its
 }
 
 func wanted(t *resource.Target, b Bind) (*wants, error) {
-	w := &wants{spec: t.SpecBinds, wait: t.Wait}
+	w := &wants{spec: t.Ledger.Trees(), wait: t.Wait}
 	root, err := t.Root.Open("/", unix.O_PATH|unix.O_DIRECTORY)
 	if err != nil {
 		return nil, err
@@ -256,18 +257,12 @@ func (w *wants) shown(m *mountpoint.Mount) bool {
 
 // accounted tells whether the container has what a mount shows by something else.
 func (w *wants) accounted(m *mountpoint.Mount) bool {
-	if w.spec != nil {
-		sources, err := w.spec()
-		if err != nil && !errors.Is(err, fs.ErrNotExist) {
-			return true
-		}
-		w.spec = nil
-		for _, source := range sources {
-			if t, err := treeOf(w.wait, source); err == nil {
-				w.others = append(w.others, t)
-			}
+	for _, of := range w.spec {
+		if t, err := treeOf(w.wait, of.Path); err == nil {
+			w.others = append(w.others, t)
 		}
 	}
+	w.spec = nil
 	return slices.ContainsFunc(w.others, func(t tree) bool { return t.has(m) })
 }
 

@@ -42,9 +42,6 @@ type Target struct {
 	// runtime: they are not ours.
 	Nodes []Node
 
-	// SpecBinds lists what the specification binds into it; nil: nobody knows.
-	SpecBinds func() (sources []string, err error)
-
 	// Cgroups finds the container's cgroup directories; DeviceRules are those
 	// of the device controller that it was started with, nil when its specification
 	// is not known.

@@ -152,10 +152,10 @@ func (h *holder) target(t testing.TB, own resource.Owner) *resource.Target {
 }
 
 // keepLedger gives target a ledger, as a command or a hook has it.
-func (h *holder) keepLedger(t testing.TB, target *resource.Target) {
+func (h *holder) keepLedger(t testing.TB, target *resource.Target, trees ...ledger.Tree) {
 	t.Helper()
 	var err error
-	target.Ledger, err = ledger.Open(place.Isulad, h.id, ledger.Start{Init: target.Init})
+	target.Ledger, err = ledger.Open(place.Isulad, h.id, ledger.Start{Init: target.Init, Trees: trees})
 	must(t, err)
 	t.Cleanup(func() { must(t, target.Ledger.Remove()) })
 }

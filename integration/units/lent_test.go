@@ -17,11 +17,11 @@ import (
 
 // lendable is a link of the host with everything that a link can have, and a
 // check that it has all of it.
-func lendable(t testing.TB, name string) (asBefore func(t testing.TB, when string)) {
+func lendable(t testing.TB, name, queue string) (asBefore func(t testing.TB, when string)) {
 	t.Helper()
 	physical(t, name)
 	ip(t, "link", "set", name, "down", "mtu", "9000", "address", "02:11:22:33:44:55")
-	ip(t, "link", "set", name, "txqueuelen", "77", "alias", "rack 7, port 3")
+	ip(t, "link", "set", name, "txqueuelen", queue, "alias", "rack 7, port 3")
 	ip(t, "link", "set", name, "up")
 	ip(t, "link", "set", "x_"+name, "up")
 	ip(t, "addr", "add", "10.77.0.1/24", "dev", name)
@@ -94,7 +94,8 @@ func (h *holder) service(t *testing.T) int {
 // A link of the host comes back as it was, whatever the container has done to it.
 func TestALentLinkComesBackAsItWas(t *testing.T) {
 	for name, do := range map[string]func(t *testing.T, h *holder){
-		"untouched": func(*testing.T, *holder) {},
+		"untouched":       func(*testing.T, *holder) {},
+		"without a queue": func(*testing.T, *holder) {},
 		"renamed, and another one has its name": func(t *testing.T, h *holder) {
 			h.ip(t, "link", "set", "eth5", "down")
 			h.ip(t, "link", "set", "eth5", "name", "lan0")
@@ -117,7 +118,11 @@ func TestALentLinkComesBackAsItWas(t *testing.T) {
 				if stopped && strings.HasPrefix(name, "moved") {
 					return // the namespace is gone with its process, and so is a pair's end
 				}
-				asBefore := lendable(t, "phy0")
+				queue := "77"
+				if name == "without a queue" {
+					queue = "0"
+				}
+				asBefore := lendable(t, "phy0", queue)
 				h := hold(t, nil)
 				target := h.target(t, hostOwner)
 				h.keepLedger(t, target)

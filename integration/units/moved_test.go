@@ -12,6 +12,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"isula.org/isulad-tools/config"
+	"isula.org/isulad-tools/internal/ledger"
 	"isula.org/isulad-tools/mounts"
 	"isula.org/isulad-tools/resource"
 )
@@ -60,13 +61,12 @@ func TestNothingThatAContainerDoesKeepsAPath(t *testing.T) {
 		for _, options := range []string{"rw,rslave", "ro", "rw,private"} {
 			t.Run(c.name+" "+options, func(t *testing.T) {
 				ways(t, func(image string) { must(t, os.MkdirAll(image+"/a/x", 0o755)) }, func(t *testing.T, h *holder, target *resource.Target) {
-					h.keepLedger(t, target)
 					dir, host, own := t.TempDir(), hostDir(t), hostDir(t)
+					h.keepLedger(t, target, ledger.Tree{Path: own})
 					write(t, host+"/sub/file", "secret")
 					// The specification has a path of the same file system, too.
 					must(t, os.Mkdir(h.root+"/spec", 0o755))
 					bindFrom(t, target, own, h.at("/spec"))
-					target.SpecBinds = func() ([]string, error) { return []string{own}, nil }
 					before := h.mountsOf(t)
 					b, other := mounts.Bind{Host: host, Container: "/a/x", Options: options}, bindOf(hostDir(t), "/mnt/other")
 					changePaths(t, dir, target, func(e *resource.Edit[mounts.Bind]) { e.Add(b) })

@@ -70,7 +70,7 @@ func running(t testing.TB, file map[string]any, options ...option) *box {
 	must(t, os.WriteFile(filepath.Join(b.dir, container.SpecName), data, 0o600))
 	must(t, container.WriteStart(place.Isulad, b.id, container.Start{Init: b.target.Init, Bundle: b.dir, Root: b.image}))
 	t.Cleanup(func() {
-		grants, err := container.OpenLedger(place.Isulad, b.id, container.Start{})
+		grants, err := container.OpenLedger(place.Isulad, b.id, container.Start{}, nil)
 		must(t, errors.Join(err, grants.Remove(), container.RemoveStart(b.id)))
 	})
 	return b

@@ -30,6 +30,13 @@ type Start struct {
 	Engine string     `json:"engine,omitempty"`
 	Init   process.ID `json:"init"`
 	Bundle string     `json:"bundle"`
+	Trees  []Tree     `json:"trees,omitempty"` // what the specification gave it of the host
+}
+
+// Tree is a directory or file of the host.
+type Tree struct {
+	Path     string `json:"path"`
+	Writable bool   `json:"writable,omitempty"`
 }
 
 // Grant is one record that was granted, or was about to be.
@@ -142,7 +149,9 @@ func (l *Ledger) begin() {
 func (l *Ledger) apply(now line) {
 	if now.Start != nil {
 		l.begin()
-		l.began = now.Start.Init == l.start.Init
+		if l.began = now.Start.Init == l.start.Init; l.began {
+			l.start = *now.Start // the specification may have changed since
+		}
 	}
 	for _, g := range now.Intents {
 		if g != nil {
@@ -156,6 +165,14 @@ func (l *Ledger) apply(now line) {
 		}
 	}
 	l.grants = slices.DeleteFunc(l.grants, func(g *Grant) bool { return slices.Contains(now.Revoked, g.Number) })
+}
+
+// Trees are the host's trees that the start had by its specification.
+func (l *Ledger) Trees() []Tree {
+	if l == nil {
+		return nil
+	}
+	return l.start.Trees
 }
 
 // Grants are the open grants of a kind; with before those of earlier starts,

@@ -242,3 +242,20 @@ func FuzzOpen(f *testing.F) {
 		}
 	})
 }
+
+// What the specification says later is of another start.
+func TestTheFirstLineSaysWhichTreesOfTheHostTheStartHad(t *testing.T) {
+	t.Parallel()
+	g := world(t)
+	with := func(pid int, trees ...Tree) Start {
+		s := start(pid)
+		s.Trees = trees
+		return s
+	}
+	had := Tree{Path: "/srv/a", Writable: true}
+	must(t, reopen(t, g, with(1, had, Tree{Path: "/srv/b"})).Intend("node", "a"))
+	expect(t, "of the same start", fmt.Sprint(reopen(t, g, with(1, Tree{Path: "/srv/c"})).Trees()), "[{/srv/a true} {/srv/b false}]")
+	expect(t, "of the next start", fmt.Sprint(reopen(t, g, with(2, Tree{Path: "/srv/c"})).Trees()), "[{/srv/c false}]")
+	var none *Ledger
+	expect(t, "of none", fmt.Sprint(none.Trees()), "[]")
+}

@@ -179,7 +179,7 @@ func (a App) removeNIC(c *cli.Context) error {
 // as its poststop would, had the record stayed as it was: nobody else knows of it
 // then. It fails only when the interface is still there.
 func (s *session) giveUp(ctx context.Context, n network.NIC) error {
-	grants, doubt := container.OpenLedger(s.app.Generation, s.id, container.Start{})
+	grants, doubt := container.OpenLedger(s.app.Generation, s.id, container.Start{}, nil)
 	if doubt != nil {
 		s.app.warn("container "+s.name, doubt)
 	}
