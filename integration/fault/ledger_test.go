@@ -9,6 +9,7 @@ import (
 	"strings"
 
 	"isula.org/isulad-tools/devices"
+	"isula.org/isulad-tools/internal/cgroup"
 	"isula.org/isulad-tools/internal/ledger"
 	"isula.org/isulad-tools/internal/place"
 	"isula.org/isulad-tools/mounts"
@@ -55,7 +56,10 @@ func (g grants) has(fact string) bool {
 	is := func(name string) bool { return rest == name || strings.HasPrefix(rest, name+" ") }
 	switch {
 	case what == "rule":
-		return slices.ContainsFunc(g.devices, func(d devices.Device) bool { return is(fmt.Sprintf("%s %d:%d", d.Type, d.Major, d.Minor)) })
+		ofRunc := slices.ContainsFunc(cgroup.RuncRules(nil, nil), func(r cgroup.DeviceRule) bool { // it stays
+			return r.Allow && is(fmt.Sprintf("%s %d:%d", r.Type, r.Major, r.Minor))
+		})
+		return ofRunc || slices.ContainsFunc(g.devices, func(d devices.Device) bool { return is(fmt.Sprintf("%s %d:%d", d.Type, d.Major, d.Minor)) })
 	case what == "mount":
 		return slices.ContainsFunc(g.paths, func(b mounts.Bind) bool { return is(b.Container) || strings.HasPrefix(rest, b.Container+"/") })
 	default:
