@@ -34,8 +34,6 @@ type Task struct {
 	Record fmt.Stringer
 	// Needs is a task without whose success this one is not even tried.
 	Needs *Task
-	// Part of Needs: a mark, of which nobody is told apart.
-	Part bool
 	// Err is, after Do, why it is not done; ErrNotTried for what another task's
 	// failure left out. Set before, it is why it cannot be.
 	Err error
@@ -99,35 +97,34 @@ func (c *Change) run(ctx context.Context, t *Target) (*Target, error) {
 		if c.leaveOut(); task.Err != nil {
 			continue
 		}
-		do := task.do
-		if t == nil {
-			do = task.offline()
-		}
-		if do == nil {
-			continue
-		}
 		err := ctx.Err()
 		if err == nil {
-			err = do(ctx, t)
+			err = task.run(ctx, t)
 		}
-		task.Warning, err = split(err)
-		task.done = err == nil
-		if err != nil && t != nil && !t.Init.Lives() {
-			t, err = nil, nil // its end is no failure: its next start will do it
-			if do := task.offline(); do != nil {
-				task.Warning, err = split(do(ctx, nil))
-			}
+		if _, failed := split(err); failed != nil && t != nil && !t.Init.Lives() {
+			t, err = nil, task.run(ctx, nil) // its end is no failure: its next start will do it
 		}
-		if err != nil && task.Forget {
-			task.Warning, err = err, nil
+		task.Warning, task.Err = split(err)
+		if task.done = task.Err == nil; task.Forget && !task.done {
+			task.Warning, task.Err = task.Err, nil
 		}
-		task.Err = err
 		if err := flush(t); err != nil {
 			return t, err
 		}
 	}
 	c.leaveOut()
 	return t, nil
+}
+
+// run does the task in the container; nil: it does not run.
+func (t *Task) run(ctx context.Context, in *Target) error {
+	switch {
+	case in != nil && t.do != nil:
+		return t.do(ctx, in)
+	case in == nil && t.Offline != nil:
+		return t.Offline(ctx)
+	}
+	return nil
 }
 
 // forgive makes err, of what all tasks depend on, a warning where all are to be
@@ -165,14 +162,6 @@ func (c *Change) rollBack(ctx context.Context, t *Target, err error) error {
 	return errors.Join(err, c.save(false), flush(t))
 }
 
-// offline is what a task does without a running container, if anything.
-func (t *Task) offline() func(context.Context, *Target) error {
-	if t.Offline == nil {
-		return nil
-	}
-	return func(ctx context.Context, _ *Target) error { return t.Offline(ctx) }
-}
-
 // pending tells whether a task is done, or still can be.
 func pending(t *Task) bool { return t.Err == nil }
 
@@ -187,16 +176,16 @@ func (c *Change) leaveOut() {
 	}
 }
 
-func (c *Change) save(removed bool) error {
-	if err := c.put(removed); err != nil {
+func (c *Change) save(during bool) error {
+	if err := c.put(during); err != nil {
 		return err
 	}
 	return c.doc.Save()
 }
 
-func (c *Change) put(removed bool) error {
+func (c *Change) put(during bool) error {
 	for _, e := range c.edits {
-		if err := e.put(removed); err != nil {
+		if err := e.put(during); err != nil {
 			return err
 		}
 	}
@@ -239,10 +228,12 @@ func (c *Change) undo(ctx context.Context, t *Target, recorded bool) error {
 	ctx = context.WithoutCancel(ctx)
 	var errs []error
 	for _, task := range slices.Backward(c.Tasks) {
-		if !task.done || task.Verb == "remove" && !recorded {
+		if !task.done || task.do == nil || task.Verb == "remove" && !recorded {
 			continue
 		}
-		task.done, task.undone = false, true
+		if task.done, task.undone = false, true; task.undo == nil {
+			continue
+		}
 		if err := task.undo(ctx, t); err != nil {
 			errs = append(errs, fmt.Errorf("undo: %s %s %s: %w", task.Verb, task.Kind, task.Record, err))
 		}

@@ -10,7 +10,7 @@ import (
 
 // edit is an Edit of any type.
 type edit interface {
-	put(removed bool) error
+	put(during bool) error
 	begin(context.Context, *Target) error
 	settle(context.Context, *Target) error
 }
@@ -20,19 +20,14 @@ type Edit[T Record] struct {
 	change  *Change
 	kind    *Kind[T]
 	old     []T
-	actions []*action[T]
-	settled *settled[T] // what was settled last
+	actions []action[T]
+	settled string // what was settled last
 }
 
-type settled[T Record] struct{ now, gone []T }
-
-// action is a task and what its success makes of the list.
+// action is a task, and what the container loses and gets by it.
 type action[T Record] struct {
 	*Task
-	edit      func([]T) []T
-	late      bool // the old record stays until it is done
-	got, lost []T  // what the container has then, and what it has no more
-	keep      bool // in the list what is lost
+	lost, got []T
 }
 
 // Edit begins to plan what c does to the records of kind k.
@@ -47,103 +42,95 @@ func (k *Kind[T]) Edit(c *Change) (*Edit[T], error) {
 }
 
 // Records are the records as they will be, should all that is planned succeed.
-func (e *Edit[T]) Records() []T { return e.list(false) }
+func (e *Edit[T]) Records() []T { return e.list("withdraw") }
 
-// list is the old list with what has not failed. With removed, the records that
-// are removed are still in it, and so are those of late updates.
-func (e *Edit[T]) list(removed bool) []T {
+// list is the old list after what has not failed, but for the tasks of some verbs.
+func (e *Edit[T]) list(but ...string) []T {
 	list := slices.Clone(e.old)
 	for _, a := range e.actions {
-		if a.Err == nil && (!removed || a.Verb != "remove" && !a.late) {
-			list = a.edit(list)
+		if a.Err != nil || slices.Contains(but, a.Verb) {
+			continue
+		}
+		i := slices.IndexFunc(list, func(r T) bool { return slices.Contains(a.lost, r) })
+		switch {
+		case a.lost == nil:
+			list = append(list, a.got...)
+		case i < 0:
+		case e.kind.UpdatedLast && !slices.Equal(a.lost, a.got):
+			list = append(slices.Delete(list, i, i+1), a.got...)
+		default:
+			list = slices.Replace(list, i, i+1, a.got...)
 		}
 	}
 	return list
 }
 
-func (e *Edit[T]) plan(verb string, r T, edit func([]T) []T) *action[T] {
-	t := &Task{Verb: verb, Kind: e.kind.Name, Record: r}
-	e.actions = append(e.actions, &action[T]{Task: t, edit: edit, late: verb == "update" && e.kind.UpdatedLate})
+// plan plans a task. What cannot be done to the kernel is nil.
+func (e *Edit[T]) plan(verb string, r T, lost, got []T, do, undo func(context.Context, *Target) error) *Task {
+	t := &Task{Verb: verb, Kind: e.kind.Name, Record: r, do: do, undo: undo}
+	e.actions = append(e.actions, action[T]{t, lost, got})
 	e.change.Tasks = append(e.change.Tasks, t)
-	return e.actions[len(e.actions)-1]
+	return t
+}
+
+func (e *Edit[T]) grants(r T) func(context.Context, *Target) error {
+	if e.kind.Apply == nil {
+		return nil
+	}
+	return func(ctx context.Context, t *Target) error { return e.kind.grant(ctx, t, r) }
+}
+
+func (e *Edit[T]) revokes(r T) func(context.Context, *Target) error {
+	if e.kind.Remove == nil {
+		return nil
+	}
+	return func(ctx context.Context, t *Target) error { return e.kind.revoke(ctx, t, r) }
+}
+
+func (e *Edit[T]) updates(old, now T) func(context.Context, *Target) error {
+	return func(ctx context.Context, t *Target) error { return e.kind.update(ctx, t, old, now) }
 }
 
 // Add plans a record more.
-func (e *Edit[T]) Add(r T) *Task {
-	t := e.plan("add", r, func(list []T) []T { return append(list, r) })
-	if e.kind.Apply != nil {
-		t.got = []T{r}
-		t.do = func(ctx context.Context, to *Target) error { return e.kind.grant(ctx, to, r) }
-		t.undo = func(ctx context.Context, from *Target) error { return e.kind.revoke(ctx, from, r) }
-	}
-	return t.Task
-}
+func (e *Edit[T]) Add(r T) *Task { return e.plan("add", r, nil, []T{r}, e.grants(r), e.revokes(r)) }
 
 // Remove plans a record less.
 func (e *Edit[T]) Remove(r T) *Task {
-	t := e.plan("remove", r, func(list []T) []T {
-		if i := slices.Index(list, r); i >= 0 {
-			list = slices.Delete(list, i, i+1)
-		}
-		return list
-	})
-	t.lost = []T{r}
-	if e.kind.Remove != nil {
-		t.do = func(ctx context.Context, from *Target) error { return e.kind.revoke(ctx, from, r) }
-		t.undo = func(ctx context.Context, to *Target) error { return e.kind.grant(ctx, to, r) }
-	}
-	return t.Task
+	return e.plan("remove", r, []T{r}, nil, e.revokes(r), e.grants(r))
 }
 
 // Withdraw plans that the running container loses r, which stays recorded: the
-// host does not have it at present.
-func (e *Edit[T]) Withdraw(r T) *Task {
-	t := e.plan("withdraw", r, func(list []T) []T { return list })
-	t.lost, t.keep = []T{r}, true
-	t.do = func(ctx context.Context, from *Target) error { return e.kind.revoke(ctx, from, r) }
-	t.undo = func(context.Context, *Target) error { return nil } // it cannot be had back
-	return t.Task
-}
+// host does not have it at present, so it cannot be had back either.
+func (e *Edit[T]) Withdraw(r T) *Task { return e.plan("withdraw", r, []T{r}, nil, e.revokes(r), nil) }
 
 // Forget plans a record less that is real no longer when the tasks before are
 // done: only the file is changed.
-func (e *Edit[T]) Forget(r T) *Task {
-	t := e.Remove(r)
-	t.do, t.undo = nil, nil
-	return t
-}
+func (e *Edit[T]) Forget(r T) *Task { return e.plan("remove", r, []T{r}, nil, nil, nil) }
 
 // Update plans that the record old becomes r, in its place or, where the kind
 // says so, at the end.
 func (e *Edit[T]) Update(old, r T) *Task {
-	t := e.plan("update", r, func(list []T) []T {
-		i := slices.Index(list, old)
-		switch {
-		case i < 0:
-		case e.kind.UpdatedLast && old != r:
-			list = append(slices.Delete(list, i, i+1), r)
-		default:
-			list[i] = r
-		}
-		return list
-	})
-	if old != r {
-		t.got, t.lost = []T{r}, []T{old}
-	}
-	t.do = func(ctx context.Context, t *Target) error { return e.kind.update(ctx, t, old, r) }
-	t.undo = func(ctx context.Context, t *Target) error { return e.kind.update(ctx, t, r, old) }
-	return t.Task
+	return e.plan("update", r, []T{old}, []T{r}, e.updates(old, r), e.updates(r, old))
 }
 
 // Refuse plans nothing: r cannot be had, and err says why.
 func (e *Edit[T]) Refuse(verb string, r T, err error) *Task {
-	t := e.plan(verb, r, nil)
+	t := e.plan(verb, r, nil, nil, nil, nil)
 	t.Err = err
-	return t.Task
+	return t
 }
 
-func (e *Edit[T]) put(removed bool) error {
-	return config.Put(e.change.doc, e.kind.Key, e.list(removed))
+// put puts the records into the document. During the change those that go are still
+// among them, and those of late updates are as before.
+func (e *Edit[T]) put(during bool) error {
+	but := []string{"withdraw"}
+	if during {
+		but = append(but, "remove")
+	}
+	if during && e.kind.UpdatedLate {
+		but = append(but, "update")
+	}
+	return config.Put(e.change.doc, e.kind.Key, e.list(but...))
 }
 
 // begin writes into the ledger what is about to be granted, and takes permissions
@@ -151,7 +138,7 @@ func (e *Edit[T]) put(removed bool) error {
 func (e *Edit[T]) begin(ctx context.Context, t *Target) error {
 	var got []T
 	for _, a := range e.actions {
-		if a.Err == nil {
+		if a.Err == nil && !slices.Equal(a.lost, a.got) {
 			got = append(got, a.got...)
 		}
 	}
@@ -165,25 +152,24 @@ func (e *Edit[T]) settle(ctx context.Context, t *Target) error {
 	if e.kind.Settle == nil || len(e.actions) == 0 {
 		return nil
 	}
-	now := e.list(false)
 	var gone []T
 	for _, a := range e.actions {
 		switch {
+		case slices.Equal(a.lost, a.got):
 		case a.undone:
 			gone = append(gone, a.got...)
 		case a.Err == nil:
 			gone = append(gone, a.lost...)
-			if a.keep {
-				now = slices.DeleteFunc(now, func(r T) bool { return slices.Contains(a.lost, r) })
-			}
 		}
 	}
-	if s := e.settled; s != nil && slices.Equal(s.now, now) && slices.Equal(s.gone, gone) {
+	now := e.list()
+	state := fmt.Sprint(now, gone)
+	if e.settled == state {
 		return nil
 	}
 	if err := e.kind.Settle(ctx, t, now, gone); err != nil {
 		return fmt.Errorf("settle %ss: %w", e.kind.Name, err)
 	}
-	e.settled = &settled[T]{now, gone}
+	e.settled = state
 	return nil
 }

@@ -91,7 +91,7 @@ func (s *session) addPaths(binds []mounts.Bind, optional bool) error {
 		}
 		s.done(task, "Add path (%s) to container(%s,%s) done.", b.Host, s.name, b.Container)
 		if optional && !slices.Contains(marks.Records(), b) {
-			markOf(task, marks.Add(b))
+			marks.Add(b).Needs = task
 		}
 	}
 	return nil
@@ -169,14 +169,11 @@ func (s *session) removePaths(binds []mounts.Bind) error {
 		task := paths.Remove(records[i])
 		s.done(task, "Remove path (%s) from container(%s,%s) done", b.Host, s.name, b.Container)
 		if slices.Contains(marks.Records(), records[i]) {
-			markOf(task, marks.Remove(records[i]))
+			marks.Remove(records[i]).Needs = task
 		}
 	}
 	return nil
 }
-
-// markOf makes mark a part of what is done to a path.
-func markOf(path, mark *resource.Task) { mark.Needs, mark.Part = path, true }
 
 // parseBinds reads all arguments before anything is changed for one.
 func parseBinds(args []string, check func(mounts.Bind) error) ([]mounts.Bind, error) {

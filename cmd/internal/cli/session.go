@@ -235,7 +235,7 @@ func (s *session) preview() {
 		if t.Err != nil && s.change.Policy == resource.Stop {
 			return
 		}
-		if t.Err == nil && !t.Part && (t.Needs == nil || t.Needs.Err == nil) {
+		if t.Err == nil && t.Kind != "" && (t.Needs == nil || t.Needs.Err == nil) {
 			fmt.Fprintf(s.app.Stdout, "would %s %s %s, %s\n", t.Verb, t.Kind, t.Record, where)
 		}
 	}
