@@ -11,7 +11,6 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
-	"strconv"
 	"strings"
 
 	"golang.org/x/sys/unix"
@@ -77,17 +76,8 @@ func madeOf(t *resource.Target, f *os.File) (made, error) {
 	if err != nil {
 		return made{}, err
 	}
-	id, err := mountID(f)
-	return made{id, is.Dev, is.Ino}, err
-}
-
-// mountID is the number of the mount that f is on.
-func mountID(f *os.File) (int, error) {
 	id, err := mountpoint.ID(f)
-	if err != nil {
-		return 0, err
-	}
-	return strconv.Atoi(id)
+	return made{id, is.Dev, is.Ino}, err
 }
 
 // wants tells the mounts that a path gave a container from others.
@@ -131,18 +121,14 @@ func wanted(t *resource.Target, b Bind) (*wants, error) {
 // of the path, with what is mounted below them, and those of others.
 func (w *wants) stage(id string, b Bind) error {
 	var foreign []string // groups that somebody else is in, too
+	all := []string{filepath.Join(place.Master, id), filepath.Join(place.Midpath, id)}
+	own := []string{filepath.Join(all[0], sha(b.Host)), filepath.Join(all[1], sha(b.Host))}
 	err := mountpoint.Each(0, func(m *mountpoint.Mount) bool {
-		ours, others := false, false
-		for _, side := range []string{place.Master, place.Midpath} {
-			dir := filepath.Join(side, id)
-			ours = ours || m.Point.Within(filepath.Join(dir, sha(b.Host)))
-			others = others || m.Point.Within(dir) && !m.Point.Is(dir)
-		}
-		if ours {
+		switch {
+		case slices.ContainsFunc(own, m.Point.Within):
 			w.trees, w.groups = append(w.trees, treeAt(m)), append(w.groups, groups(m, "shared:")...)
 			return true
-		}
-		if others {
+		case slices.ContainsFunc(all, m.Point.Within) && !slices.ContainsFunc(all, m.Point.Is):
 			w.others = append(w.others, treeAt(m))
 		}
 		foreign = append(foreign, groups(m, "shared:")...)

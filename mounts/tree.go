@@ -78,7 +78,7 @@ type mount struct {
 // mountOf returns the mount that f is on, nil when it is not in the table of
 // process pid, and the path of f in its mount namespace.
 func mountOf(f *os.File, pid int) (on *mount, path string, err error) {
-	id, err := mountID(f)
+	id, err := mountpoint.ID(f)
 	if err != nil {
 		return nil, "", err
 	}

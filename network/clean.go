@@ -1,6 +1,7 @@
 package network
 
 import (
+	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
@@ -100,13 +101,18 @@ func (c Cleanup) Do(ctx context.Context) error {
 	return errors.Join(append(errs, c.Ledger.Flush())...)
 }
 
-// takeAll takes every grant back. ErrStuck is among the errors when one is no warning.
+// takeAll takes every grant back, pairs first: then what is left in the namespace is not
+// theirs. ErrStuck is among the errors when one is no warning.
 func (w *work) takeAll(ctx context.Context, grants []*grant) error {
 	var errs []error
 	var stuck error
 	w.ended = true
+	slices.SortStableFunc(grants, func(a, b *grant) int { return cmp.Compare(cmp.Or(b.Type, "veth"), cmp.Or(a.Type, "veth")) })
 	for _, g := range grants {
 		err := w.take(ctx, g.NIC, g.is)
+		if errors.Is(err, errUnnoted) && !w.holdsOther() {
+			err = nil // it was never lent, or the kernel has returned it
+		}
 		_, told := err.(resource.Warning)
 		if g.over = g.over || err == nil || told; !g.over {
 			stuck = ErrStuck
@@ -116,4 +122,14 @@ func (w *work) takeAll(ctx context.Context, grants []*grant) error {
 		}
 	}
 	return errors.Join(append(errs, stuck)...)
+}
+
+// holdsOther tells whether a link is in the namespace that would go away with it and
+// has its other end, or what it is made on top of, elsewhere: it may be the host's.
+func (w *work) holdsOther() bool {
+	if w.space == nil {
+		return false
+	}
+	links, err := w.inside.Links()
+	return err != nil || slices.ContainsFunc(links, func(l *netspace.Link) bool { return l.PeerNS >= 0 })
 }

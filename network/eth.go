@@ -98,10 +98,7 @@ func applyEth(ctx context.Context, w *work, n nic, u *undo.Stack) (is made, err 
 
 func removeEth(_ context.Context, w *work, n nic) error {
 	err := w.seek(n, func(from *netspace.Space, link *netspace.Link) error { return w.giveBack(n, from, link) })
-	switch {
-	case errors.Is(err, errUnnoted) && w.space == nil:
-		return nil // nobody knows more than the kernel, which returned it
-	case errors.Is(err, errDestroyed): // nobody will have it again
+	if errors.Is(err, errDestroyed) { // nobody will have it again
 		return resource.Warn(err)
 	}
 	return err

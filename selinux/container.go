@@ -109,7 +109,7 @@ func Remove(root *rootfs.Root) error {
 type image struct {
 	root  *rootfs.Root
 	own   rootfs.Owner
-	mount string
+	mount int
 }
 
 func openImage(root *rootfs.Root, own rootfs.Owner) (*image, error) {

@@ -37,6 +37,23 @@ var hiding = []struct {
 		return firstOf(unix.Mount("", h.at("/a/x"), "", unix.MS_SHARED|unix.MS_REC, ""), os.Mkdir(h.at("/z"), 0o755), os.Mkdir(h.at("/y"), 0o755),
 			unix.Mount(h.at("/a/x"), h.at("/z"), "", unix.MS_BIND, ""), unix.Mount(h.at("/a/x/sub"), h.at("/y"), "", unix.MS_BIND, ""))
 	}},
+	{"it is copied to where no path leads, and unmounted", func(h *holder) error {
+		at := h.at("/a")
+		dir, err := unix.Open(at, unix.O_PATH, 0)
+		for range 30 {
+			if err != nil {
+				return err
+			}
+			name, up := strings.Repeat("n", 240), dir
+			err = unix.Mkdirat(up, name, 0o755)
+			if err == nil {
+				dir, err = unix.Openat(up, name, unix.O_PATH, 0)
+			}
+			unix.Close(up)
+		}
+		defer unix.Close(dir)
+		return firstOf(err, unix.Mount(h.at("/a/x"), fmt.Sprint(dir), "", unix.MS_BIND|unix.MS_REC, ""), unix.Unmount(h.at("/a/x"), unix.MNT_DETACH))
+	}},
 	{"a part of it is bound, cut off, and it unmounted", func(h *holder) error {
 		return firstOf(os.Mkdir(h.at("/z"), 0o755), unix.Mount(h.at("/a/x/sub"), h.at("/z"), "", unix.MS_BIND, ""),
 			unix.Mount("", h.at("/z"), "", unix.MS_PRIVATE, ""), unix.Unmount(h.at("/a/x"), unix.MNT_DETACH))

@@ -9,7 +9,7 @@ import (
 	"io/fs"
 	"os"
 	"slices"
-	"strconv"
+	"strings"
 
 	"golang.org/x/sys/unix"
 
@@ -154,15 +154,29 @@ func find(pid int, ours func(*mountpoint.Mount) bool) (found []Left, err error) 
 
 // detach unmounts m, if it is what its path leads to.
 func detach(ns *nsenter.Mount, root *rootfs.Root, m Left) error {
-	f, err := root.Open(m.Point, unix.O_PATH|unix.O_NOFOLLOW)
+	f, err := openDeep(root, m.Point)
 	if err != nil {
 		return err
 	}
 	defer f.Close()
-	if id, err := mountpoint.ID(f); err != nil || id != strconv.Itoa(m.ID) {
+	if id, err := mountpoint.ID(f); err != nil || id != m.ID {
 		return errors.Join(err, unix.EBUSY)
 	}
 	return ns.Do(func() error { return open.Hold(func() error { return Alone(f, nsenter.FD) }, f) })
+}
+
+// openDeep opens a path that may be longer than the kernel takes at once.
+func openDeep(root *rootfs.Root, path string) (*os.File, error) {
+	if len(path) < unix.PathMax {
+		return root.Open(path, unix.O_PATH|unix.O_NOFOLLOW)
+	}
+	cut := max(strings.LastIndexByte(path[:unix.PathMax], '/'), 0)
+	sub, err := root.Sub(path[:cut])
+	if err != nil {
+		return nil, err
+	}
+	defer sub.Close()
+	return openDeep(sub, path[cut:])
 }
 
 // Alone unmounts the mount whose root is open; path is how system calls name it.
