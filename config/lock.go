@@ -74,7 +74,7 @@ func flock(ctx context.Context, f *os.File, wait time.Duration) (*Lock, error) {
 		f.Close()
 		return nil, busy
 	}
-	timer := time.NewTimer(patience)
+	timer, ended := time.NewTimer(patience), ctx.Done()
 	defer timer.Stop()
 	done, gone := make(chan error), make(chan struct{})
 	go func() {
@@ -91,7 +91,7 @@ func flock(ctx context.Context, f *os.File, wait time.Duration) (*Lock, error) {
 			return fail(err)
 		}
 		return &Lock{f}, nil
-	case <-ctx.Done():
+	case <-ended:
 		if errors.Is(ctx.Err(), context.Canceled) {
 			busy = fmt.Errorf("lock %s: %w", f.Name(), context.Cause(ctx))
 		}

@@ -52,8 +52,12 @@ func NewEngine(word string) (Engine, error) {
 // Isula asks iSulad, by its client.
 type Isula struct {
 	Client string        // its path; "": as a person's PATH finds it
-	Wait   time.Duration // for the daemon; 0: as long as it takes
+	Wait   time.Duration // for the daemon; 0: as long as it may take to answer
 }
+
+// inspectWait is how long isulad may take to answer; it does not while it
+// starts, or while it starts or stops this very container.
+const inspectWait = 150 * time.Second
 
 // clientGrace is for a client that does not give up by itself.
 const clientGrace = time.Second
@@ -73,12 +77,9 @@ type inspected struct {
 // Find implements Engine. An error of the client is its output and exit
 // status, as it was.
 func (i Isula) Find(ctx context.Context, name string) (Container, error) {
-	args, env := []string{"inspect", name}, clientEnv(os.Environ())
+	args, env, wait := []string{"inspect", name}, clientEnv(os.Environ()), inspectWait
 	if i.Wait > 0 {
-		args = []string{"inspect", "-t", strconv.Itoa(int(i.Wait.Seconds())), name}
-		var cancel context.CancelFunc
-		ctx, cancel = context.WithTimeout(ctx, i.Wait+clientGrace)
-		defer cancel()
+		args, wait = []string{"inspect", "-t", strconv.Itoa(int(i.Wait.Seconds())), name}, i.Wait+clientGrace
 	}
 	if i.Client == "" {
 		path, err := exec.LookPath("isula")
@@ -87,6 +88,8 @@ func (i Isula) Find(ctx context.Context, name string) (Container, error) {
 		}
 		i.Client = path
 	}
+	ctx, cancel := context.WithTimeout(ctx, wait)
+	defer cancel()
 	// No "--": the client would take it for a name. Ours cannot begin with "-".
 	out, err := command.Cmd{Path: i.Client, Args: args, Env: env}.Run(ctx)
 	var exit *exec.ExitError

@@ -19,12 +19,15 @@ import (
 var version = "devel"
 
 func init() {
-	// The start-up thread cannot end: no goroutine may take it into another
-	// namespace. See internal/nsenter.
+	// The start-up thread cannot end, and is the one that signals come to: no
+	// goroutine may take it into another namespace (internal/nsenter), or to a file
+	// system that does not answer.
 	runtime.LockOSThread()
 }
 
 func main() {
+	// One thing after the other: more processors only cost their start.
+	runtime.GOMAXPROCS(1)
 	// What may never return is left to a goroutine of its own (internal/deadline):
 	// goroutines that change places with this one wake a thread each time.
 	code := make(chan int)
@@ -43,8 +46,6 @@ func run(argv []string) int {
 	}
 	switch role {
 	case hookRole:
-		// One thing after the other: more processors only cost their start.
-		runtime.GOMAXPROCS(1)
 		return hook().Run(name, argv[1:])
 	case helperRole:
 		return udev.Helper(g, name, argv[1:], stderr)

@@ -5,6 +5,7 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
+	"strconv"
 	"strings"
 	"testing"
 	"time"
@@ -117,36 +118,55 @@ func (p *program) sitsIn(call int) bool {
 	})
 }
 
+// ignores tells whether the program ignores a signal: so does a change that waits for
+// nothing.
+func (p *program) ignores(signal unix.Signal) bool {
+	for line := range strings.Lines(read(p.t, fmt.Sprintf("/proc/%d/status", p.cmd.Process.Pid))) {
+		if mask, ok := strings.CutPrefix(line, "SigIgn:"); ok {
+			bits, err := strconv.ParseUint(strings.TrimSpace(mask), 16, 64)
+			must(p.t, err)
+			return bits&(1<<(signal-1)) != 0
+		}
+	}
+	return false
+}
+
 func TestAnInterruptEndsWaiting(t *testing.T) {
 	isula := hangs(t, "isula")
 	data := hostDir(t)
 	for _, c := range []struct {
-		name  string
-		do    func(*testing.T, *bundle) *program
-		waits func(*bundle, *program) bool
-		says  string
+		name string
+		do   func(*testing.T, *bundle) (p *program, waits func() bool)
+		says string
 	}{
-		{"for a file system", func(t *testing.T, b *bundle) *program {
+		{"for a file system", func(t *testing.T, b *bundle) (*program, func() bool) {
 			b.holder.serve(t, b.image+"/mnt", fuseAnything)
-			return b.startTool(t, "add-path", b.id, data+":/mnt/x")
-		}, func(_ *bundle, p *program) bool { return p.sitsIn(unix.SYS_OPENAT2) }, "/mnt/x in container "},
-		{"for a lock", func(t *testing.T, b *bundle) *program {
+			p, looks := b.startTool(t, "add-path", b.id, data+":/mnt/x"), 0
+			return p, func() bool {
+				if looks++; !p.sitsIn(unix.SYS_OPENAT2) || p.ignores(unix.SIGTERM) {
+					looks = 0
+				}
+				return looks > 20 // one that is answered is over by then
+			}
+		}, "/mnt/x in container "},
+		{"for a lock", func(t *testing.T, b *bundle) (*program, func() bool) {
 			f, err := os.OpenFile(filepath.Join(b.dir, config.LockName), os.O_RDWR|os.O_CREATE, 0o600)
 			must(t, err)
 			t.Cleanup(func() { f.Close() })
 			must(t, unix.Flock(int(f.Fd()), unix.LOCK_EX))
-			return b.startTool(t, "add-path", b.id, data+":/mnt/x")
-		}, func(_ *bundle, p *program) bool { return p.sitsIn(unix.SYS_FLOCK) }, config.LockName},
-		{"for isulad", func(t *testing.T, b *bundle) *program {
-			return start(t, "", "add-path", b.id, data+":/mnt/x")
-		}, func(b *bundle, _ *program) bool { return strings.Contains(isula(), b.id) }, "isula"},
+			p := b.startTool(t, "add-path", b.id, data+":/mnt/x")
+			return p, func() bool { return p.sitsIn(unix.SYS_FLOCK) }
+		}, config.LockName},
+		{"for isulad", func(t *testing.T, b *bundle) (*program, func() bool) {
+			return start(t, "", "add-path", b.id, data+":/mnt/x"), func() bool { return strings.Contains(isula(), b.id) }
+		}, "isula"},
 	} {
 		for _, by := range []os.Signal{unix.SIGINT, unix.SIGTERM} {
 			t.Run(c.name+", "+by.String(), func(t *testing.T) {
 				t.Parallel()
 				b := inBundle(t, hold(t, nil), "{}")
-				p := c.do(t, b)
-				for !c.waits(b, p) {
+				p, waits := c.do(t, b)
+				for !waits() {
 					if time.Since(p.begun) > 30*time.Second {
 						t.Fatalf("it does not wait, but says %q", p.said())
 					}

@@ -48,7 +48,13 @@ func Text(text string) string { return escape(text, "\n\t") }
 // escape escapes what is not printable, except for the characters to keep, as a Go
 // string would; from U+007F on, where JSON needs no escape, as JSON would.
 func escape(text, keep string) string {
+	special := strings.IndexFunc(text, func(r rune) bool { return r < ' ' && !strings.ContainsRune(keep, r) || r >= '\x7f' })
+	if special < 0 {
+		return text // as nearly all is, also of long lists
+	}
 	var b strings.Builder
+	b.WriteString(text[:special])
+	text = text[special:]
 	for i, r := range text {
 		switch {
 		case strings.ContainsRune(keep, r), strconv.IsPrint(r) && (r != utf8.RuneError || strings.HasPrefix(text[i:], "\uFFFD")):

@@ -172,7 +172,7 @@ func (w *Waiter) For(whose, path string, answered <-chan struct{}) error {
 
 // await tells whether something came from answered in time.
 func (w *Waiter) await(answered <-chan struct{}) bool {
-	allowed := w.allowed()
+	allowed, ended := w.allowed(), w.ctx.Done()
 	timer := time.NewTimer(min(allowed, w.uninterrupted))
 	defer timer.Stop()
 	select {
@@ -188,7 +188,7 @@ func (w *Waiter) await(answered <-chan struct{}) bool {
 	case <-answered:
 		return true
 	case <-timer.C:
-	case <-w.ctx.Done():
+	case <-ended:
 	}
 	return false
 }

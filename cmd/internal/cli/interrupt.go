@@ -7,17 +7,24 @@ import (
 	"os/signal"
 	"sync"
 	"sync/atomic"
+	"time"
 
 	"golang.org/x/sys/unix"
 )
 
-// interrupts are the signals by which a person ends a command. As long as nothing has
-// changed they end whatever the command waits for, and the second one the command.
-// While a change is under way, half of which is for nobody, they are ignored, but for a
-// file system that does not answer: what is waited for there is undone.
+// ending are the signals by which a person ends a command.
+var ending = []os.Signal{unix.SIGINT, unix.SIGHUP, unix.SIGQUIT, unix.SIGTERM}
+
+// interrupts is a context that ends at the first of these signals. As long as nothing
+// has changed that ends whatever the command waits for, and the second signal the
+// command. While a change is under way, half of which is for nobody, they are ignored,
+// but for a file system that does not answer: what is waited for there is undone.
+//
+// Most commands wait for nothing. Signals are handled, which takes a thread, from when
+// somebody asks for Done: before that they do what they do to any program.
 type interrupts struct {
 	once     sync.Once
-	ctx      context.Context
+	handled  atomic.Pointer[context.Context]
 	changing atomic.Bool
 }
 
@@ -26,31 +33,50 @@ type interrupted struct{ by os.Signal }
 
 func (i interrupted) Error() string { return fmt.Sprintf("interrupted (%s)", i.by) }
 
-// context ends at the first signal.
-func (i *interrupts) context() context.Context {
+// Done implements context.Context.
+func (i *interrupts) Done() <-chan struct{} {
 	i.once.Do(func() {
 		ctx, cancel := context.WithCancelCause(context.Background())
-		i.ctx = ctx
+		i.handled.Store(&ctx)
 		signals := make(chan os.Signal, 1)
-		signal.Notify(signals, unix.SIGINT, unix.SIGHUP, unix.SIGQUIT, unix.SIGTERM)
+		signal.Notify(signals, ending...)
 		go func() {
 			for s := range signals {
 				cancel(interrupted{s})
 				if !i.changing.Load() {
-					signal.Reset(unix.SIGINT, unix.SIGHUP, unix.SIGQUIT, unix.SIGTERM)
+					signal.Reset(ending...)
 				}
 			}
 		}()
 	})
-	return i.ctx
+	return i.context().Done()
 }
+
+// context is what a signal ends, if one is handled.
+func (i *interrupts) context() context.Context {
+	if ctx := i.handled.Load(); ctx != nil {
+		return *ctx
+	}
+	return context.Background()
+}
+
+// Err implements context.Context.
+func (i *interrupts) Err() error { return i.context().Err() }
+
+// Deadline implements context.Context.
+func (i *interrupts) Deadline() (time.Time, bool) { return time.Time{}, false }
+
+// Value implements context.Context: the signal is the context's cause.
+func (i *interrupts) Value(key any) any { return i.context().Value(key) }
 
 // begin begins a change, unless there was a signal.
 func (i *interrupts) begin() error {
-	ctx := i.context()
 	i.changing.Store(true)
-	if ctx.Err() != nil {
-		return context.Cause(ctx)
+	if i.handled.Load() == nil {
+		signal.Ignore(ending...)
+	}
+	if i.Err() != nil {
+		return context.Cause(i)
 	}
 	return nil
 }

@@ -1,11 +1,9 @@
 package cli
 
 import (
-	"context"
 	"encoding/json"
 	"fmt"
 	"io"
-	"time"
 
 	"github.com/urfave/cli"
 
@@ -14,10 +12,6 @@ import (
 	"isula.org/isulad-tools/devices"
 	"isula.org/isulad-tools/mounts"
 )
-
-// inspectWait is how long isulad may take to answer; it does not while it
-// starts or stops the very container.
-const inspectWait = 150 * time.Second
 
 var prettyFlag = cli.BoolFlag{Name: "pretty, p", Usage: "print JSON for people"}
 
@@ -115,9 +109,7 @@ func (a App) find(c *cli.Context, name string) (container.Container, error) {
 	if err != nil {
 		return container.Container{}, err
 	}
-	ctx, cancel := context.WithTimeout(a.interrupts.context(), inspectWait)
-	defer cancel()
-	return engine.Find(ctx, name)
+	return engine.Find(a.interrupts, name)
 }
 
 // printJSON prints v on one line, or indented. Nothing is printed for nil.

@@ -77,7 +77,7 @@ func (a App) moduleChange(c *cli.Context, verb string, do func(context.Context, 
 		if err != nil {
 			return err
 		}
-		ctx, cancel := context.WithTimeout(a.interrupts.context(), loadWait)
+		ctx, cancel := context.WithTimeout(a.interrupts, loadWait)
 		defer cancel()
 		var results []kmod.Result
 		results, err = do(ctx, args)

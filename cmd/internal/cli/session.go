@@ -69,7 +69,7 @@ func (a App) transact(c *cli.Context, prefix string, p resource.Policy, plan fun
 // transactOn is transact on a container that is found already.
 func (a App) transactOn(c *cli.Context, found container.Container, prefix string, p resource.Policy, plan func(*session) error) error {
 	s := &session{app: a, name: c.Args().First(), id: found.ID}
-	err := s.locked(a.interrupts.context(), c, found, p, plan)
+	err := s.locked(a.interrupts, c, found, p, plan)
 	s.audit(c, err)
 	if s.reload {
 		// After all locks: udevd may wait for a helper that waits for one.
