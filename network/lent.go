@@ -125,19 +125,30 @@ func (w *work) seek(n nic, found func(from *netspace.Space, link *netspace.Link)
 
 // among looks for the link in a namespace; nil: the host's.
 func (w *work) among(s *netspace.Space, n nic, peer *netspace.Link) (*netspace.Link, error) {
+	side, ns := w.host, netspace.ID{}
 	switch {
 	case peer != nil:
 		return w.farEnd(s, peer)
 	case s == nil && n.is.Was == nil:
 		return find(w.host, n.HostName) // it came back, whoever returned it
-	case s == nil:
-		return n.pick(w.host, netspace.ID{}, false)
+	case s != nil:
+		var err error
+		if ns, err = s.ID(); err != nil {
+			return nil, err
+		}
+		side = s.Inside
 	}
-	ns, err := s.ID()
-	if err != nil {
-		return nil, err
+	links, err := side.Links()
+	for _, l := range links {
+		is := n.is.Was != nil && n.is.are(l, ns)
+		if n.is.Was == nil && (s == w.space && l.Name == n.Name || l.Alias == n.mark()) {
+			is, err = s.Lent(l)
+		}
+		if is || err != nil {
+			return l, err
+		}
 	}
-	return n.pick(s.Inside, ns, s == w.space)
+	return nil, err
 }
 
 // farEnd is the other end of a pair of the host's, if it is in a namespace; nil: the
@@ -154,17 +165,6 @@ func (w *work) farEnd(s *netspace.Space, near *netspace.Link) (*netspace.Link, e
 	return side.LinkAt(near.Peer)
 }
 
-// pick picks the link that was lent.
-func (n nic) pick(side *netspace.Side, ns netspace.ID, ofStart bool) (*netspace.Link, error) {
-	links, err := side.Links()
-	for _, l := range links {
-		if n.is.Was != nil && n.is.are(l, ns) || n.is.Was == nil && n.mayBe(l, ofStart) {
-			return l, err
-		}
-	}
-	return nil, err
-}
-
 // are tells whether link is the one that was lent. The address of the hardware cannot
 // be forged; without one it is the number, and what the link is made on top of.
 func (m made) are(link *netspace.Link, ns netspace.ID) bool {
@@ -176,14 +176,6 @@ func (m made) are(link *netspace.Link, ns netspace.ID) bool {
 	default:
 		return ns == m.NS && link.Index == m.Inside && (link.Peer == was.Peer || was.Peer == 0 && was.Kind != "veth")
 	}
-}
-
-// mayBe tells whether link is what v0.9, or a version without a ledger, has lent: by
-// the name that it gave it, or by its alias. A pair with both ends in the container is
-// the container's own.
-func (n nic) mayBe(link *netspace.Link, ofStart bool) bool {
-	own := link.Kind == "veth" && link.PeerNS < 0
-	return !own && (ofStart && link.Name == n.Name || link.Alias == n.mark())
 }
 
 // mark is the alias that an older version gave a link of the host while the

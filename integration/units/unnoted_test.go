@@ -82,6 +82,14 @@ func TestALinkThatNobodyNotedComesBackOrIsSaid(t *testing.T) {
 			rename(t, h)
 			h.ip(t, "link", "add", "eth5", "type", "veth", "peer", "name", "trap")
 		}, false},
+		{"its name is that of a link that the container made on top of it", func(t *testing.T, h *holder) {
+			rename(t, h)
+			h.ip(t, "link", "add", "link", "lan0", "name", "eth5", "type", "macvlan")
+		}, false},
+		{"its name is that of a pair into another namespace of the container", func(t *testing.T, h *holder) {
+			rename(t, h)
+			h.ip(t, "link", "add", "eth5", "type", "veth", "peer", "name", "trap", "netns", fmt.Sprint(h.service(t)))
+		}, false},
 	} {
 		for _, stopped := range []bool{false, true} {
 			t.Run(fmt.Sprintf("%s, stopped %v", c.name, stopped), func(t *testing.T) {

@@ -117,6 +117,17 @@ func (s *Space) ID() (id ID, err error) {
 	return ID{st.Dev, st.Ino}, os.NewSyscallError("fstat", err)
 }
 
+// Lent tells whether a link in this namespace is surely the host's: it is hardware, or
+// one end of a pair whose other end is in the host's namespace. Whoever is in this one
+// makes no such link.
+func (s *Space) Lent(link *Link) (bool, error) {
+	if link.Kind != "veth" || link.PeerNS < 0 {
+		return link.Kind == "", nil
+	}
+	host, err := s.Inside.numberOf(s.HostFD())
+	return host == link.PeerNS, err
+}
+
 // Peered tells whether the host's link is one end of a pair of which the other
 // end is in this namespace.
 func (s *Space) Peered(host *Link) (bool, error) {
