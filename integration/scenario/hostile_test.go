@@ -2,10 +2,15 @@ package scenario
 
 import (
 	"fmt"
+	"os"
 	"os/exec"
+	"slices"
 	"strings"
 
 	"github.com/vishvananda/netlink"
+
+	"isula.org/isulad-tools/integration/sandbox"
+	"isula.org/isulad-tools/internal/cgroup"
 )
 
 // hide is what a container does to keep what it was given below /h: it renames what
@@ -41,7 +46,12 @@ func (r *run) hostile() string {
 		give([]string{"remove-nic", "--name", lent + ":eth9", NAME}, "add-nic", "--type", "eth", "--name", lent+":eth9", "--ip", "10.79.0.9/24", "--mtu", "1400", NAME)
 		give([]string{"remove-nic", "--name", links + "h8:eth8", NAME}, "add-nic", "--type", "veth", "--bridge", bridge, "--name", links+"h8:eth8", "--ip", "10.77.0.8/24", NAME)
 		r.works(hide)
-		for _, args := range []string{"set eth9 down", "set eth9 name lan9", "add eth9 type veth peer name trap", "set eth8 down", "set eth8 name lan8"} {
+		tricks := []string{"set eth9 down", "set eth9 name lan9", "add eth9 type veth peer name trap", "set eth8 down", "set eth8 name lan8"}
+		if !stopped { // a namespace that ends takes what is in it along
+			other := fmt.Sprint(r.elsewhere())
+			tricks = append(tricks, "set lan9 netns "+other, "set lan8 netns "+other)
+		}
+		for _, args := range tricks {
 			argv := append([]string{fmt.Sprintf("--net=/proc/%d/ns/net", r.pid()), "ip", "link"}, strings.Fields(args)...)
 			if out, err := exec.Command("nsenter", argv...).CombinedOutput(); err != nil {
 				r.t.Errorf("ip link %s: %v: %s", args, err, out)
@@ -74,6 +84,30 @@ func (r *run) hostile() string {
 		return refused
 	}
 	return yes
+}
+
+// elsewhere is a process of the container that has gone to another network namespace
+// than its init is in.
+func (r *run) elsewhere() (pid int) {
+	r.t.Helper()
+	r.works("unshare -n sleep 300 </dev/null >/dev/null 2>&1 &")
+	space := func(pid int) string {
+		ns, _ := os.Readlink(fmt.Sprintf("/proc/%d/ns/net", pid)) // it may have ended
+		return ns
+	}
+	init := r.pid()
+	if !sandbox.Await(func() bool {
+		pids, err := (&cgroup.Container{PID: init}).Processes()
+		check(r.t, err)
+		i := slices.IndexFunc(pids, func(pid int) bool { ns := space(pid); return ns != "" && ns != space(init) })
+		if i >= 0 {
+			pid = pids[i]
+		}
+		return i >= 0
+	}) {
+		r.t.Fatal("no process is in another network namespace")
+	}
+	return pid
 }
 
 // lentLink is the link that the host lends, with what it has.

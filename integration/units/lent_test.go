@@ -1,6 +1,7 @@
 package units
 
 import (
+	"errors"
 	"fmt"
 	"os"
 	"os/exec"
@@ -210,5 +211,28 @@ func TestALinkThatIsGoneOrHeldIsSaid(t *testing.T) {
 	task = changeNICs(t, dir, target, func(e *resource.Edit[network.NIC]) { e.Remove(n) })
 	if task.Err != nil || task.Warning == nil || !strings.Contains(task.Warning.Error(), "destroyed") {
 		t.Errorf("destroyed: %v, warning %v", task.Err, task.Warning)
+	}
+}
+
+// What the operator has forgotten keeps the container from no start.
+func TestALinkThatIsForgottenIsLookedForNoMore(t *testing.T) {
+	physical(t, "phy0")
+	h := hold(t, nil)
+	target := h.target(t, hostOwner)
+	h.keepLedger(t, target)
+	n := eth("phy0", "eth5", "10.9.0.2/24")
+	must(t, changeNICs(t, t.TempDir(), target, func(e *resource.Edit[network.NIC]) { e.Add(n) }).Err)
+	h.ip(t, "link", "set", "eth5", "netns", fmt.Sprint(h.service(t)))
+	must(t, network.Pin(place.Isulad, h.id, h.pid))
+	t.Cleanup(func() { must(t, network.Unpin(h.id)) })
+	for _, c := range []struct {
+		name   string
+		forget bool
+		held   bool
+	}{{"held", false, true}, {"forgotten", true, true}, {"by the next start", false, false}} {
+		err := network.Cleanup{ID: h.id, Ledger: target.Ledger, Forget: c.forget}.Do(t.Context())
+		if errors.Is(err, network.ErrStuck) != c.held {
+			t.Errorf("%s: %v, want that it is held: %v", c.name, err, c.held)
+		}
 	}
 }

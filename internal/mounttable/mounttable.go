@@ -67,9 +67,10 @@ func Detach(c Container, ours func(*mountpoint.Mount) bool) ([]Left, error) {
 	}
 }
 
-// ended tells whether err is that of looking at a process that is no more.
+// ended tells whether err is that of looking at a process that is no more, or is the
+// host's: a runtime puts its helper among the container's before it enters.
 func ended(err error) bool {
-	return errors.Is(err, fs.ErrNotExist) || errors.Is(err, unix.ESRCH)
+	return errors.Is(err, fs.ErrNotExist) || errors.Is(err, unix.ESRCH) || errors.Is(err, nsenter.ErrHostMount)
 }
 
 // namespaces picks one process of each mount namespace, but the host's.
