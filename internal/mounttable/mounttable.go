@@ -61,8 +61,10 @@ func Detach(c Container, ours func(*mountpoint.Mount) bool) ([]Left, error) {
 		switch {
 		case done == 0 && len(left) == 0:
 			return nil, nil
-		case done == 0 && try > rounds/8, try > rounds:
+		case done == 0 && try > rounds/8, try > rounds && len(left) > 0:
 			return left, nil
+		case try > rounds:
+			return nil, errors.New("the container mounts it again faster than it is unmounted: repeat, or stop the container")
 		}
 	}
 }
