@@ -139,7 +139,8 @@ func (w *wants) stage(id string, b Bind) error {
 }
 
 // look looks at the container's mounts: which are those that the ledger says were
-// made for its paths, and what is in the path's place.
+// made for its paths, and what is in the path's place. Another mount may have got the
+// number of one that is gone.
 func (w *wants) look(t *resource.Target, b Bind) error {
 	is := map[Bind]made{}
 	for _, g := range t.Ledger.Grants(kindName, false) {
@@ -150,15 +151,27 @@ func (w *wants) look(t *resource.Target, b Bind) error {
 		}
 		w.only = w.only || o != b && filepath.Clean(o.Host) == filepath.Clean(b.Host)
 	}
-	known, err := w.known(t, is)
+	there := map[int]mount{}
+	for _, m := range is {
+		there[m.ID] = mount{}
+	}
+	err := mountpoint.Each(t.Init.PID, func(m *mountpoint.Mount) bool {
+		if _, ok := there[m.ID]; ok {
+			there[m.ID] = mount{treeAt(m), m.Point.String()}
+		}
+		return true
+	})
 	if err != nil {
 		return err
 	}
-	for o, shows := range known {
-		if o == b {
-			w.id, w.trees = is[b].ID, append(w.trees, shows)
-		} else if !w.only {
-			w.others = append(w.others, shows)
+	staged := w.trees
+	for o, was := range is {
+		switch m := there[was.ID]; {
+		case m.point == "", !slices.Contains(staged, m.tree) && !leadsTo(t, strings.TrimPrefix(m.point, w.at), was):
+		case o == b:
+			w.id, w.trees = was.ID, append(w.trees, m.tree)
+		case !w.only:
+			w.others = append(w.others, m.tree)
 		}
 	}
 	if w.trees == nil || t.Direct != nil && w.id == 0 {
@@ -170,33 +183,11 @@ func (w *wants) look(t *resource.Target, b Bind) error {
 		w.trees = append(w.trees, now)
 	}
 	return mountpoint.Each(t.Init.PID, func(m *mountpoint.Mount) bool {
-		if w.unsure == nil && m.Point.Is(w.path) && w.path != w.at && m.ID != w.id && slices.ContainsFunc(w.trees, treeAt(m).sameDevice) && !w.shown(m) {
+		if m.Point.Is(w.path) && w.path != w.at && m.ID != w.id && slices.ContainsFunc(w.trees, treeAt(m).sameDevice) && !w.shown(m) {
 			w.unsure = fmt.Errorf("%s in the container is a mount of %s, not of the recorded host path: unmount it there first, if it is an old mount of that path", b.Container, command.Printable(m.Root.String()))
 		}
-		return true
+		return w.unsure == nil
 	})
-}
-
-// known returns what the mounts show that were made for paths and are still there.
-// Another mount may have got the number of one that is gone.
-func (w *wants) known(t *resource.Target, is map[Bind]made) (map[Bind]tree, error) {
-	found := map[int]mount{}
-	for _, m := range is {
-		found[m.ID] = mount{}
-	}
-	err := mountpoint.Each(t.Init.PID, func(m *mountpoint.Mount) bool {
-		if _, ok := found[m.ID]; ok {
-			found[m.ID] = mount{treeAt(m), m.Point.String()}
-		}
-		return true
-	})
-	known := map[Bind]tree{}
-	for b, was := range is {
-		if m := found[was.ID]; m.point != "" && (slices.Contains(w.trees, m.tree) || leadsTo(t, strings.TrimPrefix(m.point, w.at), was)) {
-			known[b] = m.tree
-		}
-	}
-	return known, err
 }
 
 // leadsTo tells whether a path in the container is that of a mount.

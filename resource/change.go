@@ -78,42 +78,58 @@ func (c *Change) Do(ctx context.Context, t *Target) error {
 		// It may have failed after the file was in its place.
 		return errors.Join(c.fail(err), c.save(false))
 	}
-	err := c.each(t, func(e edit) error { return e.begin(ctx, t) })
-	if err = c.forgive(err); err == nil {
-		t, err = c.run(ctx, t)
-	}
+	t, err := c.run(ctx, t)
 	if err == nil {
-		err = c.finish(ctx, t)
+		return nil
 	}
-	if err != nil {
-		return c.rollBack(ctx, t, err)
+	// What is taken away is made real again only with its record in the file.
+	recorded := c.save(true) == nil
+	err = errors.Join(c.fail(err), c.undo(ctx, t, recorded))
+	for _, do := range c.last {
+		err = errors.Join(err, do(context.WithoutCancel(ctx)))
 	}
-	return nil
+	return errors.Join(err, c.save(false), flush(t))
 }
 
-// run does the tasks. It returns t, or nil when the container ended meanwhile.
+// run does the tasks and what depends on all of them. It returns t, or nil when the
+// container ended meanwhile.
 func (c *Change) run(ctx context.Context, t *Target) (*Target, error) {
+	err := c.each(ctx, t, edit.begin)
 	for _, task := range c.Tasks {
-		if c.leaveOut(); task.Err != nil {
-			continue
-		}
-		err := ctx.Err()
-		if err == nil {
-			err = task.run(ctx, t)
-		}
-		if _, failed := split(err); failed != nil && t != nil && !t.Init.Lives() {
-			t, err = nil, task.run(ctx, nil) // its end is no failure: its next start will do it
-		}
-		task.Warning, task.Err = split(err)
-		if task.done = task.Err == nil; task.Forget && !task.done {
-			task.Warning, task.Err = task.Err, nil
-		}
-		if err := flush(t); err != nil {
-			return t, err
+		if c.leaveOut(); err == nil && task.Err == nil {
+			t = task.try(ctx, t)
+			err = flush(t)
 		}
 	}
 	c.leaveOut()
-	return t, nil
+	if err == nil {
+		err = c.each(ctx, t, edit.settle)
+	}
+	for _, do := range c.last {
+		if err == nil && slices.ContainsFunc(c.Tasks, pending) {
+			err = do(ctx)
+		}
+	}
+	if err == nil {
+		err = errors.Join(c.save(false), flush(t))
+	}
+	return t, err
+}
+
+// try runs the task. It returns in, or nil when the container ended meanwhile.
+func (t *Task) try(ctx context.Context, in *Target) *Target {
+	err := ctx.Err()
+	if err == nil {
+		err = t.run(ctx, in)
+	}
+	if _, failed := split(err); failed != nil && in != nil && !in.Init.Lives() {
+		in, err = nil, t.run(ctx, nil) // its end is no failure: its next start will do it
+	}
+	t.Warning, t.Err = split(err)
+	if t.done = t.Err == nil; t.Forget && !t.done {
+		t.Warning, t.Err = t.Err, nil
+	}
+	return in
 }
 
 // run does the task in the container; nil: it does not run.
@@ -125,41 +141,6 @@ func (t *Task) run(ctx context.Context, in *Target) error {
 		return t.Offline(ctx)
 	}
 	return nil
-}
-
-// forgive makes err, of what all tasks depend on, a warning where all are to be
-// forgotten.
-func (c *Change) forgive(err error) error {
-	if err == nil || slices.ContainsFunc(c.Tasks, func(t *Task) bool { return pending(t) && !t.Forget }) {
-		return err
-	}
-	c.Tasks[0].Warning = err
-	return nil
-}
-
-// finish makes what depends on all tasks follow them, and saves the file.
-func (c *Change) finish(ctx context.Context, t *Target) error {
-	err := c.forgive(c.settle(ctx, t))
-	for _, do := range c.last {
-		if err == nil && slices.ContainsFunc(c.Tasks, pending) {
-			err = do(ctx)
-		}
-	}
-	if err == nil {
-		err = c.save(false)
-	}
-	return errors.Join(err, flush(t))
-}
-
-// rollBack takes everything back, because of err. What is taken away is made real
-// again only with its record in the file.
-func (c *Change) rollBack(ctx context.Context, t *Target, err error) error {
-	recorded := c.save(true) == nil
-	err = errors.Join(c.fail(err), c.undo(ctx, t, recorded))
-	for _, do := range c.last {
-		err = errors.Join(err, do(context.WithoutCancel(ctx)))
-	}
-	return errors.Join(err, c.save(false), flush(t))
 }
 
 // pending tells whether a task is done, or still can be.
@@ -192,17 +173,17 @@ func (c *Change) put(during bool) error {
 	return nil
 }
 
-func (c *Change) settle(ctx context.Context, t *Target) error {
-	return c.each(t, func(e edit) error { return e.settle(ctx, t) })
-}
-
-// each is do for each kind of record, as long as the container runs.
-func (c *Change) each(t *Target, do func(edit) error) error {
+// each is do for each kind of record, as long as the container runs. Where all tasks
+// are to be forgotten, its failure is a warning.
+func (c *Change) each(ctx context.Context, t *Target, do func(edit, context.Context, *Target) error) error {
 	if t == nil {
 		return nil
 	}
+	forget := slices.ContainsFunc(c.Tasks, pending) && !slices.ContainsFunc(c.Tasks, func(t *Task) bool { return pending(t) && !t.Forget })
 	for _, e := range c.edits {
-		if err := do(e); err != nil && t.Init.Lives() {
+		if err := do(e, ctx, t); err != nil && forget {
+			c.Tasks[0].Warning = err
+		} else if err != nil && t.Init.Lives() {
 			return err
 		}
 	}
@@ -238,5 +219,5 @@ func (c *Change) undo(ctx context.Context, t *Target, recorded bool) error {
 			errs = append(errs, fmt.Errorf("undo: %s %s %s: %w", task.Verb, task.Kind, task.Record, err))
 		}
 	}
-	return errors.Join(append(errs, c.settle(ctx, t))...)
+	return errors.Join(append(errs, c.each(ctx, t, edit.settle))...)
 }

@@ -223,10 +223,7 @@ func bind(source, point *os.File, recursive bool) (mnt *os.File, err error) {
 		clone, flags = clone|unix.AT_RECURSIVE, flags|unix.MS_REC
 	}
 	fd, err := unix.OpenTree(int(source.Fd()), "", clone)
-	switch {
-	case errors.Is(err, unix.ENOSYS):
-		err = unix.Mount(nsenter.FD(source), nsenter.FD(point), "", flags, "")
-	case err == nil:
+	if err == nil {
 		mnt = os.NewFile(uintptr(fd), point.Name())
 		err = unix.MoveMount(fd, "", int(point.Fd()), "", unix.MOVE_MOUNT_F_EMPTY_PATH|unix.MOVE_MOUNT_T_EMPTY_PATH)
 	}
@@ -234,6 +231,11 @@ func bind(source, point *os.File, recursive bool) (mnt *os.File, err error) {
 		return mnt, nil
 	}
 	mnt.Close()
+	if errors.Is(err, unix.ENOSYS) {
+		if err = unix.Mount(nsenter.FD(source), nsenter.FD(point), "", flags, ""); err == nil {
+			return nil, nil
+		}
+	}
 	if isDir(source) != isDir(point) {
 		err = unix.ENOTDIR // as mount(2) says it
 	}
