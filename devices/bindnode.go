@@ -12,7 +12,6 @@ import (
 
 	"golang.org/x/sys/unix"
 
-	"isula.org/isulad-tools/internal/command"
 	"isula.org/isulad-tools/internal/mountpoint"
 	"isula.org/isulad-tools/internal/mounttable"
 	"isula.org/isulad-tools/internal/open"
@@ -221,7 +220,7 @@ func unbind(t *resource.Target, d Device) (unbound bool, err error) {
 		return ours
 	})
 	for _, l := range left {
-		err = errors.Join(err, fmt.Errorf("process %d still has it at %s", l.PID, command.Printable(l.Point)))
+		err = errors.Join(err, fmt.Errorf("process %d still has it at %s", l.PID, l.In("/")))
 	}
 	return unbound, errors.Join(err, mountpoint.Purge(boundPath(t, d))) // also what the container has put in its place
 }

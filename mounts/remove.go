@@ -40,7 +40,7 @@ func remove(_ context.Context, t *resource.Target, b Bind) error {
 		return err
 	}
 	l := left[0]
-	at := command.Printable(filepath.Join("/", strings.TrimPrefix(l.Point, w.at)))
+	at := l.In(w.at)
 	if l.PID != t.Init.PID {
 		return fmt.Errorf("process %d has it still at %s, in a mount namespace of its own", l.PID, at)
 	}

@@ -8,11 +8,13 @@ import (
 	"fmt"
 	"io/fs"
 	"os"
+	"path/filepath"
 	"slices"
 	"strings"
 
 	"golang.org/x/sys/unix"
 
+	"isula.org/isulad-tools/internal/command"
 	"isula.org/isulad-tools/internal/deadline"
 	"isula.org/isulad-tools/internal/mountpoint"
 	"isula.org/isulad-tools/internal/nsenter"
@@ -33,6 +35,17 @@ type Left struct {
 	ID    int
 	Point string
 	PID   int // a process that has it
+}
+
+// In is the mount's path in a container whose root is at root, as a message has it: the
+// container has chosen it.
+func (l Left) In(root string) string {
+	const shown = 200
+	path := filepath.Join("/", strings.TrimPrefix(l.Point, root))
+	if len(path) > shown {
+		return command.Printable(path[:shown]) + "…"
+	}
+	return command.Printable(path)
 }
 
 // rounds bounds how often the mounts are looked for: while the container's processes
