@@ -2,6 +2,7 @@ package resource
 
 import (
 	"context"
+	"encoding/json"
 	"fmt"
 	"slices"
 
@@ -163,6 +164,9 @@ func (e *Edit[T]) settle(ctx context.Context, t *Target) error {
 		}
 	}
 	now := e.list()
+	if e.kind.PermissionFirst {
+		gone = append(gone, e.stale(t, slices.Concat(gone, now))...)
+	}
 	state := fmt.Sprint(now, gone)
 	if e.settled == state {
 		return nil
@@ -172,4 +176,16 @@ func (e *Edit[T]) settle(ctx context.Context, t *Target) error {
 	}
 	e.settled = state
 	return nil
+}
+
+// stale are the records that the container was granted and that are not among those
+// known: a command was killed that updated them, or they were forgotten.
+func (e *Edit[T]) stale(t *Target, known []T) (list []T) {
+	for _, g := range t.Ledger.Grants(e.kind.Name, false) {
+		var r T
+		if json.Unmarshal(g.Record, &r) == nil && !slices.Contains(known, r) {
+			list = append(list, r)
+		}
+	}
+	return list
 }

@@ -158,3 +158,19 @@ func TestADeviceOfAKilledCommandIsRemoved(t *testing.T) {
 		})
 	}
 }
+
+// A command that is killed when it has recorded other numbers has not denied those of
+// before.
+func TestThePermissionOfAKilledUpdateGoesWithTheNextChange(t *testing.T) {
+	b := newBox(t, map[string]any{})
+	b.keepLedger(t, b.target)
+	d := fuse(t, "/dev/node")
+	b.plan(func(e *resource.Edit[devices.Device]) { e.Add(d) })
+	now := d
+	now.Minor = 237
+	write(t, b.dir+"/"+config.Name, asJSON(t, map[string]any{config.Devices: []devices.Device{now}}))
+	b.plan(func(e *resource.Edit[devices.Device]) { e.Update(now, now) })
+	if rules := b.allowed(t); strings.Contains(rules, "10:229") {
+		t.Errorf("the container may use %q", rules)
+	}
+}
