@@ -4,13 +4,12 @@ import (
 	"fmt"
 	"os"
 	"os/exec"
-	"slices"
+	"strconv"
 	"strings"
 
 	"github.com/vishvananda/netlink"
 
 	"isula.org/isulad-tools/integration/sandbox"
-	"isula.org/isulad-tools/internal/cgroup"
 )
 
 // hide is what a container does to keep what it was given below /h: it renames what
@@ -91,19 +90,20 @@ func (r *run) hostile() string {
 func (r *run) elsewhere() (pid int) {
 	r.t.Helper()
 	r.works("unshare -n sleep 300 </dev/null >/dev/null 2>&1 &")
-	space := func(pid int) string {
-		ns, _ := os.Readlink(fmt.Sprintf("/proc/%d/ns/net", pid)) // it may have ended
+	space := func(pid int, kind string) string {
+		ns, _ := os.Readlink(fmt.Sprintf("/proc/%d/ns/%s", pid, kind)) // it may have ended
 		return ns
 	}
 	init := r.pid()
 	if !sandbox.Await(func() bool {
-		pids, err := (&cgroup.Container{PID: init}).Processes()
+		all, err := os.ReadDir("/proc")
 		check(r.t, err)
-		i := slices.IndexFunc(pids, func(pid int) bool { ns := space(pid); return ns != "" && ns != space(init) })
-		if i >= 0 {
-			pid = pids[i]
+		for _, e := range all {
+			if pid, _ = strconv.Atoi(e.Name()); pid > 0 && space(pid, "pid") == space(init, "pid") && space(pid, "net") != space(init, "net") {
+				return true
+			}
 		}
-		return i >= 0
+		return false
 	}) {
 		r.t.Fatal("no process is in another network namespace")
 	}
