@@ -76,6 +76,8 @@ func TestAPathIsRemovedAmongVeryManyMounts(t *testing.T) {
 			if c.code == 0 {
 				gone(t, h.root+"/mnt/x/file")
 			}
+			b.hook(t, "poststop") // what is still granted is kept until then
+			gone(t, "/run/isulad-tools/containers/."+b.id+".granted")
 		})
 	}
 }
