@@ -53,8 +53,7 @@ var ErrBusy = errors.New("another command holds it")
 // timer is set for what is free, as it nearly always is.
 func flock(ctx context.Context, f *os.File, wait time.Duration) (*Lock, error) {
 	take := func(how int) error {
-		_, err := open.Retry(func() (int, error) { return 0, unix.Flock(int(f.Fd()), how) })
-		return err
+		return open.Again(func() error { return unix.Flock(int(f.Fd()), how) })
 	}
 	fail := func(err error) (*Lock, error) {
 		f.Close()

@@ -8,6 +8,7 @@ import (
 
 	"isula.org/isulad-tools/internal/cgroup"
 	"isula.org/isulad-tools/internal/jsonerror"
+	"isula.org/isulad-tools/internal/ledger"
 	"isula.org/isulad-tools/internal/open"
 	"isula.org/isulad-tools/resource"
 )
@@ -22,7 +23,8 @@ type Spec struct {
 	Process struct {
 		Env []string `json:"env"`
 	} `json:"process"`
-	Linux struct {
+	Mounts []mount `json:"mounts"`
+	Linux  struct {
 		CgroupsPath string            `json:"cgroupsPath"`
 		Namespaces  []namespace       `json:"namespaces"`
 		UIDMappings []idMapping       `json:"uidMappings"`
@@ -35,12 +37,21 @@ type Spec struct {
 	} `json:"linux"`
 }
 
+type mount struct {
+	Type    string   `json:"type"`
+	Source  string   `json:"source"`
+	Options []string `json:"options"`
+}
+
 type namespace struct {
 	Type string `json:"type"`
 }
 
 type node struct {
-	Path string `json:"path"`
+	Path  string `json:"path"`
+	Type  string `json:"type"`
+	Major int64  `json:"major"`
+	Minor int64  `json:"minor"`
 }
 
 type deviceRule struct {
@@ -73,6 +84,27 @@ func ReadSpec(bundle string) (*Spec, error) {
 		return nil, fmt.Errorf("%s: %w", path, jsonerror.Line(err))
 	}
 	return s, nil
+}
+
+// Trees are the host's trees that the specification of a bundle gives the container;
+// without a specification nobody knows.
+func (s *Spec) Trees(bundle string) (list []ledger.Tree) {
+	if s == nil {
+		return nil
+	}
+	has := func(m mount, options ...string) bool {
+		return slices.ContainsFunc(m.Options, func(o string) bool { return slices.Contains(options, o) })
+	}
+	for _, m := range s.Mounts {
+		if m.Type != "bind" && !has(m, "bind", "rbind") {
+			continue
+		}
+		if !filepath.IsAbs(m.Source) {
+			m.Source = filepath.Join(bundle, m.Source)
+		}
+		list = append(list, ledger.Tree{Path: m.Source, Writable: !has(m, "ro", "rro")})
+	}
+	return list
 }
 
 // Owner returns the container's own root user, when it has a user namespace.
@@ -137,6 +169,26 @@ func (s *Spec) DeviceRules(engine string) []cgroup.DeviceRule {
 		nodes = append(nodes, n.Path)
 	}
 	return cgroup.RuncRules(rules, nodes)
+}
+
+// Nodes are the device nodes that the container has without us: the
+// specification's, and those that every runtime makes.
+func (s *Spec) Nodes() []resource.Node {
+	nodes := []resource.Node{
+		{Path: "/dev/null", Type: "c", Major: 1, Minor: 3},
+		{Path: "/dev/zero", Type: "c", Major: 1, Minor: 5},
+		{Path: "/dev/full", Type: "c", Major: 1, Minor: 7},
+		{Path: "/dev/random", Type: "c", Major: 1, Minor: 8},
+		{Path: "/dev/urandom", Type: "c", Major: 1, Minor: 9},
+		{Path: "/dev/tty", Type: "c", Major: 5, Minor: 0},
+	}
+	for _, d := range s.Linux.Devices {
+		if d.Type == "u" { // another word for it
+			d.Type = "c"
+		}
+		nodes = append(nodes, resource.Node{Path: filepath.Clean(d.Path), Type: d.Type, Major: d.Major, Minor: d.Minor})
+	}
+	return nodes
 }
 
 // Mapped tells whether the container's ids are not the host's.

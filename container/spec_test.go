@@ -1,6 +1,7 @@
 package container
 
 import (
+	"fmt"
 	"os"
 	"path/filepath"
 	"slices"
@@ -252,4 +253,20 @@ func FuzzSpec(f *testing.F) {
 			t.Fatalf("%q: root %q", config, p)
 		}
 	})
+}
+
+func TestTheTreesOfASpecificationAreItsBinds(t *testing.T) {
+	t.Parallel()
+	s, err := ReadSpec(bundle(t, `{"mounts":[{"destination":"/proc","type":"proc","source":"proc"},
+		{"destination":"/a","type":"bind","source":"/srv/a","options":["rbind","rw"]},{"destination":"/b","source":"/srv/b","options":["bind","ro"]},
+		{"destination":"/c","type":"bind","source":"c"},{"destination":"/d","type":"none","source":"/srv/d","options":["rbind","rro"]}]}`))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if got, want := fmt.Sprint(s.Trees("/b")), "[{/srv/a true} {/srv/b false} {/b/c true} {/srv/d false}]"; got != want {
+		t.Errorf("%s, want %s", got, want)
+	}
+	if got := (*Spec)(nil).Trees("/b"); got != nil {
+		t.Errorf("without a specification: %v", got)
+	}
 }

@@ -10,19 +10,21 @@ import (
 
 	"isula.org/isulad-tools/internal/cgroup"
 	"isula.org/isulad-tools/internal/deadline"
+	"isula.org/isulad-tools/internal/ledger"
 	"isula.org/isulad-tools/internal/netspace"
 	"isula.org/isulad-tools/internal/nsenter"
+	"isula.org/isulad-tools/internal/place"
 	"isula.org/isulad-tools/internal/process"
 	"isula.org/isulad-tools/internal/rootfs"
 	"isula.org/isulad-tools/resource"
 )
 
 // Open opens the ways into container id, which runs as s says and has the
-// specification sp. Where its root is inside its mount namespace differs: runc
+// specification sp. What it is granted generation g keeps. Where its root is inside its mount namespace differs: runc
 // runs prestart before pivot_root(2), so it is the root's host path there;
 // iSulad 2.1's lcr runs it after, and so it is later with any: it is /. What does not
 // answer is waited for by w.
-func Open(w *deadline.Waiter, id string, s Start, sp *Spec) (t *resource.Target, closeAll func(), err error) {
+func Open(w *deadline.Waiter, g place.Generation, id string, s Start, sp *Spec) (t *resource.Target, closeAll func(), err error) {
 	var closers []func()
 	all := func() {
 		for _, c := range closers {
@@ -78,13 +80,35 @@ func Open(w *deadline.Waiter, id string, s Start, sp *Spec) (t *resource.Target,
 		UserNS:  sp.UserNS(),
 		Pivoted: !ours,
 		NS:      ns,
-		Net:     netspace.OfProcess(s.Init.PID),
+		Net:     netOf(id, s),
 		Cgroups: cgroup.Container{Path: sp.Linux.CgroupsPath, PID: s.Init.PID, Dirs: s.Cgroups},
 
 		DeviceRules: sp.DeviceRules(EngineOf(s.Bundle)),
+		Nodes:       sp.Nodes(),
 	}
-	closers = append(closers, t.Net.Close, t.Cgroups.Close)
+	t.Ledger, t.Doubt = OpenLedger(g, id, s, sp)
+	closers = append(closers, t.Net.Close, t.Cgroups.Close, t.Ledger.Close)
 	return t, all, nil
+}
+
+// OpenLedger opens what container id was granted by the start s, with the specification
+// sp. doubt says what could not be read of it.
+func OpenLedger(g place.Generation, id string, s Start, sp *Spec) (l *ledger.Ledger, doubt error) {
+	return ledger.Open(g, id, ledger.Start{Engine: EngineOf(s.Bundle), Init: s.Init, Bundle: s.Bundle, Trees: sp.Trees(s.Bundle)})
+}
+
+// netOf is the network namespace that the container was started in. Where our hook
+// has pinned it for this start, of which there is a record with cgroups then, that is
+// not the one which init has gone to since.
+func netOf(id string, s Start) *netspace.Space {
+	for _, g := range place.Generations {
+		var fs unix.Statfs_t
+		pin := filepath.Join(g.NetNS(), id)
+		if s.Cgroups != nil && unix.Statfs(pin, &fs) == nil && fs.Type == unix.NSFS_MAGIC {
+			return netspace.At(pin)
+		}
+	}
+	return netspace.OfProcess(s.Init.PID)
 }
 
 // closer closes this root, whatever its variable holds later.

@@ -13,7 +13,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"isula.org/isulad-tools/internal/mountpoint"
-	"isula.org/isulad-tools/internal/nsenter"
+	"isula.org/isulad-tools/internal/mounttable"
 	"isula.org/isulad-tools/internal/open"
 	"isula.org/isulad-tools/internal/place"
 	"isula.org/isulad-tools/internal/rootfs"
@@ -44,7 +44,7 @@ func nodesWork(dir *os.File) bool {
 // tryNode is nodesWork with a null device of this name. It opens the node that it
 // has looked at, and no other; of another file nothing is tried.
 func tryNode(dir *os.File, name string) (works, tried bool) {
-	switch err := unix.Mknodat(int(dir.Fd()), name, unix.S_IFCHR|0o600, int(null)); {
+	switch err := open.Again(func() error { return unix.Mknodat(int(dir.Fd()), name, unix.S_IFCHR|0o600, int(null)) }); {
 	case errors.Is(err, unix.EOVERFLOW):
 		return false, true
 	case err != nil && !errors.Is(err, unix.EEXIST):
@@ -84,49 +84,43 @@ func boundPath(t *resource.Target, d Device) string {
 // owner. It is bound onto an empty file. The host's own node would have an
 // owner that is nobody inside, and is not ours to change.
 func bindNode(t *resource.Target, d Device, p plot, host unix.Stat_t, own rootfs.Owner, u *undo.Stack) (plot, error) {
-	cleared, err := rootfs.Get(t.Root, d.PathInContainer, func() (plot, error) { return p.clearForBind(host) }, p.dir)
+	shared := boundPath(t, d)
+	cleared, err := rootfs.Get(t.Root, d.PathInContainer, func() (plot, error) { return p.clearForBind(shared, host) }, p.dir)
 	if err != nil || cleared.adopted {
 		return cleared, err
 	}
-	return cleared, bindShared(t, d, host, own, u)
+	cleared.is, err = bindShared(t, d, host, own, u)
+	return cleared, err
 }
 
 // bindShared binds it where there is room.
-func bindShared(t *resource.Target, d Device, host unix.Stat_t, own rootfs.Owner, u *undo.Stack) error {
+func bindShared(t *resource.Target, d Device, host unix.Stat_t, own rootfs.Owner, u *undo.Stack) (is made, err error) {
 	if t.Direct != nil {
-		return fmt.Errorf("nodes do not work on a file system of a user namespace, and there is no shared path to bind one from: %w", t.Direct)
+		return is, fmt.Errorf("nodes do not work on a file system of a user namespace, and there is no shared path to bind one from: %w", t.Direct)
 	}
 	node, err := makeShared(t, d, host, own, u)
 	if err != nil {
-		return err
+		return is, err
 	}
 	defer node.Close()
 	point, err := t.Root.Create(d.PathInContainer, own, u)
 	if err != nil {
-		return err
+		return is, err
 	}
 	defer point.Close()
-	err = t.NS.Do(func() error {
-		return os.NewSyscallError("mount", unix.Mount(nsenter.FD(node), nsenter.FD(point), "", unix.MS_BIND, ""))
-	})
+	on, err := t.Root.Identify(point)
 	if err != nil {
-		return err
+		return is, err
 	}
-	mnt, err := t.Root.Open(d.PathInContainer, unix.O_PATH|unix.O_NOFOLLOW)
-	if err != nil {
-		return err
-	}
-	u.Push("unmount "+d.PathInContainer, func() error {
-		defer mnt.Close()
-		return detach(t, mnt)
-	})
-	return nil
+	mnt, err := mounttable.Bind(t.NS, node, point, false)
+	mnt.Close()
+	return made{on.Dev, on.Ino, true}, err
 }
 
 // clearForBind makes room for a bound node. One that is bound there already is
 // adopted. A node that does not work, as v0.9 made them, and the file that a
 // container's last run left are as good a place as any.
-func (p plot) clearForBind(host unix.Stat_t) (plot, error) {
+func (p plot) clearForBind(shared string, host unix.Stat_t) (plot, error) {
 	f, err := open.At(p.dir, p.base, unix.O_PATH|unix.O_NOFOLLOW, 0)
 	if errors.Is(err, unix.ENOENT) {
 		return p, nil
@@ -144,7 +138,9 @@ func (p plot) clearForBind(host unix.Stat_t) (plot, error) {
 	case err != nil:
 		return p, err
 	case sameDevice(st, host):
+		var ours unix.Stat_t
 		p.adopted = bound
+		p.is.Bound = bound && unix.Lstat(shared, &ours) == nil && madeOf(ours).is(st)
 		return p, nil
 	case p.force && !bound && isEmpty(st):
 		return p, nil
@@ -164,8 +160,11 @@ func makeShared(t *resource.Target, d Device, host unix.Stat_t, own rootfs.Owner
 	if err := p.mknodShared(host); err != nil {
 		return nil, err
 	}
-	u.Push("remove node "+p.base, func() error { return os.Remove(boundPath(t, d)) })
-	if err := dress(shared, p.base, host, own, !p.adopted); err != nil {
+	u.Push("remove node "+p.base, func() error {
+		_, err := unbind(t, d)
+		return err
+	})
+	if _, err := dress(shared, p.base, host, own, !p.adopted); err != nil {
 		return nil, err
 	}
 	node, err := t.Root.Open(filepath.Join(place.SharedPath, p.base), unix.O_PATH|unix.O_NOFOLLOW)
@@ -201,34 +200,29 @@ func (p *plot) mknodShared(host unix.Stat_t) error {
 	return p.mknod(host)
 }
 
-// unbind unmounts a node that we bound to dir/base, and removes what it was bound
-// to. A node that somebody else bound stays.
-func unbind(t *resource.Target, d Device, node, dir *os.File, base string, there rootfs.Identity) error {
-	var ours unix.Stat_t
-	switch err := unix.Lstat(boundPath(t, d), &ours); {
+// unbind unmounts the node that was bound for d, wherever the container has it
+// now, and removes it. One that is gone is fine.
+func unbind(t *resource.Target, d Device) (unbound bool, err error) {
+	if !t.UserNS {
+		return false, nil
+	}
+	var master unix.Stat_t
+	switch err := unix.Lstat(boundPath(t, d), &master); {
 	case errors.Is(err, unix.ENOENT):
-		return nil
+		return false, nil
 	case err != nil:
-		return &os.PathError{Op: "lstat", Path: boundPath(t, d), Err: err}
-	case ours.Dev != there.Dev || ours.Ino != there.Ino:
-		return nil
+		return false, &os.PathError{Op: "lstat", Path: boundPath(t, d), Err: err}
 	}
-	if err := detach(t, node); err != nil {
-		return err
-	}
-	return t.Root.Do(d.PathInContainer, func() error {
-		return unlinkAs(dir, base, func(st unix.Stat_t) bool { return isEmpty(st) || isDevice(st, d) })
-	}, dir)
-}
-
-// forgetBound removes the node that was bound, or what the container has put in its
-// place. One that is gone is fine.
-func forgetBound(t *resource.Target, d Device) error { return mountpoint.Purge(boundPath(t, d)) }
-
-func detach(t *resource.Target, mnt *os.File) error {
-	return t.NS.Do(func() error {
-		return os.NewSyscallError("umount2", unix.Unmount(nsenter.FD(mnt), unix.MNT_DETACH))
+	root := "/" + t.ID + "/" + boundName(d)
+	left, err := mounttable.Detach(t.Mounts(), func(m *mountpoint.Mount) bool {
+		ours := m.Root.Is(root) && unix.Mkdev(uint32(m.Major), uint32(m.Minor)) == master.Dev
+		unbound = unbound || ours
+		return ours
 	})
+	for _, l := range left {
+		err = errors.Join(err, fmt.Errorf("process %d still has it at %s", l.PID, l.In("/")))
+	}
+	return unbound, errors.Join(err, mountpoint.Purge(boundPath(t, d))) // also what the container has put in its place
 }
 
 // mounted tells whether f, of directory dir, is mounted there.

@@ -30,11 +30,16 @@ type Device struct {
 	// Optional is not known to v0.9: a start goes on without the device when the
 	// host has it no more.
 	Optional bool `json:",omitempty"`
+	// Own is not known to v0.9: the container had the node before the device was
+	// added. It is not ours to remove.
+	Own bool `json:",omitempty"`
 }
+
+const kindName = "device"
 
 // Kind is the kind of resource that devices are.
 var Kind = resource.Kind[Device]{
-	Name:    "device",
+	Name:    kindName,
 	Key:     config.Devices,
 	Policy:  resource.Stop,
 	Resolve: resolve,
@@ -44,17 +49,28 @@ var Kind = resource.Kind[Device]{
 	Settle:  settle,
 	Verify:  verify,
 	Spare:   func(d Device, err error) bool { return d.Optional && errors.Is(err, errVanished) },
+
+	PermissionFirst: true,
+	Granted:         true,
 }
 
 // update makes old what now is, in its place. A node that is bound there would be
 // in the way of another one.
 func update(_ context.Context, t *resource.Target, old, now Device) error {
+	var told error
 	if old.PathInContainer != now.PathInContainer || !old.sameNumbers(now) {
-		if err := removeNode(t, old); err != nil {
-			return err
-		}
+		told = removeNode(t, old)
 	}
-	return (&Adder{Force: true}).add(t, now)
+	if err := (&Adder{Force: true}).add(t, now); err != nil {
+		return err
+	}
+	return told
+}
+
+// HadBefore tells whether the container has the node that d asks for, which it does
+// not get from its specification or its runtime: nobody else will remember that.
+func (d Device) HadBefore(t *resource.Target) bool {
+	return !d.isContainers(t) && verifyNode(t, d) == nil
 }
 
 func (d Device) sameNumbers(o Device) bool {

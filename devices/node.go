@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"os"
 	"path"
+	"slices"
 	"strconv"
 
 	"golang.org/x/sys/unix"
@@ -21,7 +22,7 @@ type Adder struct {
 	// Force replaces what stands in a node's place. It is implied at a start.
 	Force bool
 
-	replaced, adopted map[Device]bool
+	replaced map[Device]bool
 }
 
 // errExists says that something else stands in a node's place.
@@ -31,17 +32,23 @@ var errExists = errors.New("the path already exists in the container, and only f
 func (a *Adder) Kind() *resource.Kind[Device] {
 	k := Kind
 	k.Apply = func(_ context.Context, t *resource.Target, d Device) error { return a.add(t, d) }
-	k.Remove = func(_ context.Context, t *resource.Target, d Device) error {
-		if a.adopted[d] {
-			return nil // it is being undone, and the node was there before
-		}
-		return removeNode(t, d)
-	}
 	return &k
 }
 
 // Replaced tells whether something else stood in d's place.
 func (a *Adder) Replaced(d Device) bool { return a.replaced[d] }
+
+// made is, in the ledger, the file that we made in the container for a device: the
+// node, or what it is bound onto. The zero value is the container's own node.
+type made struct {
+	Dev, Ino uint64 // 0: that of a bound node is not known
+	Bound    bool   `json:",omitempty"`
+}
+
+func madeOf(st unix.Stat_t) made { return made{Dev: st.Dev, Ino: st.Ino} }
+
+// is tells whether it is the file st.
+func (m made) is(st unix.Stat_t) bool { return m.Dev == st.Dev && m.Ino == st.Ino }
 
 func (a *Adder) add(t *resource.Target, d Device) error {
 	// The permission comes last: what fails before it leaves no rule behind. Its
@@ -50,7 +57,11 @@ func (a *Adder) add(t *resource.Target, d Device) error {
 	if err != nil {
 		return err
 	}
-	return a.makeNode(t, d, grant)
+	is, err := a.makeNode(t, d, grant)
+	if err == nil {
+		t.Ledger.Make(kindName, d, is)
+	}
+	return err
 }
 
 // makeNode makes d's node in the container, of the host node's mode and owner,
@@ -58,10 +69,10 @@ func (a *Adder) add(t *resource.Target, d Device) error {
 // commit. When anything fails, what it made is gone again. With force a
 // different file in its place is replaced; a node that is this device already is
 // adopted.
-func (a *Adder) makeNode(t *resource.Target, d Device, commit func() error) (err error) {
+func (a *Adder) makeNode(t *resource.Target, d Device, commit func() error) (is made, err error) {
 	host, err := stat(d.PathOnHost)
 	if err != nil {
-		return err
+		return is, err
 	}
 	own := t.Owner.Or(rootfs.Owner{UID: int(host.Uid), GID: int(host.Gid)})
 	var dir *os.File
@@ -70,23 +81,26 @@ func (a *Adder) makeNode(t *resource.Target, d Device, commit func() error) (err
 	defer u.OnError(&err)
 	dir, base, err := t.Root.Dir(d.PathInContainer, own, &u)
 	if err != nil {
-		return err
+		return is, err
 	}
-	made, err := a.placeNode(t, d, plot{dir: dir, base: base, force: a.Force}, host, own, &u)
-	if made.replaced {
-		a.note(&a.replaced, d)
-	}
-	if made.adopted {
-		a.note(&a.adopted, d)
+	p, err := placeNode(t, d, plot{dir: dir, base: base, force: a.Force}, host, own, &u)
+	if p.replaced {
+		if a.replaced == nil {
+			a.replaced = map[Device]bool{}
+		}
+		a.replaced[d] = true
 	}
 	if err != nil {
-		return fmt.Errorf("make node %s: %w", d.PathInContainer, err)
+		return is, fmt.Errorf("make node %s: %w", d.PathInContainer, err)
 	}
-	return commit()
+	if !p.adopted || !d.isContainers(t) {
+		is = p.is
+	}
+	return is, commit()
 }
 
 // placeNode makes the node, of whichever sort works there.
-func (a *Adder) placeNode(t *resource.Target, d Device, p plot, host unix.Stat_t, own rootfs.Owner, u *undo.Stack) (plot, error) {
+func placeNode(t *resource.Target, d Device, p plot, host unix.Stat_t, own rootfs.Owner, u *undo.Stack) (plot, error) {
 	at := d.PathInContainer
 	made, err := rootfs.Get(t.Root, at, func() (plot, error) {
 		there, err := inHostsDev(t.HostDev, p.dir, p.base, host)
@@ -111,11 +125,10 @@ func (a *Adder) placeNode(t *resource.Target, d Device, p plot, host unix.Stat_t
 	return made, err
 }
 
-func (a *Adder) note(in *map[Device]bool, d Device) {
-	if *in == nil {
-		*in = map[Device]bool{}
-	}
-	(*in)[d] = true
+// isContainers tells whether the node that d records is the container's own: it
+// was there when d was added, or it comes with the container.
+func (d Device) isContainers(t *resource.Target) bool {
+	return d.Own || slices.Contains(t.Nodes, resource.Node{Path: path.Clean(d.PathInContainer), Type: d.Type, Major: d.Major, Minor: d.Minor})
 }
 
 // plot is the place of a node, and what came of it.
@@ -125,6 +138,7 @@ type plot struct {
 	force             bool
 	replaced, adopted bool
 	bind              bool // no node works there
+	is                made // what removing the device removes
 }
 
 // build makes the node, or nothing, and returns what came of the plot.
@@ -132,7 +146,8 @@ func (p plot) build(host unix.Stat_t, own rootfs.Owner) (plot, error) {
 	if err := p.mknod(host); err != nil {
 		return p, err
 	}
-	err := dress(p.dir, p.base, host, own, !p.adopted)
+	var err error
+	p.is, err = dress(p.dir, p.base, host, own, !p.adopted)
 	if err != nil && !p.adopted {
 		err = errors.Join(err, unlink(p.dir, p.base, 0))
 	}
@@ -158,7 +173,7 @@ func (p *plot) mknod(host unix.Stat_t) (err error) {
 	for range 3 {
 		// With the umask a node would need a chmod, and be wrong until then.
 		umask := unix.Umask(0)
-		err = unix.Mknodat(int(p.dir.Fd()), p.base, host.Mode, int(host.Rdev))
+		err = open.Again(func() error { return unix.Mknodat(int(p.dir.Fd()), p.base, host.Mode, int(host.Rdev)) })
 		unix.Umask(umask)
 		if !errors.Is(err, unix.EEXIST) {
 			return os.NewSyscallError("mknodat", err)
@@ -219,46 +234,46 @@ func sameDevice(a, b unix.Stat_t) bool {
 	return a.Mode&unix.S_IFMT == b.Mode&unix.S_IFMT && a.Rdev == b.Rdev
 }
 
-// dress gives the node its mode and its owner. It acts on what it has opened
-// and looked at. A node that is bind-mounted here is the host's own and keeps
-// what it has.
-func dress(dir *os.File, base string, host unix.Stat_t, own rootfs.Owner, made bool) error {
+// dress gives the node its mode and its owner, and returns what it is. It acts on
+// what it has opened and looked at. A node that is bind-mounted here is somebody
+// else's and keeps what it has.
+func dress(dir *os.File, base string, host unix.Stat_t, own rootfs.Owner, new bool) (is made, err error) {
 	node, err := open.At(dir, base, unix.O_PATH|unix.O_NOFOLLOW, 0)
 	if err != nil {
-		return err
+		return is, err
 	}
 	defer node.Close()
 	fd := int(node.Fd())
 	var st, parent unix.Stat_t
 	if err := unix.Fstat(fd, &st); err != nil {
-		return os.NewSyscallError("fstat", err)
+		return is, os.NewSyscallError("fstat", err)
 	}
 	if !sameDevice(st, host) {
-		return errors.New("something else took its place")
+		return is, errors.New("something else took its place")
 	}
-	if !made {
+	if !new {
 		if err := unix.Fstat(int(dir.Fd()), &parent); err != nil {
-			return os.NewSyscallError("fstat", err)
+			return is, os.NewSyscallError("fstat", err)
 		}
 		if st.Dev != parent.Dev || st.Dev == host.Dev && st.Ino == host.Ino {
-			return nil
+			return is, nil
 		}
 	}
 	if int(st.Uid) != own.UID || int(st.Gid) != own.GID {
-		if err := unix.Fchownat(fd, "", own.UID, own.GID, unix.AT_EMPTY_PATH); err != nil {
-			return os.NewSyscallError("fchownat", err)
+		err := open.Again(func() error { return unix.Fchownat(fd, "", own.UID, own.GID, unix.AT_EMPTY_PATH) })
+		if err != nil {
+			return is, os.NewSyscallError("fchownat", err)
 		}
 	}
 	if st.Mode&0o7777 != host.Mode&0o7777 {
 		// An O_PATH descriptor has no fchmod(2).
-		err := unix.Chmod("/proc/self/fd/"+strconv.Itoa(fd), host.Mode&0o7777)
-		return os.NewSyscallError("chmod", err)
+		err = open.Again(func() error { return unix.Chmod("/proc/self/fd/"+strconv.Itoa(fd), host.Mode&0o7777) })
 	}
-	return nil
+	return madeOf(st), os.NewSyscallError("chmod", err)
 }
 
 func unlink(dir *os.File, base string, flags int) error {
-	err := unix.Unlinkat(int(dir.Fd()), base, flags)
+	err := open.Again(func() error { return unix.Unlinkat(int(dir.Fd()), base, flags) })
 	if errors.Is(err, unix.ENOENT) {
 		return nil
 	}
@@ -266,19 +281,35 @@ func unlink(dir *os.File, base string, flags int) error {
 }
 
 // removeNode removes d's node from the container, however it was made. A node
-// that is gone is fine; what is there instead, or was there before us, stays.
+// that is gone is fine; what is there instead, or was there before us, stays. By
+// now the container may not use the device, so a node that cannot be reached is
+// only worth a warning: the container chooses what is above it.
 func removeNode(t *resource.Target, d Device) error {
-	err := removeMade(t, d)
-	if t.UserNS {
-		err = errors.Join(err, forgetBound(t, d))
+	var is made
+	known := t.Ledger.Made(kindName, d, &is)
+	if known && is == (made{}) || !known && d.isContainers(t) {
+		return nil
 	}
-	if err != nil {
-		return fmt.Errorf("remove node %s: %w", d.PathInContainer, err)
+	unbound, err := unbind(t, d)
+	host, noHost := stat(d.PathOnHost)
+	ours := func(st unix.Stat_t) bool {
+		switch {
+		case is.Ino != 0:
+			return is.is(st) && (isDevice(st, d) || isEmpty(st))
+		case isDevice(st, d): // by a bound directory it may be the host's own
+			return !known && (noHost != nil || madeOf(st) != madeOf(host))
+		}
+		return unbound && isEmpty(st)
+	}
+	if err = errors.Join(err, unlinkOurs(t, d, ours)); err != nil {
+		return resource.Warn(fmt.Errorf("remove node %s: %w", d.PathInContainer, err))
 	}
 	return nil
 }
 
-func removeMade(t *resource.Target, d Device) error {
+// unlinkOurs unlinks what is at d's place in the container, if it is ours. What is
+// mounted there is not.
+func unlinkOurs(t *resource.Target, d Device, ours func(unix.Stat_t) bool) error {
 	p := path.Clean("/" + d.PathInContainer)
 	dir, err := t.Root.Open(path.Dir(p), unix.O_PATH|unix.O_DIRECTORY)
 	if errors.Is(err, unix.ENOENT) || errors.Is(err, unix.ENOTDIR) || errors.Is(err, unix.ELOOP) {
@@ -301,22 +332,10 @@ func removeMade(t *resource.Target, d Device) error {
 		return err
 	}
 	defer node.Close()
-	there, err := t.Root.Identify(node)
-	if err != nil || !d.is(there) {
+	if bound, err := mounted(dir, node); bound || err != nil {
 		return err
 	}
-	if host, err := stat(d.PathOnHost); err == nil && there.Dev == host.Dev && there.Ino == host.Ino {
-		return nil // by a bound directory it is the host's own
-	}
-	switch bound, err := mounted(dir, node); {
-	case err != nil:
-		return err
-	case bound:
-		return unbind(t, d, node, dir, path.Base(p), there)
-	}
-	return t.Root.Do(p, func() error {
-		return unlinkAs(dir, path.Base(p), func(st unix.Stat_t) bool { return isDevice(st, d) })
-	}, dir)
+	return t.Root.Do(p, func() error { return unlinkAs(dir, path.Base(p), ours) }, dir)
 }
 
 // unlinkAs unlinks a file that is what it should be.

@@ -11,6 +11,7 @@ import (
 	"isula.org/isulad-tools/container"
 	"isula.org/isulad-tools/devices"
 	"isula.org/isulad-tools/internal/command"
+	"isula.org/isulad-tools/internal/ledger"
 	"isula.org/isulad-tools/kmod"
 	"isula.org/isulad-tools/mounts"
 	"isula.org/isulad-tools/network"
@@ -57,16 +58,22 @@ func (h *Hook) poststop(ctx context.Context, relabel bool) error {
 		}
 	}
 	warn(mounts.Clean(st.ID))
-	warn(freeNetwork(ctx, st))
+	grants, err := container.OpenLedger(h.Generation, st.ID, container.Start{}, nil)
+	warn(err)
+	defer grants.Close()
+	err = freeNetwork(ctx, st, grants)
+	warn(err)
 	warn(kmod.Loader{}.Forget(st.ID))
 	warn(container.RemoveStart(st.ID))
+	if !errors.Is(err, network.ErrStuck) {
+		warn(grants.Remove())
+	}
 	return nil
 }
 
 // freeNetwork takes back the interfaces of a container and unpins its network
-// namespace, unless one is still in there. Without a list of them the kernel
-// returns what it knows how to.
-func freeNetwork(ctx context.Context, st state) error {
+// namespace, unless one is still in there. What the ledger knows needs no record.
+func freeNetwork(ctx context.Context, st state, grants *ledger.Ledger) error {
 	var nics []network.NIC
 	var err error
 	if filepath.IsAbs(st.Bundle) {
@@ -75,7 +82,7 @@ func freeNetwork(ctx context.Context, st state) error {
 			nics, err = config.List[network.NIC](doc, config.NetInterfaces)
 		}
 	}
-	if e := network.Clean(ctx, st.ID, nics); errors.Is(e, network.ErrStuck) {
+	if e := (network.Cleanup{ID: st.ID, Ledger: grants, Records: nics, Ports: true}).Do(ctx); errors.Is(e, network.ErrStuck) {
 		return e
 	} else if e != nil {
 		err = errors.Join(err, e)

@@ -92,12 +92,8 @@ func (h *Hook) devices(ctx context.Context, s *start) error {
 	if err != nil {
 		return err
 	}
-	for _, step := range s.recorded.devices.Steps {
-		if d, ok := step.Record.(devices.Device); ok && step.Err == nil {
-			h.allowed = append(h.allowed, d)
-		}
-	}
-	if len(s.recorded.devices.Steps) > 0 {
+	h.allowed = s.recorded.devices.Made
+	if len(s.recorded.devices.Records) > 0 {
 		h.unit = s.target.Cgroups.Unit()
 	}
 	return nil
@@ -105,7 +101,7 @@ func (h *Hook) devices(ctx context.Context, s *start) error {
 
 func (h *Hook) rules(ctx context.Context, s *start) error {
 	doc := s.recorded.doc
-	disks, err := devices.Follow(doc, s.recorded.list())
+	disks, err := devices.Follow(doc, s.recorded.devices.Records)
 	if err != nil {
 		return err
 	}
@@ -134,7 +130,8 @@ func (h *Hook) limits(ctx context.Context, s *start) error {
 // nobody stopped is taken out of it before: an interface of the host would go
 // away with it.
 func (h *Hook) pin(ctx context.Context, s *start) error {
-	switch err := network.TakeBack(ctx, s.state.ID, s.recorded.nics); {
+	before := network.Cleanup{ID: s.state.ID, Ledger: s.target.Ledger, Records: s.recorded.interfaces.Records}
+	switch err := before.Do(ctx); {
 	case errors.Is(err, network.ErrStuck):
 		return err
 	case err != nil:
@@ -185,10 +182,13 @@ func (h *Hook) prestart(ctx context.Context, relabel bool) error {
 		h.log.WithField("id", st.ID).Warn(command.OneLine(err.Error()))
 	}}
 	var closeTarget func()
-	if s.target, closeTarget, err = container.Open(h.wait, st.ID, container.Start{Init: init, Bundle: st.Bundle, Root: st.Root}, sp); err != nil {
+	if s.target, closeTarget, err = container.Open(h.wait, h.Generation, st.ID, container.Start{Init: init, Bundle: st.Bundle, Root: st.Root}, sp); err != nil {
 		return err
 	}
 	defer closeTarget()
+	if s.target.Doubt != nil {
+		s.report(s.target.Doubt)
+	}
 	switch before, err := container.ReadStart(st.ID); {
 	case err == nil && before.Init == init:
 		return s.verify(ctx) // hook specs are merged: we may be listed twice
@@ -235,7 +235,10 @@ func (s *start) run(ctx context.Context, h *Hook) error {
 
 // verify is what a second prestart of the same start does.
 func (s *start) verify(ctx context.Context) error {
-	for _, plan := range []resource.Plan{s.recorded.devices, s.recorded.paths, s.recorded.interfaces, s.recorded.routes} {
+	r := &s.recorded
+	for _, plan := range []interface {
+		Verify(context.Context, *resource.Target, func(error)) error
+	}{&r.devices, &r.paths, &r.interfaces, &r.routes} {
 		if err := plan.Verify(ctx, s.target, s.report); err != nil {
 			return err
 		}
@@ -264,13 +267,14 @@ func (s *start) record() container.Start {
 
 // recorded is what a container's resource file asks for.
 type recorded struct {
-	wait               *deadline.Waiter
-	doc                *config.Document
-	devices, paths     resource.Plan
-	modules            []string
-	limits             []resource.Plan
-	interfaces, routes resource.Plan
-	nics               []network.NIC
+	wait       *deadline.Waiter
+	doc        *config.Document
+	devices    resource.Plan[devices.Device]
+	paths      resource.Plan[mounts.Bind]
+	modules    []string
+	limits     []resource.Plan[devices.Limit]
+	interfaces resource.Plan[network.NIC]
+	routes     resource.Plan[network.Route]
 }
 
 // load reads the resource file of the container whose bundle is dir.
@@ -306,9 +310,6 @@ func (r *recorded) plan() (err error) {
 		}
 		r.limits = append(r.limits, plan)
 	}
-	if r.nics, err = config.List[network.NIC](r.doc, config.NetInterfaces); err != nil {
-		return err
-	}
 	if r.interfaces, err = network.Interfaces.Restore(r.doc); err != nil {
 		return err
 	}
@@ -319,7 +320,7 @@ func (r *recorded) plan() (err error) {
 // look plans the partitions that came and went while nobody could look, too, and
 // tells whether there were any.
 func (r *recorded) look() (changed bool, err error) {
-	if len(r.devices.Steps) == 0 {
+	if len(r.devices.Records) == 0 {
 		return false, nil
 	}
 	plan, err := devices.PlanHotplug(r.doc)
@@ -334,17 +335,6 @@ func (r *recorded) look() (changed bool, err error) {
 	}
 	r.devices, err = devices.Kind.Restore(r.doc)
 	return true, err
-}
-
-// list is what is recorded of devices, with the numbers that they have now.
-func (r recorded) list() []devices.Device {
-	var list []devices.Device
-	for _, step := range r.devices.Steps {
-		if d, ok := step.Record.(devices.Device); ok {
-			list = append(list, d)
-		}
-	}
-	return list
 }
 
 // lookAgain gives the container the partitions that its disks got after it was
@@ -366,7 +356,7 @@ func (h *Hook) lookAgain(ctx context.Context, st state, sp *container.Spec, init
 	if err := plan.Look(); err != nil || len(plan.Change.Tasks) == 0 {
 		return nil, nil, err
 	}
-	target, closeTarget, err := container.Open(h.wait, st.ID, container.Start{Init: init, Bundle: st.Bundle, Root: st.Root}, sp)
+	target, closeTarget, err := container.Open(h.wait, h.Generation, st.ID, container.Start{Init: init, Bundle: st.Bundle, Root: st.Root}, sp)
 	if err != nil {
 		return nil, nil, err
 	}

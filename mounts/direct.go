@@ -14,22 +14,26 @@ import (
 // gets the record's options and is then put there by one system call. It needs
 // Linux 5.12; and the container must not have a user namespace of its own,
 // whose root could undo a read-only mount that did not propagate to it.
-func direct(t *resource.Target, host, point *os.File, b Bind) error {
+func direct(t *resource.Target, host, point *os.File, b Bind) (tree *os.File, err error) {
 	if t.UserNS {
-		return fmt.Errorf("a container with its own user namespace needs the shared path: %w", t.Direct)
+		return nil, fmt.Errorf("a container with its own user namespace needs the shared path: %w", t.Direct)
 	}
 	readOnly, propagation, err := parseOptions(b.Options)
 	if err != nil {
-		return err
+		return nil, err
 	}
-	tree, err := cloneTree(host, unix.AT_RECURSIVE)
+	tree, err = cloneTree(host, unix.AT_RECURSIVE)
 	if errors.Is(err, unix.ENOSYS) {
-		return fmt.Errorf("this kernel (before 5.2) needs the shared path: %w", t.Direct)
+		return nil, fmt.Errorf("this kernel (before 5.2) needs the shared path: %w", t.Direct)
 	}
 	if err != nil {
-		return err
+		return nil, err
 	}
-	defer tree.Close()
+	defer func() {
+		if err != nil {
+			tree.Close()
+		}
+	}()
 	attr := unix.MountAttr{Propagation: unix.MS_SLAVE} // nothing goes back to the host
 	if propagation != 0 {
 		attr.Propagation = uint64(propagation &^ unix.MS_REC)
@@ -39,10 +43,10 @@ func direct(t *resource.Target, host, point *os.File, b Bind) error {
 	}
 	err = unix.MountSetattr(int(tree.Fd()), "", unix.AT_EMPTY_PATH|unix.AT_RECURSIVE, &attr)
 	if errors.Is(err, unix.ENOSYS) {
-		return fmt.Errorf("this kernel (before 5.12) needs the shared path: %w", t.Direct)
+		return tree, fmt.Errorf("this kernel (before 5.12) needs the shared path: %w", t.Direct)
 	}
 	if err != nil {
-		return &mountError{"set the options of", "", host.Name(), err}
+		return tree, &mountError{"set the options of", "", host.Name(), err}
 	}
-	return t.NS.Do(func() error { return attach(tree, point) })
+	return tree, t.NS.Do(func() error { return attach(tree, point) })
 }

@@ -15,15 +15,15 @@ import (
 // Optional is the kind of the marks on records of Kind whose host path may be
 // missing at a start: each is such a record once more. They have a list of their
 // own, so that the older versions of the tool read the others as before.
-var Optional = resource.Kind[Bind]{Name: "optional path", Key: config.OptionalPaths}
+var Optional = resource.Kind[Bind]{Key: config.OptionalPaths}
 
 // Restore plans to make real what is recorded in d. An optional path that the
 // host does not have is a step that fails, which a start survives; any other is
 // made.
-func Restore(w *deadline.Waiter, d *config.Document) (resource.Plan, error) {
+func Restore(w *deadline.Waiter, d *config.Document) (resource.Plan[Bind], error) {
 	optional, err := config.List[Bind](d, config.OptionalPaths)
 	if err != nil {
-		return resource.Plan{}, err
+		return resource.Plan[Bind]{}, err
 	}
 	k := Kind
 	k.Resolve = func(b Bind) (Bind, bool, error) {

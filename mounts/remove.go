@@ -4,6 +4,7 @@ import (
 	"context"
 	"crypto/sha256"
 	"encoding/hex"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"io/fs"
@@ -16,48 +17,34 @@ import (
 
 	"isula.org/isulad-tools/internal/command"
 	"isula.org/isulad-tools/internal/deadline"
+	"isula.org/isulad-tools/internal/ledger"
 	"isula.org/isulad-tools/internal/mountpoint"
-	"isula.org/isulad-tools/internal/nsenter"
-	"isula.org/isulad-tools/internal/open"
+	"isula.org/isulad-tools/internal/mounttable"
 	"isula.org/isulad-tools/internal/place"
 	"isula.org/isulad-tools/resource"
 )
 
-// remove unmounts what b has in the container, and nothing else: it goes by
-// what is mounted, not by the path only, which the container may lead elsewhere.
-// One that is gone is fine. The mount point stays, as it always did: the image
-// may have had it before. The transfer mounts are settle's.
+// remove unmounts what b gave the container, wherever that has it now, in all of
+// its mount namespaces. What is gone is fine. The mount point stays, as it always
+// did: the image may have had it before. The transfer mounts are settle's.
 func remove(_ context.Context, t *resource.Target, b Bind) error {
-	trees, err := treesOf(t, b)
+	w, err := wanted(t, b)
 	if err != nil {
 		return err
 	}
-	point, err := openPoint(t, b.Container)
-	if err != nil {
+	if w.unsure != nil {
+		return w.unsure
+	}
+	left, err := mounttable.Detach(t.Mounts(), w.ours)
+	if len(left) == 0 || err != nil {
 		return err
 	}
-	if point != nil {
-		defer point.Close()
+	l := left[0]
+	at := l.In(w.at)
+	if l.PID != t.Init.PID {
+		return fmt.Errorf("process %d has it still at %s, in a mount namespace of its own", l.PID, at)
 	}
-	on, at, hidden, err := look(t, b, trees, point)
-	if err != nil {
-		return err
-	}
-	if on != nil && slices.Contains(trees, on.tree) {
-		err := t.NS.Do(func() error { return detachAlone(point, nsenter.FD) })
-		// EINVAL: point is a directory in a mount of the same tree.
-		if !errors.Is(err, unix.EINVAL) || on.point == at {
-			return err
-		}
-	}
-	if hidden != nil {
-		return hidden
-	}
-	// The host path may have been another tree when it was added.
-	if on != nil && on.point == at && filepath.Clean(b.Container) != "/" && slices.ContainsFunc(trees, on.sameDevice) {
-		return fmt.Errorf("%s in the container is a mount of %s, not of the recorded host path: unmount it there first, if it is an old mount of that path", b.Container, command.Printable(on.root))
-	}
-	return nil
+	return fmt.Errorf("something else is mounted over %s in the container (its init is process %d): unmount that there first", at, l.PID)
 }
 
 // Lost tells whether a container that runs lacks what is recorded for it: the
@@ -66,76 +53,203 @@ func Lost(ctx context.Context, t *resource.Target, b Bind) (bool, error) {
 	if verify(ctx, t, b) == nil {
 		return false, nil
 	}
-	trees, err := treesOf(t, b)
+	w, err := wanted(t, b)
 	if err != nil {
 		return false, err
 	}
-	_, _, hidden, err := look(t, b, trees, nil)
-	return hidden == nil && err == nil, errors.Join(hidden, err)
+	lost := true
+	err = mountpoint.Each(t.Init.PID, func(m *mountpoint.Mount) bool {
+		lost = !w.ours(m)
+		return lost
+	})
+	return lost && err == nil, err
 }
 
-// openPoint opens what is at path in the container; nil: nothing is.
-func openPoint(t *resource.Target, path string) (*os.File, error) {
-	if filepath.Clean(path) == "/" && t.Pivoted {
-		return openTop(t)
-	}
-	f, err := t.Root.Open(path, unix.O_PATH)
-	if isNone(err) {
-		return nil, nil
-	}
-	return f, err
+// made is, in the ledger, the mount that we made in the container for a path.
+type made struct {
+	ID       int    // of the mount; another one gets it when that is gone
+	Dev, Ino uint64 // of the directory or file that it shows
 }
 
-// openTop opens what is mounted on the container's root directory. Its own
-// processes do not see that; one that comes into its namespace does.
-func openTop(t *resource.Target) (f *os.File, err error) {
-	ns, err := nsenter.EnterMount(t.Init.PID, "container "+t.ID, t.Wait)
+func madeOf(t *resource.Target, f *os.File) (made, error) {
+	is, err := t.Root.Identify(f)
+	if err != nil {
+		return made{}, err
+	}
+	id, err := mountpoint.ID(f)
+	return made{id, is.Dev, is.Ino}, err
+}
+
+// wants tells the mounts that a path gave a container from others.
+type wants struct {
+	at, path string        // the container's root, and the path, in its mount namespace
+	shared   string        // where the path arrives there
+	id       int           // of the mount that we made; 0: that is gone, or nobody knows
+	groups   []string      // peer groups of which all mounts are ours
+	trees    []tree        // what our mounts show
+	root     tree          // of the host
+	others   []tree        // what the container has by its specification and by other paths
+	only     bool          // by another path it has the same: only what is known or in place goes
+	spec     []ledger.Tree // that are not in others yet
+	wait     *deadline.Waiter
+	unsure   error // nobody knows whether what is in the path's place is its
+}
+
+func wanted(t *resource.Target, b Bind) (*wants, error) {
+	w := &wants{spec: t.Ledger.Trees(), wait: t.Wait}
+	root, err := t.Root.Open("/", unix.O_PATH|unix.O_DIRECTORY)
 	if err != nil {
 		return nil, err
 	}
-	defer ns.Close()
-	err = ns.Do(func() error {
-		f, err = open.File("/", unix.O_PATH|unix.O_DIRECTORY, 0)
-		return err
-	})
-	return f, err
+	defer root.Close()
+	on, at, err := mountOf(root, t.Init.PID)
+	if on == nil || err != nil {
+		return nil, errors.Join(err, errors.New("the container's root is in none of its mounts"))
+	}
+	w.at, w.others = at, []tree{on.tree}
+	w.path, w.shared = filepath.Join(w.at, b.Container), filepath.Join(w.at, place.SharedPath, sha(b.Host))
+	if w.root, err = treeOf(t.Wait, "/"); err != nil {
+		return nil, err
+	}
+	if err := w.stage(t.ID, b); err != nil {
+		return nil, err
+	}
+	return w, w.look(t, b)
 }
 
-// look looks through the container's mounts, once, for the one that point is on, if
-// there is a point, and its path. hidden says that b's own cannot be reached: it is
-// there, but something is mounted over it, or over a directory above.
-func look(t *resource.Target, b Bind, trees []tree, point *os.File) (on *mount, at string, hidden, err error) {
-	root, err := t.Root.Open("/", unix.O_PATH|unix.O_DIRECTORY)
-	if err != nil {
-		return nil, "", nil, err
-	}
-	defer root.Close()
-	top, err := pathOf(root)
-	if err != nil {
-		return nil, "", nil, err
-	}
-	if point == nil {
-		point = root
-	}
-	place := filepath.Join(top, b.Container)
-	on, at, err = mountOf(point, t.Init.PID, func(m *mountpoint.Mount) {
-		if hidden == nil && m.Point.Is(place) && anyIsOf(trees, m) {
-			hidden = fmt.Errorf("something else is mounted over %s in the container: unmount that there first", b.Container)
+// stage looks at the transfer mounts, which the container cannot change: at those
+// of the path, with what is mounted below them, and those of others.
+func (w *wants) stage(id string, b Bind) error {
+	var foreign []string // groups that somebody else is in, too
+	all := []string{filepath.Join(place.Master, id), filepath.Join(place.Midpath, id)}
+	own := []string{filepath.Join(all[0], sha(b.Host)), filepath.Join(all[1], sha(b.Host))}
+	err := mountpoint.Each(0, func(m *mountpoint.Mount) bool {
+		switch {
+		case slices.ContainsFunc(own, m.Point.Within):
+			w.trees, w.groups = append(w.trees, treeAt(m)), append(w.groups, groups(m, "shared:")...)
+			return true
+		case slices.ContainsFunc(all, m.Point.Within) && !slices.ContainsFunc(all, m.Point.Is):
+			w.others = append(w.others, treeAt(m))
 		}
+		foreign = append(foreign, groups(m, "shared:")...)
+		return true
 	})
-	if point == root {
-		on = nil
+	w.groups = slices.DeleteFunc(w.groups, func(g string) bool { return slices.Contains(foreign, g) })
+	return err
+}
+
+// look looks at the container's mounts: which are those that the ledger says were
+// made for its paths, and what is in the path's place. Another mount may have got the
+// number of one that is gone.
+func (w *wants) look(t *resource.Target, b Bind) error {
+	is := map[Bind]made{}
+	for _, g := range t.Ledger.Grants(kindName, false) {
+		var o Bind
+		var m made
+		if json.Unmarshal(g.Record, &o) == nil && json.Unmarshal(g.Made, &m) == nil {
+			is[o] = m
+		}
+		w.only = w.only || o != b && filepath.Clean(o.Host) == filepath.Clean(b.Host)
 	}
-	return on, at, hidden, err
+	there := map[int]mount{}
+	for _, m := range is {
+		there[m.ID] = mount{}
+	}
+	err := mountpoint.Each(t.Init.PID, func(m *mountpoint.Mount) bool {
+		if _, ok := there[m.ID]; ok {
+			there[m.ID] = mount{treeAt(m), m.Point.String()}
+		}
+		return true
+	})
+	if err != nil {
+		return err
+	}
+	staged := w.trees
+	for o, was := range is {
+		switch m := there[was.ID]; {
+		case m.point == "", !slices.Contains(staged, m.tree) && !leadsTo(t, strings.TrimPrefix(m.point, w.at), was):
+		case o == b:
+			w.id, w.trees = was.ID, append(w.trees, m.tree)
+		case !w.only:
+			w.others = append(w.others, m.tree)
+		}
+	}
+	if w.trees == nil || t.Direct != nil && w.id == 0 {
+		// It may be on a server that does not answer.
+		now, err := treeOf(t.Wait, filepath.Clean(b.Host))
+		if err != nil {
+			return err
+		}
+		w.trees = append(w.trees, now)
+	}
+	return mountpoint.Each(t.Init.PID, func(m *mountpoint.Mount) bool {
+		if m.Point.Is(w.path) && w.path != w.at && m.ID != w.id && slices.ContainsFunc(w.trees, treeAt(m).sameDevice) && !w.shown(m) {
+			w.unsure = fmt.Errorf("%s in the container is a mount of %s, not of the recorded host path: unmount it there first, if it is an old mount of that path", b.Container, command.Printable(m.Root.String()))
+		}
+		return w.unsure == nil
+	})
+}
+
+// leadsTo tells whether a path in the container is that of a mount.
+func leadsTo(t *resource.Target, path string, is made) bool {
+	f, err := t.Root.Open(path, unix.O_PATH|unix.O_NOFOLLOW)
+	if err != nil {
+		return false
+	}
+	defer f.Close()
+	now, err := madeOf(t, f)
+	return err == nil && now == is
+}
+
+// within tells whether path is dir or below it.
+func within(path, dir string) bool {
+	return path == dir || strings.HasPrefix(path, strings.TrimSuffix(dir, "/")+"/")
+}
+
+// ours tells whether the path gave the container m: by its number, as a member of
+// a group of ours, or, when it was cut off from that, by what it shows.
+func (w *wants) ours(m *mountpoint.Mount) bool {
+	switch {
+	case m.ID == w.id:
+		return true
+	case !m.Point.Within(w.at) || m.Point.Within(w.shared):
+		return false
+	case m.Point.Is(w.path) && anyIsOf(w.trees, m):
+		return true
+	case w.only:
+		return false
+	case slices.ContainsFunc(append(groups(m, "master:"), groups(m, "shared:")...), func(g string) bool { return slices.Contains(w.groups, g) }):
+		w.groups = append(w.groups, groups(m, "shared:")...) // which its own copies are in
+		return true
+	default:
+		return w.shown(m) && !w.accounted(m)
+	}
+}
+
+// shown tells whether what a mount shows is of the path. All of the host's root
+// file system is too much to say so.
+func (w *wants) shown(m *mountpoint.Mount) bool {
+	return slices.ContainsFunc(w.trees, func(t tree) bool { return t.isOf(m) || t != w.root && t.has(m) })
+}
+
+// accounted tells whether the container has what a mount shows by something else.
+func (w *wants) accounted(m *mountpoint.Mount) bool {
+	for _, of := range w.spec {
+		if t, err := treeOf(w.wait, of.Path); err == nil {
+			w.others = append(w.others, t)
+		}
+	}
+	w.spec = nil
+	return slices.ContainsFunc(w.others, func(t tree) bool { return t.has(m) })
 }
 
 // settle makes what is behind the mounts follow the records: transfer mounts
-// that no record needs any more go, and what was mounted below a path that is
-// gone comes back, on what that had hidden.
+// that no record needs any more go, and what went with a path that is gone comes
+// back: what was mounted below it, and another mount of its host path.
 func settle(ctx context.Context, t *resource.Target, now, gone []Bind) error {
 	errs := []error{sweep(t.ID, now)}
 	for _, b := range now {
-		if slices.ContainsFunc(gone, b.below) && b.servable(t.Wait) {
+		if slices.ContainsFunc(gone, b.wentWith) && b.servable(t.Wait) {
 			errs = append(errs, apply(ctx, t, b))
 		}
 	}
@@ -149,10 +263,9 @@ func (b Bind) servable(w *deadline.Waiter) bool {
 	return err == nil && b.Exists(w) == nil
 }
 
-// below tells whether b's container path lies below other's.
-func (b Bind) below(other Bind) bool {
-	above := strings.TrimSuffix(filepath.Clean(other.Container), "/") + "/"
-	return strings.HasPrefix(filepath.Clean(b.Container), above)
+// wentWith tells whether b may have gone with other.
+func (b Bind) wentWith(other Bind) bool {
+	return within(filepath.Clean(b.Container), filepath.Clean(other.Container)) || within(filepath.Clean(b.Host), filepath.Clean(other.Host))
 }
 
 // sweep removes the transfer mounts of a container that serve none of records.

@@ -12,6 +12,7 @@ import (
 
 	"isula.org/isulad-tools/config"
 	"isula.org/isulad-tools/internal/mountpoint"
+	"isula.org/isulad-tools/internal/mounttable"
 	"isula.org/isulad-tools/internal/nsenter"
 	"isula.org/isulad-tools/internal/open"
 	"isula.org/isulad-tools/internal/place"
@@ -174,7 +175,7 @@ func sharedPoint(t *resource.Target, u *undo.Stack) (*os.File, error) {
 		return err == nil && ofMaster(there.Dev)
 	}
 	for try := 0; err == nil && try < 1024 && leaked(); try++ {
-		if e := t.NS.Do(func() error { return detachAlone(point, nsenter.FD) }); e != nil {
+		if e := t.NS.Do(func() error { return mounttable.Alone(point, nsenter.FD) }); e != nil {
 			break // locked: it is mounted over
 		}
 		point.Close()
@@ -272,27 +273,13 @@ func Unleak(root string) error {
 			f.Close()
 			return nil
 		}
-		err = detachAlone(f, procFD)
+		err = mounttable.Alone(f, procFD)
 		f.Close()
 		if err != nil {
 			return err
 		}
 	}
 	return &mountError{"unmount", "", leak, unix.EBUSY}
-}
-
-// detachAlone unmounts the mount whose root is open. It may be a peer of the
-// shared path's tmpfs, or of a tree of the host: were it not cut off first, what
-// is mounted below it would be unmounted in all the others. A slave stays one, so
-// that a failure changes nothing.
-func detachAlone(mnt *os.File, path func(*os.File) string) error {
-	if err := setPropagation(mnt, unix.MS_SLAVE|unix.MS_REC, path); err != nil {
-		return err
-	}
-	if err := unix.Unmount(path(mnt), unix.MNT_DETACH); err != nil {
-		return &mountError{"unmount", "", mnt.Name(), err}
-	}
-	return nil
 }
 
 // ofMaster tells whether a file system is the shared path's tmpfs.

@@ -14,7 +14,7 @@ import (
 
 	"isula.org/isulad-tools/config"
 	"isula.org/isulad-tools/internal/mountpoint"
-	"isula.org/isulad-tools/internal/nsenter"
+	"isula.org/isulad-tools/internal/mounttable"
 	"isula.org/isulad-tools/internal/open"
 	"isula.org/isulad-tools/internal/place"
 	"isula.org/isulad-tools/internal/rootfs"
@@ -25,7 +25,7 @@ import (
 // Kind is the kind of resource that binds are. One that fails is reported and
 // the container starts without it, as it always did.
 var Kind = resource.Kind[Bind]{
-	Name:    "path",
+	Name:    kindName,
 	Key:     config.Binds,
 	Policy:  resource.Skip,
 	Check:   Check,
@@ -34,7 +34,10 @@ var Kind = resource.Kind[Bind]{
 	Remove:  remove,
 	Settle:  settle,
 	Verify:  verify,
+	Granted: true,
 }
+
+const kindName = "path"
 
 func resolve(b Bind) (Bind, bool, error) {
 	for _, p := range []string{b.Host, b.Container} {
@@ -107,13 +110,37 @@ func attachBind(t *resource.Target, b Bind, u *undo.Stack) error {
 		return err
 	}
 	defer point.Close()
-	if there, err := isMountOf(t, b, point, host); there || err != nil {
-		return err // an earlier run for this start was killed after it
+	if there, err := isMountOf(t, b, point, host); err != nil {
+		return err
+	} else if there { // an earlier run for this start was killed after it
+		return note(t, b, point)
 	}
+	var mnt *os.File
 	if t.Direct != nil {
-		return direct(t, host, point, b)
+		mnt, err = direct(t, host, point, b)
+	} else {
+		mnt, err = mounttable.Bind(t.NS, arrived, point, true)
 	}
-	return t.NS.Do(func() error { return bind(arrived, point, unix.MS_REC, nsenter.FD) })
+	if err != nil {
+		return err
+	}
+	u.Push("unmount "+b.Container, func() error { return remove(context.Background(), t, b) })
+	if mnt == nil { // before Linux 5.2 only a path leads to it
+		if mnt, err = t.Root.Open(b.Container, unix.O_PATH); err != nil {
+			return err
+		}
+	}
+	defer mnt.Close()
+	return note(t, b, mnt)
+}
+
+// note puts the mount that was made for b into the ledger.
+func note(t *resource.Target, b Bind, mnt *os.File) error {
+	is, err := madeOf(t, mnt)
+	if err == nil {
+		t.Ledger.Make(kindName, b, is)
+	}
+	return err
 }
 
 // isMountOf tells whether point, the record's path in the container, is a mount
@@ -152,7 +179,7 @@ func transfer(id string, host *os.File, dir bool, b Bind, u *undo.Stack) error {
 			return err
 		}
 		defer out.Close()
-		return propagate(out, propagation) // a command that was killed may not have
+		return cutOff(out, propagation) // a command that was killed may not have
 	}
 	if _, err := os.Lstat(midDir); errors.Is(err, os.ErrNotExist) {
 		for _, dir := range []string{place.Midpath, midDir} {
@@ -176,23 +203,28 @@ func transfer(id string, host *os.File, dir bool, b Bind, u *undo.Stack) error {
 			return err
 		}
 	}
-	if err := propagate(mid, propagation); err != nil {
+	if propagation == 0 {
+		propagation = unix.MS_SLAVE | unix.MS_REC // what the host mounts later arrives
+	}
+	if err := setPropagation(mid, propagation, procFD); err != nil {
 		return err
 	}
+	// On master, which is shared, it gets a peer group of its own: what receives from
+	// that in the container is ours, wherever it is, until it is made private.
 	out, err := mountAt(masterDir, name, dir, mid, unix.MS_REC, u)
 	if err != nil {
 		return err
 	}
 	defer out.Close()
-	return propagate(out, propagation)
+	return cutOff(out, propagation)
 }
 
-// propagate sets the propagation of a transfer mount; 0 leaves it as it came.
-func propagate(mnt *os.File, flags uintptr) error {
-	if flags == 0 {
+// cutOff makes a transfer mount private if that is asked for.
+func cutOff(mnt *os.File, propagation uintptr) error {
+	if propagation&unix.MS_PRIVATE == 0 {
 		return nil
 	}
-	return setPropagation(mnt, flags, procFD)
+	return setPropagation(mnt, propagation, procFD)
 }
 
 // bindFlags returns how a host tree is bound: with what is mounted below it,
@@ -249,12 +281,12 @@ func makePoint(path string, isDir bool) error {
 	if !isDir {
 		make = func() error { return unix.Mknod(path, unix.S_IFREG|0o600, 0) }
 	}
-	err := make()
+	err := open.Again(make)
 	if errors.Is(err, unix.ENOSPC) {
 		if err := mountpoint.MakeRoom(place.Master); err != nil {
 			return err
 		}
-		err = make()
+		err = open.Again(make)
 	}
 	if !errors.Is(err, unix.EEXIST) {
 		return err

@@ -21,16 +21,17 @@ func applyNIC(ctx context.Context, t *resource.Target, r NIC) (err error) {
 	if err != nil {
 		return err
 	}
+	t.Ledger.Made(nicName, r, &n.is)
 	var u undo.Stack
 	defer u.OnError(&err)
-	index, err := n.apply(ctx, w, n, &u)
-	if err != nil {
+	if n.is, err = n.apply(ctx, w, n, &u); err != nil {
 		return err
 	}
-	if err := addAddress(w.inside, index, n.ip); err != nil {
+	t.Ledger.Make(nicName, r, n.is)
+	if err := addAddress(w.inside, n.is.Inside, n.ip); err != nil {
 		return err
 	}
-	return setUp(w.inside, index)
+	return setUp(w.inside, n.is.Inside)
 }
 
 // addAddress gives the link an address; one that it has is fine.
@@ -47,13 +48,15 @@ func removeNIC(ctx context.Context, t *resource.Target, r NIC) error {
 	if err != nil {
 		return err
 	}
-	return w.take(ctx, r)
+	var is made
+	t.Ledger.Made(nicName, r, &is)
+	return w.take(ctx, r, is)
 }
 
 // take removes an interface, also one whose record this version would refuse to
 // apply: somebody has recorded it, and it may be there.
-func (w *work) take(ctx context.Context, r NIC) error {
-	n := nic{NIC: r, linkType: typeOf(r.Type)}
+func (w *work) take(ctx context.Context, r NIC, is made) error {
+	n := nic{NIC: r, linkType: typeOf(r.Type), is: is}
 	if n.linkType == nil {
 		return nil // such a one cannot have been made
 	}
@@ -69,6 +72,7 @@ func verifyNIC(_ context.Context, t *resource.Target, r NIC) error {
 	if err != nil {
 		return err
 	}
+	t.Ledger.Made(nicName, r, &n.is)
 	e, err := n.find(w, n)
 	if err != nil {
 		return err

@@ -1,12 +1,16 @@
 package network
 
 import (
+	"cmp"
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"io/fs"
 	"path/filepath"
+	"slices"
 
+	"isula.org/isulad-tools/internal/ledger"
 	"isula.org/isulad-tools/internal/netspace"
 	"isula.org/isulad-tools/internal/place"
 	"isula.org/isulad-tools/resource"
@@ -16,34 +20,56 @@ import (
 // would go away.
 var ErrStuck = errors.New("the network namespace is kept")
 
-// remark is worth telling, though the interface is gone or back all the same.
-type remark struct{ error }
+// grant is an interface that a container may have.
+type grant struct {
+	NIC
+	is    made
+	entry *ledger.Grant // nil: only its record tells of it
+	over  bool
+}
 
-// Clean removes the interfaces that are recorded for container id, which has
-// ended. It goes on after errors.
-func Clean(ctx context.Context, id string, records []NIC) error {
-	pinned, err := takeBack(ctx, id, records)
-	if !pinned && len(records) > 0 {
-		err = errors.Join(err, forgetPorts(ctx, records))
+// Cleanup says what is taken back from a container that has ended.
+type Cleanup struct {
+	ID      string
+	Ledger  *ledger.Ledger
+	Records []NIC
+	// Only those: not what the ledger has besides.
+	Only bool
+	// Ports: ports of a switch are looked for, whose links went with their namespace.
+	Ports bool
+	// Forget ends the ledger's grants of what cannot be taken back, too.
+	Forget bool
+}
+
+// grants are the interfaces that the container may have.
+func (c Cleanup) grants() (list []*grant) {
+	for _, e := range slices.Concat(c.Ledger.Grants(nicName, true), c.Ledger.Grants(nicName, false)) {
+		g := &grant{entry: &e}
+		known := json.Unmarshal(e.Record, &g.NIC) == nil && (e.Made == nil || json.Unmarshal(e.Made, &g.is) == nil)
+		if known && (!c.Only || slices.Contains(c.Records, g.NIC)) {
+			list = append(list, g)
+		}
 	}
-	return err
+	for _, r := range c.Records {
+		if !slices.ContainsFunc(list, func(g *grant) bool { return g.NIC == r }) {
+			list = append(list, &grant{NIC: r})
+		}
+	}
+	return list
 }
 
-// TakeBack removes them through the namespaces that are pinned for the container:
-// a veth is deleted, an eth comes back to the host. Without a pin the kernel has
-// done it, but for a switch's database.
-func TakeBack(ctx context.Context, id string, records []NIC) error {
-	_, err := takeBack(ctx, id, records)
-	return err
-}
-
-func takeBack(ctx context.Context, id string, records []NIC) (pinned bool, err error) {
-	if len(records) == 0 {
-		return false, nil
+// Do takes it back: a veth is deleted, an eth comes back to the host, through the
+// namespaces that are pinned for the container. Without a pin the kernel has deleted
+// the one and returned the other as it was left. It goes on after errors.
+func (c Cleanup) Do(ctx context.Context) error {
+	grants := c.grants()
+	if len(grants) == 0 {
+		return nil
 	}
 	var errs []error
+	pinned := false
 	for _, g := range place.Generations {
-		t := &resource.Target{ID: id, Net: netspace.At(filepath.Join(g.NetNS(), id))}
+		t := &resource.Target{ID: c.ID, Net: netspace.At(filepath.Join(g.NetNS(), c.ID))}
 		w, err := enter(t)
 		switch {
 		case errors.Is(err, fs.ErrNotExist), errors.Is(err, netspace.ErrNone), errors.Is(err, netspace.ErrHost):
@@ -52,47 +78,58 @@ func takeBack(ctx context.Context, id string, records []NIC) (pinned bool, err e
 			errs = append(errs, err, ErrStuck)
 			continue
 		}
-		w.ended, pinned = true, true
-		errs = append(errs, w.each(records, func(r NIC) error { return w.take(ctx, r) }))
+		pinned = true
+		errs = append(errs, w.takeAll(ctx, grants))
 		t.Net.Close()
 	}
-	return pinned, errors.Join(errs...)
+	if !pinned && !c.Ports {
+		grants = slices.DeleteFunc(grants, func(g *grant) bool { return g.entry == nil })
+	}
+	if !pinned && len(grants) > 0 {
+		host, err := netspace.Here()
+		if err != nil {
+			return err
+		}
+		defer host.Close()
+		errs = append(errs, (&work{Target: new(resource.Target), host: host}).takeAll(ctx, grants))
+	}
+	for _, g := range grants {
+		if g.entry != nil && (g.over || c.Forget) {
+			c.Ledger.End(*g.entry)
+		}
+	}
+	return errors.Join(append(errs, c.Ledger.Flush())...)
 }
 
-// each is do for each record. ErrStuck is among the errors when one is no remark.
-func (w *work) each(records []NIC, do func(NIC) error) error {
+// takeAll takes every grant back, pairs first: then what is left in the namespace is not
+// theirs. ErrStuck is among the errors when one is no warning.
+func (w *work) takeAll(ctx context.Context, grants []*grant) error {
 	var errs []error
 	var stuck error
-	for _, r := range records {
-		err := do(r)
-		if err == nil {
-			continue
+	w.ended = true
+	slices.SortStableFunc(grants, func(a, b *grant) int { return cmp.Compare(cmp.Or(b.Type, "veth"), cmp.Or(a.Type, "veth")) })
+	for _, g := range grants {
+		err := w.take(ctx, g.NIC, g.is)
+		if errors.Is(err, errUnnoted) && !w.holdsOther() {
+			err = nil // it was never lent, or the kernel has returned it
 		}
-		if told := (remark{}); !errors.As(err, &told) {
+		_, told := err.(resource.Warning)
+		if g.over = g.over || err == nil || told; !g.over {
 			stuck = ErrStuck
 		}
-		errs = append(errs, fmt.Errorf("remove network interface %s: %w", r, err))
+		if err != nil {
+			errs = append(errs, fmt.Errorf("remove network interface %s: %w", g.NIC, err))
+		}
 	}
 	return errors.Join(append(errs, stuck)...)
 }
 
-// forgetPorts removes from Open vSwitch's database the ports whose links have gone
-// with their namespace.
-func forgetPorts(ctx context.Context, records []NIC) error {
-	host, err := netspace.Here()
-	if err != nil {
-		return err
+// holdsOther tells whether a link is in the namespace that would go away with it and
+// has its other end, or what it is made on top of, elsewhere: it may be the host's.
+func (w *work) holdsOther() bool {
+	if w.space == nil {
+		return false
 	}
-	defer host.Close()
-	w := &work{Target: new(resource.Target), host: host}
-	return w.each(records, func(r NIC) error {
-		link, err := lookUp(host, r.HostName)
-		if link == nil && err == nil {
-			err = w.leaveSwitch(ctx, r.Bridge, r.HostName)
-		}
-		if err != nil {
-			return remark{err}
-		}
-		return nil
-	})
+	links, err := w.inside.Links()
+	return err != nil || slices.ContainsFunc(links, func(l *netspace.Link) bool { return l.PeerNS >= 0 })
 }

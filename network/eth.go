@@ -1,7 +1,6 @@
 package network
 
 import (
-	"bytes"
 	"context"
 	"errors"
 	"fmt"
@@ -9,6 +8,7 @@ import (
 
 	"isula.org/isulad-tools/internal/netspace"
 	"isula.org/isulad-tools/internal/undo"
+	"isula.org/isulad-tools/resource"
 )
 
 func checkEth(n NIC) error {
@@ -25,113 +25,83 @@ func hostNICMissing(name string) error {
 	return fmt.Errorf("HostNic(%s) not found, please check", name)
 }
 
-// findEth finds the link in the container.
+// findEth finds the link in the namespace of the container's start.
 func findEth(w *work, n nic) (e ends, err error) {
-	e.inside, err = find(w.inside, n.Name)
+	err = w.seek(n, func(from *netspace.Space, link *netspace.Link) error {
+		if from == w.space {
+			e.inside = link
+		}
+		return nil
+	})
+	if errors.Is(err, errDestroyed) || errors.Is(err, errHeld) || errors.Is(err, errUnnoted) {
+		err = nil
+	}
 	return e, err
 }
 
-// mark is the alias of a link of the host while the container has it: whose link
-// of that name it is would not be known otherwise.
-func (n nic) mark() string { return "isulad-tools " + n.HostName }
-
-// unmark takes the mark off a link that goes back.
-func (n nic) unmark(link *netspace.Link, to *netspace.Attributes) {
-	if none := ""; link.Alias == n.mark() {
-		to.Alias = &none
-	}
-}
-
-func applyEth(_ context.Context, w *work, n nic, u *undo.Stack) (index int, err error) {
+func applyEth(ctx context.Context, w *work, n nic, u *undo.Stack) (is made, err error) {
 	there, err := lookUp(w.inside, n.Name)
 	if err != nil {
-		return 0, err
+		return is, err
+	}
+	e, err := findEth(w, n)
+	if err != nil {
+		return is, err
 	}
 	link, err := find(w.host, n.HostName)
 	switch {
 	case err != nil:
-		return 0, err
-	case link == nil && there != nil && there.Alias == n.mark():
-		return there.Index, nil // moved by a run that was killed
+		return is, err
+	case link == nil && e.inside != nil && e.inside.Name == n.Name && (n.is.Was != nil || e.inside.Alias == n.mark()):
+		n.is.Inside = e.inside.Index // moved by a run that was killed
+		return n.is, nil
 	case link == nil:
-		return 0, hostNICMissing(n.HostName)
+		return is, hostNICMissing(n.HostName)
 	case there != nil:
-		return 0, fmt.Errorf("the container has a nic with name %s", n.Name)
+		return is, fmt.Errorf("the container has a nic with name %s", n.Name)
 	}
 	offload(n.HostName)
+	if is.NS, err = w.space.ID(); err != nil {
+		return is, err
+	}
+	if is.Was, err = lend(w.host, link); err != nil {
+		return is, err
+	}
+	is.Inside = link.Index // the kernel keeps it, unless it is taken
+	n.is = is
+	w.Ledger.Make(nicName, n.NIC, is)
+	if err := w.Ledger.Flush(); err != nil { // a move loses the rest
+		return is, err
+	}
 	to := netspace.Attributes{Name: n.Name, MTU: n.MTU, QueueLen: &n.QueueLen, MAC: n.mac, NS: w.space.FD()}
-	if mark := n.mark(); link.Alias == "" {
-		to.Alias = &mark
-	}
-	u.Push("return link "+n.HostName, func() error { return w.giveBack(n, link) })
+	u.Push("return link "+n.HostName, func() error {
+		err := removeEth(ctx, w, n) // whatever became of it
+		if told := (resource.Warning{}); errors.As(err, &told) {
+			return nil
+		}
+		return err
+	})
 	if err := w.host.Set(link.Index, to); err != nil {
-		return 0, refused(moveLink, err)
+		return is, refused(moveLink, err)
 	}
-	moved, err := find(w.inside, n.Name)
-	if err == nil && moved == nil {
+	// Not by its name: the container may have given it another one already.
+	moved, err := findEth(w, n)
+	if err == nil && moved.inside == nil {
 		err = errGone
 	}
 	if err != nil {
-		return 0, err
+		return is, err
 	}
-	return moved.Index, nil
-}
-
-// giveBack undoes a move, whatever became of it, as far as the kernel has kept
-// the link's state: its addresses are lost.
-func (w *work) giveBack(n nic, was *netspace.Link) error {
-	for _, name := range []string{n.Name, was.Name} { // moved and renamed, or moved
-		link, err := find(w.inside, name)
-		if err != nil {
-			return err
-		}
-		if link == nil || !bytes.Equal(link.MAC, was.MAC) && !bytes.Equal(link.MAC, n.mac) {
-			continue
-		}
-		to := netspace.Attributes{Name: was.Name, MTU: was.MTU, QueueLen: &was.QueueLen, MAC: was.MAC, NS: w.space.HostFD()}
-		n.unmark(link, &to)
-		if err := w.inside.Set(link.Index, to); err != nil {
-			return refused(moveLink, err)
-		}
-		break
-	}
-	link, err := find(w.host, was.Name)
-	if link == nil || err != nil {
-		return err
-	}
-	if was.Up {
-		return setUp(w.host, link.Index)
-	}
-	return nil
+	is.Inside = moved.inside.Index
+	return is, nil
 }
 
 func removeEth(_ context.Context, w *work, n nic) error {
-	link, err := find(w.inside, n.Name)
-	if link == nil || err != nil {
-		return err
+	err := w.seek(n, func(from *netspace.Space, link *netspace.Link) error { return w.giveBack(n, from, link) })
+	if errors.Is(err, errDestroyed) { // nobody will have it again
+		return resource.Warn(err)
 	}
-	name := n.HostName
-	taken, err := lookUp(w.host, name)
-	if err != nil {
-		return err
-	}
-	if taken != nil {
-		if !w.ended {
-			return fmt.Errorf("the host has another nic with name %s now", name)
-		}
-		if name, err = freeName(w.host, name); err != nil {
-			return err
-		}
-	}
-	to := netspace.Attributes{Name: name, NS: w.space.HostFD()}
-	n.unmark(link, &to)
-	if err := w.inside.Set(link.Index, to); err != nil {
-		return refused(moveLink, err)
-	}
-	if name != n.HostName {
-		return remark{fmt.Errorf("the host has another nic with name %s now, the container's is returned as %s", n.HostName, name)}
-	}
-	return nil
+	return err
 }
 
 // freeName returns a name like the one wanted that the host has no link of.

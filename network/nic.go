@@ -35,7 +35,7 @@ const Limit = 128
 
 // Interfaces is the kind of resource that network interfaces are.
 var Interfaces = resource.Kind[NIC]{
-	Name:    "network interface",
+	Name:    nicName,
 	Key:     config.NetInterfaces,
 	Policy:  resource.Stop,
 	Resolve: func(n NIC) (NIC, bool, error) { _, err := n.parse(); return n, false, err },
@@ -47,7 +47,10 @@ var Interfaces = resource.Kind[NIC]{
 	UpdatedLate: true,
 	// Compat: update-nic-order-changes.
 	UpdatedLast: true,
+	Granted:     true,
 }
+
+const nicName = "network interface"
 
 // String is the record in short.
 func (n NIC) String() string { return n.Type + " " + n.HostName + ":" + n.Name + " " + n.IP }
@@ -58,8 +61,8 @@ type linkType struct {
 	// check refuses what this type cannot have. It does not look at the host.
 	check func(NIC) error
 	// apply brings the interface into the container, but not up, or finds it
-	// there, and returns its index. What it did it pushes to the stack.
-	apply func(context.Context, *work, nic, *undo.Stack) (index int, err error)
+	// there, and returns what it is. What it did it pushes to the stack.
+	apply func(context.Context, *work, nic, *undo.Stack) (made, error)
 	// find returns the ends that are there.
 	find func(*work, nic) (ends, error)
 	// remove takes it away. What is gone already is fine.
@@ -91,6 +94,7 @@ type nic struct {
 	*linkType
 	ip  netip.Prefix
 	mac net.HardwareAddr // nil: as it comes
+	is  made             // what the ledger knows of it
 }
 
 // CheckOptions refuses a type, names, an address or a combination of them.

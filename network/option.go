@@ -9,8 +9,9 @@ import (
 )
 
 // CheckHost refuses a new interface whose name on the host is in use, or of which
-// there is nothing on the host.
-func (n NIC) CheckHost() error {
+// there is nothing on the host. A link of the host keeps its own MTU and queue
+// length where those are not given.
+func (n *NIC) CheckHost(mtuGiven, queueGiven bool) error {
 	if len(n.HostName) > maxName {
 		return nil // that has an error of its own
 	}
@@ -27,6 +28,11 @@ func (n NIC) CheckHost() error {
 		return hostNICMissing(n.HostName)
 	case n.Type != "eth" && link != nil:
 		return hostNameTaken(n.HostName)
+	case n.Type == "eth" && !mtuGiven:
+		n.MTU = link.MTU
+	}
+	if n.Type == "eth" && !queueGiven {
+		n.QueueLen = link.QueueLen
 	}
 	return nil
 }

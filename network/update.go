@@ -25,11 +25,17 @@ func updateNIC(ctx context.Context, t *resource.Target, old, r NIC) (err error) 
 	if err != nil {
 		return err
 	}
+	t.Ledger.Made(nicName, old, &n.is)
 	e, err := n.find(w, n)
 	if err != nil {
 		return err
 	}
 	if e.inside == nil {
+		if e.host != nil { // the container has moved the other end elsewhere
+			if err := w.host.Delete(e.host.Index); err != nil {
+				return refused(dropLink, err)
+			}
+		}
 		return applyNIC(ctx, t, r)
 	}
 	// What the kernel drops on the way, and is not ours to drop, comes back.
@@ -66,6 +72,7 @@ func updateNIC(ctx context.Context, t *resource.Target, old, r NIC) (err error) 
 		return err
 	}
 	left.restore()
+	t.Ledger.Make(nicName, r, n.is)
 	return nil
 }
 

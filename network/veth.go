@@ -9,6 +9,7 @@ import (
 
 	"isula.org/isulad-tools/internal/netspace"
 	"isula.org/isulad-tools/internal/undo"
+	"isula.org/isulad-tools/resource"
 )
 
 func checkVeth(n NIC) error {
@@ -25,26 +26,46 @@ func hostNameTaken(name string) error {
 }
 
 // findVeth goes from the host's end, which the container cannot rename, to the
-// other. A link that has its name but no end in the container is somebody
-// else's.
+// other, wherever that is. A link that has its name but no end in the container is
+// somebody else's, unless the ledger knows its number.
 func findVeth(w *work, n nic) (e ends, err error) {
-	host, err := find(w.host, n.HostName)
-	if host == nil || err != nil {
-		return e, err
+	var host *netspace.Link
+	if n.is.Host > 0 {
+		host, err = w.host.LinkAt(n.is.Host)
+	} else if w.space != nil {
+		host, err = find(w.host, n.HostName)
 	}
-	ours, err := w.space.Peered(host)
-	if !ours || err != nil {
-		return e, err
+	if host == nil || err != nil || host.Kind != "veth" {
+		return e, refused("look for link "+n.HostName, err)
 	}
-	e.host = host
-	e.inside, err = w.inside.LinkAt(host.Peer)
-	return e, refused("look for link "+n.Name, err)
+	if n.is.Host > 0 {
+		e.host = host
+	}
+	for s := range w.spaces(&err) {
+		far, err := w.farEnd(s, host)
+		if err != nil {
+			return e, refused("look for link "+n.Name, err)
+		}
+		if far != nil {
+			e.host = host
+		}
+		if far != nil && s == w.space {
+			e.inside = far
+		}
+		if far != nil {
+			break
+		}
+	}
+	return e, err
 }
 
-func applyVeth(ctx context.Context, w *work, n nic, u *undo.Stack) (index int, err error) {
+func applyVeth(ctx context.Context, w *work, n nic, u *undo.Stack) (is made, err error) {
 	b, err := w.bridge(ctx, n.Bridge)
 	if err != nil {
-		return 0, err
+		return is, err
+	}
+	if is.NS, err = w.space.ID(); err != nil {
+		return is, err
 	}
 	// The peer is born in the container's namespace under its own name, and the
 	// host's end up and in its bridge. The peer cannot be up yet: the other end is
@@ -58,9 +79,10 @@ func applyVeth(ctx context.Context, w *work, n nic, u *undo.Stack) (index int, e
 	err = w.host.Pair(end, peer)
 	made := err == nil
 	if err != nil && !errors.Is(err, unix.EEXIST) {
-		return 0, refused(makePair, err)
+		return is, refused(makePair, err)
 	}
 	if made {
+		n.is.Host = 0 // that of before is gone
 		u.Push("delete link "+n.HostName, func() error { return w.deleteVeth(n) })
 	}
 	var host *netspace.Link
@@ -72,12 +94,13 @@ func applyVeth(ctx context.Context, w *work, n nic, u *undo.Stack) (index int, e
 		host, err = w.halfMade(n)
 	}
 	if err != nil {
-		return 0, err
+		return is, err
 	}
 	if !made || b.ovs {
 		err = b.join(ctx, w, host, u)
 	}
-	return host.Peer, err
+	is.Host, is.Inside = host.Index, host.Peer
+	return is, err
 }
 
 // halfMade returns the host's end of a pair that a run made before it was killed.
@@ -106,18 +129,31 @@ func (w *work) deleteVeth(n nic) error {
 }
 
 func removeVeth(ctx context.Context, w *work, n nic) error {
+	e, err := findVeth(w, n)
+	if err != nil {
+		return err
+	}
+	if e.host == nil && n.is.Host == 0 { // a link of that name may be somebody else's
+		link, err := lookUp(w.host, n.HostName)
+		switch {
+		case err != nil, link != nil && w.ended:
+			return resource.Warn(err)
+		case link != nil && link.Kind == "veth" && link.PeerNS >= 0:
+			return resource.Warn(fmt.Errorf("the other end of %s is in a network namespace that none of the container's processes is in, and nothing was noted when it was made: "+
+				"if it is the container's, delete it (ip link del %s)", n.HostName, n.HostName))
+		}
+	}
 	// First, for when it fails, nothing is changed yet.
 	left := w.leaveSwitch(ctx, n.Bridge, n.HostName)
 	if left != nil && !w.ended {
 		return left
 	}
-	if err := w.deleteVeth(n); err != nil {
-		return errors.Join(left, err)
+	if e.host != nil {
+		if err := w.host.Delete(e.host.Index); err != nil {
+			return errors.Join(left, refused(dropLink, err))
+		}
 	}
-	if left != nil {
-		return remark{left}
-	}
-	return nil
+	return resource.Warn(left)
 }
 
 // bridge is what the host's end of a veth is a port of.

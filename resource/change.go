@@ -34,11 +34,13 @@ type Task struct {
 	Record fmt.Stringer
 	// Needs is a task without whose success this one is not even tried.
 	Needs *Task
-	// Part of Needs: a mark, of which nobody is told apart.
-	Part bool
 	// Err is, after Do, why it is not done; ErrNotTried for what another task's
 	// failure left out. Set before, it is why it cannot be.
 	Err error
+	// Warning is, after Do, what is worth telling although it is done.
+	Warning error
+	// Forget makes its failure a warning: the operator knows better.
+	Forget bool
 	// Offline, when there is one, is what is done for the record where the
 	// container does not run: all of it or nothing.
 	Offline func(context.Context) error
@@ -60,167 +62,6 @@ func NewChange(d *config.Document, p Policy) *Change { return &Change{doc: d, Po
 // the change fails after it, it is done again, with the old records.
 func (c *Change) Last(do func(context.Context) error) { c.last = append(c.last, do) }
 
-// edit is an Edit of any type.
-type edit interface {
-	put(removed bool) error
-	settle(context.Context, *Target) error
-}
-
-// Edit plans what becomes of the records of one kind.
-type Edit[T Record] struct {
-	change  *Change
-	kind    *Kind[T]
-	old     []T
-	actions []*action[T]
-}
-
-// action is a task and what its success makes of the list.
-type action[T Record] struct {
-	*Task
-	edit      func([]T) []T
-	late      bool // the old record stays until it is done
-	got, lost []T  // what the container has then, and what it has no more
-	keep      bool // in the list what is lost
-}
-
-// Edit begins to plan what c does to the records of kind k.
-func (k *Kind[T]) Edit(c *Change) (*Edit[T], error) {
-	old, err := config.List[T](c.doc, k.Key)
-	if err != nil {
-		return nil, err
-	}
-	e := &Edit[T]{change: c, kind: k, old: old}
-	c.edits = append(c.edits, e)
-	return e, nil
-}
-
-// Records are the records as they will be, should all that is planned succeed.
-func (e *Edit[T]) Records() []T { return e.list(false) }
-
-// list is the old list with what has not failed. With removed, the records that
-// are removed are still in it, and so are those of late updates.
-func (e *Edit[T]) list(removed bool) []T {
-	list := slices.Clone(e.old)
-	for _, a := range e.actions {
-		if a.Err == nil && (!removed || a.Verb != "remove" && !a.late) {
-			list = a.edit(list)
-		}
-	}
-	return list
-}
-
-func (e *Edit[T]) plan(verb string, r T, edit func([]T) []T) *action[T] {
-	t := &Task{Verb: verb, Kind: e.kind.Name, Record: r}
-	e.actions = append(e.actions, &action[T]{Task: t, edit: edit, late: verb == "update" && e.kind.UpdatedLate})
-	e.change.Tasks = append(e.change.Tasks, t)
-	return e.actions[len(e.actions)-1]
-}
-
-// Add plans a record more.
-func (e *Edit[T]) Add(r T) *Task {
-	t := e.plan("add", r, func(list []T) []T { return append(list, r) })
-	if e.kind.Apply != nil {
-		t.got = []T{r}
-		t.do = func(ctx context.Context, to *Target) error { return e.kind.Apply(ctx, to, r) }
-		t.undo = func(ctx context.Context, from *Target) error { return e.kind.Remove(ctx, from, r) }
-	}
-	return t.Task
-}
-
-// Remove plans a record less.
-func (e *Edit[T]) Remove(r T) *Task {
-	t := e.plan("remove", r, func(list []T) []T {
-		if i := slices.Index(list, r); i >= 0 {
-			list = slices.Delete(list, i, i+1)
-		}
-		return list
-	})
-	t.lost = []T{r}
-	if e.kind.Remove != nil {
-		t.do = func(ctx context.Context, from *Target) error { return e.kind.Remove(ctx, from, r) }
-		t.undo = func(ctx context.Context, to *Target) error { return e.kind.Apply(ctx, to, r) }
-	}
-	return t.Task
-}
-
-// Withdraw plans that the running container loses r, which stays recorded: the
-// host does not have it at present.
-func (e *Edit[T]) Withdraw(r T) *Task {
-	t := e.plan("withdraw", r, func(list []T) []T { return list })
-	t.lost, t.keep = []T{r}, true
-	t.do = func(ctx context.Context, from *Target) error { return e.kind.Remove(ctx, from, r) }
-	t.undo = func(context.Context, *Target) error { return nil } // it cannot be had back
-	return t.Task
-}
-
-// Forget plans a record less that is real no longer when the tasks before are
-// done: only the file is changed.
-func (e *Edit[T]) Forget(r T) *Task {
-	t := e.Remove(r)
-	t.do, t.undo = nil, nil
-	return t
-}
-
-// Update plans that the record old becomes r, in its place or, where the kind
-// says so, at the end.
-func (e *Edit[T]) Update(old, r T) *Task {
-	t := e.plan("update", r, func(list []T) []T {
-		i := slices.Index(list, old)
-		switch {
-		case i < 0:
-		case e.kind.UpdatedLast && old != r:
-			list = append(slices.Delete(list, i, i+1), r)
-		default:
-			list[i] = r
-		}
-		return list
-	})
-	if old != r {
-		t.got, t.lost = []T{r}, []T{old}
-	}
-	update := e.kind.Update
-	if update == nil {
-		update = func(ctx context.Context, t *Target, _, now T) error { return e.kind.Apply(ctx, t, now) }
-	}
-	t.do = func(ctx context.Context, t *Target) error { return update(ctx, t, old, r) }
-	t.undo = func(ctx context.Context, t *Target) error { return update(ctx, t, r, old) }
-	return t.Task
-}
-
-// Refuse plans nothing: r cannot be had, and err says why.
-func (e *Edit[T]) Refuse(verb string, r T, err error) *Task {
-	t := e.plan(verb, r, nil)
-	t.Err = err
-	return t.Task
-}
-
-func (e *Edit[T]) put(removed bool) error {
-	return config.Put(e.change.doc, e.kind.Key, e.list(removed))
-}
-
-func (e *Edit[T]) settle(ctx context.Context, t *Target) error {
-	if e.kind.Settle == nil || len(e.actions) == 0 {
-		return nil
-	}
-	now := e.list(false)
-	var gone []T
-	for _, a := range e.actions {
-		switch {
-		case a.undone:
-			gone = append(gone, a.got...)
-		case a.Err == nil:
-			gone = append(gone, a.lost...)
-			if a.keep {
-				now = slices.DeleteFunc(now, func(r T) bool { return slices.Contains(a.lost, r) })
-			}
-		}
-	}
-	if err := e.kind.Settle(ctx, t, now, gone); err != nil {
-		return fmt.Errorf("settle %ss: %w", e.kind.Name, err)
-	}
-	return nil
-}
-
 // Record puts what is planned into the document, and does nothing else: a start
 // makes everything in it real.
 func (c *Change) Record() error { return c.put(false) }
@@ -237,43 +78,7 @@ func (c *Change) Do(ctx context.Context, t *Target) error {
 		// It may have failed after the file was in its place.
 		return errors.Join(c.fail(err), c.save(false))
 	}
-	for _, task := range c.Tasks {
-		if c.leaveOut(); task.Err != nil {
-			continue
-		}
-		do := task.do
-		if t == nil {
-			do = task.offline()
-		}
-		if do == nil {
-			continue
-		}
-		err := ctx.Err()
-		if err == nil {
-			err = do(ctx, t)
-		}
-		if err == nil {
-			task.done = true
-			continue
-		}
-		if t != nil && !t.Init.Lives() {
-			t, err = nil, nil // its end is no failure: its next start will do it
-			if do := task.offline(); do != nil {
-				err = do(ctx, nil)
-			}
-		}
-		task.Err = err
-	}
-	c.leaveOut()
-	err := c.settle(ctx, t)
-	for _, do := range c.last {
-		if err == nil && slices.ContainsFunc(c.Tasks, pending) {
-			err = do(ctx)
-		}
-	}
-	if err == nil {
-		err = c.save(false)
-	}
+	t, err := c.run(ctx, t)
 	if err == nil {
 		return nil
 	}
@@ -283,15 +88,59 @@ func (c *Change) Do(ctx context.Context, t *Target) error {
 	for _, do := range c.last {
 		err = errors.Join(err, do(context.WithoutCancel(ctx)))
 	}
-	return errors.Join(err, c.save(false))
+	return errors.Join(err, c.save(false), flush(t))
 }
 
-// offline is what a task does without a running container, if anything.
-func (t *Task) offline() func(context.Context, *Target) error {
-	if t.Offline == nil {
-		return nil
+// run does the tasks and what depends on all of them. It returns t, or nil when the
+// container ended meanwhile.
+func (c *Change) run(ctx context.Context, t *Target) (*Target, error) {
+	err := c.each(ctx, t, edit.begin)
+	for _, task := range c.Tasks {
+		if c.leaveOut(); err == nil && task.Err == nil {
+			t = task.try(ctx, t)
+			err = flush(t)
+		}
 	}
-	return func(ctx context.Context, _ *Target) error { return t.Offline(ctx) }
+	c.leaveOut()
+	if err == nil {
+		err = c.each(ctx, t, edit.settle)
+	}
+	for _, do := range c.last {
+		if err == nil && slices.ContainsFunc(c.Tasks, pending) {
+			err = do(ctx)
+		}
+	}
+	if err == nil {
+		err = errors.Join(c.save(false), flush(t))
+	}
+	return t, err
+}
+
+// try runs the task. It returns in, or nil when the container ended meanwhile.
+func (t *Task) try(ctx context.Context, in *Target) *Target {
+	err := ctx.Err()
+	if err == nil {
+		err = t.run(ctx, in)
+	}
+	if _, failed := split(err); failed != nil && in != nil && !in.Init.Lives() {
+		in, err = nil, t.run(ctx, nil) // its end is no failure: its next start will do it
+	}
+	t.Warning, t.Err = split(err)
+	if t.done = t.Err == nil; t.Forget && !t.done {
+		t.Warning, t.Err = t.Err, nil
+	}
+	return in
+}
+
+// run does the task in the container; nil: it does not run.
+func (t *Task) run(ctx context.Context, in *Target) error {
+	switch {
+	case in != nil && t.do != nil:
+		return t.do(ctx, in)
+	case in == nil && t.Offline != nil:
+		return t.Offline(ctx)
+	}
+	return nil
 }
 
 // pending tells whether a task is done, or still can be.
@@ -308,28 +157,33 @@ func (c *Change) leaveOut() {
 	}
 }
 
-func (c *Change) save(removed bool) error {
-	if err := c.put(removed); err != nil {
+func (c *Change) save(during bool) error {
+	if err := c.put(during); err != nil {
 		return err
 	}
 	return c.doc.Save()
 }
 
-func (c *Change) put(removed bool) error {
+func (c *Change) put(during bool) error {
 	for _, e := range c.edits {
-		if err := e.put(removed); err != nil {
+		if err := e.put(during); err != nil {
 			return err
 		}
 	}
 	return nil
 }
 
-func (c *Change) settle(ctx context.Context, t *Target) error {
+// each is do for each kind of record, as long as the container runs. Where all tasks
+// are to be forgotten, its failure is a warning.
+func (c *Change) each(ctx context.Context, t *Target, do func(edit, context.Context, *Target) error) error {
 	if t == nil {
 		return nil
 	}
+	forget := slices.ContainsFunc(c.Tasks, pending) && !slices.ContainsFunc(c.Tasks, func(t *Task) bool { return pending(t) && !t.Forget })
 	for _, e := range c.edits {
-		if err := e.settle(ctx, t); err != nil && t.Init.Lives() {
+		if err := do(e, ctx, t); err != nil && forget {
+			c.Tasks[0].Warning = err
+		} else if err != nil && t.Init.Lives() {
 			return err
 		}
 	}
@@ -355,13 +209,15 @@ func (c *Change) undo(ctx context.Context, t *Target, recorded bool) error {
 	ctx = context.WithoutCancel(ctx)
 	var errs []error
 	for _, task := range slices.Backward(c.Tasks) {
-		if !task.done || task.Verb == "remove" && !recorded {
+		if !task.done || task.do == nil || task.Verb == "remove" && !recorded {
 			continue
 		}
-		task.done, task.undone = false, true
+		if task.done, task.undone = false, true; task.undo == nil {
+			continue
+		}
 		if err := task.undo(ctx, t); err != nil {
 			errs = append(errs, fmt.Errorf("undo: %s %s %s: %w", task.Verb, task.Kind, task.Record, err))
 		}
 	}
-	return errors.Join(append(errs, c.settle(ctx, t))...)
+	return errors.Join(append(errs, c.each(ctx, t, edit.settle))...)
 }

@@ -1,7 +1,9 @@
 package resource
 
 import (
+	"cmp"
 	"context"
+	"errors"
 	"fmt"
 
 	"isula.org/isulad-tools/config"
@@ -25,7 +27,7 @@ type Record interface {
 // Kind is one kind of resource: how its records, of type T, are kept and what
 // makes them real.
 type Kind[T Record] struct {
-	Name   string // one of it, in messages: "device"
+	Name   string // one of it, in messages: "device"; "" for marks, of which nobody is told
 	Key    string // its list in device_hook.json
 	Policy Policy // of a restore
 
@@ -37,8 +39,7 @@ type Kind[T Record] struct {
 	// changes nothing.
 	Resolve func(T) (now T, renewed bool, err error)
 	// Apply makes the record real, all of it or nothing; a record that is
-	// real already is left as it is. A kind without Apply and Remove is one of
-	// marks, which the file is all there is of.
+	// real already is left as it is. Without Apply and Remove the file is all there is.
 	Apply func(context.Context, *Target, T) error
 	// Remove takes it away, all of it; what is gone already is fine.
 	Remove func(context.Context, *Target, T) error
@@ -54,6 +55,11 @@ type Kind[T Record] struct {
 	// records together: those that are there now, and those that are no more, as
 	// they were.
 	Settle func(ctx context.Context, t *Target, now, gone []T) error
+	// PermissionFirst: Settle sets permissions, so it is called before anything is
+	// removed, too. What the container does to its files keeps no permission.
+	PermissionFirst bool
+	// Granted: what is made for a record is kept in the target's ledger, under Name.
+	Granted bool
 	// Verify returns nil when the record is real.
 	Verify func(context.Context, *Target, T) error
 	// Spare, when there is one, tells whether a start goes on without a record
@@ -61,109 +67,76 @@ type Kind[T Record] struct {
 	Spare func(r T, err error) bool
 }
 
-// Plan is what a transaction is going to do, in order.
-type Plan struct {
-	Policy Policy
-	Steps  []Step
-	settle func(context.Context, *Target, []Step) error
-}
-
-// Step is one record's part of a plan.
-type Step struct {
-	Kind   string
-	Record fmt.Stringer
-	Err    error // why the last Do or Verify skipped it
-	do     func(context.Context, *Target) error
-	verify func(context.Context, *Target) error
-	spare  func(error) bool
+// Plan is the records of one kind that a start makes real, in order.
+type Plan[T Record] struct {
+	Records []T
+	Made    []T // by Do: those that are real
+	kind    Kind[T]
+	refused []error // by record: why the host cannot serve it now
 }
 
 // Restore plans to make real what is recorded in d, renewed from the host's
-// facts; renewed records are put into d. Errors are those of the file; a
-// record that the host cannot serve now is a step that fails.
-func (k *Kind[T]) Restore(d *config.Document) (Plan, error) {
-	records, err := config.List[T](d, k.Key)
-	if err != nil {
-		return Plan{}, err
+// facts; renewed records are put into d. Errors are those of the file.
+func (k *Kind[T]) Restore(d *config.Document) (p Plan[T], err error) {
+	if p.Records, err = config.List[T](d, k.Key); err != nil {
+		return p, err
 	}
 	if k.Check != nil {
-		if err := k.Check(records); err != nil {
-			return Plan{}, fmt.Errorf("%s: %w", k.Key, err)
+		if err := k.Check(p.Records); err != nil {
+			return p, fmt.Errorf("%s: %w", k.Key, err)
 		}
 	}
-	plan := Plan{Policy: k.Policy, Steps: make([]Step, len(records))}
-	if k.Settle != nil {
-		plan.settle = func(ctx context.Context, t *Target, steps []Step) error {
-			var real []T
-			for i, s := range steps {
-				if s.Err == nil {
-					real = append(real, records[i])
-				}
-			}
-			if err := k.Settle(ctx, t, real, nil); err != nil {
-				return fmt.Errorf("settle %ss: %w", k.Name, err)
-			}
-			return nil
-		}
-	}
+	p.kind, p.refused = *k, make([]error, len(p.Records))
 	changed := map[int]T{}
-	for i, old := range records {
+	for i, old := range p.Records {
 		now, renewed, err := k.Resolve(old)
 		if err == nil && renewed {
 			changed[i] = now
 		}
-		records[i] = now
-		plan.Steps[i] = k.step(now, err)
+		p.Records[i], p.refused[i] = now, err
 	}
-	return plan, config.Replace(d, k.Key, changed)
-}
-
-func (k *Kind[T]) step(r T, resolveErr error) Step {
-	s := Step{Kind: k.Name, Record: r, spare: func(error) bool { return false }}
-	if k.Spare != nil {
-		s.spare = func(err error) bool { return k.Spare(r, err) }
-	}
-	if resolveErr != nil {
-		fail := func(context.Context, *Target) error { return resolveErr }
-		s.do, s.verify = fail, fail
-		return s
-	}
-	s.do = func(ctx context.Context, t *Target) error { return k.Apply(ctx, t, r) }
-	s.verify = func(ctx context.Context, t *Target) error { return k.Verify(ctx, t, r) }
-	return s
+	return p, config.Replace(d, k.Key, changed)
 }
 
 // Do makes the plan's records real, one after the other. Under Skip, and of
 // records that can be spared, failures are given to report and Do returns nil.
-func (p Plan) Do(ctx context.Context, t *Target, report func(error)) error {
-	err := p.run(ctx, t, "add", func(s Step) func(context.Context, *Target) error { return s.do }, report)
-	if err == nil && p.settle != nil {
-		err = p.settle(ctx, t, p.Steps)
+func (p *Plan[T]) Do(ctx context.Context, t *Target, report func(error)) error {
+	if err := p.kind.intend(t, p.Records...); err != nil {
+		return err
 	}
-	return err
+	var err error
+	p.Made, err = p.run(ctx, t, "add", p.kind.grant, report)
+	if err == nil && p.kind.Settle != nil {
+		if err = p.kind.Settle(ctx, t, p.Made, nil); err != nil {
+			err = fmt.Errorf("settle %ss: %w", p.kind.Name, err)
+		}
+	}
+	return errors.Join(err, flush(t))
 }
 
 // Verify checks that the plan's records are real, and changes nothing.
-func (p Plan) Verify(ctx context.Context, t *Target, report func(error)) error {
-	return p.run(ctx, t, "verify", func(s Step) func(context.Context, *Target) error { return s.verify }, report)
+func (p *Plan[T]) Verify(ctx context.Context, t *Target, report func(error)) error {
+	_, err := p.run(ctx, t, "verify", p.kind.Verify, report)
+	return err
 }
 
-func (p Plan) run(ctx context.Context, t *Target, verb string, pick func(Step) func(context.Context, *Target) error, report func(error)) error {
-	for i, s := range p.Steps {
-		err := ctx.Err()
+// run returns the records for which do succeeds.
+func (p *Plan[T]) run(ctx context.Context, t *Target, verb string, do func(context.Context, *Target, T) error, report func(error)) (done []T, err error) {
+	for i, r := range p.Records {
+		err := cmp.Or(ctx.Err(), p.refused[i])
 		if err == nil {
-			err = pick(s)(ctx, t)
+			err = do(ctx, t, r)
 		}
-		p.Steps[i].Err = err
 		if err == nil {
+			done = append(done, r)
 			continue
 		}
-		skip := p.Policy == Skip || s.spare(err)
-		err = fmt.Errorf("%s %s %s: %w", verb, s.Kind, s.Record, err)
+		skip := p.kind.Policy == Skip || p.kind.Spare != nil && p.kind.Spare(r, err)
+		err = fmt.Errorf("%s %s %s: %w", verb, p.kind.Name, r, err)
 		if !skip || ctx.Err() != nil {
-			return err
+			return done, err
 		}
 		report(fmt.Errorf("%w, skipping", err))
 	}
-	return nil
+	return done, nil
 }

@@ -7,6 +7,8 @@ package resource
 import (
 	"isula.org/isulad-tools/internal/cgroup"
 	"isula.org/isulad-tools/internal/deadline"
+	"isula.org/isulad-tools/internal/ledger"
+	"isula.org/isulad-tools/internal/mounttable"
 	"isula.org/isulad-tools/internal/netspace"
 	"isula.org/isulad-tools/internal/nsenter"
 	"isula.org/isulad-tools/internal/process"
@@ -32,11 +34,30 @@ type Target struct {
 	Net  *netspace.Space                      // its network namespace, opened when it is needed
 	Look func(program string) (string, error) // finds what is executed; nil: where hooks may look
 
+	// Ledger is what this start was granted; nil: nobody knows. Doubt is what could
+	// not be read of it.
+	Ledger *ledger.Ledger
+	Doubt  error
+	// Nodes are those that the container has by its specification or from its
+	// runtime: they are not ours.
+	Nodes []Node
+
 	// Cgroups finds the container's cgroup directories; DeviceRules are those
 	// of the device controller that it was started with, nil when its specification
 	// is not known.
 	Cgroups     cgroup.Container
 	DeviceRules []cgroup.DeviceRule
+}
+
+// Mounts is how the container's mounts are looked for.
+func (t *Target) Mounts() mounttable.Container {
+	return mounttable.Container{Processes: t.Cgroups.Processes, Whose: "container " + t.ID, Wait: t.Wait}
+}
+
+// Node is a device node, by its path in the container.
+type Node struct {
+	Path, Type   string
+	Major, Minor int64
 }
 
 // Owner is the root user and group of a container that has a user namespace of

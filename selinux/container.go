@@ -109,7 +109,7 @@ func Remove(root *rootfs.Root) error {
 type image struct {
 	root  *rootfs.Root
 	own   rootfs.Owner
-	mount string
+	mount int
 }
 
 func openImage(root *rootfs.Root, own rootfs.Owner) (*image, error) {
@@ -184,7 +184,7 @@ func (c *image) file(p, text string, mode os.FileMode, label string, u *undo.Sta
 	defer f.Close()
 	err = isRegular(f) // still
 	if err == nil {
-		err = unix.Fchownat(int(f.Fd()), "", c.own.UID, c.own.GID, unix.AT_EMPTY_PATH)
+		err = open.Again(func() error { return unix.Fchownat(int(f.Fd()), "", c.own.UID, c.own.GID, unix.AT_EMPTY_PATH) })
 	}
 	if err == nil {
 		err = setLabel(f, label)
@@ -224,11 +224,13 @@ func (c *image) link(p, to string, u *undo.Stack) error {
 		return err
 	}
 	defer dir.Close()
-	if err := unix.Symlinkat(to, int(dir.Fd()), base); err != nil {
+	if err := open.Again(func() error { return unix.Symlinkat(to, int(dir.Fd()), base) }); err != nil {
 		return &os.PathError{Op: "link in container", Path: p, Err: err}
 	}
 	u.Push("remove "+p, func() error { return c.remove(p) })
-	return os.NewSyscallError("fchownat", unix.Fchownat(int(dir.Fd()), base, c.own.UID, c.own.GID, unix.AT_SYMLINK_NOFOLLOW))
+	return os.NewSyscallError("fchownat", open.Again(func() error {
+		return unix.Fchownat(int(dir.Fd()), base, c.own.UID, c.own.GID, unix.AT_SYMLINK_NOFOLLOW)
+	}))
 }
 
 // mark marks the first start, if it is the first. What says so for ever comes last.
@@ -279,7 +281,7 @@ func (c *image) remove(p string) error {
 	if err := c.within(dir, p); err != nil {
 		return err
 	}
-	err = unix.Unlinkat(int(dir.Fd()), path.Base(p), 0)
+	err = open.Again(func() error { return unix.Unlinkat(int(dir.Fd()), path.Base(p), 0) })
 	if err != nil && !errors.Is(err, unix.ENOENT) {
 		return &os.PathError{Op: "remove in container", Path: p, Err: err}
 	}

@@ -150,7 +150,7 @@ func (s *system) unlink(path, name string) error {
 		return err
 	}
 	defer dir.Close()
-	return os.NewSyscallError("unlinkat", unix.Unlinkat(int(dir.Fd()), name, 0))
+	return os.NewSyscallError("unlinkat", open.Again(func() error { return unix.Unlinkat(int(dir.Fd()), name, 0) }))
 }
 
 // enforce is setenforce(8).

@@ -95,10 +95,13 @@ func (h *helper) look(ctx context.Context, ev event, found container.Container, 
 		}
 		wait := deadline.NewWaiter(ctx)
 		defer wait.Close()
-		t, closeTarget, err := container.Open(wait, found.ID, start, spec)
+		t, closeTarget, err := container.Open(wait, h.generation, found.ID, start, spec)
 		switch {
 		case err == nil:
 			defer closeTarget()
+			if t.Doubt != nil {
+				h.log.WithField("id", found.ID).Warn(command.OneLine(t.Doubt.Error()))
+			}
 			if err := mounts.Find(t); err != nil {
 				return todo, err
 			}
@@ -140,8 +143,12 @@ func (h *helper) sync(ctx context.Context, ev event, id string, doc *config.Docu
 // report logs what was done.
 func (h *helper) report(id string, c *resource.Change) {
 	for _, t := range c.Tasks {
+		entry := h.log.WithFields(logrus.Fields{"id": id, "kind": t.Kind})
 		if t.Err == nil {
-			h.log.WithFields(logrus.Fields{"id": id, "kind": t.Kind}).Infof("%s %s", t.Verb, t.Record)
+			entry.Infof("%s %s", t.Verb, t.Record)
+		}
+		if t.Warning != nil {
+			entry.Warnf("%s %s: %s", t.Verb, t.Record, command.OneLine(t.Warning.Error()))
 		}
 	}
 }

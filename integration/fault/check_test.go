@@ -75,8 +75,8 @@ func (w *world) fingerprint() sandbox.Fingerprint {
 		w.addWires(f)
 	}
 	for _, dir := range runDirs {
-		for _, record := range []string{"containers", "modules/asks"} {
-			key := "file " + filepath.Join(dir, record, id)
+		for _, record := range []string{"containers/" + id, "containers/." + id + ".granted", "modules/asks/" + id} {
+			key := "file " + filepath.Join(dir, record)
 			if v, ok := f[key]; ok {
 				v, _, _ = strings.Cut(v, " 0:0")
 				f[key] = v + " 0:0"
@@ -164,6 +164,7 @@ func (w *world) learn() (prestart, poststop []supervisor.Point) {
 	w.t.Helper()
 	w.reset()
 	w.start()
+	w.bare = w.snapshot()
 	up := w.run("prestart", supervisor.Fault{})
 	if up.ExitCode != 0 || len(up.Stderr) != 0 {
 		w.t.Fatalf("prestart: %v\nstderr: %s\nlog: %s", up, up.Stderr, w.log())
@@ -173,6 +174,12 @@ func (w *world) learn() (prestart, poststop []supervisor.Point) {
 	must(w.t, err)
 	w.reference.records = string(records)
 	w.checkStarted()
+	for _, line := range w.unnoted() {
+		w.t.Errorf("after an undisturbed start: %s", line)
+	}
+	if open := w.ledger(); len(open.devices) == 0 || len(open.paths) == 0 || w.wired == (len(open.nics) == 0) {
+		w.t.Errorf("after an undisturbed start the ledger has %+v", open)
+	}
 	checkRecords(w.t, w.records, w.reference.records)
 	w.stop()
 	down := w.run("poststop", supervisor.Fault{})

@@ -5,6 +5,7 @@ package fault
 import (
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
 	"testing"
 
@@ -41,7 +42,7 @@ func (w *world) killAll(t *testing.T, changes []change) {
 						t.Errorf("%v: not reached", f)
 						continue
 					}
-					lines := append(e.between(w.now().file), w.dataTouched()...)
+					lines := slices.Concat(e.between(w.now().file), w.dataTouched(), w.unnoted())
 					lines = append(lines, sequel(c, &e)...)
 					count.add(f, res.Hit, name, append(lines, w.end()...))
 				}
@@ -129,15 +130,20 @@ func (w *world) failAll(t *testing.T, changes []change) {
 // failed judges a command of which a call has failed.
 func (w *world) failed(c *change, e *expected, f supervisor.Fault, res *supervisor.Result) []string {
 	w.t.Helper()
-	lines := w.badEnd(c.name, res, 0, 1)
 	now := w.now()
-	lines = append(lines, e.between(now.file)...)
+	lines := slices.Concat(w.badEnd(c.name, res, 0, 1), e.between(now.file), w.unnoted())
 	switch {
 	case res.ExitCode == 0:
 		if string(res.Stdout) != e.said {
 			lines = append(lines, fmt.Sprintf("exit 0, printed %q", res.Stdout))
 		}
-		return append(lines, same("exit 0", e.after, now)...)
+		// A node that cannot be removed is of no use any more, which is said.
+		for _, l := range same("exit 0", e.after, now) {
+			if node, _, _ := strings.Cut(strings.TrimPrefix(l, "exit 0: + container "), ":"); !strings.Contains(string(res.Stderr), "remove node "+node+":") {
+				lines = append(lines, l)
+			}
+		}
+		return lines
 	case errors.Is(f.Errno, unix.EINTR):
 		return append(lines, fmt.Sprintf("an interrupted call was not repeated: %s", res.Stderr))
 	}

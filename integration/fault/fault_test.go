@@ -18,9 +18,12 @@ import (
 // mountCalls can fail in ways of their own.
 var mountCalls = []string{"mount", "umount2", "move_mount", "open_tree", "mount_setattr", "rmdir", "unlinkat"}
 
-// interruptible calls return EINTR according to their man pages; a program
-// retries them.
-var interruptible = []string{"openat", "openat2", "write", "pwrite64", "fsync", "flock", "fcntl", "ftruncate"}
+// interruptible calls return EINTR according to their man pages, or when a file
+// system in user space says so; a program retries them.
+var interruptible = []string{
+	"openat", "openat2", "write", "pwrite64", "fsync", "flock", "fcntl", "ftruncate",
+	"mkdirat", "mknodat", "unlinkat", "renameat", "symlinkat", "fchownat", "fchmodat",
+}
 
 // spaceCalls need room on a file system, or for another mount. A full disk stays
 // full: the error is a sticky one.
@@ -110,9 +113,7 @@ func failPrestart(w *world, f supervisor.Fault) (*supervisor.Point, []string) {
 	w.t.Helper()
 	w.start()
 	res := w.run("prestart", f)
-	lines := w.badEnd("prestart", res, 0, 1)
-	lines = append(lines, w.dataTouched()...)
-	lines = append(lines, w.recordsDamaged()...)
+	lines := slices.Concat(w.badEnd("prestart", res, 0, 1), w.dataTouched(), w.recordsDamaged(), w.unnoted())
 	if res.Hit != nil && len(lines) == 0 {
 		lines = append(lines, w.explained(f, res)...)
 	}

@@ -69,7 +69,7 @@ func killedThenStopped(w *world, f supervisor.Fault) (*supervisor.Point, []strin
 	w.t.Helper()
 	w.start()
 	res := w.run("prestart", f)
-	lines := w.recordsDamaged()
+	lines := append(w.recordsDamaged(), w.unnoted()...)
 	lines = append(lines, w.dataTouched()...)
 	w.stop()
 	lines = append(lines, w.cleanStop()...)
@@ -84,8 +84,9 @@ func killedThenStarted(w *world, f supervisor.Fault) (*supervisor.Point, []strin
 	w.t.Helper()
 	w.start()
 	res := w.run("prestart", f)
+	lines := w.unnoted()
 	w.stop()
-	return res.Hit, w.wholeLife()
+	return res.Hit, append(lines, w.wholeLife()...)
 }
 
 // killedThenRepeated is a hook listed twice: the second run comes for the same

@@ -119,7 +119,7 @@ var (
 	removePair = []string{"remove-nic", "--name", "net3", id}
 	// lend gives back what the recorded interface borrowed, for a command to borrow.
 	lend   = []string{"remove-nic", "--name", "net2", id}
-	borrow = []string{"add-nic", "--type", "eth", "--name", lent + ":net2", "--ip", "10.79.0.2/24", id}
+	borrow = []string{"add-nic", "--type", "eth", "--name", lent + ":net2", "--ip", "10.79.0.2/24", "--qlen", "1000", id} // on the host it has no queue
 )
 
 var wiredChanges = []change{

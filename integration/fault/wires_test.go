@@ -80,6 +80,7 @@ func (w *world) rewire() {
 		}
 		if !left && there[lent] == there[cable] {
 			if there[lent] && there[bridge] {
+				w.queueless()
 				return
 			}
 			break
@@ -99,6 +100,16 @@ func (w *world) rewire() {
 	must(w.t, netlink.LinkAdd(br))
 	must(w.t, netlink.LinkSetUp(br))
 	must(w.t, netlink.LinkAdd(&netlink.Veth{LinkAttrs: named(cable), PeerName: lent, PeerHardwareAddr: lentMAC}))
+	w.queueless()
+}
+
+// queueless takes the queue from the link that is lent, whatever an earlier try has left
+// it: in the container it has one.
+func (w *world) queueless() {
+	w.t.Helper()
+	l, err := netlink.LinkByName(lent)
+	must(w.t, err)
+	must(w.t, netlink.LinkSetTxQLen(l, 0))
 }
 
 // cutWires deletes them.

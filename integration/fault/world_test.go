@@ -60,6 +60,7 @@ type world struct {
 
 	pristine  sandbox.Fingerprint // before any hook ran
 	data      map[string]string   // the host's precious files
+	bare      facts               // what a container has without a hook
 	reference *reference          // what a whole start brings
 }
 

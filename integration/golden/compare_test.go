@@ -90,7 +90,7 @@ func (c *testCase) compareEffects(d *diffs, w wanted, o *observed) {
 		want.CtrMounts.Added = withoutRuntimeNodes(want.CtrMounts.Added, o.runtimeMounts)
 	}
 	d.lines("ctr_mounts", want.CtrMounts.lines(), got.CtrMounts.lines())
-	d.lines("host_mounts", want.HostMounts.lines(), got.HostMounts.lines())
+	d.lines("host_mounts", withOwnGroups(want.HostMounts).lines(), got.HostMounts.lines())
 	d.lines("cgroup_devices", want.CgroupDevices.lines(), got.CgroupDevices.lines())
 	d.compare("cgroup_blkio", limitLines(want.CgroupBlkio), limitLines(got.CgroupBlkio))
 	compareLinks(d, "ctr_links", want.CtrLinks, got.CtrLinks)
@@ -126,6 +126,36 @@ func (c *testCase) compareEffects(d *diffs, w wanted, o *observed) {
 		d.add("lsblk is executed: %q", o.lsblkCalls)
 	}
 }
+
+// withOwnGroups gives the recorded transfer mounts the propagation that they have
+// now: each receives from the host, and that on master has a peer group of its own.
+// Private ones stay private.
+func withOwnGroups(c change) change {
+	now := func(lines []string) []string {
+		lines = slices.Clone(lines)
+		for i, l := range lines {
+			lines[i] = transferLine.ReplaceAllStringFunc(l, func(m string) string {
+				if strings.HasPrefix(m, "/.sharedpath/master/") {
+					return propagation.ReplaceAllString(m, " prop=shared,master ")
+				}
+				return propagation.ReplaceAllString(m, " prop=master ")
+			})
+		}
+		return lines
+	}
+	removed := now(c.Removed)
+	for i, l := range c.Removed { // what somebody else left there is as it was
+		if strings.Contains(l, "/midpath/") {
+			removed[i] = l
+		}
+	}
+	return change{Added: now(c.Added), Removed: removed}
+}
+
+var (
+	transferLine = regexp.MustCompile(`^/\.sharedpath/(master|midpath)/\w+/\w{64} .*`)
+	propagation  = regexp.MustCompile(` prop=(master|shared) `)
+)
 
 // limitLines makes one sorted list of I/O limits.
 func limitLines(limits map[string][]string) []string {

@@ -113,6 +113,7 @@ var hookExpectations = map[string]expectation{
 
 	// poststop cleans what the id alone allows, and never through a mount.
 	"hook-poststop-corrupt-device-hook":           {effects: cleaned},
+	"hook-poststop-eth":                           {effects: with(recordedEffects, comesBackUp)},
 	"hook-poststop-missing-config-json":           {effects: cleaned},
 	"hook-poststop-config-lost-deletes-host-data": {effects: with(recordedEffects, dataStays)},
 }

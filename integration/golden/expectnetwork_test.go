@@ -15,6 +15,8 @@ var networkExpectations = map[string]expectation{
 		effects: with(recordedEffects, ovsCalls("ovs-vsctl br-exists ovsbr0\novs-vsctl del-port ovsbr0 h1\n")),
 	},
 
+	"remove-nic-eth": {stdout: sameOutput, hook: "{}", effects: with(recordedEffects, comesBackUp)},
+
 	// A link that cannot have its name back stays, and one's routes go with it.
 	"remove-nic-eth-host-name-taken": {exit: 1, stderr: "failed to remove nic from container: the host has another nic with name h_phy now\n"},
 	"remove-nic-with-route": {
@@ -88,4 +90,11 @@ func madeAnew(*testCase) effects {
 	maps.Copy(e.HostLinks, map[string]*link{"br0g": {Kind: "bridge", MTU: 1300, Qlen: &qlen, Up: true, MAC: anyMAC}})
 	e.CtrRoutes.Added = []string{"dst=172.17.28.0/24 dev=eth1 protocol=kernel scope=link prefsrc=172.17.28.2"}
 	return e
+}
+
+// comesBackUp: the host's link is up, as it was.
+func comesBackUp(_ *testCase, e *effects) {
+	back := *e.HostLinks["h_phy"]
+	back.Up = true
+	e.HostLinks = map[string]*link{"h_phy": &back}
 }

@@ -35,7 +35,6 @@ var pathExpectations = map[string]expectation{
 	"add-path-opt-rw-private-rslave":          {exit: 1, stderr: badOptions("rw,private,rslave"), hook: "before"},
 	"add-path-second-bad-but-new-dir-created": {exit: 1, stderr: "Failed to parse bind: bad, invalid path specification: bad\n"},
 
-	"add-path-opt-ro-rslave":        {stdout: sameOutput, effects: with(recordedEffects, slaveTransfer)},
 	"remove-path-already-unmounted": {stdout: "Remove path (/goldhost/dir) from container(gold,/x) done\n", hook: "{}", effects: restGone},
 }
 
@@ -61,13 +60,6 @@ func readable(_ *testCase, e *effects) {
 
 // shaDir is what the transfer mounts of /goldhost/dir are called by.
 const shaDir = "102420385b5defcef6f0e3a9d24e18d2a5cba3575b3cd233868194f74273f814"
-
-// slaveTransfer: rslave is done, too, when it comes with ro.
-func slaveTransfer(_ *testCase, e *effects) {
-	for i, dir := range []string{"midpath", "master"} {
-		e.HostMounts.Added[i] = transferMount(dir, "ro")
-	}
-}
 
 func transferMount(dir, mode string) string {
 	return "/.sharedpath/" + dir + "/" + containerID + "/" + shaDir + " root=/goldhost/dir opts=" + mode + ",relatime prop=master fs=overlay"

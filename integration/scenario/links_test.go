@@ -58,6 +58,9 @@ func (r *run) cabling() {
 	check(r.t, netlink.LinkSetUp(sock))
 	up := &netlink.Veth{LinkAttrs: named(cable), PeerName: lent, PeerHardwareAddr: lentMAC}
 	add(up, "10.79.0.1/24")
+	borrowed, err := netlink.LinkByName(lent)
+	check(r.t, err)
+	check(r.t, netlink.LinkSetTxQLen(borrowed, 1000)) // what it is given again by who asks for nothing
 	r.after = append(r.after, func() {
 		for _, l := range []netlink.Link{up, plug, br} {
 			if err := netlink.LinkDel(l); err != nil {

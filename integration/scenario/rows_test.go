@@ -83,6 +83,7 @@ var rows = []row{
 	{"an interface of the host comes back, whatever happens", here, (*run).ethReturns},
 	{"interfaces and routes added, changed, removed while it runs", here, (*run).networkRunning},
 	{"the same while it does not run", here, (*run).networkStopped},
+	{"what a hostile container has hidden goes, and what it was lent comes back", here, (*run).hostile},
 	{"the host is as before", both, (*run).host},
 }
 

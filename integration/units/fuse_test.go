@@ -38,11 +38,11 @@ const (
 )
 
 // server is a file system in user space with one directory. It answers everything but
-// one question.
+// one question, or nothing.
 type server struct {
 	device *os.File
-	silent uint32      // the question
-	asked  atomic.Bool // it was
+	silent atomic.Uint32 // the question
+	asked  atomic.Bool   // it was
 
 	mu    sync.Mutex
 	nodes map[string]uint64
@@ -63,9 +63,10 @@ func (h *holder) serve(t testing.TB, point string, silent uint32) *server {
 		return os.NewSyscallError("mount", unix.Mount("served", point, "fuse", 0, fmt.Sprintf("fd=%d,rootmode=40000,user_id=0,group_id=0,allow_other", fd)))
 	}))
 	s := &server{
-		device: os.NewFile(uintptr(fd), "/dev/fuse"), silent: silent,
-		nodes: map[string]uint64{}, modes: map[uint64]uint32{1: unix.S_IFDIR | 0o755}, rdevs: map[uint64]uint32{},
+		device: os.NewFile(uintptr(fd), "/dev/fuse"),
+		nodes:  map[string]uint64{}, modes: map[uint64]uint32{1: unix.S_IFDIR | 0o755}, rdevs: map[uint64]uint32{},
 	}
+	s.silent.Store(silent)
 	t.Cleanup(s.end)
 	if silent == fuseAnything {
 		s.asked.Store(true)
@@ -86,7 +87,7 @@ func (s *server) answer() {
 			return // the end
 		}
 		op, node, unique := binary.NativeEndian.Uint32(question[4:]), binary.NativeEndian.Uint64(question[16:]), question[8:16]
-		if op == s.silent {
+		if silent := s.silent.Load(); op == silent || silent == fuseAnything {
 			s.asked.Store(true)
 			continue
 		}

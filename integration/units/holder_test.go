@@ -18,8 +18,10 @@ import (
 
 	"isula.org/isulad-tools/integration/sandbox"
 	"isula.org/isulad-tools/internal/cgroup"
+	"isula.org/isulad-tools/internal/ledger"
 	"isula.org/isulad-tools/internal/netspace"
 	"isula.org/isulad-tools/internal/nsenter"
+	"isula.org/isulad-tools/internal/place"
 	"isula.org/isulad-tools/internal/process"
 	"isula.org/isulad-tools/internal/rootfs"
 	"isula.org/isulad-tools/resource"
@@ -147,6 +149,15 @@ func (h *holder) target(t testing.TB, own resource.Owner) *resource.Target {
 	t.Cleanup(target.Net.Close)
 	t.Cleanup(func() { target.Cgroups.Close() }) // whichever a test puts there
 	return target
+}
+
+// keepLedger gives target a ledger, as a command or a hook has it.
+func (h *holder) keepLedger(t testing.TB, target *resource.Target, trees ...ledger.Tree) {
+	t.Helper()
+	var err error
+	target.Ledger, err = ledger.Open(place.Isulad, h.id, ledger.Start{Init: target.Init, Trees: trees})
+	must(t, err)
+	t.Cleanup(func() { must(t, target.Ledger.Remove()) })
 }
 
 // hostOwner is the owner of a container without a user namespace.

@@ -14,6 +14,7 @@ import (
 	"isula.org/isulad-tools/container"
 	"isula.org/isulad-tools/integration/sandbox"
 	"isula.org/isulad-tools/internal/nsenter"
+	"isula.org/isulad-tools/internal/place"
 	"isula.org/isulad-tools/internal/process"
 )
 
@@ -50,7 +51,7 @@ func TestAContainerInTheHostsMountNamespaceIsRefused(t *testing.T) {
 	must(t, err)
 	spec, err := container.ReadSpec(dir)
 	must(t, err)
-	if _, _, err := container.Open(nil, h.id, container.Start{Init: init, Bundle: dir, Root: h.image}, spec); !errors.Is(err, nsenter.ErrHostMount) {
+	if _, _, err := container.Open(nil, place.Isulad, h.id, container.Start{Init: init, Bundle: dir, Root: h.image}, spec); !errors.Is(err, nsenter.ErrHostMount) {
 		t.Errorf("for a command: got %v, want %v", err, nsenter.ErrHostMount)
 	}
 	if code, stderr := stage(t, "poststop", state); code != 0 || stderr != "" {

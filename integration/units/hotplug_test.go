@@ -206,11 +206,7 @@ func (b *box) start() {
 	plan, err := devices.Kind.Restore(doc)
 	must(b.t, err)
 	must(b.t, plan.Do(b.t.Context(), b.target, func(err error) { b.t.Error(err) }))
-	var list []devices.Device
-	for _, s := range plan.Steps {
-		list = append(list, s.Record.(devices.Device))
-	}
-	_, err = devices.Follow(doc, list)
+	_, err = devices.Follow(doc, plan.Records)
 	must(b.t, err)
 	must(b.t, doc.Save())
 }

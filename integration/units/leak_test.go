@@ -46,7 +46,7 @@ func noCollector(t testing.TB) {
 func TestNothingIsLeftOpen(t *testing.T) {
 	h, target := shared(t, func(image string) { write(t, image+"/etc/file", "image") })
 	noCollector(t)
-	dir, d := hostDir(t), fuse(t, "/dev/a/node")
+	dir, elsewhere, d := hostDir(t), hostDir(t), fuse(t, "/dev/a/node")
 	below := d
 	below.PathInContainer = "/etc/file/node"
 	must(t, addDevice(t, target, d)) // opens the cgroup's file, once for the target
@@ -77,14 +77,14 @@ func TestNothingIsLeftOpen(t *testing.T) {
 		}},
 		{"remove what is hidden", true, func() error { return mounts.Kind.Remove(t.Context(), target, bindOf(dir, "/mnt/y")) }},
 		{"remove a path", false, func() error { return mounts.Kind.Remove(t.Context(), target, bindOf(dir+"/file", "/mnt/file")) }},
-		{"remove one that is gone", false, func() error { return mounts.Kind.Remove(t.Context(), target, bindOf(dir, "/nowhere")) }},
+		{"remove one that is gone", false, func() error { return mounts.Kind.Remove(t.Context(), target, bindOf(elsewhere, "/nowhere")) }},
 		{"remove one whose host path is gone", false, func() error {
 			return mounts.Kind.Remove(t.Context(), target, bindOf(dir+"/gone/x", "/etc"))
 		}},
 		{"remove one on the root", false, func() error {
 			target.Pivoted = true
 			defer func() { target.Pivoted = false }()
-			return mounts.Kind.Remove(t.Context(), target, bindOf(dir, "/"))
+			return mounts.Kind.Remove(t.Context(), target, bindOf(elsewhere, "/"))
 		}},
 		{"settle", false, func() error {
 			return mounts.Kind.Settle(t.Context(), target, []mounts.Bind{bindOf(dir, "/mnt/x")}, []mounts.Bind{bindOf(dir, "/mnt")})

@@ -23,6 +23,7 @@ func eth(host, name, addr string) network.NIC {
 
 func apply(t testing.TB, to *resource.Target, n network.NIC) {
 	t.Helper()
+	must(t, to.Ledger.Intend(network.Interfaces.Name, n))
 	must(t, network.Interfaces.Apply(t.Context(), to, n))
 	must(t, network.Interfaces.Verify(t.Context(), to, n))
 }
@@ -124,9 +125,12 @@ func TestAForeignLinkIsNeverDeleted(t *testing.T) {
 	before := hostLinks(t)
 	for _, host := range []string{"h1", "h2", "h3"} {
 		n := veth(host, "eth1", "172.17.28.2/24")
-		must(t, network.Interfaces.Remove(t.Context(), to, n))
+		err := network.Interfaces.Remove(t.Context(), to, n)
+		if told := (resource.Warning{}); errors.As(err, &told) != (host == "h2") || host != "h2" && err != nil {
+			t.Errorf("%s: %v; want a warning for what may have been the container's", host, err)
+		}
 		must(t, network.Pin(place.Isulad, h.id, h.pid))
-		must(t, network.Clean(t.Context(), h.id, []network.NIC{n}))
+		must(t, network.Cleanup{ID: h.id, Records: []network.NIC{n}, Ports: true}.Do(t.Context()))
 		must(t, network.Unpin(h.id))
 	}
 	same(t, "host", hostLinks(t), before...)
@@ -134,9 +138,10 @@ func TestAForeignLinkIsNeverDeleted(t *testing.T) {
 
 func TestAnEthComesBackUnderItsOldName(t *testing.T) {
 	physical(t, "phy0")
-	const there, back = "phy0 veth up=true mtu=1500 qlen=1000", "phy0 veth up=false mtu=1500 qlen=1000"
+	const there = "phy0 veth up=true mtu=1500 qlen=1000"
 	h := hold(t, nil)
 	to := h.target(t, hostOwner)
+	h.keepLedger(t, to)
 	same(t, "host", hostLinks(t), there)
 	n := eth("phy0", "eth5", "10.9.0.2/24")
 	for range 2 {
@@ -146,7 +151,7 @@ func TestAnEthComesBackUnderItsOldName(t *testing.T) {
 	}
 	for range 2 {
 		must(t, network.Interfaces.Remove(t.Context(), to, n))
-		same(t, "host", hostLinks(t), back)
+		same(t, "host", hostLinks(t), there)
 		same(t, "container", h.links(t))
 	}
 
@@ -160,12 +165,12 @@ func TestAnEthComesBackUnderItsOldName(t *testing.T) {
 	}
 	same(t, "container", h.links(t), "eth5 veth up=true mtu=1500 qlen=1000 10.9.0.2/24 brd 10.9.0.255")
 	must(t, network.Pin(place.Syscontainer, h.id, h.pid))
-	err = network.Clean(t.Context(), h.id, []network.NIC{n})
+	err = (network.Cleanup{ID: h.id, Ledger: to.Ledger, Ports: true}).Do(t.Context())
 	if err == nil || !strings.Contains(err.Error(), "is returned as phy0_0") {
 		t.Errorf("nobody says that it has another name: %v", err)
 	}
 	must(t, network.Unpin(h.id))
-	same(t, "host", hostLinks(t), "phy0 bridge up=false mtu=1500 qlen=1000", "phy0_0 veth up=false mtu=1500 qlen=1000")
+	same(t, "host", hostLinks(t), "phy0 bridge up=false mtu=1500 qlen=1000", "phy0_0 veth up=true mtu=1500 qlen=1000")
 	ip(t, "link", "del", "phy0_0")
 }
 
@@ -185,13 +190,13 @@ func TestWhatAKilledContainerHadComesBackThroughItsPin(t *testing.T) {
 	})
 	same(t, "host", hostLinks(t), br0, "h1 veth up=true mtu=1500 qlen=1000 in br0")
 	for range 2 {
-		must(t, network.Clean(t.Context(), id, nics))
+		must(t, network.Cleanup{ID: id, Records: nics, Ports: true}.Do(t.Context()))
 		same(t, "host", hostLinks(t), br0, "phy0 veth up=false mtu=1500 qlen=1000")
 	}
 	must(t, network.Unpin(id))
-	must(t, network.Clean(t.Context(), id, nics)) // no pin, nothing to do
+	must(t, network.Cleanup{ID: id, Records: nics, Ports: true}.Do(t.Context())) // no pin, nothing to do
 	write(t, place.Isulad.NetNS()+"/"+id, "no namespace")
-	must(t, network.Clean(t.Context(), id, nics))
+	must(t, network.Cleanup{ID: id, Records: nics, Ports: true}.Do(t.Context()))
 	must(t, network.Unpin(id))
 	same(t, "host", hostLinks(t), br0, "phy0 veth up=false mtu=1500 qlen=1000")
 }

@@ -364,23 +364,6 @@ func asMappedRoot(do func() error) error {
 	return err
 }
 
-func TestUndoingAnAddLeavesANodeThatWasThere(t *testing.T) {
-	h := hold(t, nil)
-	target := h.target(t, hostOwner)
-	must(t, sandbox.Mknod(h.root+"/dev/node", unix.S_IFCHR|0o640, 10, 229, 3, 4))
-	d, other := fuse(t, "/dev/node"), fuse(t, "/dev/other")
-	var adder devices.Adder
-	kind := adder.Kind()
-	must(t, kind.Apply(t.Context(), target, d))
-	must(t, kind.Apply(t.Context(), target, other))
-	must(t, errors.Join(kind.Remove(t.Context(), target, other), kind.Remove(t.Context(), target, d)))
-	node(t, h.root+"/dev/node", fuseNode)
-	gone(t, h.root+"/dev/other")
-	// It is remove-device that removes it.
-	must(t, devices.Kind.Remove(t.Context(), target, d))
-	gone(t, h.root+"/dev/node")
-}
-
 // A node does not work on a file system of a user namespace; one is bound there.
 func TestABoundNodeComesOnceAndGoesWithItsFile(t *testing.T) {
 	h := hold(t, nil, userns)

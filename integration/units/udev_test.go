@@ -3,6 +3,7 @@ package units
 import (
 	"bytes"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"io/fs"
 	"os"
@@ -68,7 +69,10 @@ func running(t testing.TB, file map[string]any, options ...option) *box {
 	must(t, err)
 	must(t, os.WriteFile(filepath.Join(b.dir, container.SpecName), data, 0o600))
 	must(t, container.WriteStart(place.Isulad, b.id, container.Start{Init: b.target.Init, Bundle: b.dir, Root: b.image}))
-	t.Cleanup(func() { must(t, container.RemoveStart(b.id)) })
+	t.Cleanup(func() {
+		grants, err := container.OpenLedger(place.Isulad, b.id, container.Start{}, nil)
+		must(t, errors.Join(err, grants.Remove(), container.RemoveStart(b.id)))
+	})
 	return b
 }
 

@@ -30,7 +30,7 @@ func Write(dir, name string, data []byte, perm os.FileMode) (err error) {
 	}
 	defer func() {
 		if err != nil {
-			_ = unix.Unlinkat(int(d.Fd()), tmp, 0)
+			_ = unlink(d, tmp)
 		}
 	}()
 	_, err = f.Write(data)
@@ -47,7 +47,7 @@ func Write(dir, name string, data []byte, perm os.FileMode) (err error) {
 		return err
 	}
 	path := dir + "/" + name
-	if err := unix.Renameat(int(d.Fd()), tmp, int(d.Fd()), name); err != nil {
+	if err := open.Again(func() error { return unix.Renameat(int(d.Fd()), tmp, int(d.Fd()), name) }); err != nil {
 		return &os.LinkError{Op: "rename", Old: dir + "/" + tmp, New: path, Err: err}
 	}
 	return d.Sync()
@@ -71,6 +71,10 @@ func Sweep(dir, name string) error {
 	return err
 }
 
+func unlink(d *os.File, name string) error {
+	return open.Again(func() error { return unix.Unlinkat(int(d.Fd()), name, 0) })
+}
+
 // create opens a new file below d, in place of whatever has its name.
 func create(d *os.File, name string, perm os.FileMode) (*os.File, error) {
 	const flags = unix.O_WRONLY | unix.O_CREAT | unix.O_EXCL | unix.O_NOFOLLOW
@@ -79,7 +83,7 @@ func create(d *os.File, name string, perm os.FileMode) (*os.File, error) {
 		if !errors.Is(err, fs.ErrExist) {
 			return f, err
 		}
-		if err := unix.Unlinkat(int(d.Fd()), name, 0); err != nil && !errors.Is(err, unix.ENOENT) {
+		if err := unlink(d, name); err != nil && !errors.Is(err, unix.ENOENT) {
 			return nil, &os.PathError{Op: "remove", Path: d.Name() + "/" + name, Err: err}
 		}
 	}

@@ -8,6 +8,7 @@ import (
 	"os"
 	"path"
 	"path/filepath"
+	"strconv"
 	"strings"
 
 	"golang.org/x/sys/unix"
@@ -245,3 +246,36 @@ func ofProcess(pid int, controller string) (string, error) {
 	}
 	return "", fmt.Errorf("%s: no hierarchy with the controller %q", name, controller)
 }
+
+// Processes lists the container's processes, its init first: those in its cgroup
+// and in those that it made below.
+func (c *Container) Processes() ([]int, error) {
+	pids := []int{c.PID}
+	dir, err := c.V1("devices")
+	if errors.Is(err, ErrNoV1) {
+		dir, err = c.V2()
+	}
+	if err != nil {
+		return pids, err
+	}
+	below, err := Below(dir)
+	if err != nil && !Gone(err) {
+		return pids, err
+	}
+	for _, dir := range append(below, dir) {
+		list, err := open.Read(filepath.Join(dir, "cgroup.procs"), maxProcesses)
+		if err != nil && !Gone(err) && !errors.Is(err, unix.EOPNOTSUPP) { // a threaded cgroup's are listed above it
+			return pids, err
+		}
+		for line := range strings.Lines(string(list)) {
+			// 0: of a PID namespace that is not below ours.
+			if pid, err := strconv.Atoi(strings.TrimSpace(line)); err == nil && pid > 0 && pid != c.PID {
+				pids = append(pids, pid)
+			}
+		}
+	}
+	return pids, nil
+}
+
+// maxProcesses bounds what is read of a list of processes.
+const maxProcesses = 32 << 20

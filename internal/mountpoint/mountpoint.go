@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"strconv"
 	"strings"
 
 	"golang.org/x/sys/unix"
@@ -99,16 +100,16 @@ func Remove(path string) error {
 
 // ID tells the mount that f is on from others, as statx(2) does since Linux 5.8
 // only.
-func ID(f *os.File) (string, error) {
+func ID(f *os.File) (int, error) {
 	path := fmt.Sprintf("/proc/self/fdinfo/%d", f.Fd())
 	info, err := open.Read(path, 4096)
 	if err != nil {
-		return "", err
+		return 0, err
 	}
 	for line := range strings.Lines(string(info)) {
 		if id, ok := strings.CutPrefix(line, "mnt_id:"); ok {
-			return strings.TrimSpace(id), nil
+			return strconv.Atoi(strings.TrimSpace(id))
 		}
 	}
-	return "", fmt.Errorf("%s: no mnt_id", path)
+	return 0, fmt.Errorf("%s: no mnt_id", path)
 }

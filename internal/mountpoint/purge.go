@@ -158,7 +158,7 @@ func flatten(dir *os.File, name string, until time.Time) error {
 // not move one that is of a lower layer: that is emptied where it is.
 func moveUp(sub *os.File, name string, dir *os.File, until time.Time) error {
 	up := ".purge-" + strconv.FormatUint(rand.Uint64(), 36)
-	err := unix.Renameat(int(sub.Fd()), name, int(dir.Fd()), up)
+	err := open.Again(func() error { return unix.Renameat(int(sub.Fd()), name, int(dir.Fd()), up) })
 	if errors.Is(err, unix.EXDEV) {
 		return flatten(sub, name, until)
 	}

@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"io"
 	"math"
+	"strings"
 
 	"golang.org/x/sys/unix"
 
@@ -19,6 +20,7 @@ type Mount struct {
 	ID           int
 	Major, Minor int
 	Root, Point  Text
+	Optional     Text // its peer groups
 	FSType       Text
 	Super        Text // the options of the file system
 }
@@ -38,14 +40,28 @@ func (t Text) unescape() (byte, Text) {
 
 // Is tells whether t means s.
 func (t Text) Is(s string) bool {
-	for len(t) > 0 && s != "" {
+	rest, ok := t.cut(s)
+	return ok && len(rest) == 0
+}
+
+// Within tells whether t is the directory dir or below it.
+func (t Text) Within(dir string) bool {
+	rest, ok := t.cut(strings.TrimSuffix(dir, "/"))
+	return ok && (len(rest) == 0 || rest[0] == '/')
+}
+
+// cut returns what follows s, with which t begins.
+func (t Text) cut(s string) (rest Text, ok bool) {
+	for ; s != ""; s = s[1:] {
+		if len(t) == 0 {
+			return nil, false
+		}
 		var c byte
 		if c, t = t.unescape(); c != s[0] {
-			return false
+			return nil, false
 		}
-		s = s[1:]
 	}
-	return len(t) == 0 && s == ""
+	return t, true
 }
 
 // String is what t means.
@@ -60,8 +76,12 @@ func (t Text) String() string {
 }
 
 // maxLine is more than a line with two paths of PATH_MAX, all escapes. A container
-// can make longer ones, of mount points that no path leads to: they are left out.
-const maxLine = 64 << 10
+// can make longer ones, of mount points that no path leads to: of those a field is
+// cut off after maxField, which is more than such a path.
+const (
+	maxLine  = 64 << 10
+	maxField = 20 << 10
+)
 
 // Each calls visit for one mount after the other that process pid sees, or with 0
 // this thread, until visit returns false. There may be 100,000 of them, with paths of
@@ -84,11 +104,10 @@ func each(r io.Reader, visit func(*Mount) bool) error {
 	var m Mount
 	for {
 		line, err := lines.ReadSlice('\n')
-		long := errors.Is(err, bufio.ErrBufferFull)
-		for errors.Is(err, bufio.ErrBufferFull) {
-			_, err = lines.ReadSlice('\n')
+		if errors.Is(err, bufio.ErrBufferFull) {
+			line, err = shorten(line, lines)
 		}
-		if len(line) > 0 && !long {
+		if len(line) > 0 {
 			if err := m.parse(bytes.TrimSuffix(line, []byte("\n"))); err != nil {
 				return err
 			}
@@ -105,6 +124,25 @@ func each(r io.Reader, visit func(*Mount) bool) error {
 	}
 }
 
+// shorten returns the line that begins with part, with each field cut off that is
+// longer than maxField.
+func shorten(part []byte, lines *bufio.Reader) (line []byte, err error) {
+	field := 0
+	for err = bufio.ErrBufferFull; ; part, err = lines.ReadSlice('\n') {
+		for _, c := range part {
+			if field++; c == ' ' {
+				field = 0
+			}
+			if field <= maxField || c == '\n' {
+				line = append(line, c)
+			}
+		}
+		if !errors.Is(err, bufio.ErrBufferFull) {
+			return line, err
+		}
+	}
+}
+
 // parse reads
 //
 //	36 35 98:0 /mnt1 /mnt2 rw,noatime master:1 - ext3 /dev/root rw,errors=continue
@@ -114,6 +152,7 @@ func (m *Mount) parse(line []byte) error {
 	for _, field := range []*[]byte{&id, &parent, &device, &root, &point} {
 		*field, front, _ = bytes.Cut(front, []byte(" "))
 	}
+	_, m.Optional, _ = bytes.Cut(front, []byte(" "))
 	m.Root, m.Point = root, point
 	m.FSType, source, _ = bytes.Cut(back, []byte(" "))
 	_, m.Super, _ = bytes.Cut(source, []byte(" "))

@@ -13,7 +13,10 @@ import (
 
 // shown is a mount as a test compares it.
 func shown(m *Mount) string {
-	return fmt.Sprintf("%d %d:%d %q %q %s %s", m.ID, m.Major, m.Minor, m.Root, m.Point, m.FSType, m.Super)
+	if len(m.Root) > 100 || len(m.Point) > 100 {
+		return fmt.Sprintf("%d of %d and %d bytes, %s %s", m.ID, len(m.Root), len(m.Point), m.Optional, m.Super)
+	}
+	return fmt.Sprintf("%d %d:%d %q %q %s %s %s", m.ID, m.Major, m.Minor, m.Root, m.Point, m.Optional, m.FSType, m.Super)
 }
 
 func TestATableIsReadLineByLine(t *testing.T) {
@@ -25,14 +28,14 @@ func TestATableIsReadLineByLine(t *testing.T) {
 		fails       bool
 	}{
 		{"none", "", nil, false},
-		{"as proc_pid_mountinfo(5) has one", "36 35 98:0 /mnt1 /mnt2 rw,noatime master:1 - ext3 /dev/root rw,errors=continue\n", []string{`36 98:0 "/mnt1" "/mnt2" ext3 rw,errors=continue`}, false},
-		{"no optional field", "1 0 0:2 / / rw - tmpfs tmpfs rw\n", []string{`1 0:2 "/" "/" tmpfs rw`}, false},
-		{"more optional fields", "1 0 0:2 / / rw shared:1 master:2 propagate_from:3 - tmpfs tmpfs rw\n", []string{`1 0:2 "/" "/" tmpfs rw`}, false},
-		{"escapes", `1 0 0:2 /a\040b\134040 /c\011\012d rw - tmpfs x\040y rw` + "\n", []string{`1 0:2 "/a b\\040" "/c\t\nd" tmpfs rw`}, false},
-		{"no source", "1 0 0:2 / / rw - tmpfs  rw\n", []string{`1 0:2 "/" "/" tmpfs rw`}, false},
-		{"no newline at the end", "1 0 0:2 / / rw - tmpfs a rw", []string{`1 0:2 "/" "/" tmpfs rw`}, false},
-		{"a line that is too long", "1 0 0:2 / / rw - a a rw\n2 0 0:2 / /" + long + " rw - a a rw\n3 0 0:2 / / rw - a a rw\n", []string{`1 0:2 "/" "/" a rw`, `3 0:2 "/" "/" a rw`}, false},
-		{"one at the end", "1 0 0:2 / / rw - a a rw\n2 0 0:2 " + long + long + " / rw - a a rw\n", []string{`1 0:2 "/" "/" a rw`}, false},
+		{"as proc_pid_mountinfo(5) has one", "36 35 98:0 /mnt1 /mnt2 rw,noatime master:1 - ext3 /dev/root rw,errors=continue\n", []string{`36 98:0 "/mnt1" "/mnt2" master:1 ext3 rw,errors=continue`}, false},
+		{"no optional field", "1 0 0:2 / / rw - tmpfs tmpfs rw\n", []string{`1 0:2 "/" "/"  tmpfs rw`}, false},
+		{"more optional fields", "1 0 0:2 / / rw shared:1 master:2 propagate_from:3 - tmpfs tmpfs rw\n", []string{`1 0:2 "/" "/" shared:1 master:2 propagate_from:3 tmpfs rw`}, false},
+		{"escapes", `1 0 0:2 /a\040b\134040 /c\011\012d rw - tmpfs x\040y rw` + "\n", []string{`1 0:2 "/a b\\040" "/c\t\nd"  tmpfs rw`}, false},
+		{"no source", "1 0 0:2 / / rw - tmpfs  rw\n", []string{`1 0:2 "/" "/"  tmpfs rw`}, false},
+		{"no newline at the end", "1 0 0:2 / / rw - tmpfs a rw", []string{`1 0:2 "/" "/"  tmpfs rw`}, false},
+		{"a line that is too long", "1 0 0:2 / / rw - a a rw\n2 0 0:2 / /" + long + " rw master:7 - a a rw\n3 0 0:2 / / rw - a a rw\n", []string{`1 0:2 "/" "/"  a rw`, "2 of 1 and 20480 bytes, master:7 rw", `3 0:2 "/" "/"  a rw`}, false},
+		{"one at the end", "1 0 0:2 / / rw - a a rw\n2 0 0:2 " + long + long + " / rw - a a rw\n", []string{`1 0:2 "/" "/"  a rw`, "2 of 20480 and 1 bytes,  rw"}, false},
 		{"another text", "hello\n", nil, true},
 		{"no numbers", "1 0 0,2 / / rw - tmpfs a rw\n", nil, true},
 	} {
@@ -55,9 +58,12 @@ func TestATextIsWhatItMeans(t *testing.T) {
 		if got := Text(c.text).String(); got != c.want {
 			t.Errorf("%q: %q, want %q", c.text, got, c.want)
 		}
-		for _, other := range []string{c.want, c.want + "x", "x" + c.want, strings.TrimSuffix(c.want, "b")} {
+		for _, other := range []string{c.want, c.want + "x", "x" + c.want, strings.TrimSuffix(c.want, "b")} { // none of them with a slash at its end
 			if got := Text(c.text).Is(other); got != (other == c.want) {
 				t.Errorf("%q is %q: %v", c.text, other, got)
+			}
+			if got := Text(c.text + "/x").Within(other); got != (other == c.want) {
+				t.Errorf("%q is in %q: %v", c.text+"/x", other, got)
 			}
 		}
 	}

@@ -19,9 +19,10 @@ type Link struct {
 	MTU      int
 	QueueLen int
 	MAC      net.HardwareAddr
-	Bridge   int // index of what it is a port of; 0 for nothing
-	Peer     int // a veth's other end, in its namespace
-	PeerNS   int // this namespace's number of that; -1: this one
+	PermMAC  net.HardwareAddr // that of the hardware, which nobody can set; since Linux 5.6
+	Bridge   int              // index of what it is a port of; 0 for nothing
+	Peer     int              // a veth's other end, in its namespace
+	PeerNS   int              // this namespace's number of that; -1: this one
 }
 
 // Link returns the link that has this name, or this alternative name; nil for
@@ -39,8 +40,24 @@ func (s *Side) LinkAt(index int) (*Link, error) {
 	return s.request(unix.RTM_GETLINK, 0, header).link()
 }
 
+// Links lists all links.
+func (s *Side) Links() (list []*Link, err error) {
+	r := s.request(unix.RTM_GETLINK, unix.NLM_F_DUMP, nl.NewIfInfomsg(unix.AF_UNSPEC))
+	r.number(unix.IFLA_EXT_MASK, skipStats)
+	answers, err := r.ask(unix.RTM_NEWLINK)
+	for _, a := range answers {
+		var l *Link
+		if l, err = parseLink(a); err != nil {
+			return nil, err
+		}
+		list = append(list, l)
+	}
+	return list, err
+}
+
+const skipStats = 1 << 3 // RTEXT_FILTER_SKIP_STATS: most of the answer
+
 func (r request) link() (*Link, error) {
-	const skipStats = 1 << 3 // RTEXT_FILTER_SKIP_STATS: most of the answer
 	r.number(unix.IFLA_EXT_MASK, skipStats)
 	answers, err := r.ask(unix.RTM_NEWLINK)
 	if errors.Is(err, unix.ENODEV) {
@@ -70,6 +87,8 @@ func parseLink(answer []byte) (*Link, error) {
 			l.QueueLen = uint32Of(value)
 		case unix.IFLA_ADDRESS:
 			l.MAC = value
+		case unix.IFLA_PERM_ADDRESS:
+			l.PermMAC = value
 		case unix.IFLA_MASTER:
 			l.Bridge = uint32Of(value)
 		case unix.IFLA_LINK:

@@ -107,6 +107,27 @@ func (s *Space) FD() int { return int(s.ns.Fd()) }
 // HostFD is the host's namespace.
 func (s *Space) HostFD() int { return int(s.ours.Fd()) }
 
+// ID names the namespace for as long as it exists.
+type ID struct{ Dev, Ino uint64 }
+
+// ID is the namespace's.
+func (s *Space) ID() (id ID, err error) {
+	var st unix.Stat_t
+	err = unix.Fstat(s.FD(), &st)
+	return ID{st.Dev, st.Ino}, os.NewSyscallError("fstat", err)
+}
+
+// Lent tells whether a link in this namespace is surely the host's: it is hardware, or
+// one end of a pair whose other end is in the host's namespace. Whoever is in this one
+// makes no such link.
+func (s *Space) Lent(link *Link) (bool, error) {
+	if link.Kind != "veth" || link.PeerNS < 0 {
+		return link.Kind == "", nil
+	}
+	host, err := s.Inside.numberOf(s.HostFD())
+	return host == link.PeerNS, err
+}
+
 // Peered tells whether the host's link is one end of a pair of which the other
 // end is in this namespace.
 func (s *Space) Peered(host *Link) (bool, error) {

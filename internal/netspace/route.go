@@ -2,6 +2,7 @@ package netspace
 
 import (
 	"bytes"
+	"encoding/binary"
 	"errors"
 	"net/netip"
 
@@ -68,6 +69,38 @@ type Address struct {
 	Prefix netip.Prefix
 	Ours   bool // it was given by AddAddress, on a kernel that tells
 	answer []byte
+}
+
+// Raw is the address as the kernel told it, for ReturnRaw.
+func (a Address) Raw() []byte { return a.answer }
+
+// Raw is the route as the kernel told it, for ReturnRaw.
+func (t Route) Raw() []byte { return t.answer }
+
+// ReturnRaw gives the link what was listed before, an address or a route, whatever
+// the link's index was then. What it has is fine.
+func (s *Side) ReturnRaw(index int, answer []byte, route bool) error {
+	kind, data := unix.RTM_NEWADDR, bytes.Clone(answer)
+	switch {
+	case len(data) < unix.SizeofIfAddrmsg || route && len(data) < unix.SizeofRtMsg:
+		return unix.EBADMSG
+	case route:
+		kind, data = unix.RTM_NEWROUTE, settable(data)
+		if err := attributes(data, unix.SizeofRtMsg, func(kind uint16, value []byte) { // a view of data
+			if kind == unix.RTA_OIF && len(value) == 4 {
+				binary.NativeEndian.PutUint32(value, uint32(index))
+			}
+		}); err != nil {
+			return err
+		}
+	default:
+		nl.DeserializeIfAddrmsg(data).Index = uint32(index)
+	}
+	err := s.request(kind, unix.NLM_F_CREATE|unix.NLM_F_EXCL|unix.NLM_F_ACK, raw(data)).do()
+	if errors.Is(err, unix.EEXIST) {
+		return nil
+	}
+	return err
 }
 
 // Addresses lists the addresses of a link, but those that the kernel gives every

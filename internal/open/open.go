@@ -27,6 +27,12 @@ func Retry[T any](f func() (T, error)) (T, error) {
 	}
 }
 
+// Again is Retry for a call that returns nothing else.
+func Again(f func() error) error {
+	_, err := Retry(func() (struct{}, error) { return struct{}{}, f() })
+	return err
+}
+
 // File opens a path. O_CLOEXEC is always set; mode counts with O_CREAT.
 func File(path string, flags int, mode uint32) (*os.File, error) {
 	fd, err := openat(unix.AT_FDCWD, path, flags, mode)

@@ -209,8 +209,8 @@ func (r *Root) MkdirAll(p string, own Owner, u *undo.Stack) (*os.File, error) {
 	}
 	defer parent.Close()
 	err = r.Do(p, func() error {
-		err := as(own, func() error { return unix.Mkdirat(int(parent.Fd()), base, 0o755) })
-		if err != nil {
+		mkdir := func() error { return unix.Mkdirat(int(parent.Fd()), base, 0o755) }
+		if err := as(own, func() error { return open.Again(mkdir) }); err != nil {
 			return &os.PathError{Op: "mkdir in container", Path: p, Err: err}
 		}
 		return nil
@@ -303,7 +303,7 @@ func (r *Root) remove(p string, flags int) error {
 	}
 	defer dir.Close()
 	return r.Do(p, func() error {
-		err := unix.Unlinkat(int(dir.Fd()), path.Base(p), flags)
+		err := open.Again(func() error { return unix.Unlinkat(int(dir.Fd()), path.Base(p), flags) })
 		if err != nil && !errors.Is(err, unix.ENOENT) {
 			return &os.PathError{Op: "remove in container", Path: p, Err: err}
 		}

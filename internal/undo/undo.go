@@ -11,6 +11,9 @@ import (
 	"fmt"
 )
 
+// ErrLeft is that a compensation failed: something may be left.
+var ErrLeft = errors.New("undo")
+
 // Stack holds compensations, last in first out. Its zero value is empty.
 type Stack struct{ steps []step }
 
@@ -41,7 +44,7 @@ func (s *Stack) Undo() error {
 	var errs []error
 	for i := len(s.steps) - 1; i >= 0; i-- {
 		if err := s.steps[i].do(); err != nil {
-			errs = append(errs, fmt.Errorf("undo: %s: %w", s.steps[i].what, err))
+			errs = append(errs, fmt.Errorf("%w: %s: %w", ErrLeft, s.steps[i].what, err))
 		}
 	}
 	s.steps = nil

@@ -47,7 +47,7 @@ func (s *session) audit(c *cli.Context, err error) {
 		return
 	}
 	for _, t := range s.change.Tasks {
-		if t.Part {
+		if t.Kind == "" { // a mark
 			continue
 		}
 		ch := change{id: s.id, name: s.name, what: fmt.Sprintf("%s %s %s", t.Verb, t.Kind, t.Record), err: t.Err}

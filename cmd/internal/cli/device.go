@@ -38,7 +38,7 @@ func (a App) deviceCommands() []cli.Command {
 			ArgsUsage: "<container> HOST[:CONTAINER]...",
 			Flags: []cli.Flag{
 				cli.BoolFlag{Name: "follow-partition", Usage: "remove the partitions of disks, too"},
-				dryRunFlag,
+				forgetFlag, dryRunFlag,
 			},
 			Action: a.removeDevices,
 		},
@@ -76,7 +76,7 @@ func (a App) addDevices(c *cli.Context) error {
 		}
 		tasks := make([]*resource.Task, len(list))
 		for i, d := range list {
-			tasks[i] = s.addDevice(edit, &adder, d)
+			tasks[i] = s.addDevice(edit, &adder, d, recorded)
 		}
 		s.followDisks(edit, !c.Bool(configOnlyFlag.Name))
 		for i := range limits {
@@ -93,14 +93,24 @@ func (a App) addDevices(c *cli.Context) error {
 	})
 }
 
-// addDevice plans that the container gets d, or why it cannot.
-func (s *session) addDevice(edit *resource.Edit[devices.Device], adder *devices.Adder, d devices.Device) *resource.Task {
+// addDevice plans that the container gets d, or why it cannot. One that was recorded
+// before, by a command that was killed, it gets when it does not have it.
+func (s *session) addDevice(edit *resource.Edit[devices.Device], adder *devices.Adder, d devices.Device, recorded []devices.Device) *resource.Task {
+	var task *resource.Task
 	for _, r := range edit.Records() {
-		if r.PathInContainer == d.PathInContainer || r.PathOnHost == d.PathOnHost {
+		switch {
+		case r.PathInContainer != d.PathInContainer && r.PathOnHost != d.PathOnHost:
+		case r.PathInContainer == d.PathInContainer && r.PathOnHost == d.PathOnHost && r.CgroupPermissions == d.CgroupPermissions &&
+			slices.Contains(recorded, r) && s.lostDevice(r):
+			task = edit.Update(r, r)
+		default:
 			return edit.Refuse("add", d, fmt.Errorf("device %s:%s has been already added into container", r.PathOnHost, r.PathInContainer))
 		}
 	}
-	task := edit.Add(d)
+	if task == nil {
+		d.Own = s.target != nil && d.HadBefore(s.target)
+		task = edit.Add(d)
+	}
 	s.tell(func() string {
 		if task.Err == nil && adder.Replaced(d) {
 			return fmt.Sprintf("path %s in container already exists. removing it.", d.PathInContainer)
@@ -109,6 +119,11 @@ func (s *session) addDevice(edit *resource.Edit[devices.Device], adder *devices.
 	})
 	s.done(task, "Add device (%s) to container(%s,%s) done.", d.PathOnHost, s.name, d.PathInContainer)
 	return task
+}
+
+// lostDevice tells whether a recorded device is not there, or may not be.
+func (s *session) lostDevice(d devices.Device) bool {
+	return s.target != nil && (s.target.Ledger.Pending(devices.Kind.Name, d) || devices.Kind.Verify(context.Background(), s.target, d) != nil)
 }
 
 // followDisks plans that the container's disks are followed from now on, by udevd's

@@ -10,6 +10,7 @@ import (
 	"github.com/urfave/cli"
 
 	"isula.org/isulad-tools/config"
+	"isula.org/isulad-tools/container"
 	"isula.org/isulad-tools/network"
 	"isula.org/isulad-tools/resource"
 )
@@ -38,7 +39,7 @@ func (a App) nicCommands() []cli.Command {
 			Name:      "remove-nic",
 			Usage:     "remove a network interface from a container, with its routes",
 			ArgsUsage: "<container>",
-			Flags:     []cli.Flag{cli.StringFlag{Name: "type", Usage: "veth or eth"}, name, dryRunFlag},
+			Flags:     []cli.Flag{cli.StringFlag{Name: "type", Usage: "veth or eth"}, name, forgetFlag, dryRunFlag},
 			Action:    a.removeNIC,
 		},
 		{
@@ -94,7 +95,7 @@ func newNIC(c *cli.Context) (n network.NIC, err error) {
 		if n.HostName == "" {
 			n.HostName = network.NewHostName(n.Name)
 		}
-		err = n.CheckHost()
+		err = n.CheckHost(c.IsSet("mtu"), c.IsSet("qlen"))
 	}
 	if err != nil {
 		return n, fmt.Errorf("invalid network option: %w", err)
@@ -178,7 +179,12 @@ func (a App) removeNIC(c *cli.Context) error {
 // as its poststop would, had the record stayed as it was: nobody else knows of it
 // then. It fails only when the interface is still there.
 func (s *session) giveUp(ctx context.Context, n network.NIC) error {
-	err := network.Clean(ctx, s.id, []network.NIC{n})
+	grants, doubt := container.OpenLedger(s.app.Generation, s.id, container.Start{}, nil)
+	if doubt != nil {
+		s.app.warn("container "+s.name, doubt)
+	}
+	defer grants.Close()
+	err := network.Cleanup{ID: s.id, Ledger: grants, Records: []network.NIC{n}, Only: true, Ports: true, Forget: s.forget}.Do(ctx)
 	if errors.Is(err, network.ErrStuck) {
 		return err
 	}

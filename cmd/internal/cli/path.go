@@ -40,7 +40,7 @@ func (a App) pathCommands() []cli.Command {
 			Name:      "remove-path",
 			Usage:     "take added directories and files of the host away from a container",
 			ArgsUsage: "<container> HOST:CONTAINER...",
-			Flags:     []cli.Flag{dryRunFlag},
+			Flags:     []cli.Flag{forgetFlag, dryRunFlag},
 			Action:    a.removePaths,
 		},
 	}
@@ -91,7 +91,7 @@ func (s *session) addPaths(binds []mounts.Bind, optional bool) error {
 		}
 		s.done(task, "Add path (%s) to container(%s,%s) done.", b.Host, s.name, b.Container)
 		if optional && !slices.Contains(marks.Records(), b) {
-			markOf(task, marks.Add(b))
+			marks.Add(b).Needs = task
 		}
 	}
 	return nil
@@ -104,7 +104,7 @@ func (s *session) lost(b mounts.Bind) bool {
 		return false
 	}
 	lost, err := mounts.Lost(context.Background(), s.target, b)
-	return lost && err == nil
+	return s.target.Ledger.Pending(mounts.Kind.Name, b) || lost && err == nil
 }
 
 // addError refuses what cannot be added to the records.
@@ -169,14 +169,11 @@ func (s *session) removePaths(binds []mounts.Bind) error {
 		task := paths.Remove(records[i])
 		s.done(task, "Remove path (%s) from container(%s,%s) done", b.Host, s.name, b.Container)
 		if slices.Contains(marks.Records(), records[i]) {
-			markOf(task, marks.Remove(records[i]))
+			marks.Remove(records[i]).Needs = task
 		}
 	}
 	return nil
 }
-
-// markOf makes mark a part of what is done to a path.
-func markOf(path, mark *resource.Task) { mark.Needs, mark.Part = path, true }
 
 // parseBinds reads all arguments before anything is changed for one.
 func parseBinds(args []string, check func(mounts.Bind) error) ([]mounts.Bind, error) {

@@ -1,6 +1,7 @@
 package cli
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -23,6 +24,7 @@ import (
 
 var (
 	dryRunFlag     = cli.BoolFlag{Name: "dry-run", Usage: "tell what would be done, and change nothing"}
+	forgetFlag     = cli.BoolFlag{Name: "forget", Usage: "drop the record, even if the container still holds it: what is left is a warning"}
 	configOnlyFlag = cli.BoolFlag{Name: "update-config-only", Usage: "change only what the container's next start will do"}
 )
 
@@ -40,6 +42,7 @@ type session struct {
 	// file is meant.
 	target *resource.Target
 	change *resource.Change
+	forget bool            // what cannot be taken away is a warning
 	say    []func() string // what is printed afterwards; "" is nothing
 	reload bool            // udevd must be told that rules changed
 	// unit is the container's, of systemd, which must be told that it may use
@@ -101,8 +104,12 @@ func (s *session) locked(ctx context.Context, c *cli.Context, found container.Co
 	if s.doc, err = config.Load(found.Dir); err != nil {
 		return err
 	}
+	s.forget = c.Bool(forgetFlag.Name)
 	closeTarget, err := s.open(found)
-	if err != nil {
+	if err != nil && s.forget {
+		s.app.warn("container "+s.name, err)
+		s.target, s.spec = nil, cmp.Or(s.spec, new(container.Spec))
+	} else if err != nil {
 		return err
 	}
 	defer closeTarget()
@@ -112,6 +119,9 @@ func (s *session) locked(ctx context.Context, c *cli.Context, found container.Co
 	s.change = resource.NewChange(s.doc, p)
 	if err := plan(s); err != nil {
 		return err
+	}
+	for _, t := range s.change.Tasks {
+		t.Forget = s.forget
 	}
 	if c.Bool(dryRunFlag.Name) {
 		s.preview()
@@ -148,7 +158,7 @@ func (s *session) open(found container.Container) (closeTarget func(), err error
 	if !ok || err != nil {
 		return nothing, err
 	}
-	s.target, closeTarget, err = container.Open(s.wait, found.ID, start, s.spec)
+	s.target, closeTarget, err = container.Open(s.wait, s.app.Generation, found.ID, start, s.spec)
 	if errors.Is(err, process.ErrGone) || err != nil && !start.Init.Lives() {
 		return nothing, nil // it ended meanwhile
 	}
@@ -156,6 +166,9 @@ func (s *session) open(found container.Container) (closeTarget func(), err error
 		return nothing, err
 	}
 	s.target.Look = exec.LookPath // a person runs this
+	if s.target.Doubt != nil {
+		s.app.warn("container "+s.name, s.target.Doubt)
+	}
 	if s.noSpec {
 		s.target.DeviceRules = nil
 	}
@@ -191,6 +204,9 @@ func (s *session) report(prefix string, err error) error {
 	var failed []string
 	if s.change != nil {
 		for _, t := range s.change.Tasks {
+			if t.Warning != nil {
+				s.app.warn(fmt.Sprintf("%s %s %s", t.Verb, t.Kind, t.Record), t.Warning)
+			}
 			if t.Err != nil && !errors.Is(t.Err, resource.ErrNotTried) && !errors.Is(t.Err, devices.ErrNoWeights) {
 				failed = append(failed, t.Err.Error())
 			}
@@ -219,7 +235,7 @@ func (s *session) preview() {
 		if t.Err != nil && s.change.Policy == resource.Stop {
 			return
 		}
-		if t.Err == nil && !t.Part && (t.Needs == nil || t.Needs.Err == nil) {
+		if t.Err == nil && t.Kind != "" && (t.Needs == nil || t.Needs.Err == nil) {
 			fmt.Fprintf(s.app.Stdout, "would %s %s %s, %s\n", t.Verb, t.Kind, t.Record, where)
 		}
 	}

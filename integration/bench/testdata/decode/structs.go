@@ -16,7 +16,8 @@ type Spec struct {
 	Process struct {
 		Env []string `json:"env"`
 	} `json:"process"`
-	Linux struct {
+	Mounts []mount `json:"mounts"`
+	Linux  struct {
 		CgroupsPath string            `json:"cgroupsPath"`
 		Namespaces  []namespace       `json:"namespaces"`
 		UIDMappings []idMapping       `json:"uidMappings"`
@@ -29,12 +30,14 @@ type Spec struct {
 	} `json:"linux"`
 }
 
-type namespace struct {
-	Type string `json:"type"`
+type mount struct {
+	Type    string   `json:"type"`
+	Source  string   `json:"source"`
+	Options []string `json:"options"`
 }
 
-type node struct {
-	Path string `json:"path"`
+type namespace struct {
+	Type string `json:"type"`
 }
 
 type deviceRule struct {
@@ -43,6 +46,13 @@ type deviceRule struct {
 	Major  *int64 `json:"major"`
 	Minor  *int64 `json:"minor"`
 	Access string `json:"access"`
+}
+
+type node struct {
+	Path  string `json:"path"`
+	Type  string `json:"type"`
+	Major int64  `json:"major"`
+	Minor int64  `json:"minor"`
 }
 
 type idMapping struct {

@@ -1,0 +1,272 @@
+package network
+
+import (
+	"bytes"
+	"errors"
+	"fmt"
+	"iter"
+	"os"
+
+	"isula.org/isulad-tools/internal/netspace"
+	"isula.org/isulad-tools/resource"
+)
+
+// made is, in the ledger, what a container was given as an interface.
+type made struct {
+	NS     netspace.ID // the network namespace
+	Inside int         // index there
+	Host   int         // index of a veth's end on the host, which the container cannot touch
+	Was    *lent       // the host's link, before it was lent
+}
+
+// lent is a link of the host as it was.
+type lent struct {
+	netspace.Link
+	Addresses, Routes [][]byte // as the kernel tells them
+}
+
+// lend looks at a link before it is lent.
+func lend(host *netspace.Side, link *netspace.Link) (*lent, error) {
+	has, err := remember(host, link.Index)
+	was := &lent{Link: *link}
+	for _, a := range has.addresses {
+		was.Addresses = append(was.Addresses, a.Raw())
+	}
+	for _, r := range has.routes {
+		was.Routes = append(was.Routes, r.Raw())
+	}
+	return was, err
+}
+
+// Why a link that was lent is nowhere.
+var (
+	errHeld      = errors.New("it is in a network namespace that none of the container's processes is in")
+	errDestroyed = errors.New("the container has destroyed it")
+	errUnnoted   = errors.New("the container has no link of that name, and nothing was noted when it was lent: " +
+		"look for it in the container (nsenter -n -t PID ip link), return it by hand (ip link set LINK netns 1), and repeat")
+)
+
+// spaces are the network namespaces of the container's processes, that of its start
+// first. Each is open while it is looked at.
+func (w *work) spaces(err *error) iter.Seq[*netspace.Space] {
+	return func(yield func(*netspace.Space) bool) {
+		seen := map[string]bool{}
+		if w.space != nil {
+			id, e := w.space.ID()
+			if *err = e; e != nil || !yield(w.space) {
+				return
+			}
+			seen[fmt.Sprintf("net:[%d]", id.Ino)] = true
+		}
+		if w.Init.PID <= 0 {
+			return
+		}
+		pids, e := w.Cgroups.Processes()
+		*err = e
+		for _, pid := range pids {
+			ns, e := os.Readlink(fmt.Sprintf("/proc/%d/ns/net", pid))
+			if e != nil || seen[ns] {
+				continue
+			}
+			seen[ns] = true
+			s := netspace.OfProcess(pid)
+			if e := s.Open(); e != nil {
+				if !errors.Is(e, netspace.ErrHost) && !errors.Is(e, os.ErrNotExist) {
+					*err = errors.Join(*err, e)
+				}
+				continue
+			}
+			more := yield(s)
+			s.Close()
+			if !more {
+				return
+			}
+		}
+	}
+}
+
+// seek finds the link that was lent, which the container may have renamed, or moved to
+// another namespace of its own, and calls found with it. On the host, from is nil.
+func (w *work) seek(n nic, found func(from *netspace.Space, link *netspace.Link) error) (err error) {
+	was := n.is.Was
+	var peer *netspace.Link // the host's end of a pair, which says where the other one is
+	if was != nil && was.Kind == "veth" && was.PeerNS < 0 && was.Peer > 0 {
+		if peer, err = w.host.LinkAt(was.Peer); err != nil {
+			return refused("look for the other end of "+was.Name, err)
+		}
+		if peer == nil || peer.Kind != "veth" {
+			return errDestroyed
+		}
+	}
+	for s := range w.spaces(&err) {
+		if link, e := w.among(s, n, peer); link != nil {
+			return found(s, link)
+		} else if e != nil {
+			return refused("look for link "+n.HostName, e)
+		}
+	}
+	if err != nil {
+		return err
+	}
+	if link, err := w.among(nil, n, peer); link != nil || err != nil {
+		if err != nil {
+			return refused("look for link "+n.HostName, err)
+		}
+		return found(nil, link)
+	}
+	switch {
+	case was == nil:
+		return errUnnoted
+	case peer != nil, len(was.PermMAC) > 0 && !w.ended:
+		return errHeld
+	}
+	return errDestroyed
+}
+
+// among looks for the link in a namespace; nil: the host's.
+func (w *work) among(s *netspace.Space, n nic, peer *netspace.Link) (*netspace.Link, error) {
+	side, ns := w.host, netspace.ID{}
+	switch {
+	case peer != nil:
+		return w.farEnd(s, peer)
+	case s == nil && n.is.Was == nil:
+		return find(w.host, n.HostName) // it came back, whoever returned it
+	case s != nil:
+		var err error
+		if ns, err = s.ID(); err != nil {
+			return nil, err
+		}
+		side = s.Inside
+	}
+	links, err := side.Links()
+	for _, l := range links {
+		is := n.is.Was != nil && n.is.are(l, ns)
+		if n.is.Was == nil && (s == w.space && l.Name == n.Name || l.Alias == n.mark()) {
+			is, err = s.Lent(l)
+		}
+		if is || err != nil {
+			return l, err
+		}
+	}
+	return nil, err
+}
+
+// farEnd is the other end of a pair of the host's, if it is in a namespace; nil: the
+// host's.
+func (w *work) farEnd(s *netspace.Space, near *netspace.Link) (*netspace.Link, error) {
+	side, here, err := w.host, near.PeerNS < 0, error(nil)
+	if s != nil {
+		side = s.Inside
+		here, err = s.Peered(near)
+	}
+	if !here || err != nil {
+		return nil, err
+	}
+	return side.LinkAt(near.Peer)
+}
+
+// are tells whether link is the one that was lent. The address of the hardware cannot
+// be forged; without one it is the number, and what the link is made on top of.
+func (m made) are(link *netspace.Link, ns netspace.ID) bool {
+	switch was := m.Was; {
+	case link.Kind != was.Kind:
+		return false
+	case len(was.PermMAC) > 0:
+		return bytes.Equal(link.PermMAC, was.PermMAC)
+	default:
+		return ns == m.NS && link.Index == m.Inside && (link.Peer == was.Peer || was.Peer == 0 && was.Kind != "veth")
+	}
+}
+
+// mark is the alias that an older version gave a link of the host while the
+// container had it.
+func (n nic) mark() string { return "isulad-tools " + n.HostName }
+
+// giveBack gives the host's link back to it under its name, and makes it what it
+// was. What that does not come to is a warning: the link is back.
+func (w *work) giveBack(n nic, from *netspace.Space, link *netspace.Link) error {
+	name, told := n.HostName, error(nil)
+	taken, err := lookUp(w.host, name)
+	if err != nil {
+		return err
+	}
+	if taken != nil && (from != nil || taken.Index != link.Index) {
+		if !w.ended {
+			return fmt.Errorf("the host has another nic with name %s now", name)
+		}
+		if name, err = freeName(w.host, name); err != nil {
+			return err
+		}
+		told = fmt.Errorf("the host has another nic with name %s now, the container's is returned as %s", n.HostName, name)
+	}
+	if from != nil {
+		if err := dropAbove(from.Inside, link); err != nil {
+			return err
+		}
+		err = refused(moveLink, from.Inside.Set(link.Index, netspace.Attributes{Name: name, NS: from.HostFD()}))
+	} else if link.Name != name {
+		down := false
+		err = refused(setName, errors.Join(w.host.Set(link.Index, netspace.Attributes{Up: &down}), w.host.Set(link.Index, netspace.Attributes{Name: name})))
+	}
+	if err != nil {
+		return err
+	}
+	back, err := find(w.host, name)
+	if back == nil || err != nil {
+		return errors.Join(err, told)
+	}
+	return resource.Warn(errors.Join(told, w.restore(n, back)))
+}
+
+// dropAbove deletes what the container has put on top of the link, which would go
+// on using it.
+func dropAbove(side *netspace.Side, link *netspace.Link) error {
+	links, err := side.Links()
+	for _, l := range links {
+		if err == nil && l.Peer == link.Index && l.Index != link.Index && l.Kind != "veth" && l.PeerNS < 0 {
+			err = side.Delete(l.Index)
+		}
+	}
+	return refused(dropLink, err)
+}
+
+// restore makes a link that came back what it was, as far as that is known and the
+// kernel lets it be.
+func (w *work) restore(n nic, back *netspace.Link) error {
+	none, was := "", n.is.Was
+	if was == nil {
+		if back.Alias != n.mark() {
+			return nil
+		}
+		return refused("restore alias", w.host.Set(back.Index, netspace.Attributes{Alias: &none}))
+	}
+	var errs []error
+	for _, c := range []struct {
+		what string
+		same bool
+		was  netspace.Attributes
+	}{
+		{"MTU", back.MTU == was.MTU, netspace.Attributes{MTU: was.MTU}},
+		{"hardware address", bytes.Equal(back.MAC, was.MAC), netspace.Attributes{MAC: was.MAC}},
+		{"queue length", back.QueueLen == was.QueueLen, netspace.Attributes{QueueLen: &was.QueueLen}},
+		{"alias", back.Alias == was.Alias, netspace.Attributes{Alias: &was.Alias}},
+		{"bridge", was.Bridge == 0 || back.Bridge == was.Bridge, netspace.Attributes{Bridge: &was.Bridge}},
+		{"state", back.Up == was.Up, netspace.Attributes{Up: &was.Up}},
+	} {
+		if c.same {
+			continue
+		}
+		if err := w.host.Set(back.Index, c.was); err != nil {
+			errs = append(errs, fmt.Errorf("its %s is not as before: %w", c.what, err))
+		}
+	}
+	for i, list := range [][][]byte{was.Addresses, was.Routes} {
+		for _, raw := range list {
+			if err := w.host.ReturnRaw(back.Index, raw, i == 1); err != nil {
+				errs = append(errs, fmt.Errorf("it has not all of its %s of before: %w", []string{"addresses", "routes"}[i], err))
+				break
+			}
+		}
+	}
+	return errors.Join(errs...)
+}

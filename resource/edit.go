@@ -1,0 +1,191 @@
+package resource
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"slices"
+
+	"isula.org/isulad-tools/config"
+)
+
+// edit is an Edit of any type.
+type edit interface {
+	put(during bool) error
+	begin(context.Context, *Target) error
+	settle(context.Context, *Target) error
+}
+
+// Edit plans what becomes of the records of one kind.
+type Edit[T Record] struct {
+	change  *Change
+	kind    *Kind[T]
+	old     []T
+	actions []action[T]
+	settled string // what was settled last
+}
+
+// action is a task, and what the container loses and gets by it.
+type action[T Record] struct {
+	*Task
+	lost, got []T
+}
+
+// Edit begins to plan what c does to the records of kind k.
+func (k *Kind[T]) Edit(c *Change) (*Edit[T], error) {
+	old, err := config.List[T](c.doc, k.Key)
+	if err != nil {
+		return nil, err
+	}
+	e := &Edit[T]{change: c, kind: k, old: old}
+	c.edits = append(c.edits, e)
+	return e, nil
+}
+
+// Records are the records as they will be, should all that is planned succeed.
+func (e *Edit[T]) Records() []T { return e.list("withdraw") }
+
+// list is the old list after what has not failed, but for the tasks of some verbs.
+func (e *Edit[T]) list(but ...string) []T {
+	list := slices.Clone(e.old)
+	for _, a := range e.actions {
+		if a.Err != nil || slices.Contains(but, a.Verb) {
+			continue
+		}
+		i := slices.IndexFunc(list, func(r T) bool { return slices.Contains(a.lost, r) })
+		switch {
+		case a.lost == nil:
+			list = append(list, a.got...)
+		case i < 0:
+		case e.kind.UpdatedLast && !slices.Equal(a.lost, a.got):
+			list = append(slices.Delete(list, i, i+1), a.got...)
+		default:
+			list = slices.Replace(list, i, i+1, a.got...)
+		}
+	}
+	return list
+}
+
+// plan plans a task. What cannot be done to the kernel is nil.
+func (e *Edit[T]) plan(verb string, r T, lost, got []T, do, undo func(context.Context, *Target) error) *Task {
+	t := &Task{Verb: verb, Kind: e.kind.Name, Record: r, do: do, undo: undo}
+	e.actions = append(e.actions, action[T]{t, lost, got})
+	e.change.Tasks = append(e.change.Tasks, t)
+	return t
+}
+
+func (e *Edit[T]) grants(r T) func(context.Context, *Target) error {
+	if e.kind.Apply == nil {
+		return nil
+	}
+	return func(ctx context.Context, t *Target) error { return e.kind.grant(ctx, t, r) }
+}
+
+func (e *Edit[T]) revokes(r T) func(context.Context, *Target) error {
+	if e.kind.Remove == nil {
+		return nil
+	}
+	return func(ctx context.Context, t *Target) error { return e.kind.revoke(ctx, t, r) }
+}
+
+func (e *Edit[T]) updates(old, now T) func(context.Context, *Target) error {
+	return func(ctx context.Context, t *Target) error { return e.kind.update(ctx, t, old, now) }
+}
+
+// Add plans a record more.
+func (e *Edit[T]) Add(r T) *Task { return e.plan("add", r, nil, []T{r}, e.grants(r), e.revokes(r)) }
+
+// Remove plans a record less.
+func (e *Edit[T]) Remove(r T) *Task {
+	return e.plan("remove", r, []T{r}, nil, e.revokes(r), e.grants(r))
+}
+
+// Withdraw plans that the running container loses r, which stays recorded: the
+// host does not have it at present, so it cannot be had back either.
+func (e *Edit[T]) Withdraw(r T) *Task { return e.plan("withdraw", r, []T{r}, nil, e.revokes(r), nil) }
+
+// Forget plans a record less that is real no longer when the tasks before are
+// done: only the file is changed.
+func (e *Edit[T]) Forget(r T) *Task { return e.plan("remove", r, []T{r}, nil, nil, nil) }
+
+// Update plans that the record old becomes r, in its place or, where the kind
+// says so, at the end.
+func (e *Edit[T]) Update(old, r T) *Task {
+	return e.plan("update", r, []T{old}, []T{r}, e.updates(old, r), e.updates(r, old))
+}
+
+// Refuse plans nothing: r cannot be had, and err says why.
+func (e *Edit[T]) Refuse(verb string, r T, err error) *Task {
+	t := e.plan(verb, r, nil, nil, nil, nil)
+	t.Err = err
+	return t
+}
+
+// put puts the records into the document. During the change those that go are still
+// among them, and those of late updates are as before.
+func (e *Edit[T]) put(during bool) error {
+	but := []string{"withdraw"}
+	if during {
+		but = append(but, "remove")
+	}
+	if during && e.kind.UpdatedLate {
+		but = append(but, "update")
+	}
+	return config.Put(e.change.doc, e.kind.Key, e.list(but...))
+}
+
+// begin writes into the ledger what is about to be granted, and takes permissions
+// away before anything else.
+func (e *Edit[T]) begin(ctx context.Context, t *Target) error {
+	var got []T
+	for _, a := range e.actions {
+		if a.Err == nil && !slices.Equal(a.lost, a.got) {
+			got = append(got, a.got...)
+		}
+	}
+	if err := e.kind.intend(t, got...); err != nil || !e.kind.PermissionFirst {
+		return err
+	}
+	return e.settle(ctx, t)
+}
+
+func (e *Edit[T]) settle(ctx context.Context, t *Target) error {
+	if e.kind.Settle == nil || len(e.actions) == 0 {
+		return nil
+	}
+	var gone []T
+	for _, a := range e.actions {
+		switch {
+		case slices.Equal(a.lost, a.got):
+		case a.undone:
+			gone = append(gone, a.got...)
+		case a.Err == nil:
+			gone = append(gone, a.lost...)
+		}
+	}
+	now := e.list()
+	if e.kind.PermissionFirst {
+		gone = append(gone, e.stale(t, slices.Concat(gone, now))...)
+	}
+	state := fmt.Sprint(now, gone)
+	if e.settled == state {
+		return nil
+	}
+	if err := e.kind.Settle(ctx, t, now, gone); err != nil {
+		return fmt.Errorf("settle %ss: %w", e.kind.Name, err)
+	}
+	e.settled = state
+	return nil
+}
+
+// stale are the records that the container was granted and that are not among those
+// known: a command was killed that updated them, or they were forgotten.
+func (e *Edit[T]) stale(t *Target, known []T) (list []T) {
+	for _, g := range t.Ledger.Grants(e.kind.Name, false) {
+		var r T
+		if json.Unmarshal(g.Record, &r) == nil && !slices.Contains(known, r) {
+			list = append(list, r)
+		}
+	}
+	return list
+}
