@@ -98,7 +98,7 @@ func (c *Change) run(ctx context.Context, t *Target) (*Target, error) {
 	for _, task := range c.Tasks {
 		if c.leaveOut(); err == nil && task.Err == nil {
 			t = task.try(ctx, t)
-			err = flush(t)
+			task.note(t)
 		}
 	}
 	c.leaveOut()
@@ -111,9 +111,21 @@ func (c *Change) run(ctx context.Context, t *Target) (*Target, error) {
 		}
 	}
 	if err == nil {
-		err = errors.Join(c.save(false), flush(t))
+		err = c.save(false)
+	}
+	for _, task := range c.Tasks {
+		task.note(t)
 	}
 	return t, err
+}
+
+// note writes into the ledger what has become of the task. What cannot be written is
+// no failure of what is done: the ledger then has an entry too many, or one that does
+// not say what was made.
+func (t *Task) note(in *Target) {
+	if err := flush(in); err != nil {
+		t.Warning = errors.Join(t.Warning, fmt.Errorf("it is done, but not noted: %w", err))
+	}
 }
 
 // try runs the task. It returns in, or nil when the container ended meanwhile.

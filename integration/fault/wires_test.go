@@ -59,8 +59,8 @@ func newWiredWorld(t *testing.T) *world {
 	w.records, w.wired = wiredRecords, true
 	// The container's own links have the first numbers, and a lent link that has one
 	// of them gets another there: that is a call more.
-	for range 20 {
-		spare := &netlink.Dummy{LinkAttrs: netlink.LinkAttrs{Name: "fltspare"}}
+	for range 10 {
+		spare := &netlink.Veth{LinkAttrs: netlink.LinkAttrs{Name: "fltspare"}, PeerName: "fltspare2"}
 		must(t, netlink.LinkAdd(spare))
 		must(t, netlink.LinkDel(spare))
 	}

@@ -266,8 +266,8 @@ func (l *Ledger) find(kind string, record []byte) *Grant {
 	return l.grants[i]
 }
 
-// Flush writes what was made and what is over, in one line. A ledger in which
-// nothing is open is removed.
+// Flush writes what was made and what is over, in one line; what it cannot write the
+// next Flush does. A ledger in which nothing is open is removed.
 func (l *Ledger) Flush() error {
 	if l == nil || l.next.Made == nil && l.next.Revoked == nil {
 		return nil
@@ -281,7 +281,11 @@ func (l *Ledger) Flush() error {
 		l.size = l.intent.from
 		return l.truncate()
 	}
-	return l.write(now)
+	err := l.write(now)
+	if err != nil {
+		l.next = now // for the next one
+	}
+	return err
 }
 
 // Remove forgets all of it.

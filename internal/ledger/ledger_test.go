@@ -259,3 +259,26 @@ func TestTheFirstLineSaysWhichTreesOfTheHostTheStartHad(t *testing.T) {
 	var none *Ledger
 	expect(t, "of none", fmt.Sprint(none.Trees()), "[]")
 }
+
+// A full disk takes no place that a removal would need: what is over is noted later.
+func TestWhatCannotBeNotedIsNotedLater(t *testing.T) {
+	t.Parallel()
+	g := world(t)
+	l := reopen(t, g, start(1))
+	must(t, l.Intend("node", "a", "b"))
+	l.Make("node", "a", 1)
+	must(t, l.Flush())
+	l.Close()
+
+	full, err := os.OpenFile("/dev/full", os.O_WRONLY, 0)
+	must(t, err)
+	l.file = full
+	l.Revoke("node", "a")
+	if err := l.Flush(); err == nil {
+		t.Error("a full disk takes a line")
+	}
+	l.Close()
+	expect(t, "in the file", text(reopen(t, g, start(1)).Grants("node", false)), `1 "a" 1, 2 "b" `)
+	must(t, l.Flush())
+	expect(t, "noted later", text(reopen(t, g, start(1)).Grants("node", false)), `2 "b" `)
+}
