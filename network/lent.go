@@ -61,7 +61,7 @@ func (w *work) spaces(err *error) iter.Seq[*netspace.Space] {
 		if w.Init.PID <= 0 {
 			return
 		}
-		pids, e := w.Cgroups.Processes()
+		pids, e := w.Cgroups.Threads()
 		*err = e
 		for _, pid := range pids {
 			ns, e := os.Readlink(fmt.Sprintf("/proc/%d/ns/net", pid))

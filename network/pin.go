@@ -15,6 +15,7 @@ import (
 	"isula.org/isulad-tools/internal/mountpoint"
 	"isula.org/isulad-tools/internal/open"
 	"isula.org/isulad-tools/internal/place"
+	"isula.org/isulad-tools/internal/process"
 	"isula.org/isulad-tools/internal/undo"
 )
 
@@ -28,7 +29,7 @@ func Pin(g place.Generation, id string, pid int) (err error) {
 	if err := mountpoint.Mkdir(g.NetNS(), 0o600); err != nil {
 		return err
 	}
-	ns, err := open.File(fmt.Sprintf("/proc/%d/ns/net", pid), unix.O_RDONLY, 0)
+	ns, err := open.File(process.Path(pid, "ns/net"), unix.O_RDONLY, 0)
 	if err != nil {
 		return err
 	}

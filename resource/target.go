@@ -51,7 +51,7 @@ type Target struct {
 
 // Mounts is how the container's mounts are looked for.
 func (t *Target) Mounts() mounttable.Container {
-	return mounttable.Container{Processes: t.Cgroups.Processes, Whose: "container " + t.ID, Wait: t.Wait}
+	return mounttable.Container{Threads: t.Cgroups.Threads, Whose: "container " + t.ID, Wait: t.Wait}
 }
 
 // Node is a device node, by its path in the container.

@@ -15,6 +15,7 @@ import (
 
 	"isula.org/isulad-tools/internal/mountpoint"
 	"isula.org/isulad-tools/internal/open"
+	"isula.org/isulad-tools/internal/process"
 )
 
 // root is where every distribution mounts the hierarchies.
@@ -231,7 +232,7 @@ const maxList = 1 << 20
 // ofProcess returns the path of process pid in a v1 controller's hierarchy,
 // without the scope that an init inside the container may have put itself in.
 func ofProcess(pid int, controller string) (string, error) {
-	name := fmt.Sprintf("/proc/%d/cgroup", pid)
+	name := process.Path(pid, "cgroup")
 	list, err := open.Read(name, maxList)
 	if err != nil {
 		return "", err
@@ -247,13 +248,14 @@ func ofProcess(pid int, controller string) (string, error) {
 	return "", fmt.Errorf("%s: no hierarchy with the controller %q", name, controller)
 }
 
-// Processes lists the container's processes, its init first: those in its cgroup
-// and in those that it made below.
-func (c *Container) Processes() ([]int, error) {
-	pids := []int{c.PID}
+// Threads lists the container's threads, its init first: those in its cgroup and in
+// those that it made below. Each may have namespaces of its own.
+func (c *Container) Threads() ([]int, error) {
+	pids, list := []int{c.PID}, "tasks"
 	dir, err := c.V1("devices")
 	if errors.Is(err, ErrNoV1) {
 		dir, err = c.V2()
+		list = "cgroup.threads"
 	}
 	if err != nil {
 		return pids, err
@@ -263,11 +265,11 @@ func (c *Container) Processes() ([]int, error) {
 		return pids, err
 	}
 	for _, dir := range append(below, dir) {
-		list, err := open.Read(filepath.Join(dir, "cgroup.procs"), maxProcesses)
-		if err != nil && !Gone(err) && !errors.Is(err, unix.EOPNOTSUPP) { // a threaded cgroup's are listed above it
+		text, err := open.Read(filepath.Join(dir, list), maxThreads)
+		if err != nil && !Gone(err) {
 			return pids, err
 		}
-		for line := range strings.Lines(string(list)) {
+		for line := range strings.Lines(string(text)) {
 			// 0: of a PID namespace that is not below ours.
 			if pid, err := strconv.Atoi(strings.TrimSpace(line)); err == nil && pid > 0 && pid != c.PID {
 				pids = append(pids, pid)
@@ -277,5 +279,5 @@ func (c *Container) Processes() ([]int, error) {
 	return pids, nil
 }
 
-// maxProcesses bounds what is read of a list of processes.
-const maxProcesses = 32 << 20
+// maxThreads bounds what is read of a list of threads.
+const maxThreads = 32 << 20

@@ -12,6 +12,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"isula.org/isulad-tools/internal/open"
+	"isula.org/isulad-tools/internal/process"
 )
 
 // Mount is one line of a process's mount table (proc_pid_mountinfo(5)). Its texts are
@@ -89,7 +90,7 @@ const (
 func Each(pid int, visit func(*Mount) bool) error {
 	name := "/proc/thread-self/mountinfo"
 	if pid != 0 {
-		name = fmt.Sprintf("/proc/%d/mountinfo", pid)
+		name = process.Path(pid, "mountinfo")
 	}
 	f, err := open.File(name, unix.O_RDONLY, 0)
 	if err != nil {

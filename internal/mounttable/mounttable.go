@@ -24,9 +24,9 @@ import (
 
 // Container is a container as its mounts are looked for.
 type Container struct {
-	Processes func() ([]int, error) // its init first
-	Whose     string                // in errors
-	Wait      *deadline.Waiter      // for its file systems
+	Threads func() ([]int, error) // its init first
+	Whose   string                // in errors
+	Wait    *deadline.Waiter      // for its file systems
 }
 
 // Left is a mount that could not be reached: something is mounted over it, or the
@@ -88,9 +88,9 @@ func ended(err error) bool {
 	return errors.Is(err, fs.ErrNotExist) || errors.Is(err, unix.ESRCH) || errors.Is(err, nsenter.ErrHostMount)
 }
 
-// namespaces picks one process of each mount namespace, but the host's.
+// namespaces picks one thread of each mount namespace, but the host's.
 func (c Container) namespaces() ([]int, error) {
-	pids, err := c.Processes()
+	pids, err := c.Threads()
 	if err != nil {
 		return nil, err
 	}

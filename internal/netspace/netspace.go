@@ -13,6 +13,7 @@ import (
 
 	"isula.org/isulad-tools/internal/nsenter"
 	"isula.org/isulad-tools/internal/open"
+	"isula.org/isulad-tools/internal/process"
 )
 
 // ErrHost says that a container has the host's network. Nothing of it is ever
@@ -36,7 +37,7 @@ type Space struct {
 func At(path string) *Space { return &Space{path: path, hostsView: -1} }
 
 // OfProcess is the network namespace of process pid. Nothing is opened yet.
-func OfProcess(pid int) *Space { return At(fmt.Sprintf("/proc/%d/ns/net", pid)) }
+func OfProcess(pid int) *Space { return At(process.Path(pid, "ns/net")) }
 
 // IsOpen tells whether Open has done its work.
 func (s *Space) IsOpen() bool { return s.Inside != nil }

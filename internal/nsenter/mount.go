@@ -18,6 +18,7 @@ import (
 
 	"isula.org/isulad-tools/internal/deadline"
 	"isula.org/isulad-tools/internal/open"
+	"isula.org/isulad-tools/internal/process"
 )
 
 // Mount is a thread inside a mount namespace. Its working directory is the
@@ -61,7 +62,7 @@ func CheckMount(pid int) error {
 }
 
 func openMount(pid int) (*os.File, error) {
-	ns, err := open.File(fmt.Sprintf("/proc/%d/ns/mnt", pid), unix.O_RDONLY, 0)
+	ns, err := open.File(process.Path(pid, "ns/mnt"), unix.O_RDONLY, 0)
 	if err != nil {
 		return nil, err
 	}

@@ -9,6 +9,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"isula.org/isulad-tools/internal/open"
+	"isula.org/isulad-tools/internal/process"
 )
 
 // Kind is a kind of namespace that a thread can join alone.
@@ -35,7 +36,7 @@ func In(pid int, kinds []Kind, f func() error) error {
 		}
 	}()
 	for _, kind := range kinds {
-		ns, err := open.File(fmt.Sprintf("/proc/%d/ns/%s", pid, kind.name), unix.O_RDONLY, 0)
+		ns, err := open.File(process.Path(pid, "ns/"+kind.name), unix.O_RDONLY, 0)
 		if err != nil {
 			return err
 		}

@@ -1,4 +1,5 @@
-// Package process tells one process from another that got its pid later.
+// Package process tells one process from another that got its pid later, and where
+// /proc has what is its.
 package process
 
 import (
@@ -6,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"os"
 	"strconv"
 
 	"golang.org/x/sys/unix"
@@ -13,7 +15,8 @@ import (
 	"isula.org/isulad-tools/internal/open"
 )
 
-// ErrGone says that a process does not exist, is just ending, or is a zombie.
+// ErrGone says that a process does not exist, is just ending, or is a zombie. One whose
+// first thread has ended alone, which looks like a zombie, is there.
 var ErrGone = errors.New("no such process")
 
 // ID names one process for as long as the machine runs: its pid and the time
@@ -29,36 +32,75 @@ const exiting = 0x4
 
 // Find returns the process that has this pid now. ErrGone: there is none.
 func Find(pid int) (ID, error) {
-	if pid <= 0 {
-		return ID{}, fmt.Errorf("process %d: %w", pid, ErrGone)
-	}
-	b, err := open.Read(fmt.Sprintf("/proc/%d/stat", pid), 4096)
-	if errors.Is(err, fs.ErrNotExist) || errors.Is(err, unix.ESRCH) {
-		return ID{}, fmt.Errorf("process %d: %w", pid, ErrGone)
+	start, ended, err := look(pid)
+	if err == nil && ended && thread(pid) == 0 {
+		err = fmt.Errorf("process %d: %w", pid, ErrGone)
 	}
 	if err != nil {
 		return ID{}, err
 	}
+	return ID{PID: pid, Start: start}, nil
+}
+
+// look returns when the thread tid has started, and tells whether it has ended.
+func look(tid int) (start uint64, ended bool, err error) {
+	if tid <= 0 {
+		return 0, false, fmt.Errorf("process %d: %w", tid, ErrGone)
+	}
+	b, err := open.Read(fmt.Sprintf("/proc/%d/stat", tid), 4096)
+	if errors.Is(err, fs.ErrNotExist) || errors.Is(err, unix.ESRCH) {
+		return 0, false, fmt.Errorf("process %d: %w", tid, ErrGone)
+	}
+	if err != nil {
+		return 0, false, err
+	}
 	// The command's name, in parentheses, may hold anything.
 	fields := bytes.Fields(b[bytes.LastIndexByte(b, ')')+1:])
 	if len(fields) < 20 {
-		return ID{}, fmt.Errorf("/proc/%d/stat: unexpected content", pid)
-	}
-	if s := fields[0][0]; s == 'Z' || s == 'X' {
-		return ID{}, fmt.Errorf("process %d: %w", pid, ErrGone)
+		return 0, false, fmt.Errorf("/proc/%d/stat: unexpected content", tid)
 	}
 	flags, err := strconv.ParseUint(string(fields[6]), 10, 64)
 	if err != nil {
-		return ID{}, fmt.Errorf("/proc/%d/stat: flags: %w", pid, err)
+		return 0, false, fmt.Errorf("/proc/%d/stat: flags: %w", tid, err)
 	}
-	if flags&exiting != 0 { // its root and namespaces are gone already
-		return ID{}, fmt.Errorf("process %d: %w", pid, ErrGone)
-	}
-	start, err := strconv.ParseUint(string(fields[19]), 10, 64)
+	start, err = strconv.ParseUint(string(fields[19]), 10, 64)
 	if err != nil {
-		return ID{}, fmt.Errorf("/proc/%d/stat: start time: %w", pid, err)
+		return 0, false, fmt.Errorf("/proc/%d/stat: start time: %w", tid, err)
 	}
-	return ID{PID: pid, Start: start}, nil
+	// Exiting, its root and namespaces are gone already.
+	state := fields[0][0]
+	return start, state == 'Z' || state == 'X' || flags&exiting != 0, nil
+}
+
+// thread returns a thread of process pid that has not ended, or 0. The kernel keeps
+// the first one as a zombie until all have.
+func thread(pid int) int {
+	tasks, err := os.ReadDir(fmt.Sprintf("/proc/%d/task", pid))
+	if err != nil {
+		return 0
+	}
+	for _, t := range tasks {
+		tid, err := strconv.Atoi(t.Name())
+		if err != nil {
+			continue
+		}
+		if _, ended, err := look(tid); err == nil && !ended {
+			return tid
+		}
+	}
+	return 0
+}
+
+// Path is where /proc has something of process pid, such as "root" or "ns/mnt". A
+// first thread that has ended alone has none: it is another one's.
+func Path(pid int, name string) string {
+	dir := fmt.Sprintf("/proc/%d/", pid)
+	if _, err := os.Readlink(dir + "ns/mnt"); err != nil {
+		if tid := thread(pid); tid != 0 {
+			dir = fmt.Sprintf("/proc/%d/", tid)
+		}
+	}
+	return dir + name
 }
 
 // Lives tells whether this very process still runs.

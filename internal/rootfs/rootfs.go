@@ -11,7 +11,6 @@ package rootfs
 
 import (
 	"errors"
-	"fmt"
 	"os"
 	"path"
 	"runtime"
@@ -21,6 +20,7 @@ import (
 
 	"isula.org/isulad-tools/internal/deadline"
 	"isula.org/isulad-tools/internal/open"
+	"isula.org/isulad-tools/internal/process"
 	"isula.org/isulad-tools/internal/undo"
 )
 
@@ -38,7 +38,7 @@ type Root struct {
 // OfProcess opens the root directory of process pid, in that process's mount
 // namespace. What is below it is waited for by w, and is whose, in errors.
 func OfProcess(pid int, whose string, w *deadline.Waiter) (*Root, error) {
-	d, err := open.File(fmt.Sprintf("/proc/%d/root", pid), unix.O_PATH|unix.O_DIRECTORY, 0)
+	d, err := open.File(process.Path(pid, "root"), unix.O_PATH|unix.O_DIRECTORY, 0)
 	if err != nil {
 		return nil, err
 	}
