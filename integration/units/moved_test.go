@@ -134,7 +134,7 @@ func TestAPathGoesWithoutItsTwin(t *testing.T) {
 	task := changePaths(t, dir, target, func(e *resource.Edit[mounts.Bind]) { e.Remove(x) })
 	must(t, task.Err)
 	must(t, mounts.Kind.Verify(t.Context(), target, y))
-	if at := h.mountAt(t, h.at("/z/x")); at != "" {
+	if at := h.mountAt(t, "/z/x"); at != "" {
 		t.Errorf("still mounted: %s", at)
 	}
 }
