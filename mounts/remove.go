@@ -139,7 +139,8 @@ func (w *wants) look(t *resource.Target, b Bind) error {
 		w.allHad = append(w.allHad, m.Had...)
 		w.only = w.only || o != b && filepath.Clean(o.Host) == filepath.Clean(b.Host)
 	}
-	w.had = is[b]
+	var noted bool
+	w.had, noted = is[b]
 	there := map[int]mount{}
 	for _, m := range is {
 		there[m.ID] = mount{}
@@ -171,8 +172,11 @@ func (w *wants) look(t *resource.Target, b Bind) error {
 		}
 		w.trees = append(w.trees, now)
 	}
+	if w.id != 0 || noted && len(w.groups) > 0 {
+		return nil // what is the path's is known, whatever is in its place
+	}
 	return mountpoint.Each(t.Init.PID, func(m *mountpoint.Mount) bool {
-		if m.Point.Is(w.path) && w.path != w.at && m.ID != w.id && slices.ContainsFunc(w.trees, treeAt(m).sameDevice) && !w.shown(m) {
+		if m.Point.Is(w.path) && w.path != w.at && slices.ContainsFunc(w.trees, treeAt(m).sameDevice) && !w.shown(m) {
 			w.unsure = fmt.Errorf("%s in the container is a mount of %s, not of the recorded host path: unmount it there first, if it is an old mount of that path", b.Container, command.Printable(m.Root.String()))
 		}
 		return w.unsure == nil

@@ -77,3 +77,20 @@ func TestWhatTheRuntimeMountsAfterTheHookStays(t *testing.T) {
 func ownCgroup(t *testing.T, h *holder, target *resource.Target) {
 	bindFrom(t, target, "/sys/fs/cgroup/devices", h.at("/own"))
 }
+
+// What is in the path's place is no reason to leave what is known to be the path's.
+func TestAPathGoesWhateverIsPutInItsPlace(t *testing.T) {
+	h, target := shared(t, func(image string) { must(t, os.MkdirAll(image+"/z", 0o755)) })
+	h.keepLedger(t, target)
+	dir, b, other := t.TempDir(), bindOf(hostDir(t), "/mnt/x"), hostDir(t)
+	must(t, changePaths(t, dir, target, func(e *resource.Edit[mounts.Bind]) { e.Add(b) }).Err)
+	within(t, target, func() error { return unix.Mount(h.at("/mnt/x"), h.at("/z"), "", unix.MS_MOVE, "") })
+	bindFrom(t, target, other, h.at("/mnt/x"))
+	must(t, changePaths(t, dir, target, func(e *resource.Edit[mounts.Bind]) { e.Remove(b) }).Err)
+	if at := h.mountAt(t, "/z"); at != "" {
+		t.Errorf("still mounted: %s", at)
+	}
+	if h.mountAt(t, "/mnt/x") == "" {
+		t.Error("the container's own mount in the path's place is gone")
+	}
+}
