@@ -94,3 +94,28 @@ func TestAPathGoesWhateverIsPutInItsPlace(t *testing.T) {
 		t.Error("the container's own mount in the path's place is gone")
 	}
 }
+
+// A helper of the runtime is in the container's cgroup before it enters its namespaces,
+// and in one of its engine's until then.
+func TestAPathStaysWithTheEngineWhoseHelperIsInTheContainersCgroup(t *testing.T) {
+	if !canShare([]option{pivoted}) {
+		return
+	}
+	h, target := shared(t, nil, pivoted)
+	target.Pivoted = true
+	h.keepLedger(t, target)
+	dir, host := t.TempDir(), hostDir(t)
+	must(t, unix.Mount(host, host, "", unix.MS_BIND, "")) // the engine has its own mount of it
+	t.Cleanup(func() { must(t, unix.Unmount(host, unix.MNT_DETACH)) })
+	helper := inNamespace(t, h, "unshare", "-m", "--propagation", "private", "cat")
+	before := mountsOf(t, helper)
+	b := bindOf(host, "/mnt/x")
+	must(t, changePaths(t, dir, target, func(e *resource.Edit[mounts.Bind]) { e.Add(b) }).Err)
+	must(t, changePaths(t, dir, target, func(e *resource.Edit[mounts.Bind]) { e.Remove(b) }).Err)
+	if after := mountsOf(t, helper); after != before {
+		t.Errorf("the engine had the mounts\n%s\nand has\n%s", before, after)
+	}
+	if at := h.mountAt(t, "/mnt/x"); at != "" {
+		t.Errorf("the container still has %s", at)
+	}
+}
