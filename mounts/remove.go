@@ -65,21 +65,6 @@ func Lost(ctx context.Context, t *resource.Target, b Bind) (bool, error) {
 	return lost && err == nil, err
 }
 
-// made is, in the ledger, the mount that we made in the container for a path.
-type made struct {
-	ID       int    // of the mount; another one gets it when that is gone
-	Dev, Ino uint64 // of the directory or file that it shows
-}
-
-func madeOf(t *resource.Target, f *os.File) (made, error) {
-	is, err := t.Root.Identify(f)
-	if err != nil {
-		return made{}, err
-	}
-	id, err := mountpoint.ID(f)
-	return made{id, is.Dev, is.Ino}, err
-}
-
 // wants tells the mounts that a path gave a container from others.
 type wants struct {
 	at, path string        // the container's root, and the path, in its mount namespace
@@ -89,6 +74,8 @@ type wants struct {
 	trees    []tree        // what our mounts show
 	root     tree          // of the host
 	others   []tree        // what the container has by its specification and by other paths
+	had      made          // what it had before the path
+	allHad   []tree        // what it had before any
 	only     bool          // by another path it has the same: only what is known or in place goes
 	spec     []ledger.Tree // that are not in others yet
 	wait     *deadline.Waiter
@@ -149,8 +136,11 @@ func (w *wants) look(t *resource.Target, b Bind) error {
 		if json.Unmarshal(g.Record, &o) == nil && json.Unmarshal(g.Made, &m) == nil {
 			is[o] = m
 		}
+		w.allHad = append(w.allHad, m.Had...)
 		w.only = w.only || o != b && filepath.Clean(o.Host) == filepath.Clean(b.Host)
 	}
+	var noted bool
+	w.had, noted = is[b]
 	there := map[int]mount{}
 	for _, m := range is {
 		there[m.ID] = mount{}
@@ -182,8 +172,11 @@ func (w *wants) look(t *resource.Target, b Bind) error {
 		}
 		w.trees = append(w.trees, now)
 	}
+	if w.id != 0 || noted && len(w.groups) > 0 {
+		return nil // what is the path's is known, whatever is in its place
+	}
 	return mountpoint.Each(t.Init.PID, func(m *mountpoint.Mount) bool {
-		if m.Point.Is(w.path) && w.path != w.at && m.ID != w.id && slices.ContainsFunc(w.trees, treeAt(m).sameDevice) && !w.shown(m) {
+		if m.Point.Is(w.path) && w.path != w.at && slices.ContainsFunc(w.trees, treeAt(m).sameDevice) && !w.shown(m) {
 			w.unsure = fmt.Errorf("%s in the container is a mount of %s, not of the recorded host path: unmount it there first, if it is an old mount of that path", b.Container, command.Printable(m.Root.String()))
 		}
 		return w.unsure == nil
@@ -198,7 +191,7 @@ func leadsTo(t *resource.Target, path string, is made) bool {
 	}
 	defer f.Close()
 	now, err := madeOf(t, f)
-	return err == nil && now == is
+	return err == nil && now.number == is.number
 }
 
 // within tells whether path is dir or below it.
@@ -214,7 +207,7 @@ func (w *wants) ours(m *mountpoint.Mount) bool {
 		return true
 	case !m.Point.Within(w.at) || m.Point.Within(w.shared):
 		return false
-	case m.Point.Is(w.path) && anyIsOf(w.trees, m):
+	case m.Point.Is(w.path) && anyIsOf(w.trees, m) && !anyHas(w.had.Had, m):
 		return true
 	case w.only:
 		return false
@@ -240,7 +233,7 @@ func (w *wants) accounted(m *mountpoint.Mount) bool {
 		}
 	}
 	w.spec = nil
-	return slices.ContainsFunc(w.others, func(t tree) bool { return t.has(m) })
+	return anyHas(w.others, m) || anyHas(w.had.Had, m) || !w.had.knows() && ofKernel(m)
 }
 
 // settle makes what is behind the mounts follow the records: transfer mounts

@@ -19,20 +19,20 @@ import (
 // mountinfo names both. It stays the same where the tree is bound, whatever
 // becomes of its path, and can be told of mounts that are mounted over.
 type tree struct {
-	major, minor int
-	root         string
+	Major, Minor int
+	Root         string
 }
 
-func (t tree) sameDevice(o tree) bool { return t.major == o.major && t.minor == o.minor }
+func (t tree) sameDevice(o tree) bool { return t.Major == o.Major && t.Minor == o.Minor }
 
 // isOf tells whether the mount shows the tree.
 func (t tree) isOf(m *mountpoint.Mount) bool {
-	return t.major == m.Major && t.minor == m.Minor && m.Root.Is(t.root)
+	return t.Major == m.Major && t.Minor == m.Minor && m.Root.Is(t.Root)
 }
 
 // has tells whether the mount shows the tree or what is below it.
 func (t tree) has(m *mountpoint.Mount) bool {
-	return t.major == m.Major && t.minor == m.Minor && m.Root.Within(t.root)
+	return t.Major == m.Major && t.Minor == m.Minor && m.Root.Within(t.Root)
 }
 
 // deleted is what the kernel appends to a root that is gone.
@@ -44,14 +44,18 @@ func anyIsOf(trees []tree, m *mountpoint.Mount) bool {
 	return slices.ContainsFunc(trees, func(t tree) bool { return t.isOf(m) })
 }
 
+func anyHas(trees []tree, m *mountpoint.Mount) bool {
+	return slices.ContainsFunc(trees, func(t tree) bool { return t.has(m) })
+}
+
 // treeOf returns the tree at a path of the host; for one that does not exist,
 // what it was.
 func treeOf(w *deadline.Waiter, path string) (tree, error) {
 	f, err := lookUp(w, path)
 	if (errors.Is(err, fs.ErrNotExist) || errors.Is(err, unix.ENOTDIR)) && path != "/" {
 		t, err := treeOf(w, filepath.Dir(path))
-		t.root = strings.TrimSuffix(t.root, deleted)
-		t.root = filepath.Join(t.root, filepath.Base(path)) + deleted
+		t.Root = strings.TrimSuffix(t.Root, deleted)
+		t.Root = filepath.Join(t.Root, filepath.Base(path)) + deleted
 		return t, err
 	}
 	if err != nil {
@@ -64,7 +68,7 @@ func treeOf(w *deadline.Waiter, path string) (tree, error) {
 	}
 	t := on.tree
 	if at != on.point {
-		t.root = filepath.Join(t.root, strings.TrimPrefix(at, on.point))
+		t.Root = filepath.Join(t.Root, strings.TrimPrefix(at, on.point))
 	}
 	return t, nil
 }

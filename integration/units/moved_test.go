@@ -134,8 +134,26 @@ func TestAPathGoesWithoutItsTwin(t *testing.T) {
 	task := changePaths(t, dir, target, func(e *resource.Edit[mounts.Bind]) { e.Remove(x) })
 	must(t, task.Err)
 	must(t, mounts.Kind.Verify(t.Context(), target, y))
-	if at := h.mountAt(t, h.at("/z/x")); at != "" {
+	if at := h.mountAt(t, "/z/x"); at != "" {
 		t.Errorf("still mounted: %s", at)
+	}
+}
+
+// inNamespace starts a command, which ends as cat, in the container's cgroup, and returns
+// its number when it is there.
+func inNamespace(t *testing.T, h *holder, command ...string) int {
+	t.Helper()
+	cmd := exec.Command(command[0], command[1:]...)
+	leash, err := cmd.StdinPipe()
+	must(t, err)
+	must(t, cmd.Start())
+	t.Cleanup(func() { leash.Close(); must(t, cmd.Wait()) })
+	must(t, os.WriteFile(filepath.Join(h.cgroupDir(), "cgroup.procs"), []byte(fmt.Sprint(cmd.Process.Pid)), 0))
+	for { // until it has its namespace, and is the program in it
+		if name, err := os.ReadFile(fmt.Sprintf("/proc/%d/comm", cmd.Process.Pid)); err == nil && string(name) == "cat\n" {
+			return cmd.Process.Pid
+		}
+		time.Sleep(time.Millisecond)
 	}
 }
 
@@ -145,23 +163,12 @@ func TestAPathGoesFromNamespacesOfTheContainersProcesses(t *testing.T) {
 	h.keepLedger(t, target)
 	dir, b := t.TempDir(), bindOf(hostDir(t), "/mnt/x")
 	changePaths(t, dir, target, func(e *resource.Edit[mounts.Bind]) { e.Add(b) })
-	service := exec.Command("nsenter", "-t", fmt.Sprint(h.pid), "-m", "--", "unshare", "-m", "--propagation", "private", "cat")
-	leash, err := service.StdinPipe()
-	must(t, err)
-	must(t, service.Start())
-	t.Cleanup(func() { leash.Close(); must(t, service.Wait()) })
-	must(t, os.WriteFile(filepath.Join(h.cgroupDir(), "cgroup.procs"), []byte(fmt.Sprint(service.Process.Pid)), 0))
-	for { // until it has its namespace, and is the program in it
-		if name, err := os.ReadFile(fmt.Sprintf("/proc/%d/comm", service.Process.Pid)); err == nil && string(name) == "cat\n" {
-			break
-		}
-		time.Sleep(time.Millisecond)
-	}
-	if !strings.Contains(mountsOf(t, service.Process.Pid), h.at("/mnt/x")+" ") {
+	service := inNamespace(t, h, "nsenter", "-t", fmt.Sprint(h.pid), "-m", "--", "unshare", "-m", "--propagation", "private", "cat")
+	if !strings.Contains(mountsOf(t, service), h.at("/mnt/x")+" ") {
 		t.Fatal("it does not have it")
 	}
 	must(t, changePaths(t, dir, target, func(e *resource.Edit[mounts.Bind]) { e.Remove(b) }).Err)
-	for _, pid := range []int{h.pid, service.Process.Pid} {
+	for _, pid := range []int{h.pid, service} {
 		if left := mountsOf(t, pid); strings.Contains(left, h.at("/mnt/x")+" ") {
 			t.Errorf("process %d still has it", pid)
 		}

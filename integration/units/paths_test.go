@@ -191,7 +191,7 @@ func TestAPathBelowAnotherIsTakenAloneAndComesBackWhenThatGoes(t *testing.T) {
 		give(t, target, under)
 		must(t, take(t, target, nil, over, under))
 		gone(t, h.root+"/mnt/x/file")
-		if h.mountAt(t, h.at("/mnt/x"))+h.mountAt(t, h.at("/mnt/x/sub")) != "" {
+		if h.mountAt(t, "/mnt/x")+h.mountAt(t, "/mnt/x/sub") != "" {
 			t.Errorf("still mounted:\n%s", h.mountsOf(t))
 		}
 	})
@@ -213,7 +213,7 @@ func TestWhatIsMountedOverAPathIsRefusedByName(t *testing.T) {
 			}
 			within(t, target, func() error { return unix.Unmount(h.at(over), unix.MNT_DETACH) })
 			must(t, take(t, target, nil, b))
-			if at := h.mountAt(t, h.at("/mnt/x")); at != "" {
+			if at := h.mountAt(t, "/mnt/x"); at != "" {
 				t.Errorf("still mounted: %s", at)
 			}
 		}
@@ -308,7 +308,7 @@ func TestAHostPathThatIsGoneIsStillTakenAway(t *testing.T) {
 				give(t, target, b)
 				must(t, act(b.Host))
 				err := take(t, target, nil, b)
-				at := h.mountAt(t, h.at("/mnt/x"))
+				at := h.mountAt(t, "/mnt/x")
 				if target.Direct != nil && err != nil {
 					// It has no transfer mount to be known by.
 					if !strings.Contains(err.Error(), "unmount it there first") || at == "" {
@@ -592,7 +592,7 @@ func TestASpoiltSharedPathKeepsNoPath(t *testing.T) {
 			t.Cleanup(func() { must(t, os.RemoveAll(filepath.Join(master, h.id, strings.Repeat("ab", 32)))) })
 			must(t, mounts.Find(target))
 			must(t, take(t, target, nil, b))
-			if at := h.mountAt(t, h.at("/mnt/x")); at != "" {
+			if at := h.mountAt(t, "/mnt/x"); at != "" {
 				t.Errorf("still mounted: %s", at)
 			}
 			for line := range strings.Lines(allMounts(t)) {

@@ -88,12 +88,15 @@ func ended(err error) bool {
 	return errors.Is(err, fs.ErrNotExist) || errors.Is(err, unix.ESRCH) || errors.Is(err, nsenter.ErrHostMount)
 }
 
-// namespaces picks one thread of each mount namespace, but the host's.
+// namespaces picks one thread of each mount namespace, but the host's and those of
+// runtime's helpers.
 func (c Container) namespaces() ([]int, error) {
 	pids, err := c.Threads()
 	if err != nil {
 		return nil, err
 	}
+	// Of a container whose root is the host's, nothing tells them.
+	helpers := len(pids) > 0 && !c.onHost(pids[0])
 	host, err := os.Readlink("/proc/self/ns/mnt")
 	if err != nil {
 		return nil, err
@@ -101,10 +104,34 @@ func (c Container) namespaces() ([]int, error) {
 	seen := map[string]bool{host: true}
 	return slices.DeleteFunc(pids, func(pid int) bool {
 		ns, err := os.Readlink(fmt.Sprintf("/proc/%d/ns/mnt", pid))
-		known := seen[ns] || err != nil
+		known := seen[ns] || err != nil || helpers && c.isHelper(pid)
 		seen[ns] = true
 		return known
 	}), nil
+}
+
+// isHelper tells whether a process has the host's root directory and process ids, as a
+// helper has that runtime has put into the container's cgroup and that has not entered
+// yet: an engine may have a mount namespace of its own. A process of the container that
+// was given the host's root directory has process ids of its own.
+func (c Container) isHelper(pid int) bool {
+	ours, err := os.Readlink("/proc/self/ns/pid")
+	if err != nil {
+		return false
+	}
+	its, err := os.Readlink(fmt.Sprintf("/proc/%d/ns/pid", pid))
+	return err == nil && its == ours && c.onHost(pid)
+}
+
+// onHost tells whether a process has the host's root directory.
+func (c Container) onHost(pid int) bool {
+	root, err := rootfs.OfProcess(pid, c.Whose, c.Wait)
+	if err != nil {
+		return false
+	}
+	defer root.Close()
+	same, err := root.Same("/")
+	return err == nil && same
 }
 
 // atOnce is how many bytes the paths of the mounts have that are unmounted together:
