@@ -69,7 +69,7 @@ func (c Cleanup) Do(ctx context.Context) error {
 	var errs []error
 	pinned := false
 	for _, g := range place.Generations {
-		t := &resource.Target{ID: c.ID, Net: netspace.At(filepath.Join(g.NetNS(), c.ID))}
+		t := &resource.Target{ID: c.ID, Ledger: c.Ledger, Net: netspace.At(filepath.Join(g.NetNS(), c.ID))}
 		w, err := enter(t)
 		switch {
 		case errors.Is(err, fs.ErrNotExist), errors.Is(err, netspace.ErrNone), errors.Is(err, netspace.ErrHost):
@@ -91,7 +91,7 @@ func (c Cleanup) Do(ctx context.Context) error {
 			return err
 		}
 		defer host.Close()
-		errs = append(errs, (&work{Target: new(resource.Target), host: host}).takeAll(ctx, grants))
+		errs = append(errs, (&work{Target: &resource.Target{Ledger: c.Ledger}, host: host}).takeAll(ctx, grants))
 	}
 	for _, g := range grants {
 		if g.entry != nil && (g.over || c.Forget) {

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"iter"
 	"os"
+	"slices"
 
 	"isula.org/isulad-tools/internal/netspace"
 	"isula.org/isulad-tools/resource"
@@ -40,7 +41,9 @@ func lend(host *netspace.Side, link *netspace.Link) (*lent, error) {
 
 // Why a link that was lent is nowhere.
 var (
-	errHeld      = errors.New("it is in a network namespace that none of the container's processes is in")
+	errHeld = errors.New("it was not found in any network namespace that the container's processes are in: " +
+		"look for it in the namespaces that are kept besides (lsns -t net), return it by hand (ip link set LINK netns 1), " +
+		"and drop its record (remove-nic --forget)")
 	errDestroyed = errors.New("the container has destroyed it")
 	errUnnoted   = errors.New("the container has no link of that name, and nothing was noted when it was lent: " +
 		"look for it in the container (nsenter -n -t PID ip link), return it by hand (ip link set LINK netns 1), and repeat")
@@ -94,12 +97,13 @@ func (w *work) seek(n nic, found func(from *netspace.Space, link *netspace.Link)
 		if peer, err = w.host.LinkAt(was.Peer); err != nil {
 			return refused("look for the other end of "+was.Name, err)
 		}
-		if peer == nil || peer.Kind != "veth" {
-			return errDestroyed
+		if peer != nil && peer.Kind != "veth" {
+			peer = nil
 		}
 	}
+	moved := false // the host's end may have been
 	for s := range w.spaces(&err) {
-		if link, e := w.among(s, n, peer); link != nil {
+		if link, e := w.among(s, n, peer, &moved); link != nil {
 			return found(s, link)
 		} else if e != nil {
 			return refused("look for link "+n.HostName, e)
@@ -108,7 +112,7 @@ func (w *work) seek(n nic, found func(from *netspace.Space, link *netspace.Link)
 	if err != nil {
 		return err
 	}
-	if link, err := w.among(nil, n, peer); link != nil || err != nil {
+	if link, err := w.among(nil, n, peer, &moved); link != nil || err != nil {
 		if err != nil {
 			return refused("look for link "+n.HostName, err)
 		}
@@ -117,36 +121,41 @@ func (w *work) seek(n nic, found func(from *netspace.Space, link *netspace.Link)
 	switch {
 	case was == nil:
 		return errUnnoted
-	case peer != nil, len(was.PermMAC) > 0 && !w.ended:
+	case peer != nil, !w.ended && (moved || was.Kind != "veth" || was.PeerNS >= 0):
 		return errHeld
 	}
-	return errDestroyed
+	return errDestroyed // with the host's end of a pair, or with its namespace
 }
 
-// among looks for the link in a namespace; nil: the host's.
-func (w *work) among(s *netspace.Space, n nic, peer *netspace.Link) (*netspace.Link, error) {
-	side, ns := w.host, netspace.ID{}
+// among looks for the link in a namespace; nil: the host's. abroad: there is a pair's
+// end whose other end is in a namespace that is not this one.
+func (w *work) among(s *netspace.Space, n nic, peer *netspace.Link, abroad *bool) (*netspace.Link, error) {
+	side := w.host
 	switch {
 	case peer != nil:
 		return w.farEnd(s, peer)
 	case s == nil && n.is.Was == nil:
 		return find(w.host, n.HostName) // it came back, whoever returned it
 	case s != nil:
-		var err error
-		if ns, err = s.ID(); err != nil {
-			return nil, err
-		}
 		side = s.Inside
 	}
 	links, err := side.Links()
+	// The one with its number first: others may be on top of the same link.
+	if i := slices.IndexFunc(links, func(l *netspace.Link) bool { return l.Index == n.is.Inside }); i > 0 {
+		links[0], links[i] = links[i], links[0]
+	}
 	for _, l := range links {
-		is := n.is.Was != nil && n.is.are(l, ns)
-		if n.is.Was == nil && (s == w.space && l.Name == n.Name || l.Alias == n.mark()) {
+		is := false
+		switch {
+		case n.is.Was != nil:
+			is, err = w.are(n.is, l, s)
+		case s == w.space && l.Name == n.Name || l.Alias == n.mark():
 			is, err = s.Lent(l)
 		}
 		if is || err != nil {
 			return l, err
 		}
+		*abroad = *abroad || s != nil && l.Kind == "veth" && l.PeerNS >= 0
 	}
 	return nil, err
 }
@@ -163,19 +172,6 @@ func (w *work) farEnd(s *netspace.Space, near *netspace.Link) (*netspace.Link, e
 		return nil, err
 	}
 	return side.LinkAt(near.Peer)
-}
-
-// are tells whether link is the one that was lent. The address of the hardware cannot
-// be forged; without one it is the number, and what the link is made on top of.
-func (m made) are(link *netspace.Link, ns netspace.ID) bool {
-	switch was := m.Was; {
-	case link.Kind != was.Kind:
-		return false
-	case len(was.PermMAC) > 0:
-		return bytes.Equal(link.PermMAC, was.PermMAC)
-	default:
-		return ns == m.NS && link.Index == m.Inside && (link.Peer == was.Peer || was.Peer == 0 && was.Kind != "veth")
-	}
 }
 
 // mark is the alias that an older version gave a link of the host while the
@@ -200,7 +196,7 @@ func (w *work) giveBack(n nic, from *netspace.Space, link *netspace.Link) error 
 		told = fmt.Errorf("the host has another nic with name %s now, the container's is returned as %s", n.HostName, name)
 	}
 	if from != nil {
-		if err := dropAbove(from.Inside, link); err != nil {
+		if err := w.dropAbove(n.is, from, link); err != nil {
 			return err
 		}
 		err = refused(moveLink, from.Inside.Set(link.Index, netspace.Attributes{Name: name, NS: from.HostFD()}))
@@ -219,12 +215,16 @@ func (w *work) giveBack(n nic, from *netspace.Space, link *netspace.Link) error 
 }
 
 // dropAbove deletes what the container has put on top of the link, which would go
-// on using it.
-func dropAbove(side *netspace.Side, link *netspace.Link) error {
-	links, err := side.Links()
+// on using it. What the host has put there, and has lent too, stays.
+func (w *work) dropAbove(m made, s *netspace.Space, link *netspace.Link) error {
+	links, err := s.Inside.Links()
 	for _, l := range links {
-		if err == nil && l.Peer == link.Index && l.Index != link.Index && l.Kind != "veth" && l.PeerNS < 0 {
-			err = side.Delete(l.Index)
+		if err != nil || l.Peer != link.Index || l.Index == link.Index || l.Kind == "veth" || l.PeerNS >= 0 {
+			continue
+		}
+		var keep bool
+		if keep, err = w.mayBeLent(m, s, l); err == nil && !keep {
+			err = s.Inside.Delete(l.Index)
 		}
 	}
 	return refused(dropLink, err)
