@@ -63,17 +63,13 @@ endif
 
 # Side by side the parts keep two cores busy to the end: the kernel takes its time to
 # let go of containers and links. The others, which only compute, take what is left.
-PARTS = machines killed wired others
-# Of the kill and fault loops those with network interfaces, where half of that time goes.
-WIRED = Network|Wires
+PARTS = machines loops others
 
 .PHONY: $(PARTS) worlds kernels
 machines:
 	$(STAGE) machines 900 $(ENV) $(TEST) -count=1 -timeout 60m ./integration/vm
-killed:
-	$(STAGE) killed 900 $(ENV) $(TEST) -count=1 -timeout 60m -skip '$(WIRED)' ./integration/fault
-wired:
-	$(STAGE) wired 900 $(ENV) $(TEST) -count=1 -timeout 60m -run '$(WIRED)' ./integration/fault
+loops:
+	$(STAGE) loops 1000 $(ENV) $(TEST) -count=1 -timeout 60m ./integration/fault
 others:
 	nice -n 5 $(MAKE) SIDE_BY_SIDE= worlds race kernels cross
 worlds:
