@@ -244,7 +244,7 @@ func TestIsulaIsAskedOnceForAllOfIt(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	putIsula(t, `echo "$*" >> `+calls+"\ncat "+answer+"\n")
+	putIsula(t, `echo "$*" >> '`+calls+"'\ncat '"+answer+"'\n")
 	got, err := Isula{}.Find(t.Context(), "c-lcrsys")
 	if err != nil || got.ID != lcrID {
 		t.Fatalf("%v, %v", got, err)

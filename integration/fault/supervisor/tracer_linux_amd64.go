@@ -200,6 +200,11 @@ func (t *tracer) entry(tid int, th *thread) {
 	}
 	s := &stopped{tid: tid, pid: th.pid, arg: [6]uint64{regs.Rdi, regs.Rsi, regs.Rdx, regs.R10, regs.R8, regs.R9}}
 	c := calls[regs.Orig_rax]
+	if regs.Orig_rax == unix.SYS_OPENAT2 && cachedOnly(s) {
+		fail(tid, &regs, unix.EAGAIN)
+		t.resume(tid, 0)
+		return
+	}
 	p, ok := t.point(s, th, c, regs.Orig_rax)
 	if !ok {
 		t.resume(tid, 0)
@@ -219,14 +224,19 @@ func (t *tracer) entry(tid int, th *thread) {
 	case hit && t.fault.Action == KillAfter:
 		th.kill = true
 	case hit && t.fault.Action == Fail, t.sticks(c, p):
-		regs.Orig_rax, regs.Rax = ^uint64(0), uint64(-int64(t.fault.Errno))
-		if err := unix.PtraceSetRegsAmd64(tid, &regs); err != nil {
+		if !fail(tid, &regs, t.fault.Errno) {
 			t.resume(tid, 0)
 			return
 		}
 		t.stuck = t.fault.Sticky
 	}
 	t.resumeSyscall(tid)
+}
+
+// fail makes the call that a thread is about to make fail, and tells whether it will.
+func fail(tid int, regs *unix.PtraceRegsAmd64, errno unix.Errno) bool {
+	regs.Orig_rax, regs.Rax = ^uint64(0), uint64(-int64(errno))
+	return unix.PtraceSetRegsAmd64(tid, regs) == nil
 }
 
 // sticks tells whether a point fails for the same reason as the chosen one did.
