@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"os"
 	"path/filepath"
 	"slices"
 	"strconv"
@@ -46,11 +47,14 @@ func permission(t *resource.Target, d Device) (grant func() error, err error) {
 	if err != nil {
 		return nil, err
 	}
-	dir := filepath.Dir(f.Name())
+	dir, err := t.Cgroups.Dir("devices")
+	if err != nil {
+		return nil, err
+	}
 	return func() error {
 		rest := d.access()
 		if cgroup.HasBelow(dir) { // what can fail after the first write is of these
-			if rest, err = unlisted(dir, d); err != nil {
+			if rest, err = unlisted(dir.Name(), d); err != nil {
 				return err
 			}
 		}
@@ -88,7 +92,7 @@ func deny(t *resource.Target, d Device, access string) error {
 // allowBelow writes a rule to the cgroups that the container made below its own:
 // those that exist do not inherit it. What goes away meanwhile, or denies the
 // device to itself, is the container's own affair.
-func allowBelow(dir, rule string) error {
+func allowBelow(dir *os.File, rule string) error {
 	below, err := cgroup.Below(dir)
 	if err != nil {
 		return err
@@ -112,10 +116,9 @@ func settle(_ context.Context, t *resource.Target, now, gone []Device) error {
 	if len(now)+len(gone) == 0 {
 		return nil
 	}
-	now = atTheirNumbers(now)
 	dir, err := t.Cgroups.V1("devices")
 	if errors.Is(err, cgroup.ErrNoV1) {
-		return settleV2(t, now)
+		return settleV2(t, atTheirNumbers(now))
 	}
 	if err != nil || len(gone) == 0 {
 		return err
@@ -127,6 +130,7 @@ func settle(_ context.Context, t *resource.Target, now, gone []Device) error {
 	if strings.HasPrefix(string(list), "a ") && !cgroup.AllowsAll(t.DeviceRules) {
 		return nil // since its start it has been allowed everything
 	}
+	now = atTheirNumbers(now)
 	for _, d := range gone {
 		if rest := revocable(d, t.DeviceRules, now); rest != "" {
 			if err := deny(t, d, rest); err != nil {
@@ -141,8 +145,11 @@ func settle(_ context.Context, t *resource.Target, now, gone []Device) error {
 // not by these numbers: those may be another's by now.
 func atTheirNumbers(list []Device) []Device {
 	return slices.DeleteFunc(slices.Clone(list), func(d Device) bool {
+		if d.Type != "b" {
+			return false
+		}
 		now, _, err := resolve(d)
-		return d.Type == "b" && (errors.Is(err, fs.ErrNotExist) || err == nil && !d.sameNumbers(now))
+		return errors.Is(err, fs.ErrNotExist) || err == nil && !d.sameNumbers(now)
 	})
 }
 

@@ -36,20 +36,38 @@ type Container struct {
 	// and Unified; what is found is added.
 	Dirs map[string]string
 
-	files map[string]*os.File // files opened
+	files map[string]*os.File // what was opened
+}
+
+// Dir opens the container's directory in the cgroup v1 hierarchy of a controller,
+// once: it is closed by Close. Each walk to it costs what a rule does.
+func (c *Container) Dir(controller string) (*os.File, error) {
+	return c.once(controller, func() (*os.File, error) {
+		dir, err := c.V1(controller)
+		if err != nil {
+			return nil, err
+		}
+		return open.File(dir, unix.O_PATH|unix.O_DIRECTORY, 0)
+	})
 }
 
 // File opens a control file of the container for writing, once: it is closed by
 // Close.
 func (c *Container) File(controller, name string) (*os.File, error) {
+	return c.once(name, func() (*os.File, error) {
+		dir, err := c.V1(controller)
+		if err != nil {
+			return nil, err
+		}
+		return open.File(filepath.Join(dir, name), unix.O_WRONLY, 0)
+	})
+}
+
+func (c *Container) once(name string, find func() (*os.File, error)) (*os.File, error) {
 	if f, ok := c.files[name]; ok {
 		return f, nil
 	}
-	dir, err := c.V1(controller)
-	if err != nil {
-		return nil, err
-	}
-	f, err := open.File(filepath.Join(dir, name), unix.O_WRONLY, 0)
+	f, err := find()
 	if err != nil {
 		return nil, err
 	}
@@ -60,7 +78,7 @@ func (c *Container) File(controller, name string) (*os.File, error) {
 	return f, nil
 }
 
-// Close closes what File opened.
+// Close closes what Dir and File opened.
 func (c *Container) Close() {
 	for _, f := range c.files {
 		f.Close()
@@ -122,24 +140,24 @@ func unified() (string, error) {
 	return "", errors.New("no cgroup v2 hierarchy is mounted below " + root)
 }
 
-// HasBelow tells whether a directory of cgroup v1 has cgroups below it; of one
+// HasBelow tells whether an open directory of cgroup v1 has cgroups below it; of one
 // that cannot be looked at, Below says why.
-func HasBelow(dir string) bool {
+func HasBelow(dir *os.File) bool {
 	var st unix.Stat_t
-	err := unix.Stat(dir, &st)
+	err := unix.Fstat(int(dir.Fd()), &st)
 	return err != nil || st.Nlink != 2 // its own name and its "."
 }
 
-// Below lists the cgroups below a directory of cgroup v1, parents first. They may
-// come and go meanwhile.
-func Below(dir string) ([]string, error) {
+// Below lists the cgroups below an open directory of cgroup v1, parents first. They
+// may come and go meanwhile.
+func Below(dir *os.File) ([]string, error) {
 	if !HasBelow(dir) {
 		return nil, nil
 	}
 	var list []string
-	err := filepath.WalkDir(dir, func(path string, e os.DirEntry, err error) error {
+	err := filepath.WalkDir(dir.Name(), func(path string, e os.DirEntry, err error) error {
 		switch {
-		case path == dir:
+		case path == dir.Name():
 			return err
 		case err != nil && !Gone(err):
 			return err

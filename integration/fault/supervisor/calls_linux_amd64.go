@@ -105,13 +105,15 @@ func openFlags(arg int) func(*stopped) Class {
 	return func(s *stopped) Class { return openClass(s.arg[arg]) }
 }
 
+// resolveCached is RESOLVE_CACHED of openat2(2).
+const resolveCached = 0x20
+
 // cachedOnly tells whether openat2 is to look into the kernel's cache only (Linux
 // 5.12). What that has is another thing in each run, and depends on what else the
 // machine does: the program is always told to ask.
 func cachedOnly(s *stopped) bool {
-	const resolve, cached = 16, 0x20 // of struct open_how
-	how, ok := s.word(s.arg[2] + resolve)
-	return ok && how&cached != 0
+	resolve, ok := s.word(s.arg[2] + 16) // in struct open_how
+	return ok && resolve&resolveCached != 0
 }
 
 func openHow(s *stopped) Class {

@@ -297,6 +297,24 @@ func TestLooksCountOnlyOnRequest(t *testing.T) {
 	}
 }
 
+func TestNothingIsCached(t *testing.T) {
+	c := command(t, "cached")
+	c.Classes = Look
+	res := run(t, c, Fault{})
+	if want := unix.EAGAIN.Error() + "\n<nil>\n"; string(res.Stdout) != want {
+		t.Errorf("from the cache, and from anywhere: %q, want %q", res.Stdout, want)
+	}
+	n := 0
+	for _, p := range res.Points {
+		if p.Name == "openat2" {
+			n++
+		}
+	}
+	if n != 1 {
+		t.Errorf("%d points are openat2, want the one that is no look into the cache: %v", n, res.Points)
+	}
+}
+
 func TestMissingProgramIsAnError(t *testing.T) {
 	if res, err := (Command{Path: "/no/such/program"}).Run(Fault{}); err == nil {
 		t.Errorf("result %v, want an error", res)

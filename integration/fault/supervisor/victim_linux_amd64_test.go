@@ -38,6 +38,8 @@ func victim(role string, args []string) int {
 		time.Sleep(time.Hour)
 	case "channels":
 		err = channels(args[0])
+	case "cached":
+		err = cached()
 	default:
 		err = fmt.Errorf("unknown role %q", role)
 	}
@@ -160,4 +162,17 @@ func channels(dir string) error {
 	}
 	_, err = unix.Pwrite(fd, []byte("x"), 0)
 	return err
+}
+
+// cached opens what the kernel's cache surely has, from it only and then from anywhere,
+// and prints the errors.
+func cached() error {
+	for _, resolve := range []uint64{resolveCached, 0} {
+		fd, err := unix.Openat2(unix.AT_FDCWD, "/", &unix.OpenHow{Flags: unix.O_PATH | unix.O_CLOEXEC, Resolve: resolve})
+		fmt.Println(err)
+		if err == nil {
+			unix.Close(fd)
+		}
+	}
+	return nil
 }

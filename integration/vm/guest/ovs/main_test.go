@@ -15,6 +15,8 @@ import (
 	"testing"
 	"time"
 
+	"golang.org/x/sys/unix"
+
 	"isula.org/isulad-tools/integration/sandbox"
 )
 
@@ -95,7 +97,15 @@ func startDatabase() error {
 	return errors.New("the database does not listen")
 }
 
+// startVSwitch waits until ten seconds after boot: ovs-vswitchd 3.1 takes its first
+// count of the processors for fresh before that, which is none, and starts no thread
+// that asks the kernel for packets. All are lost then.
 func startVSwitch() error {
+	var since unix.Timespec
+	if err := unix.ClockGettime(unix.CLOCK_MONOTONIC, &since); err != nil {
+		return err
+	}
+	time.Sleep(11*time.Second - time.Duration(since.Nano()))
 	daemons.vswitch = exec.Command("ovs-vswitchd", "-vconsole:off", "unix:"+runDir+"/db.sock", "--unixctl="+runDir+"/switch.ctl")
 	return daemons.vswitch.Start()
 }
