@@ -6,27 +6,16 @@ import (
 	"path/filepath"
 	"slices"
 
+	"golang.org/x/sys/unix"
+
 	"isula.org/isulad-tools/internal/mountpoint"
+	"isula.org/isulad-tools/internal/place"
 	"isula.org/isulad-tools/resource"
 )
 
-// made is, in the ledger, the mount that we made in the container for a path.
+// made is, in the ledger, the mount that we made in the container for a path. It tells
+// that from others.
 type made struct {
-	number
-	// Had is what the container had of the path's before: by its runtime, which mounts
-	// the kernel's file systems and binds nodes of the host, or by its own doing. nil:
-	// nobody knows.
-	Had []tree
-	// Early says that Had is from before the container's program ran: its runtime may
-	// have mounted more since.
-	Early bool
-}
-
-// knows tells whether Had is all that the container's own mounts show.
-func (m made) knows() bool { return m.Had != nil && !m.Early }
-
-// number tells the mount from others.
-type number struct {
 	ID       int    // of the mount; another one gets it when that is gone
 	Dev, Ino uint64 // of the directory or file that it shows
 }
@@ -37,38 +26,52 @@ func madeOf(t *resource.Target, f *os.File) (made, error) {
 		return made{}, err
 	}
 	id, err := mountpoint.ID(f)
-	return made{number: number{id, is.Dev, is.Ino}}, err
+	return made{id, is.Dev, is.Ino}, err
 }
+
+// had is, in the ledger, what the container had before paths were granted: by its
+// runtime, which mounts the kernel's file systems and binds nodes of the host, or by
+// its own doing.
+type had struct {
+	Trees []tree
+	// Early says that its program did not run yet: its runtime may have mounted more
+	// since.
+	Early bool
+}
+
+// knows tells whether Trees is all that the container's own mounts show.
+func (h *had) knows() bool { return h != nil && !h.Early }
 
 // maxHad bounds the paths that are noted, in bytes: a container may have bound 100,000
 // folders. One that has more may lose the rest.
 const maxHad = 64 << 10
 
-// had lists what the container has of what b will give it, and not by other paths: its
-// copies of those are not its own. It is looked at before b is mounted. Where it cannot
-// be found out, b is granted all the same.
-func had(t *resource.Target, b Bind) []tree {
+// hadOf lists what the container has, and not by the paths that it was granted: its
+// copies of those are not its own. It is looked at once for all paths that are granted
+// together. nil: it cannot be found out, and they are granted all the same.
+func hadOf(t *resource.Target) *had {
 	if t.Ledger == nil {
 		return nil
 	}
-	w, err := wanted(t, b)
+	root, err := t.Root.Open("/", unix.O_PATH|unix.O_DIRECTORY)
 	if err != nil {
 		return nil
 	}
-	if t.Direct != nil { // there are no transfer mounts that say what the other paths show
-		for _, g := range t.Ledger.Grants(kindName, false) {
-			var o Bind
-			if json.Unmarshal(g.Record, &o) == nil && o != b {
-				if other, err := treeOf(t.Wait, filepath.Clean(o.Host)); err == nil {
-					w.others = append(w.others, other)
-				}
-			}
-		}
+	defer root.Close()
+	at, err := os.Readlink(procFD(root))
+	if err != nil {
+		return nil
 	}
-	list, size := []tree{}, 0
+	g, err := grantedTo(t)
+	if err != nil {
+		return nil
+	}
+	list, size, arrive := []tree{}, 0, filepath.Join(at, place.SharedPath)
 	err = mountpoint.Each(t.Init.PID, func(m *mountpoint.Mount) bool {
-		if m.Point.Within(w.at) && !m.Point.Within(w.shared) && w.shown(m) && !anyHas(list, m) &&
-			(anyHas(w.allHad, m) || !w.only && !anyHas(w.others, m)) {
+		switch {
+		case g.ids[m.ID]:
+			g.trees = append(g.trees, treeAt(m))
+		case m.Point.Within(at) && !m.Point.Within(arrive) && !anyIsOf(list, m):
 			list = append(list, treeAt(m))
 			size += len(m.Root)
 		}
@@ -77,7 +80,52 @@ func had(t *resource.Target, b Bind) []tree {
 	if err != nil {
 		return nil
 	}
-	return list
+	list = slices.DeleteFunc(list, func(t tree) bool { return anyCovers(g.trees, t) && !anyCovers(g.had, t) })
+	return &had{Trees: list, Early: !t.Pivoted}
+}
+
+// granted is what the container has by the paths that it was granted already.
+type granted struct {
+	trees []tree
+	ids   map[int]bool // the mounts that were made for them in the container
+	had   []tree       // what it had before
+}
+
+func grantedTo(t *resource.Target) (g granted, err error) {
+	g.ids = map[int]bool{}
+	for _, entry := range t.Ledger.Grants(kindName, false) {
+		var b Bind
+		var is made
+		var before had
+		if json.Unmarshal(entry.Made, &is) == nil {
+			g.ids[is.ID] = true
+		}
+		if json.Unmarshal(entry.Had, &before) == nil {
+			g.had = append(g.had, before.Trees...)
+		}
+		// There are no transfer mounts then that say what it shows.
+		if t.Direct != nil && json.Unmarshal(entry.Record, &b) == nil {
+			if of, err := treeOf(t.Wait, filepath.Clean(b.Host)); err == nil {
+				g.trees = append(g.trees, of)
+			}
+		}
+	}
+	dirs := stages(t.ID)
+	if !slices.ContainsFunc(dirs, hasTransfers) {
+		return g, nil
+	}
+	return g, mountpoint.Each(0, func(m *mountpoint.Mount) bool {
+		if slices.ContainsFunc(dirs, m.Point.Within) && !slices.ContainsFunc(dirs, m.Point.Is) {
+			g.trees = append(g.trees, treeAt(m))
+		}
+		return true
+	})
+}
+
+// hasTransfers tells whether there may be transfer mounts in a directory of the host.
+func hasTransfers(dir string) bool {
+	entries, err := os.ReadDir(dir)
+	return err == nil && slices.ContainsFunc(entries, func(e os.DirEntry) bool { return isSHA(e.Name()) })
 }
 
 // ofKernel tells whether a mount is of a file system that there is once, and that

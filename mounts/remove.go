@@ -74,8 +74,7 @@ type wants struct {
 	trees    []tree        // what our mounts show
 	root     tree          // of the host
 	others   []tree        // what the container has by its specification and by other paths
-	had      made          // what it had before the path
-	allHad   []tree        // what it had before any
+	had      *had          // what it had before the path; nil: nobody knows
 	only     bool          // by another path it has the same: only what is known or in place goes
 	spec     []ledger.Tree // that are not in others yet
 	wait     *deadline.Waiter
@@ -108,7 +107,7 @@ func wanted(t *resource.Target, b Bind) (*wants, error) {
 // of the path, with what is mounted below them, and those of others.
 func (w *wants) stage(id string, b Bind) error {
 	var foreign []string // groups that somebody else is in, too
-	all := []string{filepath.Join(place.Master, id), filepath.Join(place.Midpath, id)}
+	all := stages(id)
 	own := []string{filepath.Join(all[0], sha(b.Host)), filepath.Join(all[1], sha(b.Host))}
 	err := mountpoint.Each(0, func(m *mountpoint.Mount) bool {
 		switch {
@@ -129,18 +128,19 @@ func (w *wants) stage(id string, b Bind) error {
 // made for its paths, and what is in the path's place. Another mount may have got the
 // number of one that is gone.
 func (w *wants) look(t *resource.Target, b Bind) error {
-	is := map[Bind]made{}
+	is, noted := map[Bind]made{}, false
 	for _, g := range t.Ledger.Grants(kindName, false) {
 		var o Bind
 		var m made
 		if json.Unmarshal(g.Record, &o) == nil && json.Unmarshal(g.Made, &m) == nil {
 			is[o] = m
 		}
-		w.allHad = append(w.allHad, m.Had...)
+		if o == b {
+			_, noted = is[b]
+			_ = json.Unmarshal(g.Had, &w.had) // else nobody knows
+		}
 		w.only = w.only || o != b && filepath.Clean(o.Host) == filepath.Clean(b.Host)
 	}
-	var noted bool
-	w.had, noted = is[b]
 	there := map[int]mount{}
 	for _, m := range is {
 		there[m.ID] = mount{}
@@ -191,7 +191,7 @@ func leadsTo(t *resource.Target, path string, is made) bool {
 	}
 	defer f.Close()
 	now, err := madeOf(t, f)
-	return err == nil && now.number == is.number
+	return err == nil && now == is
 }
 
 // within tells whether path is dir or below it.
@@ -207,7 +207,7 @@ func (w *wants) ours(m *mountpoint.Mount) bool {
 		return true
 	case !m.Point.Within(w.at) || m.Point.Within(w.shared):
 		return false
-	case m.Point.Is(w.path) && anyIsOf(w.trees, m) && !anyHas(w.had.Had, m):
+	case m.Point.Is(w.path) && anyIsOf(w.trees, m) && !w.hadBefore(m):
 		return true
 	case w.only:
 		return false
@@ -233,7 +233,15 @@ func (w *wants) accounted(m *mountpoint.Mount) bool {
 		}
 	}
 	w.spec = nil
-	return anyHas(w.others, m) || anyHas(w.had.Had, m) || !w.had.knows() && ofKernel(m)
+	return anyHas(w.others, m) || w.hadBefore(m) || !w.had.knows() && ofKernel(m)
+}
+
+// hadBefore tells whether the container had what a mount shows before the path gave it.
+// What it had of more than the path shows says nothing: it may have been read-only.
+func (w *wants) hadBefore(m *mountpoint.Mount) bool {
+	return w.had != nil && slices.ContainsFunc(w.had.Trees, func(h tree) bool {
+		return h.has(m) && slices.ContainsFunc(w.trees, func(t tree) bool { return t == h || t != w.root && t.covers(h) })
+	})
 }
 
 // settle makes what is behind the mounts follow the records: transfer mounts
@@ -269,8 +277,7 @@ func sweep(id string, records []Bind) error {
 		used[sha(b.Host)] = true
 	}
 	var errs []error
-	// As they were made, the other way round.
-	for _, dir := range []string{filepath.Join(place.Master, id), filepath.Join(place.Midpath, id)} {
+	for _, dir := range stages(id) {
 		entries, err := os.ReadDir(dir)
 		if err != nil && !errors.Is(err, fs.ErrNotExist) {
 			errs = append(errs, err)
@@ -287,6 +294,11 @@ func sweep(id string, records []Bind) error {
 		}
 	}
 	return errors.Join(errs...)
+}
+
+// stages are where a container's transfer mounts are, in the order in which they go.
+func stages(id string) []string {
+	return []string{filepath.Join(place.Master, id), filepath.Join(place.Midpath, id)}
 }
 
 // isSHA tells transfer mounts from device nodes, which lie beside them.

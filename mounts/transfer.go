@@ -35,6 +35,7 @@ var Kind = resource.Kind[Bind]{
 	Settle:  settle,
 	Verify:  verify,
 	Granted: true,
+	Had:     func(t *resource.Target) any { return hadOf(t) },
 }
 
 const kindName = "path"
@@ -113,9 +114,8 @@ func attachBind(t *resource.Target, b Bind, u *undo.Stack) error {
 	if there, err := isMountOf(t, b, point, host); err != nil {
 		return err
 	} else if there { // an earlier run for this start was killed after it
-		return note(t, b, point, nil)
+		return note(t, b, point)
 	}
-	before := had(t, b)
 	var mnt *os.File
 	if t.Direct != nil {
 		mnt, err = direct(t, host, point, b)
@@ -132,19 +132,13 @@ func attachBind(t *resource.Target, b Bind, u *undo.Stack) error {
 		}
 	}
 	defer mnt.Close()
-	return note(t, b, mnt, before)
+	return note(t, b, mnt)
 }
 
-// note puts the mount that was made for b into the ledger, with what the container had
-// before: the first time that counts, later it may have copies.
-func note(t *resource.Target, b Bind, mnt *os.File, before []tree) error {
+// note puts the mount that was made for b into the ledger.
+func note(t *resource.Target, b Bind, mnt *os.File) error {
 	is, err := madeOf(t, mnt)
 	if err == nil {
-		var was made
-		is.Had, is.Early = before, !t.Pivoted
-		if t.Ledger.Made(kindName, b, &was) {
-			is.Had, is.Early = was.Had, was.Early
-		}
 		t.Ledger.Make(kindName, b, is)
 	}
 	return err

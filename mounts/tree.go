@@ -35,6 +35,9 @@ func (t tree) has(m *mountpoint.Mount) bool {
 	return t.Major == m.Major && t.Minor == m.Minor && m.Root.Within(t.Root)
 }
 
+// covers tells whether o is the tree or below it.
+func (t tree) covers(o tree) bool { return t.sameDevice(o) && within(o.Root, t.Root) }
+
 // deleted is what the kernel appends to a root that is gone.
 const deleted = "//deleted"
 
@@ -46,6 +49,10 @@ func anyIsOf(trees []tree, m *mountpoint.Mount) bool {
 
 func anyHas(trees []tree, m *mountpoint.Mount) bool {
 	return slices.ContainsFunc(trees, func(t tree) bool { return t.has(m) })
+}
+
+func anyCovers(trees []tree, o tree) bool {
+	return slices.ContainsFunc(trees, func(t tree) bool { return t.covers(o) })
 }
 
 // treeOf returns the tree at a path of the host; for one that does not exist,

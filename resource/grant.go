@@ -39,7 +39,11 @@ func (k *Kind[T]) intend(t *Target, records ...T) error {
 	for i, r := range records {
 		list[i] = r
 	}
-	return t.Ledger.Intend(k.Name, list...)
+	var had func() any
+	if k.Had != nil {
+		had = func() any { return k.Had(t) }
+	}
+	return t.Ledger.Intend(k.Name, had, list...)
 }
 
 // grant makes r real.

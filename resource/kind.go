@@ -60,6 +60,9 @@ type Kind[T Record] struct {
 	PermissionFirst bool
 	// Granted: what is made for a record is kept in the target's ledger, under Name.
 	Granted bool
+	// Had, when there is one, is noted with what is about to be granted: what of it the
+	// container has already, which is not to be taken away with it.
+	Had func(*Target) any
 	// Verify returns nil when the record is real.
 	Verify func(context.Context, *Target, T) error
 	// Spare, when there is one, tells whether a start goes on without a record

@@ -142,7 +142,7 @@ func TestADeviceOfAKilledCommandIsRemoved(t *testing.T) {
 			d := fuse(t, "/dev/node")
 			must(t, addDevice(t, b.target, d)) // nobody completed its entry
 			b.keepLedger(t, b.target)
-			must(t, b.target.Ledger.Intend(devices.Kind.Name, d))
+			must(t, b.target.Ledger.Intend(devices.Kind.Name, nil, d))
 			if !b.target.Ledger.Pending(devices.Kind.Name, d) {
 				t.Error("the ledger does not say so")
 			}

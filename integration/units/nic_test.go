@@ -23,7 +23,7 @@ func eth(host, name, addr string) network.NIC {
 
 func apply(t testing.TB, to *resource.Target, n network.NIC) {
 	t.Helper()
-	must(t, to.Ledger.Intend(network.Interfaces.Name, n))
+	must(t, to.Ledger.Intend(network.Interfaces.Name, nil, n))
 	must(t, network.Interfaces.Apply(t.Context(), to, n))
 	must(t, network.Interfaces.Verify(t.Context(), to, n))
 }

@@ -42,7 +42,7 @@ func TestANodeThatWasThereBeforeStays(t *testing.T) {
 				}
 				d := fuse(t, "/dev/node")
 				d.Own = c.own
-				must(t, target.Ledger.Intend(devices.Kind.Name, d))
+				must(t, target.Ledger.Intend(devices.Kind.Name, nil, d))
 				must(t, addDevice(t, target, d))
 				removeDevice(t, target, d)
 				_, err := os.Lstat(h.root + "/dev/node")

@@ -278,7 +278,7 @@ func (c *Container) Threads() ([]int, error) {
 	if err != nil {
 		return pids, err
 	}
-	below, err := Below(dir)
+	below, err := belowPath(dir)
 	if err != nil && !Gone(err) {
 		return pids, err
 	}
@@ -295,6 +295,15 @@ func (c *Container) Threads() ([]int, error) {
 		}
 	}
 	return pids, nil
+}
+
+func belowPath(path string) ([]string, error) {
+	dir, err := open.File(path, unix.O_PATH|unix.O_DIRECTORY, 0)
+	if err != nil {
+		return nil, err
+	}
+	defer dir.Close()
+	return Below(dir)
 }
 
 // maxThreads bounds what is read of a list of threads.

@@ -96,17 +96,22 @@ func makeDir(dir string) error {
 
 // renew writes the file anew, without what is over.
 func (l *Ledger) renew() error {
-	var old, now line
+	var lines, now []line
 	for _, g := range l.grants {
+		to := &now
 		if g.before {
-			old.Intents = append(old.Intents, g)
-		} else {
-			now.Intents = append(now.Intents, g)
+			to = &lines
 		}
+		if n := len(*to); n == 0 || !bytes.Equal((*to)[n-1].Had, g.Had) {
+			*to = append(*to, line{Had: g.Had})
+		}
+		last := &(*to)[len(*to)-1]
+		last.Intents = append(last.Intents, g)
 	}
+	lines = append(append(lines, line{Start: &l.start}), now...)
 	var text bytes.Buffer
 	to := json.NewEncoder(&text)
-	for _, next := range []line{old, {Start: &l.start}, now} {
+	for _, next := range lines {
 		if err := to.Encode(next); err != nil {
 			return err
 		}

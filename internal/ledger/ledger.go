@@ -12,6 +12,7 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"maps"
 	"os"
 	"path/filepath"
 	"slices"
@@ -40,6 +41,9 @@ type Grant struct {
 	Number int             `json:"n"`
 	Kind   string          `json:"kind"`
 	Record json.RawMessage `json:"record"`
+	// Had is what the container had of the kind before, as the caller said; nil: nobody
+	// knows.
+	Had json.RawMessage `json:"-"`
 	// Made is what was made for it, by the kernel's numbers; nil after a kill
 	// between the intent and its completion.
 	Made json.RawMessage `json:"made,omitempty"`
@@ -51,6 +55,7 @@ type Grant struct {
 type line struct {
 	Start   *Start                  `json:"start,omitempty"`
 	Intents []*Grant                `json:"intents,omitempty"`
+	Had     json.RawMessage         `json:"had,omitempty"` // before any of these intents
 	Made    map[int]json.RawMessage `json:"made,omitempty"`
 	Revoked []int                   `json:"revoked,omitempty"`
 }
@@ -59,15 +64,22 @@ type line struct {
 type Ledger struct {
 	start  Start // that is granted something now
 	path   string
-	began  bool     // the file says so
-	grants []*Grant // the open ones
-	last   int      // the highest number used
-	file   *os.File // nil until something is written
-	next   line     // completions and revocations that are not written yet
-	size   int      // of the lines that are whole
-	intent intent   // the last line, if it is one of intents
-	torn   bool     // there is one more, which is not
-	end    bool     // nobody knows whether there is: the file could not be read
+	began  bool              // the file says so
+	grants []*Grant          // the open ones
+	known  map[record]*Grant // this start's among them, as far as they were asked for
+	last   int               // the highest number used
+	file   *os.File          // nil until something is written
+	next   line              // completions and revocations that are not written yet
+	size   int               // of the lines that are whole
+	intent intent            // the last line, if it is one of intents
+	torn   bool              // there is one more, which is not
+	end    bool              // nobody knows whether there is: the file could not be read
+}
+
+// record is one of a kind; its type is comparable.
+type record struct {
+	kind  string
+	value any
 }
 
 // intent is a line of intents, of which nothing may come.
@@ -151,6 +163,7 @@ func (l *Ledger) apply(now line) {
 	}
 	for _, g := range now.Intents {
 		if g != nil {
+			g.Had = now.Had
 			l.grants = append(l.grants, g)
 			l.last = max(l.last, g.Number)
 		}
@@ -186,26 +199,48 @@ func (l *Ledger) Grants(kind string, before bool) []Grant {
 }
 
 // Intend writes that records of a kind are about to be granted. Those that are
-// already stay as they are.
-func (l *Ledger) Intend(kind string, records ...any) error {
+// already stay as they are. had, when there is one, is asked once for all others what
+// the container had before.
+func (l *Ledger) Intend(kind string, had func() any, records ...any) error {
 	if l == nil {
 		return nil
 	}
 	var now line
+	added := map[record]*Grant{}
 	for _, r := range records {
+		if l.grant(kind, r) != nil {
+			continue
+		}
 		text, err := json.Marshal(r)
 		if err != nil {
 			return fmt.Errorf("%s: %w", l.path, err)
 		}
-		if l.find(kind, text) == nil {
-			l.last++
-			now.Intents = append(now.Intents, &Grant{Number: l.last, Kind: kind, Record: text})
-		}
+		l.last++
+		g := &Grant{Number: l.last, Kind: kind, Record: text}
+		now.Intents, added[record{kind, r}] = append(now.Intents, g), g
 	}
 	if now.Intents == nil {
 		return nil
 	}
-	return l.write(now)
+	if had != nil {
+		text, err := json.Marshal(had())
+		if err != nil {
+			return fmt.Errorf("%s: %w", l.path, err)
+		}
+		now.Had = text
+	}
+	if err := l.write(now); err != nil {
+		return err
+	}
+	for _, g := range now.Intents {
+		g.Had = now.Had
+	}
+	if l.known == nil {
+		l.known = added
+	} else {
+		maps.Copy(l.known, added)
+	}
+	return nil
 }
 
 // Made reads into made what was made for a record. false: it is not known.
@@ -243,26 +278,32 @@ func (l *Ledger) Revoke(kind string, record any) {
 
 // End notes that a grant is over; Flush writes it.
 func (l *Ledger) End(over Grant) {
+	is := func(g *Grant) bool { return g.Number == over.Number }
 	l.next.Revoked = append(l.next.Revoked, over.Number)
-	l.grants = slices.DeleteFunc(l.grants, func(g *Grant) bool { return g.Number == over.Number })
+	l.grants = slices.DeleteFunc(l.grants, is)
+	maps.DeleteFunc(l.known, func(_ record, g *Grant) bool { return is(g) })
 }
 
-func (l *Ledger) grant(kind string, record any) *Grant {
-	if l == nil {
+// grant is the open grant of a record; nil: there is none.
+func (l *Ledger) grant(kind string, r any) *Grant {
+	if l == nil || len(l.grants) == 0 {
 		return nil
 	}
-	text, err := json.Marshal(record)
+	if g := l.known[record{kind, r}]; g != nil {
+		return g
+	}
+	text, err := json.Marshal(r)
 	if err != nil {
 		return nil
 	}
-	return l.find(kind, text)
-}
-
-func (l *Ledger) find(kind string, record []byte) *Grant {
-	i := slices.IndexFunc(l.grants, func(g *Grant) bool { return g.Kind == kind && !g.before && bytes.Equal(g.Record, record) })
+	i := slices.IndexFunc(l.grants, func(g *Grant) bool { return g.Kind == kind && !g.before && bytes.Equal(g.Record, text) })
 	if i < 0 {
 		return nil
 	}
+	if l.known == nil {
+		l.known = map[record]*Grant{}
+	}
+	l.known[record{kind, r}] = l.grants[i]
 	return l.grants[i]
 }
 
@@ -294,7 +335,7 @@ func (l *Ledger) Remove() error {
 		return nil
 	}
 	l.Close()
-	l.grants, l.next, l.size, l.began = nil, line{}, 0, false
+	l.grants, l.known, l.next, l.size, l.began = nil, nil, line{}, 0, false
 	if err := os.Remove(l.path); err != nil && !errors.Is(err, fs.ErrNotExist) {
 		return err
 	}

@@ -56,9 +56,9 @@ func TestALedgerSaysWhatIsGrantedNow(t *testing.T) {
 	t.Parallel()
 	g := world(t)
 	l := reopen(t, g, start(1))
-	must(t, l.Intend("node", "a", "b"))
-	must(t, l.Intend("path", "a"))
-	must(t, l.Intend("node", "b", "c")) // b is there
+	must(t, l.Intend("node", nil, "a", "b"))
+	must(t, l.Intend("path", nil, "a"))
+	must(t, l.Intend("node", nil, "b", "c")) // b is there
 	expect(t, "after a kill", text(reopen(t, g, start(1)).Grants("node", false)), `1 "a" , 2 "b" , 4 "c" `)
 	l.Make("node", "a", []int{1, 2})
 	l.Make("node", "x", 1) // nobody said so before
@@ -78,17 +78,17 @@ func TestALedgerSaysWhatIsGrantedNow(t *testing.T) {
 	if _, err := os.Lstat(again.path); !os.IsNotExist(err) {
 		t.Errorf("a file in which nothing is open: %v", err)
 	}
-	must(t, again.Intend("node", "z"))
+	must(t, again.Intend("node", nil, "z"))
 	expect(t, "anew", text(reopen(t, g, start(1)).Grants("node", false)), `5 "z" `)
 }
 
 func TestAnEarlierStartsGrantsStayUntilTheyAreOver(t *testing.T) {
 	t.Parallel()
 	g := world(t)
-	must(t, reopen(t, g, start(1)).Intend("link", "a", "b"))
+	must(t, reopen(t, g, start(1)).Intend("link", nil, "a", "b"))
 	l := reopen(t, g, start(2))
 	expect(t, "before anything is granted", text(l.Grants("link", true)), `1 "a" , 2 "b" `)
-	must(t, l.Intend("link", "a"))
+	must(t, l.Intend("link", nil, "a"))
 	for range 2 {
 		expect(t, "this start's", text(l.Grants("link", false)), `3 "a" `)
 		expect(t, "the earlier one's", text(l.Grants("link", true)), `1 "a" , 2 "b" `)
@@ -102,7 +102,7 @@ func TestAnEarlierStartsGrantsStayUntilTheyAreOver(t *testing.T) {
 func TestWhatIsOverBeginsNoStart(t *testing.T) {
 	t.Parallel()
 	g := world(t)
-	must(t, reopen(t, g, start(1)).Intend("link", "a", "b"))
+	must(t, reopen(t, g, start(1)).Intend("link", nil, "a", "b"))
 	l := reopen(t, g, Start{}) // whoever cleans up knows of none
 	l.End(l.Grants("link", true)[0])
 	must(t, l.Flush())
@@ -118,17 +118,17 @@ func TestAnIntentOfWhichNothingCameIsTakenBack(t *testing.T) {
 	t.Parallel()
 	g := world(t)
 	l := reopen(t, g, start(1))
-	must(t, l.Intend("node", "a"))
+	must(t, l.Intend("node", nil, "a"))
 	before, err := os.ReadFile(l.path)
 	must(t, err)
-	must(t, l.Intend("node", "b", "c"))
+	must(t, l.Intend("node", nil, "b", "c"))
 	l.Revoke("node", "b")
 	l.Revoke("node", "c")
 	must(t, l.Flush())
 	if after, err := os.ReadFile(l.path); err != nil || string(after) != string(before) {
 		t.Errorf("%v, the file was\n%s and is\n%s", err, before, after)
 	}
-	must(t, l.Intend("node", "d"))
+	must(t, l.Intend("node", nil, "d"))
 	expect(t, "afterwards", text(reopen(t, g, start(1)).Grants("node", false)), `1 "a" , 4 "d" `)
 }
 
@@ -136,17 +136,17 @@ func TestATornLineNeverHappened(t *testing.T) {
 	t.Parallel()
 	g := world(t)
 	l := reopen(t, g, start(1))
-	must(t, l.Intend("node", "a"))
+	must(t, l.Intend("node", nil, "a"))
 	whole, err := os.ReadFile(l.path)
 	must(t, err)
-	must(t, l.Intend("node", "b"))
+	must(t, l.Intend("node", nil, "b"))
 	all, err := os.ReadFile(l.path)
 	must(t, err)
 	for n := len(whole); n < len(all); n++ {
 		must(t, os.WriteFile(l.path, all[:n], 0o600))
 		now := reopen(t, g, start(1))
 		expect(t, fmt.Sprint(n, " bytes"), text(now.Grants("node", false)), `1 "a" `)
-		must(t, now.Intend("node", "c"))
+		must(t, now.Intend("node", nil, "c"))
 		expect(t, fmt.Sprint(n, " bytes and another line"), text(reopen(t, g, start(1)).Grants("node", false)), `1 "a" , 2 "c" `)
 	}
 }
@@ -154,19 +154,19 @@ func TestATornLineNeverHappened(t *testing.T) {
 func TestALongLedgerLosesWhatIsOver(t *testing.T) {
 	t.Parallel()
 	g := world(t)
-	must(t, reopen(t, g, start(1)).Intend("link", "lent"))
+	must(t, reopen(t, g, start(1)).Intend("link", nil, "lent"))
 	l := reopen(t, g, start(2))
-	must(t, l.Intend("node", "stays"))
+	must(t, l.Intend("node", nil, "stays"))
 	l.Make("node", "stays", 5)
 	long := strings.Repeat("x", 4096)
 	for l.size <= longEnough {
-		must(t, l.Intend("node", long))
+		must(t, l.Intend("node", nil, long))
 		l.Make("node", long, 1)
 		l.Revoke("node", long)
 		must(t, l.Flush())
 	}
 	l = reopen(t, g, start(2))
-	must(t, l.Intend("node", "more"))
+	must(t, l.Intend("node", nil, "more"))
 	if l.size > 4096 {
 		t.Errorf("%d bytes", l.size)
 	}
@@ -181,7 +181,7 @@ func TestADamagedLedgerIsReadAsFarAsItGoes(t *testing.T) {
 	t.Parallel()
 	g := world(t)
 	l := reopen(t, g, start(1))
-	must(t, l.Intend("node", "a"))
+	must(t, l.Intend("node", nil, "a"))
 	for _, bad := range []string{"x", "[]", `{"intents":[null]}`, `{"intents":{}}`, `{"made":{"a":1}}`, "\x00\xff", ""} {
 		data, err := os.ReadFile(l.path)
 		must(t, err)
@@ -191,7 +191,7 @@ func TestADamagedLedgerIsReadAsFarAsItGoes(t *testing.T) {
 	if err == nil || !strings.Contains(err.Error(), l.path) {
 		t.Errorf("%v, want an error that names %s", err, l.path)
 	}
-	must(t, now.Intend("node", "b"))
+	must(t, now.Intend("node", nil, "b"))
 	expect(t, "understood", text(now.Grants("node", false)), `1 "a" , 2 "b" `)
 }
 
@@ -199,13 +199,13 @@ func TestAFullDiskTearsNoLine(t *testing.T) {
 	t.Parallel()
 	g := world(t)
 	l := reopen(t, g, start(1))
-	must(t, l.Intend("node", "a"))
+	must(t, l.Intend("node", nil, "a"))
 	l.file.Close()
 	var err error
 	if l.file, err = os.OpenFile("/dev/full", os.O_WRONLY, 0); err != nil {
 		t.Fatal(err)
 	}
-	if err := l.Intend("node", "b"); err == nil {
+	if err := l.Intend("node", nil, "b"); err == nil {
 		t.Error("no error")
 	}
 	expect(t, "granted", text(l.Grants("node", false)), `1 "a" `)
@@ -214,7 +214,7 @@ func TestAFullDiskTearsNoLine(t *testing.T) {
 func TestNoLedgerKeepsNothing(t *testing.T) {
 	t.Parallel()
 	var l *Ledger
-	must(t, l.Intend("node", "a"))
+	must(t, l.Intend("node", nil, "a"))
 	l.Make("node", "a", 1)
 	l.Revoke("node", "a")
 	must(t, l.Flush())
@@ -233,7 +233,7 @@ func FuzzOpen(f *testing.F) {
 		must(t, os.WriteFile(filepath.Join(g.Starts(), name("id")), data, 0o600))
 		l, _ := openIn([]place.Generation{g}, g, "id", start(1))
 		before := text(l.Grants("node", false))
-		must(t, l.Intend("node", "fuzz-record"))
+		must(t, l.Intend("node", nil, "fuzz-record"))
 		l.Close()
 		l, _ = openIn([]place.Generation{g}, g, "id", start(1))
 		defer l.Close()
@@ -253,7 +253,7 @@ func TestTheFirstLineSaysWhichTreesOfTheHostTheStartHad(t *testing.T) {
 		return s
 	}
 	had := Tree{Path: "/srv/a", Writable: true}
-	must(t, reopen(t, g, with(1, had, Tree{Path: "/srv/b"})).Intend("node", "a"))
+	must(t, reopen(t, g, with(1, had, Tree{Path: "/srv/b"})).Intend("node", nil, "a"))
 	expect(t, "of the same start", fmt.Sprint(reopen(t, g, with(1, Tree{Path: "/srv/c"})).Trees()), "[{/srv/a true} {/srv/b false}]")
 	expect(t, "of the next start", fmt.Sprint(reopen(t, g, with(2, Tree{Path: "/srv/c"})).Trees()), "[{/srv/c false}]")
 	var none *Ledger
@@ -265,7 +265,7 @@ func TestWhatCannotBeNotedIsNotedLater(t *testing.T) {
 	t.Parallel()
 	g := world(t)
 	l := reopen(t, g, start(1))
-	must(t, l.Intend("node", "a", "b"))
+	must(t, l.Intend("node", nil, "a", "b"))
 	l.Make("node", "a", 1)
 	must(t, l.Flush())
 	l.Close()
