@@ -223,13 +223,16 @@ func sameDevice(a, b unix.Stat_t) bool {
 // and looked at. A node that is bind-mounted here is the host's own and keeps
 // what it has.
 func dress(dir *os.File, base string, host unix.Stat_t, own rootfs.Owner, made bool) error {
+	var st, parent unix.Stat_t
+	if unix.Fstatat(int(dir.Fd()), base, &st, unix.AT_SYMLINK_NOFOLLOW) == nil && isDressed(st, host, own) {
+		return nil
+	}
 	node, err := open.At(dir, base, unix.O_PATH|unix.O_NOFOLLOW, 0)
 	if err != nil {
 		return err
 	}
 	defer node.Close()
 	fd := int(node.Fd())
-	var st, parent unix.Stat_t
 	if err := unix.Fstat(fd, &st); err != nil {
 		return os.NewSyscallError("fstat", err)
 	}
@@ -255,6 +258,10 @@ func dress(dir *os.File, base string, host unix.Stat_t, own rootfs.Owner, made b
 		return os.NewSyscallError("chmod", err)
 	}
 	return nil
+}
+
+func isDressed(st, host unix.Stat_t, own rootfs.Owner) bool {
+	return sameDevice(st, host) && int(st.Uid) == own.UID && int(st.Gid) == own.GID && st.Mode == host.Mode
 }
 
 func unlink(dir *os.File, base string, flags int) error {
