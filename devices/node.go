@@ -238,13 +238,16 @@ func sameDevice(a, b unix.Stat_t) bool {
 // what it has opened and looked at. A node that is bind-mounted here is somebody
 // else's and keeps what it has.
 func dress(dir *os.File, base string, host unix.Stat_t, own rootfs.Owner, new bool) (is made, err error) {
+	var st, parent unix.Stat_t
+	if new && unix.Fstatat(int(dir.Fd()), base, &st, unix.AT_SYMLINK_NOFOLLOW) == nil && isDressed(st, host, own) {
+		return madeOf(st), nil
+	}
 	node, err := open.At(dir, base, unix.O_PATH|unix.O_NOFOLLOW, 0)
 	if err != nil {
 		return is, err
 	}
 	defer node.Close()
 	fd := int(node.Fd())
-	var st, parent unix.Stat_t
 	if err := unix.Fstat(fd, &st); err != nil {
 		return is, os.NewSyscallError("fstat", err)
 	}
@@ -270,6 +273,10 @@ func dress(dir *os.File, base string, host unix.Stat_t, own rootfs.Owner, new bo
 		err = open.Again(func() error { return unix.Chmod("/proc/self/fd/"+strconv.Itoa(fd), host.Mode&0o7777) })
 	}
 	return madeOf(st), os.NewSyscallError("chmod", err)
+}
+
+func isDressed(st, host unix.Stat_t, own rootfs.Owner) bool {
+	return sameDevice(st, host) && int(st.Uid) == own.UID && int(st.Gid) == own.GID && st.Mode == host.Mode
 }
 
 func unlink(dir *os.File, base string, flags int) error {

@@ -37,6 +37,7 @@ type Container struct {
 	Dirs map[string]string
 
 	files map[string]*os.File // what was opened
+	noV1  map[string]error    // why a controller has no directory, once that is known
 }
 
 // Dir opens the container's directory in the cgroup v1 hierarchy of a controller,
@@ -93,7 +94,16 @@ func (c *Container) V1(controller string) (string, error) {
 	if dir, ok := c.Dirs[controller]; ok {
 		return dir, nil
 	}
+	if err, ok := c.noV1[controller]; ok {
+		return "", err
+	}
 	top, err := hierarchy(controller) // first: without one, no process is of it
+	if errors.Is(err, ErrNoV1) {
+		if c.noV1 == nil {
+			c.noV1 = map[string]error{}
+		}
+		c.noV1[controller] = err
+	}
 	if err != nil {
 		return "", err
 	}
