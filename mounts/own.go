@@ -47,10 +47,12 @@ func (h *had) knows() bool { return h != nil && !h.Early }
 const maxHad = 64 << 10
 
 // hadOf lists what the container has, and not by the paths that it was granted: its
-// copies of those are not its own. It is looked at once for all paths that are granted
-// together. nil: it cannot be found out, and they are granted all the same.
-func hadOf(t *resource.Target) *had {
-	if t.Ledger == nil {
+// copies of those are not its own. It is looked at once in a start, and once more when
+// the container's program runs: the mount table grows with each path. nil: it is known,
+// or it cannot be found out, and paths are granted all the same.
+func hadOf(t *resource.Target, last json.RawMessage) any {
+	var known *had
+	if t.Ledger == nil || json.Unmarshal(last, &known) == nil && known != nil && !(known.Early && t.Pivoted) {
 		return nil
 	}
 	root, err := t.Root.Open("/", unix.O_PATH|unix.O_DIRECTORY)

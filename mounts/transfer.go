@@ -35,7 +35,7 @@ var Kind = resource.Kind[Bind]{
 	Settle:  settle,
 	Verify:  verify,
 	Granted: true,
-	Had:     func(t *resource.Target) any { return hadOf(t) },
+	Had:     hadOf,
 }
 
 const kindName = "path"

@@ -18,11 +18,12 @@ type edit interface {
 
 // Edit plans what becomes of the records of one kind.
 type Edit[T Record] struct {
-	change  *Change
-	kind    *Kind[T]
-	old     []T
-	actions []action[T]
-	settled string // what was settled last
+	change    *Change
+	kind      *Kind[T]
+	old       []T
+	actions   []action[T]
+	settled   bool
+	now, gone []T // with these
 }
 
 // action is a task, and what the container loses and gets by it.
@@ -167,21 +168,24 @@ func (e *Edit[T]) settle(ctx context.Context, t *Target) error {
 	if e.kind.PermissionFirst {
 		gone = append(gone, e.stale(t, slices.Concat(gone, now))...)
 	}
-	state := fmt.Sprint(now, gone)
-	if e.settled == state {
+	if e.settled && slices.Equal(now, e.now) && slices.Equal(gone, e.gone) {
 		return nil
 	}
 	if err := e.kind.Settle(ctx, t, now, gone); err != nil {
 		return fmt.Errorf("settle %ss: %w", e.kind.Name, err)
 	}
-	e.settled = state
+	e.settled, e.now, e.gone = true, now, gone
 	return nil
 }
 
 // stale are the records that the container was granted and that are not among those
 // known: a command was killed that updated them, or they were forgotten.
 func (e *Edit[T]) stale(t *Target, known []T) (list []T) {
-	for _, g := range t.Ledger.Grants(e.kind.Name, false) {
+	all := make([]any, len(known))
+	for i, r := range known {
+		all[i] = r
+	}
+	for _, g := range t.Ledger.Others(e.kind.Name, all...) {
 		var r T
 		if json.Unmarshal(g.Record, &r) == nil && !slices.Contains(known, r) {
 			list = append(list, r)

@@ -2,6 +2,7 @@ package resource
 
 import (
 	"context"
+	"encoding/json"
 	"errors"
 
 	"isula.org/isulad-tools/internal/undo"
@@ -39,9 +40,9 @@ func (k *Kind[T]) intend(t *Target, records ...T) error {
 	for i, r := range records {
 		list[i] = r
 	}
-	var had func() any
+	var had func(json.RawMessage) any
 	if k.Had != nil {
-		had = func() any { return k.Had(t) }
+		had = func(last json.RawMessage) any { return k.Had(t, last) }
 	}
 	return t.Ledger.Intend(k.Name, had, list...)
 }

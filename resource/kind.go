@@ -3,6 +3,7 @@ package resource
 import (
 	"cmp"
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
 
@@ -60,9 +61,10 @@ type Kind[T Record] struct {
 	PermissionFirst bool
 	// Granted: what is made for a record is kept in the target's ledger, under Name.
 	Granted bool
-	// Had, when there is one, is noted with what is about to be granted: what of it the
-	// container has already, which is not to be taken away with it.
-	Had func(*Target) any
+	// Had, when there is one, is noted before what is about to be granted: what of it the
+	// container has already, which is not to be taken away with it. last is what was noted
+	// last for this start; nil: that still holds.
+	Had func(t *Target, last json.RawMessage) any
 	// Verify returns nil when the record is real.
 	Verify func(context.Context, *Target, T) error
 	// Spare, when there is one, tells whether a start goes on without a record

@@ -1,7 +1,6 @@
 package ledger
 
 import (
-	"bytes"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -15,39 +14,63 @@ import (
 	"isula.org/isulad-tools/internal/open"
 )
 
-// write appends a line, after the first one of a start.
-func (l *Ledger) write(now line) error {
+// intend writes lines of intent, after the first one of a start and of what the
+// container had before.
+func (l *Ledger) intend(kind string, had func(json.RawMessage) any, added []*Grant) (err error) {
+	var text []byte
+	if !l.began {
+		if text, err = appendStart(text, l.start); err != nil {
+			return err
+		}
+		l.had = nil
+	}
+	before := l.had[kind]
+	if had != nil {
+		if now := had(before); now != nil {
+			if before, err = json.Marshal(now); err != nil {
+				return fmt.Errorf("%s: %w", l.path, err)
+			}
+			text = appendLine(text, verbHad, kind, before)
+		}
+	}
+	first := len(text)
+	for _, g := range added {
+		g.Had = before
+		text = appendGrant(text, g)
+	}
+	if err := l.write(text); err != nil {
+		return err
+	}
+	if l.had == nil {
+		l.had = map[string]json.RawMessage{}
+	}
+	l.began, l.had[kind] = true, before
+	l.grants = append(l.grants, added...)
+	l.intent.from = l.size - len(text) + first
+	for _, g := range added {
+		l.intent.numbers = append(l.intent.numbers, g.Number)
+	}
+	return nil
+}
+
+// write appends lines.
+func (l *Ledger) write(text []byte) error {
 	if err := l.open(); err != nil {
 		return err
 	}
-	if now.Intents != nil && !l.began { // what is over needs no start
-		l.began = true
-		if err := l.write(line{Start: &l.start}); err != nil {
-			return err
-		}
-	}
-	text, err := json.Marshal(now)
-	if err != nil {
-		return fmt.Errorf("%s: %w", l.path, err)
-	}
-	text = append(text, '\n')
 	n, err := open.Retry(func() (int, error) { return unix.Write(int(l.file.Fd()), text) })
 	if err == nil && n < len(text) {
 		err = unix.ENOSPC
 	}
 	if err != nil {
-		// What was written of the line must not become the beginning of another.
+		// What was written of the lines must not become the beginning of another.
 		if n > 0 {
 			err = errors.Join(err, l.truncate())
 		}
 		return &os.PathError{Op: "write", Path: l.path, Err: err}
 	}
-	l.intent = intent{from: l.size}
-	for _, g := range now.Intents {
-		l.intent.numbers = append(l.intent.numbers, g.Number)
-	}
+	l.intent = intent{}
 	l.size += n
-	l.grants = append(l.grants, now.Intents...)
 	return nil
 }
 
@@ -95,27 +118,14 @@ func makeDir(dir string) error {
 }
 
 // renew writes the file anew, without what is over.
-func (l *Ledger) renew() error {
-	var lines, now []line
-	for _, g := range l.grants {
-		to := &now
-		if g.before {
-			to = &lines
-		}
-		if n := len(*to); n == 0 || !bytes.Equal((*to)[n-1].Had, g.Had) {
-			*to = append(*to, line{Had: g.Had})
-		}
-		last := &(*to)[len(*to)-1]
-		last.Intents = append(last.Intents, g)
-	}
-	lines = append(append(lines, line{Start: &l.start}), now...)
-	var text bytes.Buffer
-	to := json.NewEncoder(&text)
-	for _, next := range lines {
-		if err := to.Encode(next); err != nil {
+func (l *Ledger) renew() (err error) {
+	text := appendGrants(nil, l.grants, true, nil)
+	if l.began {
+		if text, err = appendStart(text, l.start); err != nil {
 			return err
 		}
 	}
-	l.size, l.began = text.Len(), true
-	return atomicfile.Write(filepath.Dir(l.path), filepath.Base(l.path), text.Bytes(), 0o600)
+	text = appendGrants(text, l.grants, false, l.had)
+	l.size = len(text)
+	return atomicfile.Write(filepath.Dir(l.path), filepath.Base(l.path), text, 0o600)
 }

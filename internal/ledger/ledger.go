@@ -1,9 +1,8 @@
 // Package ledger keeps what one start of a container was granted: what may be
 // real, whatever the container's names and paths say now. It lies on the host,
-// in a file of lines that are only appended, each by one write(2). A line of
-// intents is written before anything is made, a line with what was made, by the
-// kernel's numbers, afterwards. It knows no kind of resource. The caller holds the
-// container's lock.
+// in a file of lines that are only appended. A line of intent is written before
+// anything is made, one with what was made, by the kernel's numbers, afterwards.
+// It knows no kind of resource. The caller holds the container's lock.
 package ledger
 
 import (
@@ -38,42 +37,18 @@ type Tree struct {
 
 // Grant is one record that was granted, or was about to be.
 type Grant struct {
-	Number int             `json:"n"`
-	Kind   string          `json:"kind"`
-	Record json.RawMessage `json:"record"`
-	// Had is what the container had of the kind before, as the caller said; nil: nobody
-	// knows.
-	Had json.RawMessage `json:"-"`
+	Number int
+	Kind   string
+	Record json.RawMessage
 	// Made is what was made for it, by the kernel's numbers; nil after a kill
 	// between the intent and its completion.
-	Made json.RawMessage `json:"made,omitempty"`
+	Made json.RawMessage
+	// Had is what the container had of the kind before, as the caller said; nil: nobody
+	// knows.
+	Had json.RawMessage
 
 	before bool // it is an earlier start's
-}
-
-// line is one line of the file. One of its fields is set.
-type line struct {
-	Start   *Start                  `json:"start,omitempty"`
-	Intents []*Grant                `json:"intents,omitempty"`
-	Had     json.RawMessage         `json:"had,omitempty"` // before any of these intents
-	Made    map[int]json.RawMessage `json:"made,omitempty"`
-	Revoked []int                   `json:"revoked,omitempty"`
-}
-
-// Ledger is the file of one container. A nil Ledger is empty and keeps nothing.
-type Ledger struct {
-	start  Start // that is granted something now
-	path   string
-	began  bool              // the file says so
-	grants []*Grant          // the open ones
-	known  map[record]*Grant // this start's among them, as far as they were asked for
-	last   int               // the highest number used
-	file   *os.File          // nil until something is written
-	next   line              // completions and revocations that are not written yet
-	size   int               // of the lines that are whole
-	intent intent            // the last line, if it is one of intents
-	torn   bool              // there is one more, which is not
-	end    bool              // nobody knows whether there is: the file could not be read
+	over   bool
 }
 
 // record is one of a kind; its type is comparable.
@@ -82,7 +57,29 @@ type record struct {
 	value any
 }
 
-// intent is a line of intents, of which nothing may come.
+// Ledger is the file of one container. A nil Ledger is empty and keeps nothing.
+type Ledger struct {
+	start  Start // that is granted something now
+	path   string
+	began  bool                       // the file says so
+	grants []*Grant                   // the open ones
+	last   int                        // the highest number used
+	had    map[string]json.RawMessage // by kind, what was noted last in this start
+
+	known   map[record]*Grant // this start's, as far as they were asked for
+	indexed map[string]*Grant // and those that were read, by kind and text of the record
+
+	made   []*Grant // of which it is not written yet
+	over   []int    // that are not written to be over yet
+	intent intent   // the last line, if it is one of intents
+
+	file *os.File // nil until something is written
+	size int      // of the lines that are whole
+	torn bool     // there is one more, which is not
+	end  bool     // nobody knows whether there is: the file could not be read
+}
+
+// intent is what was written last: lines of intent, of which nothing may come.
 type intent struct {
 	from    int // the file's size before
 	numbers []int
@@ -124,58 +121,6 @@ func openIn(all []place.Generation, g place.Generation, id string, s Start) (l *
 // name begins with a dot, as no container's id does: start records lie beside it.
 func name(id string) string { return "." + id + ".granted" }
 
-// read reads the file's lines. One without an end was torn by a kill, and never
-// happened. A start that no poststop ended is followed by the next.
-func (l *Ledger) read(data []byte) error {
-	var errs []error
-	l.size = bytes.LastIndexByte(data, '\n') + 1
-	l.torn = l.size < len(data)
-	for text := range bytes.Lines(data[:l.size]) {
-		if len(text) == 1 {
-			continue
-		}
-		var now line
-		if err := json.Unmarshal(text, &now); err != nil {
-			errs = append(errs, fmt.Errorf("%s: %w", l.path, err))
-			continue
-		}
-		l.apply(now)
-	}
-	if !l.began {
-		l.begin()
-	}
-	return errors.Join(errs...)
-}
-
-// begin makes all grants those of an earlier start.
-func (l *Ledger) begin() {
-	for _, g := range l.grants {
-		g.before = true
-	}
-}
-
-func (l *Ledger) apply(now line) {
-	if now.Start != nil {
-		l.begin()
-		if l.began = now.Start.Init == l.start.Init; l.began {
-			l.start = *now.Start // the specification may have changed since
-		}
-	}
-	for _, g := range now.Intents {
-		if g != nil {
-			g.Had = now.Had
-			l.grants = append(l.grants, g)
-			l.last = max(l.last, g.Number)
-		}
-	}
-	for _, g := range l.grants {
-		if made, ok := now.Made[g.Number]; ok {
-			g.Made = made
-		}
-	}
-	l.grants = slices.DeleteFunc(l.grants, func(g *Grant) bool { return slices.Contains(now.Revoked, g.Number) })
-}
-
 // Trees are the host's trees that the start had by its specification.
 func (l *Ledger) Trees() []Tree {
 	if l == nil {
@@ -200,13 +145,13 @@ func (l *Ledger) Grants(kind string, before bool) []Grant {
 
 // Intend writes that records of a kind are about to be granted. Those that are
 // already stay as they are. had, when there is one, is asked once for all others what
-// the container had before.
-func (l *Ledger) Intend(kind string, had func() any, records ...any) error {
+// the container had before. It is given what was noted last; nil: that still holds.
+func (l *Ledger) Intend(kind string, had func(last json.RawMessage) any, records ...any) error {
 	if l == nil {
 		return nil
 	}
-	var now line
-	added := map[record]*Grant{}
+	var added []*Grant
+	known := map[record]*Grant{}
 	for _, r := range records {
 		if l.grant(kind, r) != nil {
 			continue
@@ -217,28 +162,18 @@ func (l *Ledger) Intend(kind string, had func() any, records ...any) error {
 		}
 		l.last++
 		g := &Grant{Number: l.last, Kind: kind, Record: text}
-		now.Intents, added[record{kind, r}] = append(now.Intents, g), g
+		added, known[record{kind, r}] = append(added, g), g
 	}
-	if now.Intents == nil {
+	if added == nil {
 		return nil
 	}
-	if had != nil {
-		text, err := json.Marshal(had())
-		if err != nil {
-			return fmt.Errorf("%s: %w", l.path, err)
-		}
-		now.Had = text
-	}
-	if err := l.write(now); err != nil {
+	if err := l.intend(kind, had, added); err != nil {
 		return err
 	}
-	for _, g := range now.Intents {
-		g.Had = now.Had
-	}
 	if l.known == nil {
-		l.known = added
+		l.known = known
 	} else {
-		maps.Copy(l.known, added)
+		maps.Copy(l.known, known)
 	}
 	return nil
 }
@@ -259,14 +194,14 @@ func (l *Ledger) Pending(kind string, record any) bool {
 // Make notes what was made for a record; Flush writes it.
 func (l *Ledger) Make(kind string, record, made any) {
 	g := l.grant(kind, record)
-	text, err := json.Marshal(made)
-	if g == nil || err != nil || bytes.Equal(g.Made, text) {
+	if g == nil {
 		return
 	}
-	if l.next.Made == nil {
-		l.next.Made = map[int]json.RawMessage{}
+	text, err := json.Marshal(made)
+	if err != nil || bytes.Equal(g.Made, text) {
+		return
 	}
-	g.Made, l.next.Made[g.Number] = text, text
+	g.Made, l.made = text, append(l.made, g)
 }
 
 // Revoke notes that a record's grant is over; Flush writes it.
@@ -279,12 +214,28 @@ func (l *Ledger) Revoke(kind string, record any) {
 // End notes that a grant is over; Flush writes it.
 func (l *Ledger) End(over Grant) {
 	is := func(g *Grant) bool { return g.Number == over.Number }
-	l.next.Revoked = append(l.next.Revoked, over.Number)
+	l.over = append(l.over, over.Number)
 	l.grants = slices.DeleteFunc(l.grants, is)
 	maps.DeleteFunc(l.known, func(_ record, g *Grant) bool { return is(g) })
+	maps.DeleteFunc(l.indexed, func(_ string, g *Grant) bool { return is(g) })
 }
 
-// grant is the open grant of a record; nil: there is none.
+// Others are this start's open grants of a kind but those of some records.
+func (l *Ledger) Others(kind string, but ...any) []Grant {
+	all := l.Grants(kind, false)
+	if len(all) == 0 {
+		return nil
+	}
+	numbers := map[int]bool{}
+	for _, r := range but {
+		if g := l.grant(kind, r); g != nil {
+			numbers[g.Number] = true
+		}
+	}
+	return slices.DeleteFunc(all, func(g Grant) bool { return numbers[g.Number] })
+}
+
+// grant is this start's open grant of a record; nil: there is none.
 func (l *Ledger) grant(kind string, r any) *Grant {
 	if l == nil || len(l.grants) == 0 {
 		return nil
@@ -292,39 +243,41 @@ func (l *Ledger) grant(kind string, r any) *Grant {
 	if g := l.known[record{kind, r}]; g != nil {
 		return g
 	}
+	if l.indexed == nil {
+		l.indexed = map[string]*Grant{}
+		for _, g := range l.grants {
+			if !g.before {
+				l.indexed[indexOf(g.Kind, g.Record)] = g
+			}
+		}
+	}
 	text, err := json.Marshal(r)
 	if err != nil {
 		return nil
 	}
-	i := slices.IndexFunc(l.grants, func(g *Grant) bool { return g.Kind == kind && !g.before && bytes.Equal(g.Record, text) })
-	if i < 0 {
-		return nil
-	}
-	if l.known == nil {
-		l.known = map[record]*Grant{}
-	}
-	l.known[record{kind, r}] = l.grants[i]
-	return l.grants[i]
+	return l.indexed[indexOf(kind, text)]
 }
 
-// Flush writes what was made and what is over, in one line; what it cannot write the
+func indexOf(kind string, text []byte) string { return kind + separator + string(text) }
+
+// Flush writes what was made and what is over, in one go; what it cannot write the
 // next Flush does. A ledger in which nothing is open is removed.
 func (l *Ledger) Flush() error {
-	if l == nil || l.next.Made == nil && l.next.Revoked == nil {
+	if l == nil || l.made == nil && l.over == nil {
 		return nil
 	}
 	if len(l.grants) == 0 {
 		return l.Remove()
 	}
-	now := l.next
-	l.next = line{}
-	if now.Made == nil && l.file != nil && slices.Equal(now.Revoked, l.intent.numbers) { // it never happened
+	var err error
+	if l.made == nil && l.file != nil && slices.Equal(l.over, l.intent.numbers) { // it never happened
 		l.size = l.intent.from
-		return l.truncate()
+		err = l.truncate()
+	} else {
+		err = l.write(appendCompletions(nil, l.made, l.over))
 	}
-	err := l.write(now)
-	if err != nil {
-		l.next = now // for the next one
+	if err == nil {
+		l.made, l.over = nil, nil
 	}
 	return err
 }
@@ -335,7 +288,7 @@ func (l *Ledger) Remove() error {
 		return nil
 	}
 	l.Close()
-	l.grants, l.known, l.next, l.size, l.began = nil, nil, line{}, 0, false
+	l.grants, l.known, l.indexed, l.had, l.made, l.over, l.size, l.began = nil, nil, nil, nil, nil, nil, 0, false
 	if err := os.Remove(l.path); err != nil && !errors.Is(err, fs.ErrNotExist) {
 		return err
 	}

@@ -1,9 +1,11 @@
 package ledger
 
 import (
+	"encoding/json"
 	"fmt"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 
@@ -108,7 +110,7 @@ func TestWhatIsOverBeginsNoStart(t *testing.T) {
 	must(t, l.Flush())
 	data, err := os.ReadFile(l.path)
 	must(t, err)
-	if got := strings.Count(string(data), `"start":{"init"`); got != 1 {
+	if got := strings.Count(string(data), "start\t"); got != 1 {
 		t.Errorf("%d starts, want 1:\n%s", got, data)
 	}
 	expect(t, "still this start's", text(reopen(t, g, start(1)).Grants("link", false)), `2 "b" `)
@@ -182,7 +184,7 @@ func TestADamagedLedgerIsReadAsFarAsItGoes(t *testing.T) {
 	g := world(t)
 	l := reopen(t, g, start(1))
 	must(t, l.Intend("node", nil, "a"))
-	for _, bad := range []string{"x", "[]", `{"intents":[null]}`, `{"intents":{}}`, `{"made":{"a":1}}`, "\x00\xff", ""} {
+	for _, bad := range []string{"x", "[]", "7", "grant\tx\tnode\t7", "grant\t7\tnode\t{", "grant\t1\tnode\t7", "grant\t7", "made\t1\t{", "had\tnode", "start\t7", "\x00\xff", ""} {
 		data, err := os.ReadFile(l.path)
 		must(t, err)
 		must(t, os.WriteFile(l.path, append(data, bad+"\n"...), 0o600))
@@ -225,8 +227,8 @@ func TestNoLedgerKeepsNothing(t *testing.T) {
 }
 
 func FuzzOpen(f *testing.F) {
-	f.Add([]byte(`{"start":{"init":{"pid":1,"start":7}}}` + "\n" + `{"intents":[{"n":1,"kind":"node","record":"a"}]}` + "\n"))
-	f.Add([]byte(`{"made":{"1":[]},"revoked":[1]}` + "\n"))
+	f.Add([]byte("start\t" + `{"init":{"pid":1,"start":7}}` + "\nhad\tnode\t[]\ngrant\t1\tnode\t" + `"a"` + "\n"))
+	f.Add([]byte("grant\t1\tnode\t0\nmade\t1\t[]\nrevoke\t1\n"))
 	f.Fuzz(func(t *testing.T, data []byte) {
 		g := world(t)
 		must(t, makeDir(g.Starts()))
@@ -281,4 +283,54 @@ func TestWhatCannotBeNotedIsNotedLater(t *testing.T) {
 	expect(t, "in the file", text(reopen(t, g, start(1)).Grants("node", false)), `1 "a" 1, 2 "b" `)
 	must(t, l.Flush())
 	expect(t, "noted later", text(reopen(t, g, start(1)).Grants("node", false)), `2 "b" `)
+}
+
+// What the container had before counts for what is granted afterwards.
+func TestWhatTheContainerHadIsNotedOnce(t *testing.T) {
+	t.Parallel()
+	g := world(t)
+	asked := []string{}
+	had := func(now any) func(json.RawMessage) any {
+		return func(last json.RawMessage) any {
+			asked = append(asked, string(last))
+			return now
+		}
+	}
+	all := func(l *Ledger) (list []string) {
+		for _, g := range slices.Concat(l.Grants("path", true), l.Grants("path", false)) {
+			list = append(list, fmt.Sprintf("%s %s", g.Record, g.Had))
+		}
+		return list
+	}
+	l := reopen(t, g, start(1))
+	must(t, l.Intend("path", had(1), "a", "b"))
+	must(t, l.Intend("path", had(2), "a"))   // it is granted: nobody is asked
+	must(t, l.Intend("path", had(nil), "c")) // that still holds
+	must(t, l.Intend("path", had(3), "d"))
+	must(t, l.Intend("node", nil, "e"))
+	want := `["a" 1 "b" 1 "c" 1 "d" 3]`
+	expect(t, "now", fmt.Sprint(all(l)), want)
+	l = reopen(t, g, start(1))
+	expect(t, "read", fmt.Sprint(all(l)), want)
+	l.Revoke("path", "d")
+	must(t, l.Flush())
+	must(t, l.renew())
+	l.Close()
+	l = reopen(t, g, start(1))
+	expect(t, "without what is over", fmt.Sprint(all(l)), `["a" 1 "b" 1 "c" 1]`)
+	must(t, l.Intend("path", had(nil), "f"))
+	expect(t, "anew", fmt.Sprint(all(reopen(t, g, start(1)))), `["a" 1 "b" 1 "c" 1 "f" 3]`)
+	must(t, reopen(t, g, start(2)).Intend("path", had(nil), "g"))
+	expect(t, "of the next start", fmt.Sprint(all(reopen(t, g, start(2)))), `["a" 1 "b" 1 "c" 1 "f" 3 "g" ]`)
+	expect(t, "what was asked", fmt.Sprintf("%q", asked), `["" "1" "1" "3" ""]`)
+}
+
+func TestOthersAreThoseOfNoRecord(t *testing.T) {
+	t.Parallel()
+	g := world(t)
+	must(t, reopen(t, g, start(1)).Intend("node", nil, "old"))
+	must(t, reopen(t, g, start(2)).Intend("node", nil, "a", "b", "c"))
+	l := reopen(t, g, start(2))
+	must(t, l.Intend("node", nil, "d"))
+	expect(t, "others", text(l.Others("node", "b", "d", "x")), `2 "a" , 4 "c" `)
 }

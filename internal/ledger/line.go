@@ -1,0 +1,168 @@
+package ledger
+
+import (
+	"bytes"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"slices"
+	"strconv"
+)
+
+// A line is a verb and its words, with tabs between them; those in braces are JSON:
+//
+//	start {Start}             what follows is of this start
+//	had KIND {any}            what the container had of a kind before what follows
+//	grant NUMBER KIND {any}   a record is about to be granted
+//	made NUMBER {any}         what was made for it
+//	revoke NUMBER             it is over
+const (
+	separator = "\t"
+
+	verbStart  = "start"
+	verbHad    = "had"
+	verbGrant  = "grant"
+	verbMade   = "made"
+	verbRevoke = "revoke"
+)
+
+func appendLine(text []byte, verb, word string, value []byte) []byte {
+	text = append(append(append(text, verb...), separator...), word...)
+	if value != nil {
+		text = append(append(text, separator...), value...)
+	}
+	return append(text, '\n')
+}
+
+func appendStart(text []byte, s Start) ([]byte, error) {
+	value, err := json.Marshal(s)
+	return appendLine(text, verbStart, string(value), nil), err
+}
+
+func appendGrant(text []byte, g *Grant) []byte {
+	return appendLine(text, verbGrant, strconv.Itoa(g.Number)+separator+g.Kind, g.Record)
+}
+
+func appendCompletions(text []byte, made []*Grant, over []int) []byte {
+	for _, g := range made {
+		text = appendLine(text, verbMade, strconv.Itoa(g.Number), g.Made)
+	}
+	for _, n := range over {
+		text = appendLine(text, verbRevoke, strconv.Itoa(n), nil)
+	}
+	return text
+}
+
+// appendGrants appends those of earlier starts or of this one, each after what the
+// container had before it, and at the end what it had of each kind before what follows.
+func appendGrants(text []byte, grants []*Grant, before bool, last map[string]json.RawMessage) []byte {
+	had := map[string]json.RawMessage{}
+	note := func(kind string, now json.RawMessage) {
+		if bytes.Equal(had[kind], now) {
+			return
+		}
+		if had[kind] = now; now == nil {
+			now = json.RawMessage("null")
+		}
+		text = appendLine(text, verbHad, kind, now)
+	}
+	for _, g := range grants {
+		if g.before != before {
+			continue
+		}
+		note(g.Kind, g.Had)
+		text = appendGrant(text, g)
+		if g.Made != nil {
+			text = appendCompletions(text, []*Grant{g}, nil)
+		}
+	}
+	for kind, now := range last {
+		note(kind, now)
+	}
+	return text
+}
+
+// read reads the file's lines. One without an end was torn by a kill, and never
+// happened. A start that no poststop ended is followed by the next.
+func (l *Ledger) read(data []byte) error {
+	var errs []error
+	l.size = bytes.LastIndexByte(data, '\n') + 1
+	l.torn = l.size < len(data)
+	numbers := map[int]*Grant{}
+	for line := range bytes.Lines(data[:l.size]) {
+		if line = bytes.TrimSuffix(line, []byte("\n")); len(line) == 0 {
+			continue
+		}
+		if err := l.readLine(bytes.Split(line, []byte(separator)), numbers); err != nil {
+			errs = append(errs, fmt.Errorf("%s: %.100q: %w", l.path, line, err))
+		}
+	}
+	l.grants = slices.DeleteFunc(l.grants, func(g *Grant) bool { return g.over })
+	if !l.began {
+		l.begin()
+	}
+	return errors.Join(errs...)
+}
+
+// begin makes all grants those of an earlier start.
+func (l *Ledger) begin() {
+	for _, g := range l.grants {
+		g.before = true
+	}
+	l.had = nil
+}
+
+var errLine = errors.New("not a line of a ledger")
+
+func (l *Ledger) readLine(words [][]byte, numbers map[int]*Grant) error {
+	value := words[len(words)-1]
+	if !json.Valid(value) {
+		return errLine
+	}
+	switch verb := string(words[0]); {
+	case verb == verbStart && len(words) == 2:
+		return l.readStart(value)
+	case verb == verbHad && len(words) == 3:
+		if l.had == nil {
+			l.had = map[string]json.RawMessage{}
+		}
+		l.had[string(words[1])] = value
+		return nil
+	case len(words) < 2:
+		return errLine
+	}
+	number, err := strconv.Atoi(string(words[1]))
+	if err != nil {
+		return err
+	}
+	g := numbers[number]
+	switch verb := string(words[0]); {
+	case verb == verbGrant && len(words) == 4 && g == nil:
+		kind := string(words[2])
+		g = &Grant{Number: number, Kind: kind, Record: value, Had: l.had[kind]}
+		l.grants, numbers[number], l.last = append(l.grants, g), g, max(l.last, number)
+	case verb == verbMade && len(words) == 3:
+		if g != nil { // else it is over
+			g.Made = value
+		}
+	case verb == verbRevoke && len(words) == 2:
+		if g != nil {
+			g.over = true
+		}
+	default:
+		return errLine
+	}
+	return nil
+}
+
+func (l *Ledger) readStart(value []byte) error {
+	var s Start
+	if err := json.Unmarshal(value, &s); err != nil {
+		return err
+	}
+	l.begin()
+	if l.began = s.Init == l.start.Init; l.began {
+		l.start = s // the specification may have changed since
+	}
+	return nil
+}
