@@ -255,7 +255,14 @@ func (l *Ledger) grant(kind string, r any) *Grant {
 	if err != nil {
 		return nil
 	}
-	return l.indexed[indexOf(kind, text)]
+	g := l.indexed[indexOf(kind, text)]
+	if g != nil {
+		if l.known == nil {
+			l.known = map[record]*Grant{}
+		}
+		l.known[record{kind, r}] = g
+	}
+	return g
 }
 
 func indexOf(kind string, text []byte) string { return kind + separator + string(text) }

@@ -90,10 +90,10 @@ func (l *Ledger) read(data []byte) error {
 	l.torn = l.size < len(data)
 	numbers := map[int]*Grant{}
 	for line := range bytes.Lines(data[:l.size]) {
-		if line = bytes.TrimSuffix(line, []byte("\n")); len(line) == 0 {
+		if line = line[:len(line)-1]; len(line) == 0 {
 			continue
 		}
-		if err := l.readLine(bytes.Split(line, []byte(separator)), numbers); err != nil {
+		if err := l.readLine(line, numbers); err != nil {
 			errs = append(errs, fmt.Errorf("%s: %.100q: %w", l.path, line, err))
 		}
 	}
@@ -114,38 +114,40 @@ func (l *Ledger) begin() {
 
 var errLine = errors.New("not a line of a ledger")
 
-func (l *Ledger) readLine(words [][]byte, numbers map[int]*Grant) error {
-	value := words[len(words)-1]
-	if !json.Valid(value) {
-		return errLine
-	}
-	switch verb := string(words[0]); {
-	case verb == verbStart && len(words) == 2:
-		return l.readStart(value)
-	case verb == verbHad && len(words) == 3:
+func (l *Ledger) readLine(line []byte, numbers map[int]*Grant) error {
+	verb, rest, _ := bytes.Cut(line, []byte(separator))
+	word, value, more := bytes.Cut(rest, []byte(separator))
+	switch string(verb) {
+	case verbStart:
+		return l.readStart(rest)
+	case verbHad:
+		if !isWhole(value) {
+			return errLine
+		}
 		if l.had == nil {
 			l.had = map[string]json.RawMessage{}
 		}
-		l.had[string(words[1])] = value
+		l.had[string(word)] = value
 		return nil
-	case len(words) < 2:
-		return errLine
 	}
-	number, err := strconv.Atoi(string(words[1]))
+	number, err := strconv.Atoi(string(word))
 	if err != nil {
 		return err
 	}
 	g := numbers[number]
-	switch verb := string(words[0]); {
-	case verb == verbGrant && len(words) == 4 && g == nil:
-		kind := string(words[2])
-		g = &Grant{Number: number, Kind: kind, Record: value, Had: l.had[kind]}
+	switch verb := string(verb); {
+	case verb == verbGrant && g == nil:
+		kind, value, _ := bytes.Cut(value, []byte(separator))
+		if !isWhole(value) {
+			return errLine
+		}
+		g = &Grant{Number: number, Kind: string(kind), Record: value, Had: l.had[string(kind)]}
 		l.grants, numbers[number], l.last = append(l.grants, g), g, max(l.last, number)
-	case verb == verbMade && len(words) == 3:
+	case verb == verbMade && isWhole(value):
 		if g != nil { // else it is over
 			g.Made = value
 		}
-	case verb == verbRevoke && len(words) == 2:
+	case verb == verbRevoke && !more:
 		if g != nil {
 			g.over = true
 		}
@@ -153,6 +155,15 @@ func (l *Ledger) readLine(words [][]byte, numbers map[int]*Grant) error {
 		return errLine
 	}
 	return nil
+}
+
+// isWhole tells whether a value ends as it begins. Whoever reads objects, which most
+// are, sees the rest.
+func isWhole(value []byte) bool {
+	if n := len(value); n > 1 && value[0] == '{' {
+		return value[n-1] == '}'
+	}
+	return json.Valid(value)
 }
 
 func (l *Ledger) readStart(value []byte) error {
