@@ -8,6 +8,7 @@ import (
 	"os"
 	"strconv"
 	"strings"
+	"sync"
 
 	"golang.org/x/sys/unix"
 
@@ -98,9 +99,15 @@ func Remove(path string) error {
 	return nil
 }
 
-// ID tells the mount that f is on from others, as statx(2) does since Linux 5.8
-// only.
+// ID tells the mount that f is on from others.
 func ID(f *os.File) (int, error) {
+	if statxHasID() {
+		var st unix.Statx_t
+		err := unix.Statx(int(f.Fd()), "", unix.AT_EMPTY_PATH|unix.AT_STATX_DONT_SYNC, unix.STATX_MNT_ID, &st)
+		if err == nil { // a FUSE of another user refuses
+			return int(st.Mnt_id), nil
+		}
+	}
 	path := fmt.Sprintf("/proc/self/fdinfo/%d", f.Fd())
 	info, err := open.Read(path, 4096)
 	if err != nil {
@@ -113,3 +120,11 @@ func ID(f *os.File) (int, error) {
 	}
 	return 0, fmt.Errorf("%s: no mnt_id", path)
 }
+
+// statxHasID tells whether statx(2) knows the mount: since Linux 5.8. Before 4.20 it would
+// ask a file system in user space, which may never answer.
+var statxHasID = sync.OnceValue(func() bool {
+	var st unix.Statx_t
+	err := unix.Statx(unix.AT_FDCWD, "/", unix.AT_STATX_DONT_SYNC, unix.STATX_MNT_ID, &st)
+	return err == nil && st.Mask&unix.STATX_MNT_ID != 0
+})
