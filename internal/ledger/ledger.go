@@ -132,12 +132,16 @@ func (l *Ledger) Trees() []Tree {
 // Grants are the open grants of a kind; with before those of earlier starts,
 // which no poststop revoked.
 func (l *Ledger) Grants(kind string, before bool) []Grant {
-	var list []Grant
-	if l != nil {
-		for _, g := range l.grants {
-			if g.Kind == kind && g.before == before {
-				list = append(list, *g)
-			}
+	if l == nil {
+		return nil
+	}
+	return l.list(func(g *Grant) bool { return g.Kind == kind && g.before == before })
+}
+
+func (l *Ledger) list(is func(*Grant) bool) (list []Grant) {
+	for _, g := range l.grants {
+		if is(g) {
+			list = append(list, *g)
 		}
 	}
 	return list
@@ -222,17 +226,14 @@ func (l *Ledger) End(over Grant) {
 
 // Others are this start's open grants of a kind but those of some records.
 func (l *Ledger) Others(kind string, but ...any) []Grant {
-	all := l.Grants(kind, false)
-	if len(all) == 0 {
+	if l == nil || len(l.grants) == 0 {
 		return nil
 	}
-	numbers := map[int]bool{}
+	known := make(map[*Grant]bool, len(but))
 	for _, r := range but {
-		if g := l.grant(kind, r); g != nil {
-			numbers[g.Number] = true
-		}
+		known[l.grant(kind, r)] = true
 	}
-	return slices.DeleteFunc(all, func(g Grant) bool { return numbers[g.Number] })
+	return l.list(func(g *Grant) bool { return g.Kind == kind && !g.before && !known[g] })
 }
 
 // grant is this start's open grant of a record; nil: there is none.
@@ -244,7 +245,7 @@ func (l *Ledger) grant(kind string, r any) *Grant {
 		return g
 	}
 	if l.indexed == nil {
-		l.indexed = map[string]*Grant{}
+		l.indexed = make(map[string]*Grant, len(l.grants))
 		for _, g := range l.grants {
 			if !g.before {
 				l.indexed[indexOf(g.Kind, g.Record)] = g
@@ -258,7 +259,7 @@ func (l *Ledger) grant(kind string, r any) *Grant {
 	g := l.indexed[indexOf(kind, text)]
 	if g != nil {
 		if l.known == nil {
-			l.known = map[record]*Grant{}
+			l.known = make(map[record]*Grant, len(l.grants))
 		}
 		l.known[record{kind, r}] = g
 	}
