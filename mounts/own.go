@@ -51,8 +51,7 @@ const maxHad = 64 << 10
 // the container's program runs: the mount table grows with each path. nil: it is known,
 // or it cannot be found out, and paths are granted all the same.
 func hadOf(t *resource.Target, last json.RawMessage) any {
-	var known *had
-	if t.Ledger == nil || json.Unmarshal(last, &known) == nil && known != nil && !(known.Early && t.Pivoted) {
+	if t.Ledger == nil || last != nil && (!t.Pivoted || !isEarly(last)) {
 		return nil
 	}
 	root, err := t.Root.Open("/", unix.O_PATH|unix.O_DIRECTORY)
@@ -84,6 +83,11 @@ func hadOf(t *resource.Target, last json.RawMessage) any {
 	}
 	list = slices.DeleteFunc(list, func(t tree) bool { return anyCovers(g.trees, t) && !anyCovers(g.had, t) })
 	return &had{Trees: list, Early: !t.Pivoted}
+}
+
+func isEarly(noted json.RawMessage) bool {
+	var h had
+	return json.Unmarshal(noted, &h) == nil && h.Early
 }
 
 // granted is what the container has by the paths that it was granted already.
