@@ -66,8 +66,8 @@ type Ledger struct {
 	last   int                        // the highest number used
 	had    map[string]json.RawMessage // by kind, what was noted last in this start
 
-	known   map[record]*Grant // this start's, as far as they were asked for
-	indexed map[string]*Grant // and those that were read, by kind and text of the record
+	known map[record]*Grant // this start's, as far as they were asked for
+	next  int               // the place after the one that was found last
 
 	made   []*Grant // of which it is not written yet
 	over   []int    // that are not written to be over yet
@@ -221,7 +221,6 @@ func (l *Ledger) End(over Grant) {
 	l.over = append(l.over, over.Number)
 	l.grants = slices.DeleteFunc(l.grants, is)
 	maps.DeleteFunc(l.known, func(_ record, g *Grant) bool { return is(g) })
-	maps.DeleteFunc(l.indexed, func(_ string, g *Grant) bool { return is(g) })
 }
 
 // Others are this start's open grants of a kind but those of some records.
@@ -244,29 +243,22 @@ func (l *Ledger) grant(kind string, r any) *Grant {
 	if g := l.known[record{kind, r}]; g != nil {
 		return g
 	}
-	if l.indexed == nil {
-		l.indexed = make(map[string]*Grant, len(l.grants))
-		for _, g := range l.grants {
-			if !g.before {
-				l.indexed[indexOf(g.Kind, g.Record)] = g
-			}
-		}
-	}
 	text, err := json.Marshal(r)
 	if err != nil {
 		return nil
 	}
-	g := l.indexed[indexOf(kind, text)]
-	if g != nil {
-		if l.known == nil {
-			l.known = make(map[record]*Grant, len(l.grants))
+	for i := range l.grants { // they are mostly asked for in their order
+		at := (l.next + i) % len(l.grants)
+		if g := l.grants[at]; g.Kind == kind && !g.before && bytes.Equal(g.Record, text) {
+			if l.known == nil {
+				l.known = make(map[record]*Grant, len(l.grants))
+			}
+			l.next, l.known[record{kind, r}] = at+1, g
+			return g
 		}
-		l.known[record{kind, r}] = g
 	}
-	return g
+	return nil
 }
-
-func indexOf(kind string, text []byte) string { return kind + separator + string(text) }
 
 // Flush writes what was made and what is over, in one go; what it cannot write the
 // next Flush does. A ledger in which nothing is open is removed.
@@ -296,7 +288,7 @@ func (l *Ledger) Remove() error {
 		return nil
 	}
 	l.Close()
-	l.grants, l.known, l.indexed, l.had, l.made, l.over, l.size, l.began = nil, nil, nil, nil, nil, nil, 0, false
+	l.grants, l.known, l.had, l.made, l.over, l.size, l.began = nil, nil, nil, nil, nil, 0, false
 	if err := os.Remove(l.path); err != nil && !errors.Is(err, fs.ErrNotExist) {
 		return err
 	}
