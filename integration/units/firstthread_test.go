@@ -1,4 +1,4 @@
-package process
+package units
 
 import (
 	"fmt"
@@ -11,9 +11,11 @@ import (
 	"time"
 
 	"golang.org/x/sys/unix"
+
+	"isula.org/isulad-tools/internal/process"
 )
 
-const envAlone = "PROCESS_TEST_ENDS_ITS_FIRST_THREAD"
+const envAlone = "UNITS_TEST_ENDS_ITS_FIRST_THREAD"
 
 func init() {
 	if os.Getenv(envAlone) == "" {
@@ -49,12 +51,12 @@ func TestAProcessWhoseFirstThreadHasEndedLives(t *testing.T) {
 		zombie = strings.Contains(string(stat), ") Z ")
 		time.Sleep(time.Millisecond)
 	}
-	id, err := Find(pid)
+	id, err := process.Find(pid)
 	if err != nil || id.PID != pid || !id.Lives() {
 		t.Errorf("found %+v, %v, lives: %v", id, err, id.Lives())
 	}
 	for name, want := range map[string]string{"root": "/", "ns/mnt": "mnt:"} {
-		if got, err := os.Readlink(Path(pid, name)); err != nil || !strings.HasPrefix(got, want) {
+		if got, err := os.Readlink(process.Path(pid, name)); err != nil || !strings.HasPrefix(got, want) {
 			t.Errorf("%s is %q, %v, want %s", name, got, err, want)
 		}
 	}
