@@ -22,8 +22,9 @@ import (
 // Open opens the ways into container id, which runs as s says and has the
 // specification sp. What it is granted generation g keeps. Where its root is inside its mount namespace differs: runc
 // runs prestart before pivot_root(2), so it is the root's host path there;
-// iSulad 2.1's lcr runs it after, and so it is later with any: it is /. What does not
-// answer is waited for by w.
+// iSulad 2.1's lcr runs it after, and so it is later with any: it is /. That is the
+// namespace's root, wherever init has gone with chroot(2) since. What does not answer
+// is waited for by w.
 func Open(w *deadline.Waiter, g place.Generation, id string, s Start, sp *Spec) (t *resource.Target, closeAll func(), err error) {
 	var closers []func()
 	all := func() {
@@ -67,6 +68,16 @@ func Open(w *deadline.Waiter, g place.Generation, id string, s Start, sp *Spec) 
 		return nil, nil, err
 	}
 	closers = append(closers, ns.Close)
+	sees := s.Init.PID
+	if !ours && !root.IsWhole() { // init has changed its root directory
+		if sees, err = ns.Thread(); err != nil {
+			return nil, nil, err
+		}
+		if root, err = rootfs.OfProcess(sees, "container "+id, w); err != nil {
+			return nil, nil, err
+		}
+		closers = append(closers, closer(root))
+	}
 	if !s.Init.Lives() { // then what was opened by its pid may be another's
 		return nil, nil, fmt.Errorf("process %d: %w", s.Init.PID, process.ErrGone)
 	}
@@ -80,6 +91,7 @@ func Open(w *deadline.Waiter, g place.Generation, id string, s Start, sp *Spec) 
 		UserNS:  sp.UserNS(),
 		Pivoted: !ours,
 		NS:      ns,
+		Sees:    sees,
 		Net:     netOf(id, s),
 		Cgroups: cgroup.Container{Path: sp.Linux.CgroupsPath, PID: s.Init.PID, Dirs: s.Cgroups},
 

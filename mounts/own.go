@@ -68,7 +68,7 @@ func hadOf(t *resource.Target, last json.RawMessage) any {
 		return nil
 	}
 	list, size, arrive := []tree{}, 0, filepath.Join(at, place.SharedPath)
-	err = mountpoint.Each(t.Init.PID, func(m *mountpoint.Mount) bool {
+	err = mountpoint.Each(t.Sees, func(m *mountpoint.Mount) bool {
 		switch {
 		case g.ids[m.ID]:
 			g.trees = append(g.trees, treeAt(m))

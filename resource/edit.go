@@ -187,9 +187,15 @@ func (e *Edit[T]) stale(t *Target, known []T) (list []T) {
 	}
 	for _, g := range t.Ledger.Others(e.kind.Name, all...) {
 		var r T
-		if json.Unmarshal(g.Record, &r) == nil && !slices.Contains(known, r) {
+		if json.Unmarshal(g.Record, &r) == nil && !slices.ContainsFunc(known, func(k T) bool { return e.means(k, r) }) {
 			list = append(list, r)
 		}
 	}
 	return list
+}
+
+// means tells whether a start grants r for the record k, which is left as it is.
+func (e *Edit[T]) means(k, r T) bool {
+	now, renewed, err := e.kind.Resolve(k)
+	return k == r || err == nil && !renewed && now == r
 }

@@ -37,6 +37,8 @@ type holder struct {
 	root   string // the same as the container sees it, with its mounts
 	cgroup string // a path in the device hierarchy
 	id     string
+	leash  io.Writer // what its process is told
+	ready  *bufio.Reader
 }
 
 // options of a holder.
@@ -100,9 +102,8 @@ func hold(t testing.TB, prepare func(image string), options ...option) *holder {
 		leash.Close()
 		must(t, cmd.Wait())
 	})
-	if _, err := bufio.NewReader(ready).ReadString('\n'); err != nil {
-		t.Fatalf("the holder did not get ready: %v", err)
-	}
+	h.leash, h.ready = leash, bufio.NewReader(ready)
+	h.await(t)
 	h.pid = cmd.Process.Pid
 	h.root = fmt.Sprintf("/proc/%d/root%s", h.pid, h.image)
 	if has(options, pivoted) {
@@ -115,6 +116,21 @@ func hold(t testing.TB, prepare func(image string), options ...option) *holder {
 		must(t, os.WriteFile(filepath.Join(dir, w[0]), []byte(w[1]), 0))
 	}
 	return h
+}
+
+func (h *holder) await(t testing.TB) {
+	t.Helper()
+	if _, err := h.ready.ReadString('\n'); err != nil {
+		t.Fatalf("the holder did not get ready: %v", err)
+	}
+}
+
+// chroot has the holder's process change its root directory.
+func (h *holder) chroot(t testing.TB, dir string) {
+	t.Helper()
+	_, err := fmt.Fprintln(h.leash, dir)
+	must(t, err)
+	h.await(t)
 }
 
 func (h *holder) cgroupDir() string { return "/sys/fs/cgroup/devices" + h.cgroup }
@@ -145,7 +161,7 @@ func (h *holder) target(t testing.TB, own resource.Owner) *resource.Target {
 	must(t, err)
 	var dev unix.Stat_t
 	must(t, unix.Stat("/dev", &dev))
-	target := &resource.Target{ID: h.id, HostDev: dev.Dev, Init: init, Root: root, Owner: own, NS: ns, Net: netspace.OfProcess(h.pid), Cgroups: cgroup.Container{Path: h.cgroup, PID: h.pid}}
+	target := &resource.Target{ID: h.id, HostDev: dev.Dev, Init: init, Root: root, Owner: own, NS: ns, Sees: h.pid, Net: netspace.OfProcess(h.pid), Cgroups: cgroup.Container{Path: h.cgroup, PID: h.pid}}
 	t.Cleanup(target.Net.Close)
 	t.Cleanup(func() { target.Cgroups.Close() }) // whichever a test puts there
 	return target
@@ -228,6 +244,12 @@ func holderMain(args []string) error {
 		}
 	}
 	fmt.Println("ready")
-	_, err := io.Copy(io.Discard, os.Stdin)
-	return err
+	told := bufio.NewScanner(os.Stdin)
+	for told.Scan() {
+		if err := unix.Chroot(told.Text()); err != nil {
+			return os.NewSyscallError("chroot", err)
+		}
+		fmt.Println("done")
+	}
+	return told.Err()
 }

@@ -174,3 +174,23 @@ func TestThePermissionOfAKilledUpdateGoesWithTheNextChange(t *testing.T) {
 		t.Errorf("the container may use %q", rules)
 	}
 }
+
+// A start takes a device whose type has changed for what it is now, and leaves its record.
+func TestADeviceOfAnotherTypeThanRecordedKeepsItsPermission(t *testing.T) {
+	d := fuse(t, "/dev/node")
+	recorded := d
+	recorded.Type = "b"
+	b := newBox(t, map[string]any{config.Devices: []devices.Device{recorded}})
+	b.keepLedger(t, b.target)
+	doc, err := config.Load(b.dir)
+	must(t, err)
+	plan, err := devices.Kind.Restore(doc)
+	must(t, err)
+	must(t, plan.Do(t.Context(), b.target, func(err error) { t.Error(err) }))
+	must(t, doc.Save())
+	other := devices.Device{Type: "c", Major: 1, Minor: 7, PathOnHost: "/dev/full", PathInContainer: "/dev/other", CgroupPermissions: "r"}
+	b.plan(func(e *resource.Edit[devices.Device]) { e.Add(other) })
+	if rules := b.allowed(t); !strings.Contains(rules, fuseRule) {
+		t.Errorf("the container may use %q", rules)
+	}
+}

@@ -147,13 +147,13 @@ func (c Container) detachIn(pid int, ours func(*mountpoint.Mount) bool) (done in
 		return 0, nil, err
 	}
 	defer ns.Close()
-	id := make(chan int, 1)
-	if err := ns.Do(func() error { id <- unix.Gettid(); return nil }); err != nil {
+	thread, err := ns.Thread()
+	if err != nil {
 		return 0, nil, err
 	}
 	missed := map[int]Left{}
 	var late *deadline.NoAnswer
-	for _, viewer := range []int{pid, <-id} {
+	for _, viewer := range []int{pid, thread} {
 		found, err := find(viewer, ours)
 		if err != nil {
 			return done, nil, err

@@ -144,6 +144,16 @@ func (m *Mount) Do(f func() error) error {
 	return err
 }
 
+// Thread returns the number of the thread, by which /proc has what it sees.
+func (m *Mount) Thread() (int, error) {
+	id := make(chan int, 1)
+	err := m.Do(func() error { id <- unix.Gettid(); return nil })
+	if err != nil {
+		return 0, err
+	}
+	return <-id, nil
+}
+
 // Close ends the thread, if there is one.
 func (m *Mount) Close() {
 	if m.work == nil {

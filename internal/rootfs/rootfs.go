@@ -14,6 +14,7 @@ import (
 	"os"
 	"path"
 	"runtime"
+	"strconv"
 
 	"github.com/cyphar/filepath-securejoin/pathrs-lite"
 	"golang.org/x/sys/unix"
@@ -70,6 +71,13 @@ func (r *Root) Sub(p string) (*Root, error) {
 		return nil, err
 	}
 	return &Root{d, r.whose, r.wait}, nil
+}
+
+// IsWhole tells whether r is the root of its mount namespace, and not one that somebody
+// has changed to (chroot(2)).
+func (r *Root) IsWhole() bool {
+	at, err := os.Readlink("/proc/self/fd/" + strconv.Itoa(int(r.dir.Fd())))
+	return err == nil && at == "/"
 }
 
 // Identity is what a file is: on which file system, which inode, of which type and, a
