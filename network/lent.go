@@ -199,6 +199,12 @@ func (w *work) giveBack(n nic, from *netspace.Space, link *netspace.Link) error 
 		if err := w.dropAbove(n.is, from, link); err != nil {
 			return err
 		}
+		for _, alias := range link.AltNames { // it does not go where another link is found by one
+			err = errors.Join(err, refused("drop alternative name "+alias, from.Inside.DropAltName(link.Index, alias)))
+		}
+		if err != nil {
+			return err
+		}
 		err = refused(moveLink, from.Inside.Set(link.Index, netspace.Attributes{Name: name, NS: from.HostFD()}))
 	} else if link.Name != name {
 		down := false
@@ -258,6 +264,14 @@ func (w *work) restore(n nic, back *netspace.Link) error {
 		}
 		if err := w.host.Set(back.Index, c.was); err != nil {
 			errs = append(errs, fmt.Errorf("its %s is not as before: %w", c.what, err))
+		}
+	}
+	for _, name := range was.AltNames {
+		if slices.Contains(back.AltNames, name) {
+			continue
+		}
+		if err := w.host.AddAltName(back.Index, name); err != nil {
+			errs = append(errs, fmt.Errorf("its alternative name %s is not as before: %w", name, err))
 		}
 	}
 	for i, list := range [][][]byte{was.Addresses, was.Routes} {

@@ -23,6 +23,7 @@ func lendable(t testing.TB, name, queue string) (asBefore func(t testing.TB, whe
 	physical(t, name)
 	ip(t, "link", "set", name, "down", "mtu", "9000", "address", "02:11:22:33:44:55")
 	ip(t, "link", "set", name, "txqueuelen", queue, "alias", "rack 7, port 3")
+	ip(t, "link", "property", "add", "dev", name, "altname", "rack7port3")
 	ip(t, "link", "set", name, "up")
 	ip(t, "link", "set", "x_"+name, "up")
 	ip(t, "addr", "add", "10.77.0.1/24", "dev", name)
@@ -105,6 +106,10 @@ func TestALentLinkComesBackAsItWas(t *testing.T) {
 		"changed": func(t *testing.T, h *holder) {
 			h.ip(t, "link", "set", "eth5", "down", "mtu", "1280", "address", "02:66:66:66:66:66", "alias", "isulad-tools other")
 			h.ip(t, "link", "set", "eth5", "txqueuelen", "3")
+		},
+		"named like another link of the host's": func(t *testing.T, h *holder) {
+			h.ip(t, "link", "property", "del", "dev", "eth5", "altname", "rack7port3")
+			h.ip(t, "link", "property", "add", "dev", "eth5", "altname", "x_phy0")
 		},
 		"used by a link on top of it": func(t *testing.T, h *holder) {
 			h.ip(t, "link", "add", "link", "eth5", "name", "v7", "type", "macvlan")

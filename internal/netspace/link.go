@@ -13,8 +13,9 @@ import (
 type Link struct {
 	Index    int
 	Name     string
-	Alias    string // a text that goes with it from one namespace to another
-	Kind     string // "veth", "bridge", …; "" for hardware
+	AltNames []string `json:",omitempty"` // which it is found by, too; since Linux 5.5
+	Alias    string   // a text that goes with it from one namespace to another
+	Kind     string   // "veth", "bridge", …; "" for hardware
 	Up       bool
 	MTU      int
 	QueueLen int
@@ -79,6 +80,12 @@ func parseLink(answer []byte) (*Link, error) {
 		switch kind {
 		case unix.IFLA_IFNAME:
 			l.Name = text(value)
+		case unix.IFLA_PROP_LIST:
+			_ = attributes(value, 0, func(kind uint16, value []byte) {
+				if kind == unix.IFLA_ALT_IFNAME {
+					l.AltNames = append(l.AltNames, text(value))
+				}
+			})
 		case unix.IFLA_IFALIAS:
 			l.Alias = text(value)
 		case unix.IFLA_MTU:
@@ -190,6 +197,24 @@ func (s *Side) Set(index int, a Attributes) error {
 	for _, a := range a.list() {
 		r.AddData(a)
 	}
+	return r.do()
+}
+
+// AddAltName gives a link another name by which it is found, too.
+func (s *Side) AddAltName(index int, name string) error {
+	return s.altName(unix.RTM_NEWLINKPROP, unix.NLM_F_CREATE|unix.NLM_F_EXCL, index, name)
+}
+
+// DropAltName takes one away.
+func (s *Side) DropAltName(index int, name string) error {
+	return s.altName(unix.RTM_DELLINKPROP, 0, index, name)
+}
+
+func (s *Side) altName(kind, flags, index int, name string) error {
+	r := s.request(kind, flags|unix.NLM_F_ACK, Attributes{}.header(index))
+	list := nl.NewRtAttr(unix.IFLA_PROP_LIST|unix.NLA_F_NESTED, nil)
+	list.AddRtAttr(unix.IFLA_ALT_IFNAME, nl.ZeroTerminated(name))
+	r.AddData(list)
 	return r.do()
 }
 
