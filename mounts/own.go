@@ -33,7 +33,7 @@ func madeOf(t *resource.Target, f *os.File) (made, error) {
 // runtime, which mounts the kernel's file systems and binds nodes of the host, or by
 // its own doing.
 type had struct {
-	Trees []tree
+	Trees []held
 	// Early says that its program did not run yet: its runtime may have mounted more
 	// since.
 	Early bool
@@ -67,13 +67,13 @@ func hadOf(t *resource.Target, last json.RawMessage) any {
 	if err != nil {
 		return nil
 	}
-	list, size, arrive := []tree{}, 0, filepath.Join(at, place.SharedPath)
+	list, size, arrive := []held{}, 0, filepath.Join(at, place.SharedPath)
 	err = mountpoint.Each(t.Sees, func(m *mountpoint.Mount) bool {
 		switch {
 		case g.ids[m.ID]:
 			g.trees = append(g.trees, treeAt(m))
-		case m.Point.Within(at) && !m.Point.Within(arrive) && !anyIsOf(list, m):
-			list = append(list, treeAt(m))
+		case m.Point.Within(at) && !m.Point.Within(arrive) && !slices.Contains(list, heldBy(m)):
+			list = append(list, heldBy(m))
 			size += len(m.Root)
 		}
 		return size < maxHad
@@ -81,7 +81,7 @@ func hadOf(t *resource.Target, last json.RawMessage) any {
 	if err != nil {
 		return nil
 	}
-	list = slices.DeleteFunc(list, func(t tree) bool { return anyCovers(g.trees, t) && !anyCovers(g.had, t) })
+	list = slices.DeleteFunc(list, func(h held) bool { return anyCovers(g.trees, h.tree) && !anyGives(g.had, h) })
 	return &had{Trees: list, Early: !t.Pivoted}
 }
 
@@ -94,7 +94,7 @@ func isEarly(noted json.RawMessage) bool {
 type granted struct {
 	trees []tree
 	ids   map[int]bool // the mounts that were made for them in the container
-	had   []tree       // what it had before
+	had   []held       // what it had before
 }
 
 func grantedTo(t *resource.Target) (g granted, err error) {

@@ -73,7 +73,7 @@ type wants struct {
 	groups   []string      // peer groups of which all mounts are ours
 	trees    []tree        // what our mounts show
 	root     tree          // of the host
-	others   []tree        // what the container has by its specification and by other paths
+	others   []held        // what the container has by its specification and by other paths
 	had      *had          // what it had before the path; nil: nobody knows
 	only     bool          // by another path it has the same: only what is known or in place goes
 	spec     []ledger.Tree // that are not in others yet
@@ -92,7 +92,7 @@ func wanted(t *resource.Target, b Bind) (*wants, error) {
 	if on == nil || err != nil {
 		return nil, errors.Join(err, errors.New("the container's root is in none of its mounts"))
 	}
-	w.at, w.others = at, []tree{on.tree}
+	w.at, w.others = at, []held{{tree: on.tree}}
 	w.path, w.shared = filepath.Join(w.at, b.Container), filepath.Join(w.at, place.SharedPath, sha(b.Host))
 	if w.root, err = treeOf(t.Wait, "/"); err != nil {
 		return nil, err
@@ -115,7 +115,7 @@ func (w *wants) stage(id string, b Bind) error {
 			w.trees, w.groups = append(w.trees, treeAt(m)), append(w.groups, groups(m, "shared:")...)
 			return true
 		case slices.ContainsFunc(all, m.Point.Within) && !slices.ContainsFunc(all, m.Point.Is):
-			w.others = append(w.others, treeAt(m))
+			w.others = append(w.others, heldBy(m))
 		}
 		foreign = append(foreign, groups(m, "shared:")...)
 		return true
@@ -147,7 +147,7 @@ func (w *wants) look(t *resource.Target, b Bind) error {
 	}
 	err := mountpoint.Each(t.Sees, func(m *mountpoint.Mount) bool {
 		if _, ok := there[m.ID]; ok {
-			there[m.ID] = mount{treeAt(m), m.Point.String()}
+			there[m.ID] = mount{heldBy(m), m.Point.String()}
 		}
 		return true
 	})
@@ -161,7 +161,7 @@ func (w *wants) look(t *resource.Target, b Bind) error {
 		case o == b:
 			w.id, w.trees = was.ID, append(w.trees, m.tree)
 		case !w.only:
-			w.others = append(w.others, m.tree)
+			w.others = append(w.others, m.held)
 		}
 	}
 	if w.trees == nil || t.Direct != nil && w.id == 0 {
@@ -229,18 +229,18 @@ func (w *wants) shown(m *mountpoint.Mount) bool {
 func (w *wants) accounted(m *mountpoint.Mount) bool {
 	for _, of := range w.spec {
 		if t, err := treeOf(w.wait, of.Path); err == nil {
-			w.others = append(w.others, t)
+			w.others = append(w.others, held{t, !of.Writable})
 		}
 	}
 	w.spec = nil
-	return anyHas(w.others, m) || w.hadBefore(m) || !w.had.knows() && ofKernel(m)
+	return slices.ContainsFunc(w.others, func(o held) bool { return o.gives(m) }) || w.hadBefore(m) || !w.had.knows() && ofKernel(m)
 }
 
 // hadBefore tells whether the container had what a mount shows before the path gave it.
 // What it had of more than the path shows says nothing: it may have been read-only.
 func (w *wants) hadBefore(m *mountpoint.Mount) bool {
-	return w.had != nil && slices.ContainsFunc(w.had.Trees, func(h tree) bool {
-		return h.has(m) && slices.ContainsFunc(w.trees, func(t tree) bool { return t == h || t != w.root && t.covers(h) })
+	return w.had != nil && slices.ContainsFunc(w.had.Trees, func(h held) bool {
+		return h.gives(m) && slices.ContainsFunc(w.trees, func(t tree) bool { return t == h.tree || t != w.root && t.covers(h.tree) })
 	})
 }
 

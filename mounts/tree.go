@@ -47,8 +47,20 @@ func anyIsOf(trees []tree, m *mountpoint.Mount) bool {
 	return slices.ContainsFunc(trees, func(t tree) bool { return t.isOf(m) })
 }
 
-func anyHas(trees []tree, m *mountpoint.Mount) bool {
-	return slices.ContainsFunc(trees, func(t tree) bool { return t.has(m) })
+// held is what the container has by something.
+type held struct {
+	tree
+	ReadOnly bool `json:",omitempty"`
+}
+
+func heldBy(m *mountpoint.Mount) held { return held{treeAt(m), m.ReadOnly()} }
+
+// gives tells whether the container has by it what the mount shows: a mount that can be
+// written is no copy of one that cannot.
+func (h held) gives(m *mountpoint.Mount) bool { return h.has(m) && (!h.ReadOnly || m.ReadOnly()) }
+
+func anyGives(all []held, o held) bool {
+	return slices.ContainsFunc(all, func(h held) bool { return h.covers(o.tree) && (!h.ReadOnly || o.ReadOnly) })
 }
 
 func anyCovers(trees []tree, o tree) bool {
@@ -82,7 +94,7 @@ func treeOf(w *deadline.Waiter, path string) (tree, error) {
 
 // mount is a mount that a file is on.
 type mount struct {
-	tree
+	held
 	point string
 }
 
@@ -98,7 +110,7 @@ func mountOf(f *os.File, pid int) (on *mount, path string, err error) {
 	}
 	err = mountpoint.Each(pid, func(m *mountpoint.Mount) bool {
 		if m.ID == id {
-			on = &mount{treeAt(m), m.Point.String()}
+			on = &mount{heldBy(m), m.Point.String()}
 		}
 		return on == nil
 	})

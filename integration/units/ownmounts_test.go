@@ -6,6 +6,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"isula.org/isulad-tools/internal/ledger"
 	"isula.org/isulad-tools/mounts"
 	"isula.org/isulad-tools/resource"
 )
@@ -117,5 +118,50 @@ func TestAPathStaysWithTheEngineWhoseHelperIsInTheContainersCgroup(t *testing.T)
 	}
 	if at := h.mountAt(t, "/mnt/x"); at != "" {
 		t.Errorf("the container still has %s", at)
+	}
+}
+
+// What a container may only read by its specification, or by another path, is no reason
+// to leave it a copy that it can write.
+func TestACopyThatCanBeWrittenGoesWhereTheContainerMayOnlyRead(t *testing.T) {
+	for _, by := range []string{"specification", "another path"} {
+		t.Run(by, func(t *testing.T) {
+			h, target := shared(t, func(image string) {
+				for _, dir := range []string{"spec", "written", "readable"} {
+					must(t, os.Mkdir(image+"/"+dir, 0o755))
+				}
+			})
+			host, dir := hostDir(t), t.TempDir()
+			copies := func(from, to string) {
+				within(t, target, func() error {
+					return firstOf(unix.Mount(h.at(from), h.at(to), "", unix.MS_BIND, ""), unix.Mount("", h.at(to), "", unix.MS_PRIVATE, ""))
+				})
+			}
+			if by == "specification" {
+				h.keepLedger(t, target, ledger.Tree{Path: host})
+				bindFrom(t, target, host, h.at("/spec"))
+				within(t, target, func() error {
+					return unix.Mount("", h.at("/spec"), "", unix.MS_REMOUNT|unix.MS_BIND|unix.MS_RDONLY, "")
+				})
+			} else {
+				h.keepLedger(t, target)
+				must(t, changePaths(t, dir, target, func(e *resource.Edit[mounts.Bind]) {
+					e.Add(mounts.Bind{Host: host, Container: "/spec", Options: "ro"})
+				}).Err)
+			}
+			b := bindOf(host+"/sub", "/mnt/x")
+			must(t, changePaths(t, dir, target, func(e *resource.Edit[mounts.Bind]) { e.Add(b) }).Err)
+			copies("/mnt/x", "/written")
+			copies("/spec/sub", "/readable")
+			must(t, changePaths(t, dir, target, func(e *resource.Edit[mounts.Bind]) { e.Remove(b) }).Err)
+			if at := h.mountAt(t, "/written"); at != "" {
+				t.Errorf("it can still write by %s", at)
+			}
+			for _, its := range []string{"/spec", "/readable"} {
+				if h.mountAt(t, its) == "" {
+					t.Errorf("%s of its own is gone", its)
+				}
+			}
+		})
 	}
 }

@@ -4,6 +4,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"maps"
 	"os"
 	"path/filepath"
 
@@ -17,6 +18,7 @@ import (
 // intend writes lines of intent, after the first one of a start and of what the
 // container had before.
 func (l *Ledger) intend(kind string, had func(json.RawMessage) any, added []*Grant) (err error) {
+	was := intent{began: l.began, had: maps.Clone(l.had)}
 	var text []byte
 	if !l.began {
 		if text, err = appendStart(text, l.start); err != nil {
@@ -33,7 +35,6 @@ func (l *Ledger) intend(kind string, had func(json.RawMessage) any, added []*Gra
 			text = appendLine(text, verbHad, kind, before)
 		}
 	}
-	first := len(text)
 	for _, g := range added {
 		g.Had = before
 		text = appendGrant(text, g)
@@ -46,7 +47,7 @@ func (l *Ledger) intend(kind string, had func(json.RawMessage) any, added []*Gra
 	}
 	l.began, l.had[kind] = true, before
 	l.grants = append(l.grants, added...)
-	l.intent.from = l.size - len(text) + first
+	l.intent, l.intent.size = was, l.size-len(text)
 	for _, g := range added {
 		l.intent.numbers = append(l.intent.numbers, g.Number)
 	}

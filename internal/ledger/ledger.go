@@ -81,8 +81,12 @@ type Ledger struct {
 
 // intent is what was written last: lines of intent, of which nothing may come.
 type intent struct {
-	from    int // the file's size before
 	numbers []int
+	// What was before it: the file's size, whether it had begun, and what it said that
+	// the container had.
+	size  int
+	began bool
+	had   map[string]json.RawMessage
 }
 
 const (
@@ -271,7 +275,7 @@ func (l *Ledger) Flush() error {
 	}
 	var err error
 	if l.made == nil && l.file != nil && slices.Equal(l.over, l.intent.numbers) { // it never happened
-		l.size = l.intent.from
+		l.size, l.began, l.had = l.intent.size, l.intent.began, l.intent.had
 		err = l.truncate()
 	} else {
 		err = l.write(appendCompletions(nil, l.made, l.over))

@@ -21,10 +21,15 @@ type Mount struct {
 	ID           int
 	Major, Minor int
 	Root, Point  Text
+	Options      Text // of the mount
 	Optional     Text // its peer groups
 	FSType       Text
 	Super        Text // the options of the file system
 }
+
+// ReadOnly tells whether nothing can be written by the mount, whatever can be by others
+// of the same tree. The kernel tells that first.
+func (m *Mount) ReadOnly() bool { return bytes.HasPrefix(m.Options, []byte("ro")) }
 
 // Text is a field of a line, as it stands there: white space and backslashes are
 // three octal digits each after a backslash.
@@ -153,7 +158,7 @@ func (m *Mount) parse(line []byte) error {
 	for _, field := range []*[]byte{&id, &parent, &device, &root, &point} {
 		*field, front, _ = bytes.Cut(front, []byte(" "))
 	}
-	_, m.Optional, _ = bytes.Cut(front, []byte(" "))
+	m.Options, m.Optional, _ = bytes.Cut(front, []byte(" "))
 	m.Root, m.Point = root, point
 	m.FSType, source, _ = bytes.Cut(back, []byte(" "))
 	_, m.Super, _ = bytes.Cut(source, []byte(" "))

@@ -16,7 +16,11 @@ func shown(m *Mount) string {
 	if len(m.Root) > 100 || len(m.Point) > 100 {
 		return fmt.Sprintf("%d of %d and %d bytes, %s %s", m.ID, len(m.Root), len(m.Point), m.Optional, m.Super)
 	}
-	return fmt.Sprintf("%d %d:%d %q %q %s %s %s", m.ID, m.Major, m.Minor, m.Root, m.Point, m.Optional, m.FSType, m.Super)
+	how := ""
+	if m.ReadOnly() {
+		how = "read-only "
+	}
+	return fmt.Sprintf("%d %d:%d %q %q %s%s %s %s", m.ID, m.Major, m.Minor, m.Root, m.Point, how, m.Optional, m.FSType, m.Super)
 }
 
 func TestATableIsReadLineByLine(t *testing.T) {
@@ -29,6 +33,7 @@ func TestATableIsReadLineByLine(t *testing.T) {
 	}{
 		{"none", "", nil, false},
 		{"as proc_pid_mountinfo(5) has one", "36 35 98:0 /mnt1 /mnt2 rw,noatime master:1 - ext3 /dev/root rw,errors=continue\n", []string{`36 98:0 "/mnt1" "/mnt2" master:1 ext3 rw,errors=continue`}, false},
+		{"read-only", "1 0 0:2 / /a ro,noatime - tmpfs tmpfs rw\n2 0 0:2 / /b rw - tmpfs tmpfs ro\n", []string{`1 0:2 "/" "/a" read-only  tmpfs rw`, `2 0:2 "/" "/b"  tmpfs ro`}, false},
 		{"no optional field", "1 0 0:2 / / rw - tmpfs tmpfs rw\n", []string{`1 0:2 "/" "/"  tmpfs rw`}, false},
 		{"more optional fields", "1 0 0:2 / / rw shared:1 master:2 propagate_from:3 - tmpfs tmpfs rw\n", []string{`1 0:2 "/" "/" shared:1 master:2 propagate_from:3 tmpfs rw`}, false},
 		{"escapes", `1 0 0:2 /a\040b\134040 /c\011\012d rw - tmpfs x\040y rw` + "\n", []string{`1 0:2 "/a b\\040" "/c\t\nd"  tmpfs rw`}, false},
