@@ -130,8 +130,21 @@ func TestAnIntentOfWhichNothingCameIsTakenBack(t *testing.T) {
 	if after, err := os.ReadFile(l.path); err != nil || string(after) != string(before) {
 		t.Errorf("%v, the file was\n%s and is\n%s", err, before, after)
 	}
+	asked := 0
+	had := func(json.RawMessage) any { asked++; return asked }
+	for range 2 { // the first of its kind
+		must(t, l.Intend("path", had, "p"))
+		l.Revoke("path", "p")
+		must(t, l.Flush())
+		if after, err := os.ReadFile(l.path); err != nil || string(after) != string(before) {
+			t.Errorf("%v, the file was\n%s and is\n%s", err, before, after)
+		}
+	}
+	if asked != 2 {
+		t.Errorf("it was asked %d times what the container had, want 2", asked)
+	}
 	must(t, l.Intend("node", nil, "d"))
-	expect(t, "afterwards", text(reopen(t, g, start(1)).Grants("node", false)), `1 "a" , 4 "d" `)
+	expect(t, "afterwards", text(reopen(t, g, start(1)).Grants("node", false)), `1 "a" , 6 "d" `)
 }
 
 func TestATornLineNeverHappened(t *testing.T) {
