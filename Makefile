@@ -66,16 +66,16 @@ endif
 PARTS = elsewhere loops wires here
 
 .PHONY: $(PARTS) machines worlds kernels
-elsewhere: # on machines that are not this one
-	$(MAKE) SIDE_BY_SIDE= machines cross
+elsewhere: # on machines and kernels that are not this one
+	$(MAKE) SIDE_BY_SIDE= machines kernels cross
 here:
-	nice -n 5 $(MAKE) SIDE_BY_SIDE= worlds race kernels
+	nice -n 5 $(MAKE) SIDE_BY_SIDE= worlds race
 machines:
 	$(STAGE) machines 900 $(ENV) $(TEST) -count=1 -timeout 60m ./integration/vm
 loops:
-	$(STAGE) loops 900 $(ENV) $(TEST) -count=1 -timeout 60m -skip '$(WIRED)' ./integration/fault
+	$(STAGE) loops 1000 $(ENV) $(TEST) -count=1 -timeout 60m -skip '$(WIRED)' ./integration/fault
 wires:
-	$(STAGE) wires 900 $(ENV) $(TEST) -count=1 -timeout 60m -run '$(WIRED)' ./integration/fault
+	$(STAGE) wires 1000 $(ENV) $(TEST) -count=1 -timeout 60m -run '$(WIRED)' ./integration/fault
 WIRED = Network|Wires
 worlds:
 	$(STAGE) worlds 900 $(ENV) $(TEST) -count=1 -p 2 -timeout 60m $(WORLDS)

@@ -20,11 +20,11 @@ import (
 )
 
 // Open opens the ways into container id, which runs as s says and has the
-// specification sp. What it is granted generation g keeps. Where its root is inside its mount namespace differs: runc
-// runs prestart before pivot_root(2), so it is the root's host path there;
-// iSulad 2.1's lcr runs it after, and so it is later with any: it is /. That is the
-// namespace's root, wherever init has gone with chroot(2) since. What does not answer
-// is waited for by w.
+// specification sp. What it is granted generation g keeps. Where its root is inside
+// its mount namespace differs: runc runs prestart before pivot_root(2), so it is the
+// root's host path there; iSulad 2.1's lcr runs it after, and so it is later with any:
+// it is /. That is the namespace's root, wherever init has gone with chroot(2) since.
+// What does not answer is waited for by w.
 func Open(w *deadline.Waiter, g place.Generation, id string, s Start, sp *Spec) (t *resource.Target, closeAll func(), err error) {
 	var closers []func()
 	all := func() {
