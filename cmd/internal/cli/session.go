@@ -130,13 +130,25 @@ func (s *session) locked(ctx context.Context, c *cli.Context, found container.Co
 	if err := s.app.interrupts.begin(); err != nil {
 		return err
 	}
+	return s.do(context.WithoutCancel(ctx))
+}
+
+// do does the change, and notes what systemd must be told of it.
+func (s *session) do(ctx context.Context) error {
+	unit := ""
+	if s.target != nil {
+		unit = s.target.Cgroups.Unit()
+	}
+	if unit == "" {
+		return s.change.Do(ctx, s.target)
+	}
 	before, broken := config.List[devices.Device](s.doc, config.Devices)
-	err = s.change.Do(context.WithoutCancel(ctx), s.target)
-	if s.target == nil || broken != nil { // whoever changes devices has said so
+	err := s.change.Do(ctx, s.target)
+	if broken != nil { // whoever changes devices has said so
 		return err
 	}
 	if now, e := config.List[devices.Device](s.doc, config.Devices); e == nil {
-		s.unit = s.target.Cgroups.Unit()
+		s.unit = unit
 		s.gets, s.loses = devices.Changed(s.change, s.target, before, now)
 	}
 	return err
