@@ -23,7 +23,7 @@ type Spec struct {
 	Process struct {
 		Env []string `json:"env"`
 	} `json:"process"`
-	Mounts []mount `json:"mounts"`
+	Mounts json.RawMessage `json:"mounts"`
 	Linux  struct {
 		CgroupsPath string            `json:"cgroupsPath"`
 		Namespaces  []namespace       `json:"namespaces"`
@@ -89,13 +89,14 @@ func ReadSpec(bundle string) (*Spec, error) {
 // Trees are the host's trees that the specification of a bundle gives the container;
 // without a specification nobody knows.
 func (s *Spec) Trees(bundle string) (list []ledger.Tree) {
-	if s == nil {
+	var mounts []mount
+	if s == nil || json.Unmarshal(s.Mounts, &mounts) != nil {
 		return nil
 	}
 	has := func(m mount, options ...string) bool {
 		return slices.ContainsFunc(m.Options, func(o string) bool { return slices.Contains(options, o) })
 	}
-	for _, m := range s.Mounts {
+	for _, m := range mounts {
 		if m.Type != "bind" && !has(m, "bind", "rbind") {
 			continue
 		}

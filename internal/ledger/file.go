@@ -21,6 +21,7 @@ func (l *Ledger) intend(kind string, had func(json.RawMessage) any, added []*Gra
 	was := intent{began: l.began, had: maps.Clone(l.had)}
 	var text []byte
 	if !l.began {
+		l.start.ask()
 		if text, err = appendStart(text, l.start); err != nil {
 			return err
 		}

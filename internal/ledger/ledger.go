@@ -27,6 +27,8 @@ type Start struct {
 	Init   process.ID `json:"init"`
 	Bundle string     `json:"bundle"`
 	Trees  []Tree     `json:"trees,omitempty"` // what the specification gave it of the host
+	// Ask, when there is one, tells Trees when they are needed.
+	Ask func() []Tree `json:"-"`
 }
 
 // Tree is a directory or file of the host.
@@ -130,7 +132,14 @@ func (l *Ledger) Trees() []Tree {
 	if l == nil {
 		return nil
 	}
+	l.start.ask()
 	return l.start.Trees
+}
+
+func (s *Start) ask() {
+	if s.Ask != nil {
+		s.Trees, s.Ask = s.Ask(), nil
+	}
 }
 
 // Grants are the open grants of a kind; with before those of earlier starts,

@@ -1,5 +1,7 @@
 package main
 
+import "encoding/json"
+
 // These are the structs of packages hooks and container; a test compares them.
 
 type state struct {
@@ -16,7 +18,7 @@ type Spec struct {
 	Process struct {
 		Env []string `json:"env"`
 	} `json:"process"`
-	Mounts []mount `json:"mounts"`
+	Mounts json.RawMessage `json:"mounts"`
 	Linux  struct {
 		CgroupsPath string            `json:"cgroupsPath"`
 		Namespaces  []namespace       `json:"namespaces"`
@@ -28,12 +30,6 @@ type Spec struct {
 			Devices []deviceRule `json:"devices"`
 		} `json:"resources"`
 	} `json:"linux"`
-}
-
-type mount struct {
-	Type    string   `json:"type"`
-	Source  string   `json:"source"`
-	Options []string `json:"options"`
 }
 
 type namespace struct {
