@@ -95,9 +95,16 @@ test-operator: deps build vm-image ## the same on a host like an operator's: ins
 # Of the recorded cases those of one name, of the containers one.
 ELSEWHERE = TestGolden/syscontainer-tools|TestScenario/(v2|5.10|4.19)|TestScenario/v1/(runc-userns|lcr)|TestEverythingAtOnce|$(OLDER)
 
-.PHONY: quick
+# Tests that wait for what never answers, most of their time.
+PATIENT = Holds(Nothing|Nobody)Up|KeptWaiting
+
+.PHONY: quick quick-work quick-wait
 quick: build format vet ## the inner loop: format, vet, unit tests, recorded cases, a real container; 90 s, no VM
-	$(STAGE) quick 90 $(ENV) $(TEST) -p 4 -skip '$(ELSEWHERE)' $(UNIT) ./integration/golden ./integration/scenario
+	$(MAKE) SIDE_BY_SIDE=1 --jobs --keep-going --output-sync quick-work quick-wait
+quick-work:
+	$(STAGE) quick 90 $(ENV) $(TEST) -p 4 -skip '$(ELSEWHERE)|$(PATIENT)' $(UNIT) ./integration/golden ./integration/scenario
+quick-wait:
+	$(STAGE) quick-wait 90 $(ENV) $(TEST) -run '$(PATIENT)' ./integration/units
 
 .PHONY: check
 check: deps format vet staticcheck deadcode tidy $(if $(filter test,$(MAKECMDGOALS)),,race) ## formatting, vet, staticcheck, dead code, go.mod, unit tests with the race detector
