@@ -199,10 +199,7 @@ func (w *work) giveBack(n nic, from *netspace.Space, link *netspace.Link) error 
 		if err := w.dropAbove(n.is, from, link); err != nil {
 			return err
 		}
-		for _, alias := range link.AltNames { // it does not go where another link is found by one
-			err = errors.Join(err, refused("drop alternative name "+alias, from.Inside.DropAltName(link.Index, alias)))
-		}
-		if err != nil {
+		if err := w.dropAltNames(n.is.Was, from, link); err != nil {
 			return err
 		}
 		err = refused(moveLink, from.Inside.Set(link.Index, netspace.Attributes{Name: name, NS: from.HostFD()}))
@@ -234,6 +231,24 @@ func (w *work) dropAbove(m made, s *netspace.Space, link *netspace.Link) error {
 		}
 	}
 	return refused(dropLink, err)
+}
+
+// dropAltNames takes the names that the container gave the link, and those by which the
+// host finds another one: the kernel would refuse the move. The host's own stay.
+func (w *work) dropAltNames(was *lent, from *netspace.Space, link *netspace.Link) error {
+	for _, name := range link.AltNames {
+		taken, err := lookUp(w.host, name)
+		if err != nil {
+			return err
+		}
+		if taken == nil && (was == nil || slices.Contains(was.AltNames, name)) {
+			continue
+		}
+		if err := refused("drop alternative name "+name, from.Inside.DropAltName(link.Index, name)); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 // restore makes a link that came back what it was, as far as that is known and the

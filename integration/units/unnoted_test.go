@@ -94,6 +94,7 @@ func TestALinkThatNobodyNotedComesBackOrIsSaid(t *testing.T) {
 		for _, stopped := range []bool{false, true} {
 			t.Run(fmt.Sprintf("%s, stopped %v", c.name, stopped), func(t *testing.T) {
 				physical(t, "phy0")
+				ip(t, "link", "property", "add", "dev", "phy0", "altname", "rack7port3")
 				const there = "phy0 veth up=false mtu=1500 qlen=1000"
 				h := hold(t, nil)
 				target := h.target(t, hostOwner)
@@ -120,6 +121,9 @@ func TestALinkThatNobodyNotedComesBackOrIsSaid(t *testing.T) {
 					must(t, take())
 				}
 				same(t, "host", hostLinks(t), there)
+				if link := ip(t, "-o", "link", "show", "phy0"); !strings.Contains(link, "altname rack7port3") {
+					t.Errorf("without the name that the host gave it: %s", link)
+				}
 				must(t, network.Unpin(h.id))
 			})
 		}
