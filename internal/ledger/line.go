@@ -121,7 +121,7 @@ func (l *Ledger) readLine(line []byte, numbers map[int]*Grant) error {
 	case verbStart:
 		return l.readStart(rest)
 	case verbHad:
-		if !isWhole(value) {
+		if !json.Valid(value) {
 			return errLine
 		}
 		if l.had == nil {
@@ -138,12 +138,12 @@ func (l *Ledger) readLine(line []byte, numbers map[int]*Grant) error {
 	switch verb := string(verb); {
 	case verb == verbGrant && g == nil:
 		kind, value, _ := bytes.Cut(value, []byte(separator))
-		if !isWhole(value) {
+		if !json.Valid(value) {
 			return errLine
 		}
 		g = &Grant{Number: number, Kind: string(kind), Record: value, Had: l.had[string(kind)]}
 		l.grants, numbers[number], l.last = append(l.grants, g), g, max(l.last, number)
-	case verb == verbMade && isWhole(value):
+	case verb == verbMade && json.Valid(value):
 		if g != nil { // else it is over
 			g.Made = value
 		}
@@ -155,15 +155,6 @@ func (l *Ledger) readLine(line []byte, numbers map[int]*Grant) error {
 		return errLine
 	}
 	return nil
-}
-
-// isWhole tells whether a value ends as it begins. Whoever reads objects, which most
-// are, sees the rest.
-func isWhole(value []byte) bool {
-	if n := len(value); n > 1 && value[0] == '{' {
-		return value[n-1] == '}'
-	}
-	return json.Valid(value)
 }
 
 func (l *Ledger) readStart(value []byte) error {
