@@ -37,7 +37,12 @@ func Open(w *deadline.Waiter, g place.Generation, id string, s Start, sp *Spec) 
 			all()
 		}
 	}()
-	root, err := rootfs.OfProcess(s.Init.PID, "container "+id, w)
+	ns, err := nsenter.EnterMount(s.Init.PID, "container "+id, w)
+	if err != nil {
+		return nil, nil, err
+	}
+	closers = append(closers, ns.Close)
+	root, sees, err := rootOf(ns, s.Init.PID, id, w)
 	if err != nil {
 		return nil, nil, err
 	}
@@ -63,21 +68,6 @@ func Open(w *deadline.Waiter, g place.Generation, id string, s Start, sp *Spec) 
 	if err := unix.Stat("/dev", &dev); err != nil {
 		return nil, nil, &fs.PathError{Op: "stat", Path: "/dev", Err: err}
 	}
-	ns, err := nsenter.EnterMount(s.Init.PID, "container "+id, w)
-	if err != nil {
-		return nil, nil, err
-	}
-	closers = append(closers, ns.Close)
-	sees := s.Init.PID
-	if !ours && !root.IsWhole() { // init has changed its root directory
-		if sees, err = ns.Thread(); err != nil {
-			return nil, nil, err
-		}
-		if root, err = rootfs.OfProcess(sees, "container "+id, w); err != nil {
-			return nil, nil, err
-		}
-		closers = append(closers, closer(root))
-	}
 	if !s.Init.Lives() { // then what was opened by its pid may be another's
 		return nil, nil, fmt.Errorf("process %d: %w", s.Init.PID, process.ErrGone)
 	}
@@ -101,6 +91,26 @@ func Open(w *deadline.Waiter, g place.Generation, id string, s Start, sp *Spec) 
 	t.Ledger, t.Doubt = OpenLedger(g, id, s, sp)
 	closers = append(closers, t.Net.Close, t.Cgroups.Close, t.Ledger.Close)
 	return t, all, nil
+}
+
+// rootOf opens the root of the mount namespace that process pid is in, and says who sees
+// all of it. That is not the process where it has changed its root directory.
+func rootOf(ns *nsenter.Mount, pid int, id string, w *deadline.Waiter) (root *rootfs.Root, sees int, err error) {
+	if root, err = rootfs.OfProcess(pid, "container "+id, w); err != nil {
+		return nil, 0, err
+	}
+	at, err := root.At()
+	if err == nil && at == "/" {
+		return root, pid, nil
+	}
+	root.Close()
+	if err == nil {
+		sees, err = ns.Thread()
+	}
+	if err == nil {
+		root, err = rootfs.OfProcess(sees, "container "+id, w)
+	}
+	return root, sees, err
 }
 
 // OpenLedger opens what container id was granted by the start s, with the specification

@@ -6,8 +6,6 @@ import (
 	"path/filepath"
 	"slices"
 
-	"golang.org/x/sys/unix"
-
 	"isula.org/isulad-tools/internal/mountpoint"
 	"isula.org/isulad-tools/internal/place"
 	"isula.org/isulad-tools/resource"
@@ -54,12 +52,7 @@ func hadOf(t *resource.Target, last json.RawMessage) any {
 	if t.Ledger == nil || last != nil && (!t.Pivoted || !isEarly(last)) {
 		return nil
 	}
-	root, err := t.Root.Open("/", unix.O_PATH|unix.O_DIRECTORY)
-	if err != nil {
-		return nil
-	}
-	defer root.Close()
-	at, err := os.Readlink(procFD(root))
+	at, err := t.Root.At()
 	if err != nil {
 		return nil
 	}
@@ -121,7 +114,7 @@ func grantedTo(t *resource.Target) (g granted, err error) {
 		return g, nil
 	}
 	return g, mountpoint.Each(0, func(m *mountpoint.Mount) bool {
-		if slices.ContainsFunc(dirs, m.Point.Within) && !slices.ContainsFunc(dirs, m.Point.Is) {
+		if isStaged(dirs, m) {
 			g.trees = append(g.trees, treeAt(m))
 		}
 		return true

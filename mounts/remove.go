@@ -114,7 +114,7 @@ func (w *wants) stage(id string, b Bind) error {
 		case slices.ContainsFunc(own, m.Point.Within):
 			w.trees, w.groups = append(w.trees, treeAt(m)), append(w.groups, groups(m, "shared:")...)
 			return true
-		case slices.ContainsFunc(all, m.Point.Within) && !slices.ContainsFunc(all, m.Point.Is):
+		case isStaged(all, m):
 			w.others = append(w.others, heldBy(m))
 		}
 		foreign = append(foreign, groups(m, "shared:")...)
@@ -299,6 +299,11 @@ func sweep(id string, records []Bind) error {
 // stages are where a container's transfer mounts are, in the order in which they go.
 func stages(id string) []string {
 	return []string{filepath.Join(place.Master, id), filepath.Join(place.Midpath, id)}
+}
+
+// isStaged tells whether a mount of the host is a transfer mount, or below one.
+func isStaged(stages []string, m *mountpoint.Mount) bool {
+	return slices.ContainsFunc(stages, m.Point.Within) && !slices.ContainsFunc(stages, m.Point.Is)
 }
 
 // isSHA tells transfer mounts from device nodes, which lie beside them.

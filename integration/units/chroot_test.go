@@ -15,6 +15,12 @@ import (
 // An init may change its root directory: the container's paths are those of its mount
 // namespace all the same, and what it was given goes from there.
 func TestAPathGoesWhenInitHasChangedItsRoot(t *testing.T) {
+	for to, hosts := range map[string]bool{"a folder of its own": false, "the host's root, which it was given": true} {
+		t.Run(to, func(t *testing.T) { goesAfterChroot(t, hosts) })
+	}
+}
+
+func goesAfterChroot(t *testing.T, hosts bool) {
 	if !canShare([]option{pivoted}) {
 		return
 	}
@@ -43,6 +49,9 @@ func TestAPathGoesWhenInitHasChangedItsRoot(t *testing.T) {
 	}
 	dir, early, late := t.TempDir(), bindOf(hostDir(t), "/mnt/early"), bindOf(hostDir(t), "/mnt/late")
 	must(t, changePaths(t, dir, target, func(e *resource.Edit[mounts.Bind]) { e.Add(early) }).Err)
+	if hosts {
+		bindFrom(t, target, "/", h.at("/elsewhere"))
+	}
 	h.chroot(t, "/elsewhere")
 	open()
 	must(t, changePaths(t, dir, target, func(e *resource.Edit[mounts.Bind]) { e.Add(late) }).Err)

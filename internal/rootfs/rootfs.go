@@ -73,11 +73,9 @@ func (r *Root) Sub(p string) (*Root, error) {
 	return &Root{d, r.whose, r.wait}, nil
 }
 
-// IsWhole tells whether r is the root of its mount namespace, and not one that somebody
-// has changed to (chroot(2)).
-func (r *Root) IsWhole() bool {
-	at, err := os.Readlink("/proc/self/fd/" + strconv.Itoa(int(r.dir.Fd())))
-	return err == nil && at == "/"
+// At returns the path of r in its mount namespace.
+func (r *Root) At() (string, error) {
+	return os.Readlink("/proc/self/fd/" + strconv.Itoa(int(r.dir.Fd())))
 }
 
 // Identity is what a file is: on which file system, which inode, of which type and, a
