@@ -93,7 +93,10 @@ func deny(t *resource.Target, d Device, access string) error {
 // those that exist do not inherit it. What goes away meanwhile, or denies the
 // device to itself, is the container's own affair.
 func allowBelow(dir *os.File, rule string) error {
-	below, err := cgroup.Below(dir)
+	if !cgroup.HasBelow(dir) {
+		return nil
+	}
+	below, err := cgroup.Below(dir.Name())
 	if err != nil {
 		return err
 	}

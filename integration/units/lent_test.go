@@ -79,18 +79,7 @@ func changeNICs(t *testing.T, dir string, target *resource.Target, plan func(*re
 // service is a process of the container with a network namespace of its own.
 func (h *holder) service(t *testing.T) int {
 	t.Helper()
-	cmd := exec.Command("unshare", "-n", "cat")
-	leash, err := cmd.StdinPipe()
-	must(t, err)
-	must(t, cmd.Start())
-	t.Cleanup(func() { leash.Close(); must(t, cmd.Wait()) })
-	must(t, os.WriteFile(filepath.Join(h.cgroupDir(), "cgroup.procs"), []byte(fmt.Sprint(cmd.Process.Pid)), 0))
-	for { // until it has its namespace, and is the program in it
-		if name, err := os.ReadFile(fmt.Sprintf("/proc/%d/comm", cmd.Process.Pid)); err == nil && string(name) == "cat\n" {
-			return cmd.Process.Pid
-		}
-		time.Sleep(time.Millisecond)
-	}
+	return inNamespace(t, h, "unshare", "-n", "cat")
 }
 
 // A link of the host comes back as it was, whatever the container has done to it.

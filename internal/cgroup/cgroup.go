@@ -158,16 +158,13 @@ func HasBelow(dir *os.File) bool {
 	return err != nil || st.Nlink != 2 // its own name and its "."
 }
 
-// Below lists the cgroups below an open directory of cgroup v1, parents first. They
-// may come and go meanwhile.
-func Below(dir *os.File) ([]string, error) {
-	if !HasBelow(dir) {
-		return nil, nil
-	}
+// Below lists the cgroups below a directory, parents first. They may come and go
+// meanwhile.
+func Below(dir string) ([]string, error) {
 	var list []string
-	err := filepath.WalkDir(dir.Name(), func(path string, e os.DirEntry, err error) error {
+	err := filepath.WalkDir(dir, func(path string, e os.DirEntry, err error) error {
 		switch {
-		case path == dir.Name():
+		case path == dir:
 			return err
 		case err != nil && !Gone(err):
 			return err
@@ -288,7 +285,7 @@ func (c *Container) Threads() ([]int, error) {
 	if err != nil {
 		return pids, err
 	}
-	below, err := belowPath(dir)
+	below, err := Below(dir)
 	if err != nil && !Gone(err) {
 		return pids, err
 	}
@@ -305,15 +302,6 @@ func (c *Container) Threads() ([]int, error) {
 		}
 	}
 	return pids, nil
-}
-
-func belowPath(path string) ([]string, error) {
-	dir, err := open.File(path, unix.O_PATH|unix.O_DIRECTORY, 0)
-	if err != nil {
-		return nil, err
-	}
-	defer dir.Close()
-	return Below(dir)
 }
 
 // maxThreads bounds what is read of a list of threads.
