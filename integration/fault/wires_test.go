@@ -177,8 +177,8 @@ func (w *world) addInside(all facts) {
 			continue
 		}
 		value := fmt.Sprintf("mtu %d qlen %d up %v", a.MTU, a.TxQLen, a.RawFlags&unix.IFF_UP != 0)
-		if a.HardwareAddr[0] == lentMAC[0] && a.HardwareAddr[2] == 0 { // one that we have chosen
-			value += " mac " + a.HardwareAddr.String()
+		if mac := a.HardwareAddr.String(); strings.HasPrefix(mac, "02:77:00:00:00:") || mac == lentMAC.String() { // others are random
+			value += " mac " + mac
 		}
 		all["inside link "+a.Name] = value
 		addresses, err := h.AddrList(l, netlink.FAMILY_ALL)
