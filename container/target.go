@@ -3,7 +3,6 @@ package container
 import (
 	"errors"
 	"fmt"
-	"io/fs"
 	"path/filepath"
 
 	"golang.org/x/sys/unix"
@@ -64,17 +63,14 @@ func Open(w *deadline.Waiter, g place.Generation, id string, s Start, sp *Spec) 
 			return nil, nil, errors.Join(err, errors.New("the container's root is the host's /, which is left alone"))
 		}
 	}
-	var dev unix.Stat_t
-	if err := unix.Stat("/dev", &dev); err != nil {
-		return nil, nil, &fs.PathError{Op: "stat", Path: "/dev", Err: err}
-	}
+	root.Restrict(sp.rights())
 	if !s.Init.Lives() { // then what was opened by its pid may be another's
 		return nil, nil, fmt.Errorf("process %d: %w", s.Init.PID, process.ErrGone)
 	}
 	t = &resource.Target{
-		HostDev: dev.Dev,
 		Wait:    w,
 		ID:      id,
+		Bundle:  s.Bundle,
 		Init:    s.Init,
 		Root:    root,
 		Owner:   sp.Owner(),

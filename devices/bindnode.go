@@ -156,7 +156,7 @@ func makeShared(t *resource.Target, d Device, host unix.Stat_t, own rootfs.Owner
 		return nil, err
 	}
 	defer shared.Close()
-	p := &plot{dir: shared, base: boundName(d), force: true}
+	p := &plot{dir: shared, base: boundName(d), by: t.Root.Maker(own), force: true}
 	if err := p.mknodShared(host); err != nil {
 		return nil, err
 	}

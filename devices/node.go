@@ -11,6 +11,8 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"isula.org/isulad-tools/internal/command"
+	"isula.org/isulad-tools/internal/credentials"
 	"isula.org/isulad-tools/internal/open"
 	"isula.org/isulad-tools/internal/rootfs"
 	"isula.org/isulad-tools/internal/undo"
@@ -83,7 +85,7 @@ func (a *Adder) makeNode(t *resource.Target, d Device, commit func() error) (is 
 	if err != nil {
 		return is, err
 	}
-	p, err := placeNode(t, d, plot{dir: dir, base: base, force: a.Force}, host, own, &u)
+	p, err := placeNode(t, d, plot{dir: dir, base: base, by: t.Root.Maker(own), force: a.Force}, host, own, &u)
 	if p.replaced {
 		if a.replaced == nil {
 			a.replaced = map[Device]bool{}
@@ -102,13 +104,14 @@ func (a *Adder) makeNode(t *resource.Target, d Device, commit func() error) (is 
 // placeNode makes the node, of whichever sort works there.
 func placeNode(t *resource.Target, d Device, p plot, host unix.Stat_t, own rootfs.Owner, u *undo.Stack) (plot, error) {
 	at := d.PathInContainer
+	on, err := t.Root.Where(p.dir)
+	if err != nil {
+		return p, err
+	}
 	made, err := rootfs.Get(t.Root, at, func() (plot, error) {
-		there, err := inHostsDev(t.HostDev, p.dir, p.base, host)
 		switch {
-		case err != nil:
-			return p, err
-		case there:
-			return plot{adopted: true}, nil
+		case on != nil && on.OfHost:
+			return plot{adopted: true}, inHostsTree(p, on, host)
 		case t.UserNS && !nodesWork(p.dir):
 			return plot{bind: true}, nil
 		}
@@ -135,6 +138,7 @@ func (d Device) isContainers(t *resource.Target) bool {
 type plot struct {
 	dir               *os.File
 	base              string
+	by                credentials.Maker
 	force             bool
 	replaced, adopted bool
 	bind              bool // no node works there
@@ -154,27 +158,23 @@ func (p plot) build(host unix.Stat_t, own rootfs.Owner) (plot, error) {
 	return p, err
 }
 
-// inHostsDev tells whether dir, which the container may have bound as its own,
-// is of the host's /dev and has the node. Nothing is made, replaced or changed
-// there: what is missing is an error.
-func inHostsDev(hostDev uint64, dir *os.File, base string, host unix.Stat_t) (there bool, err error) {
-	var d, st unix.Stat_t
-	if err := unix.Fstat(int(dir.Fd()), &d); err != nil || d.Dev != hostDev {
-		return false, os.NewSyscallError("fstat", err)
+// inHostsTree returns nil when the plot has the node, in a tree of the host that the
+// container has mounted: the host's /dev, or a folder. Nothing is made, replaced or
+// changed there.
+func inHostsTree(p plot, on *rootfs.Mount, host unix.Stat_t) error {
+	var st unix.Stat_t
+	if err := unix.Fstatat(int(p.dir.Fd()), p.base, &st, unix.AT_SYMLINK_NOFOLLOW); err == nil && sameDevice(st, host) {
+		return nil
 	}
-	if err := unix.Fstatat(int(dir.Fd()), base, &st, unix.AT_SYMLINK_NOFOLLOW); err == nil && sameDevice(st, host) {
-		return true, nil
-	}
-	return false, errors.New("the container's directory for it is the host's /dev, which is left alone")
+	return fmt.Errorf("its directory is a tree of the host, mounted on %s in the container, where no node is made: choose a path on the container's own file system", command.Printable(on.Point))
 }
 
 // mknod makes the plot's file the device that host is.
 func (p *plot) mknod(host unix.Stat_t) (err error) {
 	for range 3 {
-		// With the umask a node would need a chmod, and be wrong until then.
-		umask := unix.Umask(0)
-		err = open.Again(func() error { return unix.Mknodat(int(p.dir.Fd()), p.base, host.Mode, int(host.Rdev)) })
-		unix.Umask(umask)
+		err = p.by.Root(func() error {
+			return open.Again(func() error { return unix.Mknodat(int(p.dir.Fd()), p.base, host.Mode, int(host.Rdev)) })
+		})
 		if !errors.Is(err, unix.EEXIST) {
 			return os.NewSyscallError("mknodat", err)
 		}
@@ -254,13 +254,11 @@ func dress(dir *os.File, base string, host unix.Stat_t, own rootfs.Owner, new bo
 	if !sameDevice(st, host) {
 		return is, errors.New("something else took its place")
 	}
-	if !new {
-		if err := unix.Fstat(int(dir.Fd()), &parent); err != nil {
-			return is, os.NewSyscallError("fstat", err)
-		}
-		if st.Dev != parent.Dev || st.Dev == host.Dev && st.Ino == host.Ino {
-			return is, nil
-		}
+	if err := unix.Fstat(int(dir.Fd()), &parent); err != nil {
+		return is, os.NewSyscallError("fstat", err)
+	}
+	if st.Dev != parent.Dev || st.Dev == host.Dev && st.Ino == host.Ino {
+		return is, nil
 	}
 	if int(st.Uid) != own.UID || int(st.Gid) != own.GID {
 		err := open.Again(func() error { return unix.Fchownat(fd, "", own.UID, own.GID, unix.AT_EMPTY_PATH) })
@@ -326,8 +324,8 @@ func unlinkOurs(t *resource.Target, d Device, ours func(unix.Stat_t) bool) error
 		return err
 	}
 	defer dir.Close()
-	if around, err := t.Root.Identify(dir); err != nil || around.Dev == t.HostDev {
-		return err // the host's nodes are the host's
+	if on, err := t.Root.Where(dir); err != nil || on != nil && on.OfHost {
+		return err // what is in the host's trees is the host's
 	}
 	node, err := rootfs.Get(t.Root, p, func() (*os.File, error) {
 		return open.At(dir, path.Base(p), unix.O_PATH|unix.O_NOFOLLOW, 0)

@@ -126,8 +126,8 @@ func (s *server) reply(op uint32, node uint64, in []byte) ([]byte, unix.Errno) {
 		return append(words(0, 0, 0, 0), s.attributes(node)...), 0
 	case fuseMknod:
 		return s.entry(s.make(name(16), u32(0), u32(4))), 0
-	case fuseMkdir:
-		return s.entry(s.make(name(8), unix.S_IFDIR|u32(0), 0)), 0
+	case fuseMkdir: // as below a set-group-ID directory
+		return s.entry(s.make(name(8), unix.S_IFDIR|unix.S_ISGID|u32(0), 0)), 0
 	case fuseCreate:
 		return append(s.entry(s.make(name(16), u32(4), 0)), words(0, 0, 0, 0)...), 0
 	case fuseUnlink, fuseRmdir:

@@ -159,9 +159,7 @@ func (h *holder) target(t testing.TB, own resource.Owner) *resource.Target {
 	must(t, ns.Do(func() error { return nil })) // from now on there is a thread instead of two files
 	init, err := process.Find(h.pid)
 	must(t, err)
-	var dev unix.Stat_t
-	must(t, unix.Stat("/dev", &dev))
-	target := &resource.Target{ID: h.id, HostDev: dev.Dev, Init: init, Root: root, Owner: own, NS: ns, Sees: h.pid, Net: netspace.OfProcess(h.pid), Cgroups: cgroup.Container{Path: h.cgroup, PID: h.pid}}
+	target := &resource.Target{ID: h.id, Init: init, Root: root, Owner: own, NS: ns, Sees: h.pid, Net: netspace.OfProcess(h.pid), Cgroups: cgroup.Container{Path: h.cgroup, PID: h.pid}}
 	t.Cleanup(target.Net.Close)
 	t.Cleanup(func() { target.Cgroups.Close() }) // whichever a test puts there
 	return target

@@ -13,7 +13,6 @@ import (
 	"errors"
 	"os"
 	"path"
-	"runtime"
 	"strconv"
 
 	"github.com/cyphar/filepath-securejoin/pathrs-lite"
@@ -22,18 +21,17 @@ import (
 	"isula.org/isulad-tools/internal/deadline"
 	"isula.org/isulad-tools/internal/open"
 	"isula.org/isulad-tools/internal/process"
-	"isula.org/isulad-tools/internal/undo"
 )
-
-// Owner is the user and group, in host ids, that own what is created for a
-// container.
-type Owner struct{ UID, GID int }
 
 // Root is a directory that confines every path given to its methods.
 type Root struct {
-	dir   *os.File
-	whose string
-	wait  *deadline.Waiter
+	dir    *os.File
+	pid    int // a process that has its mounts
+	whose  string
+	wait   *deadline.Waiter
+	rights Rights
+	mount  int            // the root's number; 0: not asked yet
+	mounts map[int]*Mount // others, as far as they were asked for
 }
 
 // OfProcess opens the root directory of process pid, in that process's mount
@@ -43,7 +41,7 @@ func OfProcess(pid int, whose string, w *deadline.Waiter) (*Root, error) {
 	if err != nil {
 		return nil, err
 	}
-	return &Root{d, whose, w}, nil
+	return &Root{dir: d, pid: pid, whose: whose, wait: w}, nil
 }
 
 // Do runs f, which makes system calls on the file p, and no longer than somebody
@@ -70,7 +68,7 @@ func (r *Root) Sub(p string) (*Root, error) {
 	if err != nil {
 		return nil, err
 	}
-	return &Root{d, r.whose, r.wait}, nil
+	return &Root{dir: d, pid: r.pid, whose: r.whose, wait: r.wait, rights: r.rights}, nil
 }
 
 // At returns the path of r in its mount namespace.
@@ -184,135 +182,4 @@ func (r *Root) openWithout(p string, flags int) (*os.File, error) {
 	}
 	defer h.Close()
 	return pathrs.Reopen(h, flags)
-}
-
-// Dir opens the directory that holds p, making it and its parents when
-// missing, and returns it with p's last element.
-func (r *Root) Dir(p string, own Owner, u *undo.Stack) (dir *os.File, base string, err error) {
-	p = path.Clean("/" + p)
-	if p == "/" {
-		return nil, "", &os.PathError{Op: "create in container", Path: p, Err: unix.EEXIST}
-	}
-	dir, err = r.MkdirAll(path.Dir(p), own, u)
-	return dir, path.Base(p), err
-}
-
-// MkdirAll opens directory p, making it and its parents, 0755, when missing.
-// What it makes is pushed on u.
-func (r *Root) MkdirAll(p string, own Owner, u *undo.Stack) (*os.File, error) {
-	p = path.Clean("/" + p)
-	d, err := r.Open(p, unix.O_PATH|unix.O_DIRECTORY)
-	if errors.Is(err, unix.ENOTDIR) {
-		// Compat: add-path-dir-onto-file.
-		return nil, &os.PathError{Op: "mkdir", Path: p, Err: unix.ENOTDIR}
-	}
-	if err == nil || !errors.Is(err, unix.ENOENT) || p == "/" {
-		return d, err
-	}
-	parent, base, err := r.Dir(p, own, u)
-	if err != nil {
-		return nil, err
-	}
-	defer parent.Close()
-	err = r.Do(p, func() error {
-		mkdir := func() error { return unix.Mkdirat(int(parent.Fd()), base, 0o755) }
-		if err := as(own, func() error { return open.Again(mkdir) }); err != nil {
-			return &os.PathError{Op: "mkdir in container", Path: p, Err: err}
-		}
-		return nil
-	}, parent)
-	if err != nil {
-		return nil, err
-	}
-	u.Push("remove directory "+p, func() error { return r.remove(p, unix.AT_REMOVEDIR) })
-	// Only a directory is opened: the container may have put something else there.
-	return Get(r, p, func() (*os.File, error) {
-		d, err := open.At(parent, base, unix.O_RDONLY|unix.O_DIRECTORY|unix.O_NOFOLLOW, 0)
-		if err != nil {
-			return nil, err
-		}
-		if err := dress(d, 0o755, own); err != nil {
-			d.Close()
-			return nil, err
-		}
-		return d, nil
-	}, parent)
-}
-
-// Create opens, as a bare descriptor (O_PATH), the file p, and makes an empty
-// one, 0644, and its parent directories, when there is none.
-func (r *Root) Create(p string, own Owner, u *undo.Stack) (*os.File, error) {
-	f, err := r.Open(p, unix.O_PATH)
-	if err == nil || !errors.Is(err, unix.ENOENT) {
-		return f, err
-	}
-	dir, base, err := r.Dir(p, own, u)
-	if err != nil {
-		return nil, err
-	}
-	defer dir.Close()
-	made, err := Get(r, p, func() (made *os.File, err error) {
-		err = as(own, func() error {
-			// O_EXCL: a dangling link is not followed to wherever it wants a file.
-			made, err = open.At(dir, base, unix.O_CREAT|unix.O_EXCL|unix.O_WRONLY|unix.O_NOFOLLOW, 0o644)
-			return err
-		})
-		return made, err
-	}, dir)
-	if err != nil {
-		return nil, err
-	}
-	u.Push("remove file "+p, func() error { return r.remove(p, 0) })
-	err = r.Do(p, func() error {
-		defer made.Close() // a file system is asked for that, too
-		return dress(made, 0o644, own)
-	})
-	if err != nil {
-		return nil, err
-	}
-	return r.Open(p, unix.O_PATH)
-}
-
-// as runs create, and where our own ids cannot own a file, as the owner: a file
-// system that was mounted in the container's user namespace has no numbers for
-// others (EOVERFLOW).
-func as(own Owner, create func() error) error {
-	err := create()
-	if !errors.Is(err, unix.EOVERFLOW) {
-		return err
-	}
-	runtime.LockOSThread() // these ids are a thread's
-	defer runtime.UnlockOSThread()
-	// setfsuid(2) has no errors to give: root may set any, and come back.
-	_, _ = unix.SetfsgidRetGid(own.GID)
-	_, _ = unix.SetfsuidRetUid(own.UID)
-	err = create()
-	_, _ = unix.SetfsuidRetUid(0)
-	_, _ = unix.SetfsgidRetGid(0)
-	return err
-}
-
-// dress gives what was just made its owner, and its mode, whatever the umask.
-func dress(f *os.File, mode os.FileMode, own Owner) error {
-	// Also for root's: a set-group-ID directory gives its own group.
-	if err := f.Chown(own.UID, own.GID); err != nil {
-		return err
-	}
-	return f.Chmod(mode)
-}
-
-// remove unlinks p, or removes the empty directory p (AT_REMOVEDIR).
-func (r *Root) remove(p string, flags int) error {
-	dir, err := r.Open(path.Dir(p), unix.O_PATH|unix.O_DIRECTORY)
-	if err != nil {
-		return err
-	}
-	defer dir.Close()
-	return r.Do(p, func() error {
-		err := open.Again(func() error { return unix.Unlinkat(int(dir.Fd()), path.Base(p), flags) })
-		if err != nil && !errors.Is(err, unix.ENOENT) {
-			return &os.PathError{Op: "remove in container", Path: p, Err: err}
-		}
-		return nil
-	}, dir)
 }

@@ -81,7 +81,7 @@ func TestCreateOnMountOfUserNamespace(t *testing.T) {
 	}
 	defer root.Close()
 	var u undo.Stack
-	f, err := root.Create(dir+"/a/b/f", Owner{id, id + 1}, &u)
+	f, err := root.Create(dir+"/a/b/f", Owner{UID: id, GID: id + 1}, &u)
 	if err != nil {
 		t.Fatal(err)
 	}

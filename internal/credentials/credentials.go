@@ -1,0 +1,153 @@
+// Package credentials makes files as somebody else's (credentials(7)): what is created
+// belongs to its owner, and has its mode and SELinux label, from its first moment on, so
+// that nothing that has a name meanwhile is changed afterwards. The kernel keeps all of
+// this per thread.
+package credentials
+
+import (
+	"os"
+	"runtime"
+	"slices"
+	"sync"
+
+	"golang.org/x/sys/unix"
+
+	"isula.org/isulad-tools/internal/open"
+)
+
+// Owner is the user and group, in host ids, that own what is created for a
+// container.
+type Owner struct{ UID, GID int }
+
+// Maker is who makes a file.
+type Maker struct {
+	Owner
+	Label string // of SELinux, where the host has that; "": the policy's
+}
+
+// Root runs create, which makes a file, with all of root's rights. The file has the
+// mode that create says, whatever the umask.
+func (m Maker) Root(create func() error) error {
+	// The umask is the process's.
+	defer unix.Umask(unix.Umask(0))
+	labelled := m.Label != "" && hasSELinux()
+	if m.Owner == (Owner{}) && !labelled {
+		return create()
+	}
+	runtime.LockOSThread()
+	defer runtime.UnlockOSThread()
+	if labelled {
+		if err := label(m.Label); err != nil {
+			return err
+		}
+		defer label("")
+	}
+	return owning(m.Owner, create)
+}
+
+// owning runs create with other ids for files. Root's capabilities stay: the kernel
+// takes those for files with the id, and gives them back with it.
+func owning(own Owner, create func() error) error {
+	header := unix.CapUserHeader{Version: unix.LINUX_CAPABILITY_VERSION_3}
+	var has [2]unix.CapUserData
+	if own.UID != 0 {
+		if err := unix.Capget(&header, &has[0]); err != nil {
+			return os.NewSyscallError("capget", err)
+		}
+	}
+	// setfsuid(2) has no errors to give: root may set any, and come back.
+	_, _ = unix.SetfsgidRetGid(own.GID)
+	defer unix.SetfsgidRetGid(0)
+	if own.UID != 0 {
+		_, _ = unix.SetfsuidRetUid(own.UID)
+		defer unix.SetfsuidRetUid(0)
+		if err := unix.Capset(&header, &has[0]); err != nil {
+			return os.NewSyscallError("capset", err)
+		}
+	}
+	return create()
+}
+
+// Range is a range of ids of a user namespace, in host ids: of linux.uidMappings, say.
+type Range struct{ First, Size uint32 }
+
+// Rights are what the root user of a container may do with files.
+type Rights struct {
+	// UIDs and GIDs are its user namespace's; nil: it has none of its own.
+	UIDs, GIDs []Range
+	// Override tells whether it can have CAP_DAC_OVERRIDE; nil: it cannot.
+	Override func() bool
+}
+
+// Run runs create, which makes a file in the open directory dir, with the rights that
+// the container's root has there, and no more: capabilities count only for what belongs
+// to ids of its user namespace (capable_wrt_inode_uidgid in the kernel).
+func (r Rights) Run(m Maker, dir *os.File, create func() error) error {
+	var st unix.Stat_t
+	if err := unix.Fstat(int(dir.Fd()), &st); err != nil {
+		return os.NewSyscallError("fstat", err)
+	}
+	override := r.Override != nil && r.Override() && r.Maps(st.Uid, st.Gid)
+	done := make(chan error)
+	go func() {
+		runtime.LockOSThread() // and never unlocked: the thread ends here
+		err := drop(m, override)
+		if err == nil {
+			err = create()
+		}
+		done <- err
+	}()
+	return <-done
+}
+
+// Maps tells whether both ids are of the container's user namespace.
+func (r Rights) Maps(uid, gid uint32) bool { return has(r.UIDs, uid) && has(r.GIDs, gid) }
+
+func has(ids []Range, id uint32) bool {
+	return ids == nil || slices.ContainsFunc(ids, func(r Range) bool { return r.First <= id && id-r.First < r.Size })
+}
+
+// drop gives this thread the rights of somebody else.
+func drop(m Maker, override bool) error {
+	if err := unix.Unshare(unix.CLONE_FS); err != nil { // for a umask of its own
+		return os.NewSyscallError("unshare", err)
+	}
+	unix.Umask(0)
+	if m.Label != "" && hasSELinux() {
+		if err := label(m.Label); err != nil {
+			return err
+		}
+	}
+	// The function of this name changes all threads.
+	if _, _, errno := unix.RawSyscall(unix.SYS_SETGROUPS, 0, 0, 0); errno != 0 {
+		return os.NewSyscallError("setgroups", errno)
+	}
+	_, _ = unix.SetfsgidRetGid(m.GID)
+	_, _ = unix.SetfsuidRetUid(m.UID)
+	header := unix.CapUserHeader{Version: unix.LINUX_CAPABILITY_VERSION_3}
+	var none [2]unix.CapUserData
+	if override {
+		none[0].Effective = 1 << unix.CAP_DAC_OVERRIDE
+		none[0].Permitted = none[0].Effective
+	}
+	return os.NewSyscallError("capset", unix.Capset(&header, &none[0]))
+}
+
+// label sets what SELinux gives the files that this thread creates.
+func label(text string) error {
+	f, err := open.File("/proc/thread-self/attr/fscreate", unix.O_WRONLY, 0)
+	if err != nil {
+		return err
+	}
+	defer f.Close()
+	if _, err := unix.Write(int(f.Fd()), []byte(text)); err != nil {
+		return &os.PathError{Op: "label as " + text, Path: f.Name(), Err: err}
+	}
+	return nil
+}
+
+// hasSELinux tells whether the kernel has SELinux, and it is not switched off.
+var hasSELinux = sync.OnceValue(func() bool {
+	var fs unix.Statfs_t
+	return unix.Statfs("/sys/fs/selinux", &fs) == nil && fs.Type == unix.SELINUX_MAGIC
+})

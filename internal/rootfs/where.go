@@ -1,0 +1,108 @@
+package rootfs
+
+import (
+	"bytes"
+	"fmt"
+	"os"
+
+	"isula.org/isulad-tools/internal/command"
+	"isula.org/isulad-tools/internal/credentials"
+	"isula.org/isulad-tools/internal/mountpoint"
+)
+
+// Rights are those of the container's root user, and with which label of SELinux it
+// makes files.
+type Rights struct {
+	credentials.Rights
+	Label string
+}
+
+// Restrict says what rights count where the container has mounted something.
+func (r *Root) Restrict(rights Rights) { r.rights = rights }
+
+// Mount is a mount in the container that is not its root.
+type Mount struct {
+	Point string // in its mount namespace
+	// OfHost tells whether it may be a tree of the host: a part of a file system, or one
+	// that the host has mounted, too. A file system of the container's own, as of its
+	// /dev, is neither.
+	OfHost bool
+	// Shared tells whether what is mounted on it is mounted elsewhere at once.
+	Shared bool
+}
+
+// isHome tells whether f is on the mount that is the root. That alone is certainly the
+// container's; a tree of the host may be mounted anywhere else.
+func (r *Root) isHome(f *os.File) (bool, error) {
+	if r.mount == 0 {
+		id, err := mountpoint.ID(r.dir)
+		if err != nil {
+			return false, err
+		}
+		r.mount = id
+	}
+	id, err := mountpoint.ID(f)
+	return id == r.mount, err
+}
+
+// Where returns the mount that f is on; nil: the root's.
+func (r *Root) Where(f *os.File) (*Mount, error) {
+	if home, err := r.isHome(f); home || err != nil {
+		return nil, err
+	}
+	id, err := mountpoint.ID(f)
+	if err != nil {
+		return nil, err
+	}
+	if m, ok := r.mounts[id]; ok {
+		return m, nil
+	}
+	m, err := r.find(id)
+	if err != nil {
+		return nil, err
+	}
+	if r.mounts == nil {
+		r.mounts = map[int]*Mount{}
+	}
+	r.mounts[id] = m
+	return m, nil
+}
+
+// find looks a mount up, in the container's table and in the host's.
+func (r *Root) find(id int) (*Mount, error) {
+	var at *Mount
+	var major, minor int
+	err := mountpoint.Each(r.pid, func(m *mountpoint.Mount) bool {
+		if m.ID == id {
+			at = &Mount{Point: m.Point.String(), Shared: bytes.Contains(m.Optional, []byte("shared:"))}
+			at.OfHost, major, minor = !m.Root.Is("/"), m.Major, m.Minor
+		}
+		return at == nil
+	})
+	if err != nil {
+		return nil, err
+	}
+	if at == nil { // it was unmounted meanwhile: nobody knows
+		return &Mount{OfHost: true, Shared: true}, nil
+	}
+	if at.OfHost {
+		return at, nil
+	}
+	err = mountpoint.Each(0, func(m *mountpoint.Mount) bool {
+		at.OfHost = m.Major == major && m.Minor == minor
+		return !at.OfHost
+	})
+	return at, err
+}
+
+func (m *Mount) ofHost() bool { return m != nil && m.OfHost }
+
+// foreign says that the container's root user may not do what failed in dir.
+func foreign(on *Mount, dir *os.File, err error) error {
+	at, e := (&Root{dir: dir}).At()
+	if e != nil {
+		return err
+	}
+	return fmt.Errorf("%s is in a tree of the host, mounted on %s in the container, where only what its own root user may do is done: %w; make it there first, or choose another path",
+		command.Printable(at), command.Printable(on.Point), err)
+}
