@@ -75,36 +75,50 @@ func sameOptions(a, b string) bool {
 	return slices.Equal(x, y)
 }
 
-// options lists each option with the flag that mount(2) has for it, and the
-// group of which a record can have one.
+// options is what the options of a record mean.
+type options struct {
+	readOnly    bool
+	propagation uintptr // of mount(2); 0 when no option says it
+	idmap       bool    // owners are those of the container's user namespace
+}
+
+// option is one of them; a record has one of a group.
 type option struct {
 	name, group string
-	flag        uintptr
+	set         func(*options)
 }
 
-var options = [...]option{
-	{"ro", "access", unix.MS_RDONLY},
-	{"rw", "access", 0},
-	{"private", "propagation", unix.MS_PRIVATE},
-	{"rprivate", "propagation", unix.MS_PRIVATE | unix.MS_REC},
-	{"rslave", "propagation", unix.MS_SLAVE | unix.MS_REC},
+var known = [...]option{
+	{"ro", "access", func(o *options) { o.readOnly = true }},
+	{"rw", "access", func(*options) {}},
+	{"private", "propagation", func(o *options) { o.propagation = unix.MS_PRIVATE }},
+	{"rprivate", "propagation", func(o *options) { o.propagation = unix.MS_PRIVATE | unix.MS_REC }},
+	{"rslave", "propagation", func(o *options) { o.propagation = unix.MS_SLAVE | unix.MS_REC }},
+	{"idmap", "owners", func(o *options) { o.idmap = true }},
 }
 
-// parseOptions returns whether a mount is read-only and the flags of its
-// propagation, 0 to leave it as it comes.
-func parseOptions(s string) (readOnly bool, propagation uintptr, err error) {
+func parseOptions(s string) (o options, err error) {
 	var groups []string
 	for name := range strings.SplitSeq(s, ",") {
-		i := slices.IndexFunc(options[:], func(o option) bool { return o.name == name })
-		if i < 0 || slices.Contains(groups, options[i].group) {
-			return false, 0, fmt.Errorf("invalid permissions: %s", s)
+		i := slices.IndexFunc(known[:], func(k option) bool { return k.name == name })
+		if i < 0 || slices.Contains(groups, known[i].group) {
+			return options{}, fmt.Errorf("invalid permissions: %s", s)
 		}
-		groups = append(groups, options[i].group)
-		if options[i].group == "access" {
-			readOnly = options[i].flag != 0
-		} else {
-			propagation = options[i].flag
-		}
+		groups = append(groups, known[i].group)
+		known[i].set(&o)
 	}
-	return readOnly, propagation, nil
+	return o, nil
+}
+
+// receives is the propagation of what the record gives the container. What the host
+// mounts in the tree later arrives, as the host has it; not in a tree that is read-only,
+// for it could be written, unless rslave asks for it.
+func (o options) receives() uintptr {
+	switch {
+	case o.propagation != 0:
+		return o.propagation
+	case o.readOnly:
+		return unix.MS_PRIVATE | unix.MS_REC
+	}
+	return unix.MS_SLAVE | unix.MS_REC
 }

@@ -76,31 +76,30 @@ const (
 func TestOptionsAreSets(t *testing.T) {
 	t.Parallel()
 	for _, c := range []struct {
-		options     string
-		readOnly    bool
-		propagation uintptr
+		options string
+		want    options
 	}{
-		{"ro", true, 0},
-		{"rw", false, 0},
-		{"private", false, private},
-		{"rprivate", false, rprivate},
-		{"rslave", false, rslave},
-		{"rw,rslave", false, rslave},
-		{"rslave,rw", false, rslave},
-		{"ro,rprivate", true, rprivate},
-		{"private,ro", true, private},
+		{"ro", options{readOnly: true}},
+		{"rw", options{}},
+		{"private", options{propagation: private}},
+		{"rprivate", options{propagation: rprivate}},
+		{"rslave", options{propagation: rslave}},
+		{"rw,rslave", options{propagation: rslave}},
+		{"rslave,rw", options{propagation: rslave}},
+		{"ro,rprivate", options{readOnly: true, propagation: rprivate}},
+		{"private,ro", options{readOnly: true, propagation: private}},
+		{"idmap,ro", options{readOnly: true, idmap: true}},
 	} {
-		readOnly, propagation, err := parseOptions(c.options)
-		if err != nil || readOnly != c.readOnly || propagation != c.propagation {
-			t.Errorf("%q: %v, %#x, %v, want %v, %#x", c.options, readOnly, propagation, err, c.readOnly, c.propagation)
+		if got, err := parseOptions(c.options); err != nil || got != c.want {
+			t.Errorf("%q: %+v, %v, want %+v", c.options, got, err, c.want)
 		}
 	}
-	for _, options := range []string{
+	for _, text := range []string{
 		"", ",", "rw,", ",rw", "rw,,ro", "rw, ro", "RW", "ro,rw", "rw,rw", "ro,ro", "rslave,private", "rprivate,private",
-		"rslave,rslave", "rw,rslave,rprivate", "slave", "shared", "rshared", "noexec", "ro,exec", "rw\n", "bind", "rw;ro", "\x00",
+		"rslave,rslave", "idmap,idmap", "rw,rslave,rprivate", "slave", "shared", "rshared", "noexec", "ro,exec", "rw\n", "bind", "rw;ro", "\x00",
 	} {
-		if _, _, err := parseOptions(options); err == nil || err.Error() != "invalid permissions: "+options {
-			t.Errorf("%q: %v, want it refused by name", options, err)
+		if _, err := parseOptions(text); err == nil || err.Error() != "invalid permissions: "+text {
+			t.Errorf("%q: %v, want it refused by name", text, err)
 		}
 	}
 }
@@ -110,21 +109,16 @@ func FuzzOptions(f *testing.F) {
 		f.Add(seed)
 	}
 	f.Fuzz(func(t *testing.T, options string) {
-		readOnly, propagation, err := parseOptions(options)
+		got, err := parseOptions(options)
 		names := strings.Split(options, ",")
 		slices.Sort(names)
-		again, same, errAgain := parseOptions(strings.Join(names, ","))
-		if (err == nil) != (errAgain == nil) || readOnly != again || propagation != same {
+		again, errAgain := parseOptions(strings.Join(names, ","))
+		if (err == nil) != (errAgain == nil) || got != again {
 			t.Fatalf("%q means something else in another order", options)
 		}
-		if err != nil {
-			if readOnly || propagation != 0 {
-				t.Fatalf("%q is refused, and means %v, %#x", options, readOnly, propagation)
-			}
-			return
-		}
-		if readOnly != slices.Contains(names, "ro") || len(names) > 2 || !slices.Contains([]uintptr{0, private, rprivate, rslave}, propagation) {
-			t.Fatalf("%q means %v, %#x", options, readOnly, propagation)
+		if err == nil && (got.readOnly != slices.Contains(names, "ro") || got.idmap != slices.Contains(names, "idmap") || len(names) > 3 ||
+			!slices.Contains([]uintptr{0, private, rprivate, rslave}, got.propagation)) {
+			t.Fatalf("%q means %+v", options, got)
 		}
 	})
 }

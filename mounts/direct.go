@@ -18,7 +18,7 @@ func direct(t *resource.Target, host, point *os.File, b Bind) (tree *os.File, er
 	if t.UserNS {
 		return nil, fmt.Errorf("a container with its own user namespace needs the shared path: %w", t.Direct)
 	}
-	readOnly, propagation, err := parseOptions(b.Options)
+	o, err := parseOptions(b.Options)
 	if err != nil {
 		return nil, err
 	}
@@ -34,11 +34,8 @@ func direct(t *resource.Target, host, point *os.File, b Bind) (tree *os.File, er
 			tree.Close()
 		}
 	}()
-	attr := unix.MountAttr{Propagation: unix.MS_SLAVE} // nothing goes back to the host
-	if propagation != 0 {
-		attr.Propagation = uint64(propagation &^ unix.MS_REC)
-	}
-	if readOnly {
+	attr := unix.MountAttr{Propagation: uint64(o.receives() &^ unix.MS_REC)}
+	if o.readOnly {
 		attr.Attr_set = unix.MOUNT_ATTR_RDONLY
 	}
 	err = unix.MountSetattr(int(tree.Fd()), "", unix.AT_EMPTY_PATH|unix.AT_RECURSIVE, &attr)

@@ -10,7 +10,9 @@ import (
 	"golang.org/x/sys/unix"
 
 	"isula.org/isulad-tools/internal/command"
+	"isula.org/isulad-tools/internal/credentials"
 	"isula.org/isulad-tools/internal/deadline"
+	"isula.org/isulad-tools/internal/hostpath"
 	"isula.org/isulad-tools/internal/open"
 	"isula.org/isulad-tools/internal/rootfs"
 	"isula.org/isulad-tools/internal/undo"
@@ -46,10 +48,10 @@ func dangling(p string) error {
 
 // MakeHost makes the host path of a record when it is missing, a directory
 // with its parents, for the container's root.
-func MakeHost(w *deadline.Waiter, p string, own rootfs.Owner) (err error) {
+func MakeHost(w *deadline.Waiter, c Container, p string, own rootfs.Owner) (err error) {
 	var u undo.Stack
 	defer u.OnError(&err)
-	f, _, err := openHost(w, p, own, &u)
+	f, _, err := openHost(w, c, p, own, &u)
 	if err == nil {
 		f.Close()
 	}
@@ -58,12 +60,13 @@ func MakeHost(w *deadline.Waiter, p string, own rootfs.Owner) (err error) {
 
 // openHost opens the host path of a bind and tells whether it is a directory.
 // A missing one is made, 0755, for the container's root.
-func openHost(w *deadline.Waiter, p string, own rootfs.Owner, u *undo.Stack) (host *os.File, dir bool, err error) {
+func openHost(w *deadline.Waiter, c Container, p string, own rootfs.Owner, u *undo.Stack) (host *os.File, dir bool, err error) {
 	p = filepath.Clean(p)
-	f, err := lookUp(w, p)
+	find := func() (lookedUp, error) { return describe(hostpath.Open(p, c.follow)) }
+	f, err := deadline.Get(w, onHost, p, find)
 	if errors.Is(err, os.ErrNotExist) {
-		if err = mkdirHost(p, own, u); err == nil {
-			f, err = lookUp(w, p)
+		if err = mkdirHost(p, c, own, u); err == nil {
+			f, err = deadline.Get(w, onHost, p, find)
 		}
 	}
 	if err != nil {
@@ -80,35 +83,55 @@ type lookedUp struct {
 
 // lookUp opens a path of the host, and nothing of what is there.
 func lookUp(w *deadline.Waiter, p string) (lookedUp, error) {
-	return deadline.Get(w, onHost, p, func() (lookedUp, error) {
-		f, err := open.File(p, unix.O_PATH, 0)
-		if err != nil {
-			return lookedUp{}, err
-		}
-		info, err := f.Stat()
-		if err != nil {
-			f.Close()
-			return lookedUp{}, err
-		}
-		return lookedUp{f, info.IsDir()}, nil
-	})
+	return deadline.Get(w, onHost, p, func() (lookedUp, error) { return describe(open.File(p, unix.O_PATH, 0)) })
 }
 
-func mkdirHost(p string, own rootfs.Owner, u *undo.Stack) error {
-	if _, err := os.Stat(filepath.Dir(p)); errors.Is(err, os.ErrNotExist) {
-		if err := mkdirHost(filepath.Dir(p), own, u); err != nil {
-			return err
+func describe(f *os.File, err error) (lookedUp, error) {
+	if err != nil {
+		return lookedUp{}, err
+	}
+	info, err := f.Stat()
+	if err != nil {
+		f.Close()
+		return lookedUp{}, err
+	}
+	return lookedUp{f, info.IsDir()}, nil
+}
+
+// mkdirHost makes a directory of the host, and its parents. It has its owner from the
+// first moment on: who may write its parent may put something else in its place.
+func mkdirHost(p string, c Container, own rootfs.Owner, u *undo.Stack) error {
+	parent, err := hostpath.Open(filepath.Dir(p), c.follow)
+	if errors.Is(err, os.ErrNotExist) {
+		if err = mkdirHost(filepath.Dir(p), c, own, u); err == nil {
+			parent, err = hostpath.Open(filepath.Dir(p), c.follow)
 		}
 	}
-	if err := os.Mkdir(p, 0o755); err != nil {
+	if err != nil {
+		return err
+	}
+	defer parent.Close()
+	err = credentials.Maker{Owner: own}.Root(func() error {
+		return open.Again(func() error { return unix.Mkdirat(int(parent.Fd()), filepath.Base(p), 0o755) })
+	})
+	if err != nil {
 		if e := dangling(p); e != nil {
 			return e
 		}
+		return &os.PathError{Op: "mkdir", Path: p, Err: err}
+	}
+	u.Push("remove directory "+p, func() error { return rmdirHost(p, c) })
+	return nil
+}
+
+func rmdirHost(p string, c Container) error {
+	parent, err := hostpath.Open(filepath.Dir(p), c.follow)
+	if err != nil {
 		return err
 	}
-	u.Push("remove directory "+p, func() error { return os.Remove(p) })
-	if err := os.Chmod(p, 0o755); err != nil {
-		return err
+	defer parent.Close()
+	if err := unix.Unlinkat(int(parent.Fd()), filepath.Base(p), unix.AT_REMOVEDIR); err != nil {
+		return &os.PathError{Op: "rmdir", Path: p, Err: err}
 	}
-	return os.Lchown(p, own.UID, own.GID)
+	return nil
 }

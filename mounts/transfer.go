@@ -13,6 +13,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"isula.org/isulad-tools/config"
+	"isula.org/isulad-tools/internal/command"
 	"isula.org/isulad-tools/internal/mountpoint"
 	"isula.org/isulad-tools/internal/mounttable"
 	"isula.org/isulad-tools/internal/open"
@@ -46,7 +47,7 @@ func resolve(b Bind) (Bind, bool, error) {
 			return b, false, fmt.Errorf("path %q: not absolute", p)
 		}
 	}
-	_, _, err := parseOptions(b.Options)
+	_, err := parseOptions(b.Options)
 	return b, false, err
 }
 
@@ -85,15 +86,18 @@ func Adding() resource.Kind[Bind] {
 
 // attachBind puts the host's tree where b says, and what it makes for that on u.
 func attachBind(t *resource.Target, b Bind, u *undo.Stack) error {
+	if err := b.CheckUsers(t.UserNS); err != nil {
+		return err
+	}
 	own := t.Owner.Or(rootfs.Owner{})
-	host, dir, err := openHost(t.Wait, b.Host, own, u)
+	host, dir, err := openHost(t.Wait, containerOf(t), b.Host, b.HostOwner(own), u)
 	if err != nil {
 		return err
 	}
 	defer host.Close()
 	var arrived *os.File
 	if t.Direct == nil {
-		if err := transfer(t.ID, host, dir, b, u); err != nil {
+		if err := transfer(t, host, dir, b, u); err != nil {
 			return err
 		}
 		if arrived, err = openArrived(t, host, b); err != nil {
@@ -116,6 +120,9 @@ func attachBind(t *resource.Target, b Bind, u *undo.Stack) error {
 	} else if there { // an earlier run for this start was killed after it
 		return note(t, b, point)
 	}
+	if err := checkPoint(t, b, point); err != nil {
+		return err
+	}
 	var mnt *os.File
 	if t.Direct != nil {
 		mnt, err = direct(t, host, point, b)
@@ -133,6 +140,16 @@ func attachBind(t *resource.Target, b Bind, u *undo.Stack) error {
 	}
 	defer mnt.Close()
 	return note(t, b, mnt)
+}
+
+// checkPoint refuses a mount point in a tree of the host that hands on what is mounted
+// there: the host would have the mount, too.
+func checkPoint(t *resource.Target, b Bind, point *os.File) error {
+	on, err := t.Root.Where(point)
+	if err == nil && on != nil && on.OfHost && on.Shared {
+		err = fmt.Errorf("%s in the container is in a tree of the host, mounted on %s, that shares its mounts with the host: choose another path", b.Container, command.Printable(on.Point))
+	}
+	return err
 }
 
 // note puts the mount that was made for b into the ledger.
@@ -167,20 +184,20 @@ func isMountOf(t *resource.Target, b Bind, point, host *os.File) (bool, error) {
 // the record's options, and from there on master/<id>/<sha>, from where it
 // propagates into the container. A pair that is there serves all records of
 // the same host path.
-func transfer(id string, host *os.File, dir bool, b Bind, u *undo.Stack) error {
-	readOnly, propagation, err := parseOptions(b.Options)
+func transfer(t *resource.Target, host *os.File, dir bool, b Bind, u *undo.Stack) error {
+	o, err := parseOptions(b.Options)
 	if err != nil {
 		return err
 	}
 	name := sha(b.Host)
-	midDir, masterDir := filepath.Join(place.Midpath, id), filepath.Join(place.Master, id)
+	midDir, masterDir := filepath.Join(place.Midpath, t.ID), filepath.Join(place.Master, t.ID)
 	if mounted(filepath.Join(masterDir, name), host) && mounted(filepath.Join(midDir, name), host) {
 		out, err := open.File(filepath.Join(masterDir, name), unix.O_PATH|unix.O_NOFOLLOW, 0)
 		if err != nil {
 			return err
 		}
 		defer out.Close()
-		return cutOff(out, propagation) // a command that was killed may not have
+		return cutOff(out, o.propagation) // a command that was killed may not have
 	}
 	if _, err := os.Lstat(midDir); errors.Is(err, os.ErrNotExist) {
 		for _, dir := range []string{place.Midpath, midDir} {
@@ -193,31 +210,33 @@ func transfer(id string, host *os.File, dir bool, b Bind, u *undo.Stack) error {
 	if err != nil {
 		return err
 	}
-	mid, err := mountAt(midDir, name, dir, host, flags, u)
+	mid, err := mountAt(midDir, name, dir, u, func(point *os.File) error {
+		if o.idmap {
+			return bindMapped(t, host, point, flags)
+		}
+		return bind(host, point, flags, procFD)
+	})
 	if err != nil {
 		return err
 	}
 	defer mid.Close()
+	if err := setPropagation(mid, o.receives(), procFD); err != nil {
+		return err
+	}
 	// A mount keeps the rw or ro that it had when it propagated: so now.
-	if readOnly {
+	if o.readOnly {
 		if err := setReadOnly(mid, true, procFD); err != nil {
 			return err
 		}
 	}
-	if propagation == 0 {
-		propagation = unix.MS_SLAVE | unix.MS_REC // what the host mounts later arrives
-	}
-	if err := setPropagation(mid, propagation, procFD); err != nil {
-		return err
-	}
 	// On master, which is shared, it gets a peer group of its own: what receives from
 	// that in the container is ours, wherever it is, until it is made private.
-	out, err := mountAt(masterDir, name, dir, mid, unix.MS_REC, u)
+	out, err := mountAt(masterDir, name, dir, u, func(point *os.File) error { return bind(mid, point, unix.MS_REC, procFD) })
 	if err != nil {
 		return err
 	}
 	defer out.Close()
-	return cutOff(out, propagation)
+	return cutOff(out, o.propagation)
 }
 
 // cutOff makes a transfer mount private if that is asked for.
@@ -256,10 +275,10 @@ func mounted(path string, host *os.File) bool {
 	return err == nil && same
 }
 
-// mountAt binds source on a mount point dir/name and returns the root of the new
-// mount. The name may be the container's own doing: what is there already, of an
+// mountAt has put mount something on a mount point dir/name and returns the root of
+// that. The name may be the container's own doing: what is there already, of an
 // earlier start or hers, is mounted over where that can be, and is not followed.
-func mountAt(dir, name string, isDir bool, source *os.File, flags uintptr, u *undo.Stack) (*os.File, error) {
+func mountAt(dir, name string, isDir bool, u *undo.Stack, put func(point *os.File) error) (*os.File, error) {
 	path := filepath.Join(dir, name)
 	if err := makePoint(path, isDir); err != nil {
 		return nil, &os.PathError{Op: "make mount point", Path: path, Err: err}
@@ -270,7 +289,7 @@ func mountAt(dir, name string, isDir bool, source *os.File, flags uintptr, u *un
 		return nil, err
 	}
 	defer point.Close()
-	if err := bind(source, point, flags, procFD); err != nil {
+	if err := put(point); err != nil {
 		return nil, err
 	}
 	return open.File(path, unix.O_PATH|unix.O_NOFOLLOW, 0)

@@ -85,17 +85,22 @@ func treeOf(w *deadline.Waiter, path string) (tree, error) {
 	if on == nil || err != nil {
 		return tree{}, errors.Join(err, &os.PathError{Op: "find the mount of", Path: path, Err: unix.ENOENT})
 	}
-	t := on.tree
-	if at != on.point {
-		t.Root = filepath.Join(t.Root, strings.TrimPrefix(at, on.point))
-	}
-	return t, nil
+	return on.at(at), nil
 }
 
 // mount is a mount that a file is on.
 type mount struct {
 	held
 	point string
+}
+
+// at is the tree at a path that is on the mount.
+func (m *mount) at(path string) tree {
+	t := m.tree
+	if path != m.point {
+		t.Root = filepath.Join(t.Root, strings.TrimPrefix(path, m.point))
+	}
+	return t
 }
 
 // mountOf returns the mount that f is on, nil when it is not in the table of

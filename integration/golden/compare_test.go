@@ -90,7 +90,7 @@ func (c *testCase) compareEffects(d *diffs, w wanted, o *observed) {
 		want.CtrMounts.Added = withoutRuntimeNodes(want.CtrMounts.Added, o.runtimeMounts)
 	}
 	d.lines("ctr_mounts", want.CtrMounts.lines(), got.CtrMounts.lines())
-	d.lines("host_mounts", withOwnGroups(want.HostMounts).lines(), got.HostMounts.lines())
+	d.lines("host_mounts", withOwnGroups(want.HostMounts, strings.Contains(string(c.DeviceHookAfter), ":ro,rslave")).lines(), got.HostMounts.lines())
 	d.lines("cgroup_devices", want.CgroupDevices.lines(), got.CgroupDevices.lines())
 	d.compare("cgroup_blkio", limitLines(want.CgroupBlkio), limitLines(got.CgroupBlkio))
 	compareLinks(d, "ctr_links", want.CtrLinks, got.CtrLinks)
@@ -128,17 +128,21 @@ func (c *testCase) compareEffects(d *diffs, w wanted, o *observed) {
 }
 
 // withOwnGroups gives the recorded transfer mounts the propagation that they have
-// now: each receives from the host, and that on master has a peer group of its own.
-// Private ones stay private.
-func withOwnGroups(c change) change {
+// now: each receives from the host, a read-only one only when its options say so, and
+// that on master has a peer group of its own. Private ones stay private.
+func withOwnGroups(c change, receives bool) change {
 	now := func(lines []string) []string {
 		lines = slices.Clone(lines)
 		for i, l := range lines {
 			lines[i] = transferLine.ReplaceAllStringFunc(l, func(m string) string {
-				if strings.HasPrefix(m, "/.sharedpath/master/") {
-					return propagation.ReplaceAllString(m, " prop=shared,master ")
+				groups := "master"
+				if strings.Contains(m, " opts=ro,") && !receives {
+					groups = ""
 				}
-				return propagation.ReplaceAllString(m, " prop=master ")
+				if strings.HasPrefix(m, "/.sharedpath/master/") {
+					groups = strings.Trim("shared,"+groups, ",")
+				}
+				return propagation.ReplaceAllString(m, " prop="+groups+" ")
 			})
 		}
 		return lines

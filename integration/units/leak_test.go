@@ -89,7 +89,7 @@ func TestNothingIsLeftOpen(t *testing.T) {
 		{"settle", false, func() error {
 			return mounts.Kind.Settle(t.Context(), target, []mounts.Bind{bindOf(dir, "/mnt/x")}, []mounts.Bind{bindOf(dir, "/mnt")})
 		}},
-		{"make a host path", true, func() error { return mounts.MakeHost(nil, dir+"/link/x", rootfs.Owner{}) }},
+		{"make a host path", true, func() error { return mounts.MakeHost(nil, mounts.Container{}, dir+"/link/x", rootfs.Owner{}) }},
 		{"verify a path", false, func() error { return hasPath(t, target, dir, "/mnt/x") }},
 		{"verify no path", true, func() error { return hasPath(t, target, dir, "/etc") }},
 		{"clean", false, func() error { return mounts.Clean(h.id) }},

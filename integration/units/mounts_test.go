@@ -231,7 +231,7 @@ func TestPathsAreThereWithTheirOptions(t *testing.T) {
 			receives        bool // mounts that the host makes below it later
 		}{
 			{"rw", "rw", true},
-			{"ro", "ro", true},
+			{"ro", "ro", false}, // they could be written
 			{"rw,rslave", "rw", true},
 			{"ro,rslave", "ro", true},
 			{"rw,rprivate", "rw", false},

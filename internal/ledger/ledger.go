@@ -62,6 +62,7 @@ type record struct {
 // Ledger is the file of one container. A nil Ledger is empty and keeps nothing.
 type Ledger struct {
 	start  Start // that is granted something now
+	any    bool  // whichever start it is
 	path   string
 	began  bool                       // the file says so
 	grants []*Grant                   // the open ones

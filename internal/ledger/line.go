@@ -163,7 +163,7 @@ func (l *Ledger) readStart(value []byte) error {
 		return err
 	}
 	l.begin()
-	if l.began = s.Init == l.start.Init; l.began {
+	if l.began = l.any || s.Init == l.start.Init; l.began {
 		l.start = s // the specification may have changed since
 	}
 	return nil

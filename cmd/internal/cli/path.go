@@ -13,6 +13,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"isula.org/isulad-tools/internal/deadline"
+	"isula.org/isulad-tools/internal/ledger"
 	"isula.org/isulad-tools/internal/place"
 	"isula.org/isulad-tools/internal/rootfs"
 	"isula.org/isulad-tools/mounts"
@@ -31,7 +32,9 @@ func (a App) pathCommands() []cli.Command {
 			Name:      "add-path",
 			Usage:     "add directories and files of the host to a container, now if it runs, and at its every start",
 			ArgsUsage: "<container> HOST:CONTAINER[:OPTIONS]...",
-			Description: "OPTIONS is a comma-separated list of ro or rw, and private, rprivate or rslave; rw,rslave if left out.\n" +
+			Description: "OPTIONS is a comma-separated list of ro or rw, of private, rprivate or rslave, and of idmap; rw,rslave if left out.\n" +
+				"   With ro the container sees what the host has mounted there at that moment; with ro,rslave also what it mounts\n" +
+				"   later, which can be written if the host can write it. With idmap the host's users are the container's.\n" +
 				"   A directory that the host does not have is made, unless it is optional.",
 			Flags:  []cli.Flag{optionalFlag, dryRunFlag},
 			Action: a.addPaths,
@@ -64,7 +67,10 @@ func (s *session) addPaths(binds []mounts.Bind, optional bool) error {
 	kind := mounts.Adding()
 	apply := kind.Apply
 	kind.Apply = func(ctx context.Context, t *resource.Target, b mounts.Bind) error {
-		return addPathError(apply(ctx, t, b))
+		if err := apply(ctx, t, b); err != nil {
+			return addPathError(err)
+		}
+		return s.checkOwner(b)
 	}
 	paths, err := kind.Edit(s.change)
 	if err != nil {
@@ -75,19 +81,25 @@ func (s *session) addPaths(binds []mounts.Bind, optional bool) error {
 		return err
 	}
 	own := s.spec.Owner().Or(rootfs.Owner{})
+	whose := mounts.Container{ID: s.id, Bundle: s.dir, Trees: func() []ledger.Tree { return s.spec.Trees(s.dir) }}
 	before := paths.Records()
 	for _, b := range binds {
 		var task *resource.Task
 		if slices.Contains(before, b) && s.lost(b) {
 			task = paths.Update(b, b)
-		} else if err := addError(paths.Records(), b); err != nil {
+		} else if err := s.addError(paths.Records(), b); err != nil {
 			paths.Refuse("add", b, err)
 			break
 		} else {
 			task = paths.Add(b)
 		}
 		if !s.noSpec { // then nobody knows for whom
-			task.Offline = func(context.Context) error { return addPathError(mounts.MakeHost(s.wait, b.Host, own)) }
+			task.Offline = func(context.Context) error {
+				if err := mounts.MakeHost(s.wait, whose, b.Host, b.HostOwner(own)); err != nil {
+					return addPathError(err)
+				}
+				return s.checkOwner(b)
+			}
 		}
 		s.done(task, "Add path (%s) to container(%s,%s) done.", b.Host, s.name, b.Container)
 		if optional && !slices.Contains(marks.Records(), b) {
@@ -95,6 +107,14 @@ func (s *session) addPaths(binds []mounts.Bind, optional bool) error {
 		}
 	}
 	return nil
+}
+
+// checkOwner warns of a path that belongs to nobody in the container.
+func (s *session) checkOwner(b mounts.Bind) error {
+	if !s.spec.UserNS() {
+		return nil
+	}
+	return resource.Warn(b.CheckOwner(s.wait, s.spec.Maps))
 }
 
 // lost tells whether a recorded path is not there: then its command was killed,
@@ -108,7 +128,7 @@ func (s *session) lost(b mounts.Bind) bool {
 }
 
 // addError refuses what cannot be added to the records.
-func addError(records []mounts.Bind, b mounts.Bind) error {
+func (s *session) addError(records []mounts.Bind, b mounts.Bind) error {
 	if len(records) >= maxPaths {
 		//lint:ignore ST1005 the wording of v0.9
 		return errors.New("Path already reach max limit")
@@ -116,7 +136,10 @@ func addError(records []mounts.Bind, b mounts.Bind) error {
 	if err := mounts.Check(append(records, b)); err != nil {
 		return fmt.Errorf("AddPath: failed to UpdateBind, err: %w", err)
 	}
-	return nil
+	if s.noSpec {
+		return nil // nobody knows what it has
+	}
+	return addPathError(b.CheckUsers(s.spec.UserNS()))
 }
 
 func addPathError(err error) error {

@@ -33,6 +33,7 @@ type session struct {
 	app  App
 	name string // of the container, as it was typed
 	id   string
+	dir  string // its bundle
 	doc  *config.Document
 	// spec is the container's specification; without a config.json it is empty.
 	spec   *container.Spec
@@ -68,7 +69,7 @@ func (a App) transact(c *cli.Context, prefix string, p resource.Policy, plan fun
 
 // transactOn is transact on a container that is found already.
 func (a App) transactOn(c *cli.Context, found container.Container, prefix string, p resource.Policy, plan func(*session) error) error {
-	s := &session{app: a, name: c.Args().First(), id: found.ID}
+	s := &session{app: a, name: c.Args().First(), id: found.ID, dir: found.Dir}
 	err := s.locked(a.interrupts, c, found, p, plan)
 	s.audit(c, err)
 	if s.reload {
