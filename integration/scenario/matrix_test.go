@@ -90,6 +90,11 @@ func newRun(t *testing.T, k kind) *run {
 	}
 	check(t, os.WriteFile(r.file, []byte("file\n"), 0o644))
 	check(t, os.Chmod(r.file, 0o666))
+	if k.mapped { // or it is told each time that they are nobody's there
+		for _, path := range []string{r.data, r.ro, r.file} {
+			check(t, os.Chown(path, int(idMaps[0].HostID), int(idMaps[0].HostID)))
+		}
+	}
 	r.rules = rules(t)
 	partitions(t, r.disk) // have nodes now
 	r.before = fingerprint(t)

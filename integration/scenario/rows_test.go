@@ -84,6 +84,9 @@ var rows = []row{
 	{"interfaces and routes added, changed, removed while it runs", here, (*run).networkRunning},
 	{"the same while it does not run", here, (*run).networkStopped},
 	{"what a hostile container has hidden goes, and what it was lent comes back", here, (*run).hostile},
+	{"folders in granted folders: what is made there is made as the container's root", here, (*run).nested},
+	{"links into a granted folder: nothing is made there", here, (*run).imageLinks},
+	{"`idmap`: the host's owners are the container's", here, (*run).mappedOwners},
 	{"the host is as before", both, (*run).host},
 }
 
