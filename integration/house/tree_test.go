@@ -11,6 +11,7 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"regexp"
 	"slices"
 	"strings"
 	"testing"
@@ -160,6 +161,33 @@ func TestTheLicenceIsTheStandardText(t *testing.T) {
 	const apache = "cfc7749b96f63bd31c3c42b5c471bf756814053e847c10f3eb003417bc523d30"
 	if got := fmt.Sprintf("%x", sha256.Sum256(content)); got != apache {
 		t.Errorf("LICENSE is not Apache-2.0 as published: %s", got)
+	}
+}
+
+// Each line about what a container cannot do names tests, and these exist.
+func TestWhatSecurityPromisesIsTested(t *testing.T) {
+	t.Parallel()
+	content, err := os.ReadFile(filepath.Join(top(t), "SECURITY.md"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, promises, _ := strings.Cut(string(content), "| it cannot |")
+	promises, _, _ = strings.Cut(promises, "\n\n")
+	exist := output(t, top(t), "grep", "-rhoE", "--include=*_test.go", "^func Test[A-Za-z0-9_]+", ".")
+	named := regexp.MustCompile("`(Test\\w+)`")
+	rows := lines(promises)[2:]
+	if len(rows) < 10 {
+		t.Fatalf("only %d rows: %q", len(rows), rows)
+	}
+	for _, row := range rows {
+		if !named.MatchString(row) {
+			t.Errorf("no test is named: %s", row)
+		}
+	}
+	for _, m := range named.FindAllStringSubmatch(string(content), -1) {
+		if !slices.Contains(lines(exist), "func "+m[1]) {
+			t.Errorf("%s is named, and is no test", m[1])
+		}
 	}
 }
 
