@@ -11,6 +11,7 @@ import (
 	"fmt"
 	"io"
 	"io/fs"
+	"maps"
 	"path/filepath"
 	"slices"
 	"strings"
@@ -52,6 +53,10 @@ type Document struct {
 	rest  []member                   // all others, as they stood
 	dirty bool
 
+	// The file as it was read or written last, and lists as they were then.
+	saved      []byte
+	savedLists map[string]json.RawMessage
+
 	decoded map[string]any // by key, a list as List returned it last: one command asks several times
 }
 
@@ -74,7 +79,24 @@ func Load(dir string) (*Document, error) {
 	if err := d.parse(data); err != nil {
 		return nil, fmt.Errorf("%s: %w", d.path(), err)
 	}
+	d.note(data)
 	return d, nil
+}
+
+func (d *Document) note(data []byte) { d.saved, d.savedLists = data, maps.Clone(d.lists) }
+
+// Revert makes the document what it was when the file was read or written last, if the
+// file is that still: a Save that failed may have replaced it, or not.
+func (d *Document) Revert() bool {
+	data, err := open.Read(d.path(), maxSize)
+	if errors.Is(err, fs.ErrNotExist) {
+		data, err = nil, nil
+	}
+	if err != nil || !bytes.Equal(data, d.saved) {
+		return false
+	}
+	d.lists, d.decoded, d.dirty = maps.Clone(d.savedLists), map[string]any{}, false
+	return true
 }
 
 func (d *Document) path() string { return filepath.Join(d.dir, Name) }
@@ -298,10 +320,12 @@ func (d *Document) Save() error {
 	if err != nil {
 		return err
 	}
-	if err := atomicfile.Write(d.dir, Name, append(data, '\n'), 0o600); err != nil {
+	data = append(data, '\n')
+	if err := atomicfile.Write(d.dir, Name, data, 0o600); err != nil {
 		return fmt.Errorf("save %s: %w", d.path(), err)
 	}
 	d.dirty = false
+	d.note(data)
 	return nil
 }
 

@@ -82,8 +82,9 @@ func (c *Change) Do(ctx context.Context, t *Target) error {
 	if err == nil {
 		return nil
 	}
-	// What is taken away is made real again only with its record in the file.
-	recorded := c.save(true) == nil
+	// What is taken away is made real again only with its record in the file, as it is
+	// when that could not be written.
+	recorded := c.doc.Revert() || c.save(true) == nil
 	err = errors.Join(c.fail(err), c.undo(ctx, t, recorded))
 	for _, do := range c.last {
 		err = errors.Join(err, do(context.WithoutCancel(ctx)))
