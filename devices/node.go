@@ -77,15 +77,15 @@ func (a *Adder) makeNode(t *resource.Target, d Device, commit func() error) (is 
 		return is, err
 	}
 	own := t.Owner.Or(rootfs.Owner{UID: int(host.Uid), GID: int(host.Gid)})
-	var dir *os.File
-	defer func() { dir.Close() }() // after the undo, which needs it
+	var dirs []*os.File
+	defer func() { // after the undo, which needs them
+		for _, dir := range dirs {
+			dir.Close()
+		}
+	}()
 	var u undo.Stack
 	defer u.OnError(&err)
-	dir, base, err := t.Root.Dir(d.PathInContainer, own, &u)
-	if err != nil {
-		return is, err
-	}
-	p, err := placeNode(t, d, plot{dir: dir, base: base, by: t.Root.Maker(own), force: a.Force}, host, own, &u)
+	p, err := put(t, d, plot{by: t.Root.Maker(own), force: a.Force}, host, own, &dirs, &u)
 	if p.replaced {
 		if a.replaced == nil {
 			a.replaced = map[Device]bool{}
@@ -140,6 +140,7 @@ type plot struct {
 	base              string
 	by                credentials.Maker
 	force             bool
+	overLink          bool // a link there is as any other file
 	replaced, adopted bool
 	bind              bool // no node works there
 	is                made // what removing the device removes
@@ -197,6 +198,9 @@ func (p *plot) clear(host unix.Stat_t) error {
 	}
 	if p.adopted = sameDevice(st, host); p.adopted {
 		return nil
+	}
+	if st.Mode&unix.S_IFMT == unix.S_IFLNK && !p.overLink {
+		return errLink
 	}
 	if !p.force {
 		return errExists
@@ -315,7 +319,10 @@ func removeNode(t *resource.Target, d Device) error {
 // unlinkOurs unlinks what is at d's place in the container, if it is ours. What is
 // mounted there is not.
 func unlinkOurs(t *resource.Target, d Device, ours func(unix.Stat_t) bool) error {
-	p := path.Clean("/" + d.PathInContainer)
+	p, err := placeOf(t, d)
+	if err != nil {
+		return err
+	}
 	dir, err := t.Root.Open(path.Dir(p), unix.O_PATH|unix.O_DIRECTORY)
 	if errors.Is(err, unix.ENOENT) || errors.Is(err, unix.ENOTDIR) || errors.Is(err, unix.ELOOP) {
 		return nil
@@ -373,7 +380,7 @@ func verifyNode(t *resource.Target, d Device) error {
 	}
 	defer f.Close()
 	there, err := t.Root.Identify(f)
-	if err == nil && !d.is(there) {
+	if err == nil && !d.is(there) && !leadsToOurs(t, d) {
 		err = fmt.Errorf("%s in the container is another file", d.PathInContainer)
 	}
 	return err

@@ -246,11 +246,13 @@ func (w *wants) hadBefore(m *mountpoint.Mount) bool {
 
 // settle makes what is behind the mounts follow the records: transfer mounts
 // that no record needs any more go, and what went with a path that is gone comes
-// back: what was mounted below it, and another mount of its host path.
+// back: what was mounted below it, and another mount of its host path. So does what was
+// below a path that came.
 func settle(ctx context.Context, t *resource.Target, now, gone []Bind) error {
 	errs := []error{sweep(t.ID, now)}
-	for _, b := range now {
-		if slices.ContainsFunc(gone, b.wentWith) && b.servable(t.Wait) {
+	for _, b := range slices.SortedStableFunc(slices.Values(now), outermostFirst) {
+		hidden := slices.ContainsFunc(now, func(o Bind) bool { return o.hides(b) }) && verify(ctx, t, b) != nil
+		if (hidden || slices.ContainsFunc(gone, b.wentWith)) && b.servable(t.Wait) {
 			errs = append(errs, apply(ctx, t, b))
 		}
 	}

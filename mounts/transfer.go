@@ -13,7 +13,6 @@ import (
 	"golang.org/x/sys/unix"
 
 	"isula.org/isulad-tools/config"
-	"isula.org/isulad-tools/internal/command"
 	"isula.org/isulad-tools/internal/mountpoint"
 	"isula.org/isulad-tools/internal/mounttable"
 	"isula.org/isulad-tools/internal/open"
@@ -30,6 +29,7 @@ var Kind = resource.Kind[Bind]{
 	Key:     config.Binds,
 	Policy:  resource.Skip,
 	Check:   Check,
+	Order:   outermostFirst,
 	Resolve: resolve,
 	Apply:   apply,
 	Remove:  remove,
@@ -89,6 +89,9 @@ func attachBind(t *resource.Target, b Bind, u *undo.Stack) error {
 	if err := b.CheckUsers(t.UserNS); err != nil {
 		return err
 	}
+	if err := CheckTarget(b.Container); err != nil {
+		return err
+	}
 	own := t.Owner.Or(rootfs.Owner{})
 	host, dir, err := openHost(t.Wait, containerOf(t), b.Host, b.HostOwner(own), u)
 	if err != nil {
@@ -123,6 +126,9 @@ func attachBind(t *resource.Target, b Bind, u *undo.Stack) error {
 	if err := checkPoint(t, b, point); err != nil {
 		return err
 	}
+	if err := uncover(t, b); err != nil {
+		return err
+	}
 	var mnt *os.File
 	if t.Direct != nil {
 		mnt, err = direct(t, host, point, b)
@@ -140,16 +146,6 @@ func attachBind(t *resource.Target, b Bind, u *undo.Stack) error {
 	}
 	defer mnt.Close()
 	return note(t, b, mnt)
-}
-
-// checkPoint refuses a mount point in a tree of the host that hands on what is mounted
-// there: the host would have the mount, too.
-func checkPoint(t *resource.Target, b Bind, point *os.File) error {
-	on, err := t.Root.Where(point)
-	if err == nil && on != nil && on.OfHost && on.Shared {
-		err = fmt.Errorf("%s in the container is in a tree of the host, mounted on %s, that shares its mounts with the host: choose another path", b.Container, command.Printable(on.Point))
-	}
-	return err
 }
 
 // note puts the mount that was made for b into the ledger.

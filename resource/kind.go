@@ -6,6 +6,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"slices"
 
 	"isula.org/isulad-tools/config"
 )
@@ -39,6 +40,9 @@ type Kind[T Record] struct {
 	// number), and whether the file must learn of it. It reads the host and
 	// changes nothing.
 	Resolve func(T) (now T, renewed bool, err error)
+	// Order, when there is one, is that in which a start makes records real (slices.SortFunc);
+	// else it is the file's.
+	Order func(a, b T) int
 	// Apply makes the record real, all of it or nothing; a record that is
 	// real already is left as it is. Without Apply and Remove the file is all there is.
 	Apply func(context.Context, *Target, T) error
@@ -100,7 +104,27 @@ func (k *Kind[T]) Restore(d *config.Document) (p Plan[T], err error) {
 		}
 		p.Records[i], p.refused[i] = now, err
 	}
+	if k.Order != nil {
+		p.sort(k.Order)
+	}
 	return p, config.Replace(d, k.Key, changed)
+}
+
+// sort puts the records into another order, equal ones as they were.
+func (p *Plan[T]) sort(order func(a, b T) int) {
+	if slices.IsSortedFunc(p.Records, order) {
+		return
+	}
+	places := make([]int, len(p.Records))
+	for i := range places {
+		places[i] = i
+	}
+	slices.SortStableFunc(places, func(a, b int) int { return order(p.Records[a], p.Records[b]) })
+	records, refused := p.Records, p.refused
+	p.Records, p.refused = slices.Clone(records), slices.Clone(refused)
+	for i, place := range places {
+		p.Records[i], p.refused[i] = records[place], refused[place]
+	}
 }
 
 // Do makes the plan's records real, one after the other. Under Skip, and of

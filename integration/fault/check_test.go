@@ -102,7 +102,13 @@ func (w *world) snapshot() facts {
 	mounts, err := sandbox.Mounts(h.Pid)
 	must(w.t, err)
 	for _, m := range sandbox.MountsBelow(mounts, h.rootfs) {
-		all["mount "+sandbox.MountLine(m)] += "+" // two of the same are told apart
+		line := sandbox.MountLine(m)
+		if strings.Contains(line, " opts=ro,") {
+			// It receives nothing. That of a hook that was killed is adopted by the next,
+			// whose transfer mount it is not of.
+			line = strings.Replace(line, " prop=private ", " prop=slave ", 1)
+		}
+		all["mount "+line] += "+" // two of the same are told apart
 	}
 	rules, err := os.ReadFile(filepath.Join(h.cgroup, "devices.list"))
 	must(w.t, err)

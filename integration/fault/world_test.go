@@ -125,6 +125,10 @@ func makeHostData() error {
 }
 
 func removeHostData() error {
+	// A read-only path that a killed hook left keeps what was mounted below it.
+	if err := unmountBelow("/.sharedpath"); err != nil {
+		return err
+	}
 	for _, p := range hostMounts {
 		// EINVAL: a violation that has been reported took it away.
 		if err := ignore(unix.Unmount(p, 0), unix.EINVAL); err != nil {

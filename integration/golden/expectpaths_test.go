@@ -35,6 +35,11 @@ var pathExpectations = map[string]expectation{
 	"add-path-opt-rw-private-rslave":          {exit: 1, stderr: badOptions("rw,private,rslave"), hook: "before"},
 	"add-path-second-bad-but-new-dir-created": {exit: 1, stderr: "Failed to parse bind: bad, invalid path specification: bad\n"},
 
+	"add-path-to-root": {
+		exit: 1, hook: "before",
+		stderr: "Failed to parse bind: /goldhost/dir:/, invalid path specification: / in the container is not to be mounted over, it would not work any more: choose a path below it or elsewhere\n",
+	},
+
 	"remove-path-already-unmounted": {stdout: "Remove path (/goldhost/dir) from container(gold,/x) done\n", hook: "{}", effects: restGone},
 }
 

@@ -366,25 +366,6 @@ func TestWhatTheHostMountsBelowAPathLaterArrives(t *testing.T) {
 	})
 }
 
-func TestAPathOnTheContainersRootComesAndGoes(t *testing.T) {
-	ways(t, nil, func(t *testing.T, h *holder, target *resource.Target) {
-		if !target.Pivoted {
-			return // no command comes before it
-		}
-		before := h.mountsOf(t)
-		b := bindOf(hostDir(t), "/")
-		give(t, target, b)
-		if h.mountsOf(t) == before {
-			t.Error("it is not mounted")
-		}
-		must(t, take(t, target, nil, b))
-		must(t, take(t, target, nil, b))
-		if after := h.mountsOf(t); after != before {
-			t.Errorf("the container had\n%s\nand has\n%s", before, after)
-		}
-	})
-}
-
 func TestTwoHundredTimesLeaveNothing(t *testing.T) {
 	ways(t, nil, func(t *testing.T, h *holder, target *resource.Target) {
 		noCollector(t)

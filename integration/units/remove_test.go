@@ -315,7 +315,7 @@ func TestWithoutForceNothingIsReplaced(t *testing.T) {
 		"an empty file":      func(p string) error { return os.WriteFile(p, nil, 0o600) },
 		"an empty directory": func(p string) error { return os.Mkdir(p, 0o700) },
 		"another device":     func(p string) error { return sandbox.Mknod(p, unix.S_IFCHR|0o600, 1, 3, 0, 0) },
-		"a link":             func(p string) error { return os.Symlink("null", p) },
+		"a link":             func(p string) error { return os.Symlink("..", p) },
 	} {
 		for _, options := range [][]option{nil, {userns}} {
 			h := hold(t, nil, options...)

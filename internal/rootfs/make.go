@@ -40,6 +40,9 @@ func (r *Root) MkdirAll(p string, own Owner, u *undo.Stack) (*os.File, error) {
 	if err == nil || !errors.Is(err, unix.ENOENT) || p == "/" {
 		return d, err
 	}
+	if p, err = r.Follow(p); err != nil {
+		return nil, err
+	}
 	parent, base, err := r.Dir(p, own, u)
 	if err != nil {
 		return nil, err
@@ -70,6 +73,9 @@ func (r *Root) Create(p string, own Owner, u *undo.Stack) (*os.File, error) {
 	f, err := r.Open(p, unix.O_PATH)
 	if err == nil || !errors.Is(err, unix.ENOENT) {
 		return f, err
+	}
+	if p, err = r.Follow(p); err != nil {
+		return nil, err
 	}
 	dir, base, err := r.Dir(p, own, u)
 	if err != nil {

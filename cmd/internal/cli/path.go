@@ -241,6 +241,9 @@ func addable(w *deadline.Waiter, b mounts.Bind, optional bool) error {
 			return fmt.Errorf("invalid path specification: %w", unix.ENAMETOOLONG)
 		}
 	}
+	if err := mounts.CheckTarget(b.Container); err != nil {
+		return fmt.Errorf("invalid path specification: %w", err)
+	}
 	if optional {
 		return b.Exists(w)
 	}

@@ -1,0 +1,88 @@
+package mounts
+
+import (
+	"encoding/json"
+	"fmt"
+	"os"
+	"path/filepath"
+	"slices"
+
+	"isula.org/isulad-tools/internal/command"
+	"isula.org/isulad-tools/internal/mountpoint"
+	"isula.org/isulad-tools/internal/mounttable"
+	"isula.org/isulad-tools/resource"
+)
+
+// ofProc are the files of /proc that may be mounted over: those that runtimes allow, and
+// lxcfs serves.
+var ofProc = []string{
+	"/proc/cpuinfo", "/proc/diskstats", "/proc/loadavg", "/proc/meminfo", "/proc/net/dev", "/proc/slabinfo", "/proc/stat", "/proc/swaps",
+	"/proc/sys/crypto/fips_enabled", "/proc/sys/kernel/ns_last_pid", "/proc/uptime",
+}
+
+// CheckTarget refuses the container paths over which nothing can be mounted without
+// breaking the container.
+func CheckTarget(path string) error {
+	path = filepath.Clean("/" + path)
+	switch {
+	case slices.Contains([]string{"/", "/dev", "/proc", "/sys"}, path):
+		return fmt.Errorf("%s in the container is not to be mounted over, it would not work any more: choose a path below it or elsewhere", path)
+	case within(path, "/proc") && !slices.Contains(ofProc, path):
+		return fmt.Errorf("%s in the container is not to be mounted over: below /proc that is allowed for cpuinfo, meminfo and what else runtimes allow", path)
+	}
+	return nil
+}
+
+// checkPoint refuses a mount point that links have led to where none is to be, and one in
+// a tree of the host that hands on what is mounted there: the host would have the mount,
+// too.
+func checkPoint(t *resource.Target, b Bind, point *os.File) error {
+	at, err := t.Root.Path(point)
+	if err != nil {
+		return err
+	}
+	if err := CheckTarget(at); err != nil {
+		return fmt.Errorf("%s leads to %s: %w", b.Container, command.Printable(at), err)
+	}
+	on, err := t.Root.Where(point)
+	if err == nil && on != nil && on.OfHost && on.Shared {
+		err = fmt.Errorf("%s in the container is in a tree of the host, mounted on %s, that shares its mounts with the host: choose another path", b.Container, command.Printable(on.Point))
+	}
+	return err
+}
+
+// uncover unmounts the paths below b that the container was granted before it: they would
+// be hidden, where nobody could take them away. settle gives them back, on top.
+func uncover(t *resource.Target, b Bind) error {
+	below := map[int]bool{}
+	for _, g := range t.Ledger.Grants(kindName, false) {
+		var o Bind
+		var is made
+		if json.Unmarshal(g.Record, &o) == nil && json.Unmarshal(g.Made, &is) == nil && b.hides(o) {
+			below[is.ID] = true
+		}
+	}
+	if len(below) == 0 {
+		return nil
+	}
+	_, err := mounttable.Detach(t.Mounts(), func(m *mountpoint.Mount) bool { return below[m.ID] })
+	return err
+}
+
+// hides tells whether a mount on b's path hides what o has mounted before.
+func (b Bind) hides(o Bind) bool {
+	outer, inner := filepath.Clean(b.Container), filepath.Clean(o.Container)
+	return outer != inner && within(inner, outer)
+}
+
+// outermostFirst orders records so that none hides another.
+func outermostFirst(a, b Bind) int { return depth(a.Container) - depth(b.Container) }
+
+func depth(path string) (n int) {
+	for _, c := range filepath.Clean(path) {
+		if c == '/' {
+			n++
+		}
+	}
+	return n
+}
