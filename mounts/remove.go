@@ -298,11 +298,6 @@ func sweep(id string, records []Bind) error {
 	return errors.Join(errs...)
 }
 
-// stages are where a container's transfer mounts are, in the order in which they go.
-func stages(id string) []string {
-	return []string{filepath.Join(place.Master, id), filepath.Join(place.Midpath, id)}
-}
-
 // isStaged tells whether a mount of the host is a transfer mount, or below one.
 func isStaged(stages []string, m *mountpoint.Mount) bool {
 	return slices.ContainsFunc(stages, m.Point.Within) && !slices.ContainsFunc(stages, m.Point.Is)

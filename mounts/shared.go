@@ -10,7 +10,6 @@ import (
 
 	"golang.org/x/sys/unix"
 
-	"isula.org/isulad-tools/config"
 	"isula.org/isulad-tools/internal/mountpoint"
 	"isula.org/isulad-tools/internal/mounttable"
 	"isula.org/isulad-tools/internal/nsenter"
@@ -27,10 +26,11 @@ const lockWait = 10 * time.Second
 // master/<id> on the host from now on arrives at /.sharedpath inside.
 // Leftovers of an earlier start, whose poststop never ran, are removed first.
 // A container that has no place for it, on a root that cannot be written, or that
-// the kernel has no way into, is reported and served directly.
+// the kernel has no way into, is reported and served directly. So is any on a host that
+// has no place for it.
 func Share(ctx context.Context, t *resource.Target, report func(error)) error {
 	err := share(ctx, t, report)
-	if errors.Is(err, errNoPlace) || errors.Is(err, errNoWay) {
+	if errors.Is(err, errNoPlace) || errors.Is(err, errNoWay) || errors.Is(err, errSealed) {
 		t.Direct = err
 		report(fmt.Errorf("no shared path: %w; paths are attached directly, where the kernel can (5.12)", err))
 		return nil
@@ -130,38 +130,6 @@ func share(ctx context.Context, t *resource.Target, report func(error)) (err err
 		}
 		return setReadOnly(mnt, false, nsenter.FD)
 	})
-}
-
-// prepareMaster makes the part of the shared path that all containers share.
-// All of it is idempotent, so a start that was killed in it needs no repair.
-func prepareMaster(ctx context.Context) error {
-	if err := mountpoint.Mkdir(place.SharedPath, 0o600); err != nil {
-		return err
-	}
-	lock, err := config.LockDir(ctx, place.SharedPath, lockWait)
-	if err != nil {
-		return err
-	}
-	defer lock.Unlock()
-	if err := mountpoint.Mkdir(place.Master, 0o600); err != nil {
-		return err
-	}
-	var top, m unix.Stat_t
-	if err := unix.Lstat(place.SharedPath, &top); err != nil {
-		return &os.PathError{Op: "lstat", Path: place.SharedPath, Err: err}
-	}
-	if err := unix.Lstat(place.Master, &m); err != nil {
-		return &os.PathError{Op: "lstat", Path: place.Master, Err: err}
-	}
-	if m.Dev == top.Dev {
-		if err := unix.Mount("tmpfs", place.Master, "tmpfs", 0, "size=16m"); err != nil {
-			return &mountError{"mount", "tmpfs", place.Master, err}
-		}
-	}
-	if err := unix.Mount("", place.Master, "", unix.MS_SHARED, ""); err != nil {
-		return &mountError{"make shared", "", place.Master, err}
-	}
-	return mountpoint.MakeRoom(place.Master)
 }
 
 // sharedPoint opens the container's /.sharedpath, made when missing. An image
@@ -280,13 +248,4 @@ func Unleak(root string) error {
 		}
 	}
 	return &mountError{"unmount", "", leak, unix.EBUSY}
-}
-
-// ofMaster tells whether a file system is the shared path's tmpfs.
-func ofMaster(dev uint64) bool {
-	var master, top unix.Stat_t
-	if unix.Lstat(place.Master, &master) != nil || unix.Lstat(place.SharedPath, &top) != nil {
-		return false
-	}
-	return dev == master.Dev && dev != top.Dev
 }
