@@ -1,6 +1,7 @@
 package container
 
 import (
+	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
@@ -75,7 +76,7 @@ type inspected struct {
 }
 
 // Find implements Engine. An error of the client is its output and exit
-// status, as it was.
+// status.
 func (i Isula) Find(ctx context.Context, name string) (Container, error) {
 	args, env, wait := []string{"inspect", name}, clientEnv(os.Environ()), inspectWait
 	if i.Wait > 0 {
@@ -84,7 +85,8 @@ func (i Isula) Find(ctx context.Context, name string) (Container, error) {
 	if i.Client == "" {
 		path, err := exec.LookPath("isula")
 		if err != nil {
-			return Container{}, fmt.Errorf(": %w", err) // Compat: isula-not-installed
+			// Compat: isula-not-installed
+			return Container{}, errors.New("isula, iSulad's client, is not installed: where plain runc has the container, say so: --engine runc, or runc:ROOT")
 		}
 		i.Client = path
 	}
@@ -94,7 +96,9 @@ func (i Isula) Find(ctx context.Context, name string) (Container, error) {
 	out, err := command.Cmd{Path: i.Client, Args: args, Env: env}.Run(ctx)
 	var exit *exec.ExitError
 	if errors.As(err, &exit) {
-		return Container{}, fmt.Errorf("%s%s: %w", out.Stdout, out.Stderr, exit)
+		// Compat: unknown-container-add-device
+		said := strings.TrimSpace(string(out.Stdout) + string(out.Stderr))
+		return Container{}, fmt.Errorf("%s: %w", cmp.Or(said, "isula inspect "+name), exit)
 	}
 	if err != nil {
 		return Container{}, err

@@ -284,7 +284,7 @@ func TestIsulaIsGivenItsOwnEnvironmentOnly(t *testing.T) {
 func TestIsulasRefusalIsShownAsItIs(t *testing.T) {
 	putIsula(t, "echo partial\necho 'Error response from daemon: Inspect container error: No such container:nosuch' >&2\nexit 1\n")
 	_, err := Isula{}.Find(t.Context(), "nosuch")
-	const want = "partial\nError response from daemon: Inspect container error: No such container:nosuch\n: exit status 1"
+	const want = "partial\nError response from daemon: Inspect container error: No such container:nosuch: exit status 1"
 	if err == nil || err.Error() != want {
 		t.Errorf("%q, want %q", err, want)
 	}
@@ -293,8 +293,8 @@ func TestIsulasRefusalIsShownAsItIs(t *testing.T) {
 func TestWithoutIsulaTheErrorSaysSo(t *testing.T) {
 	t.Setenv("PATH", t.TempDir())
 	_, err := Isula{}.Find(t.Context(), "gold")
-	// As recorded of the old tool, isula-not-installed.
-	if want := `: exec: "isula": executable file not found in $PATH`; err == nil || err.Error() != want {
+	const want = "isula, iSulad's client, is not installed: where plain runc has the container, say so: --engine runc, or runc:ROOT"
+	if err == nil || err.Error() != want {
 		t.Errorf("%v, want %s", err, want)
 	}
 }

@@ -12,6 +12,9 @@ var commandExpectations = map[string]expectation{
 
 	"isula-info-fails": {},
 
+	"isula-not-installed":          {exit: 1, stderr: "isula, iSulad's client, is not installed: where plain runc has the container, say so: --engine runc, or runc:ROOT\n"},
+	"unknown-container-add-device": {exit: 1, stderr: "Error response from daemon: Inspect container error: No such container:nosuch: exit status 1\n"},
+
 	"global-unknown-flag":   {exit: 1, stdout: sameOutput, stderr: "flag provided but not defined: -bogus\n"},
 	"log-file-unwritable":   {exit: 1, stderr: "open /no/such/dir/x.log: no such file or directory\n"},
 	"log-level-bad":         {exit: 1, stderr: `unknown log-level "loud": want debug, info, warn, error, fatal or panic` + "\n"},
