@@ -53,6 +53,8 @@ type Document struct {
 	rest  []member                   // all others, as they stood
 	dirty bool
 
+	hadSpec bool // the container had a specification, when the file was read
+
 	// The file as it was read or written last, and lists as they were then.
 	saved      []byte
 	savedLists map[string]json.RawMessage
@@ -68,7 +70,7 @@ type member struct {
 // Load reads the resource file of the container whose state directory is dir.
 // No file means nothing recorded. Errors name the file and what is wrong in it.
 func Load(dir string) (*Document, error) {
-	d := &Document{dir: dir, lists: map[string]json.RawMessage{}, decoded: map[string]any{}}
+	d := &Document{dir: dir, hadSpec: hasSpec(dir), lists: map[string]json.RawMessage{}, decoded: map[string]any{}}
 	data, err := open.Read(d.path(), maxSize)
 	if errors.Is(err, fs.ErrNotExist) {
 		return d, nil
@@ -321,11 +323,19 @@ func (d *Document) Save() error {
 		return err
 	}
 	data = append(data, '\n')
-	if err := atomicfile.Write(d.dir, Name, data, 0o600); err != nil {
+	if err := atomicfile.WriteIf(d.dir, Name, data, 0o600, d.checkKept); err != nil {
 		return fmt.Errorf("save %s: %w", d.path(), err)
 	}
 	d.dirty = false
 	d.note(data)
+	return nil
+}
+
+// checkKept returns an error when the container is being removed.
+func (d *Document) checkKept() error {
+	if d.hadSpec && !hasSpec(d.dir) {
+		return ErrRemoved
+	}
 	return nil
 }
 

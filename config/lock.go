@@ -4,8 +4,10 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io/fs"
 	"os"
 	"path/filepath"
+	"slices"
 	"time"
 
 	"golang.org/x/sys/unix"
@@ -21,9 +23,54 @@ const LockName = ".device_hook.lock"
 type Lock struct{ f *os.File }
 
 // LockContainer takes the container's lock in its state directory. It waits
-// no longer than wait.
+// no longer than wait. Of a container that is being removed it is ErrRemoved: whoever
+// removes the directory must not find a file made anew in it.
 func LockContainer(ctx context.Context, dir string, wait time.Duration) (*Lock, error) {
-	return LockFile(ctx, filepath.Join(dir, LockName), wait)
+	had := hasSpec(dir)
+	if !had && isTorn(dir) {
+		return nil, removed(dir)
+	}
+	path := filepath.Join(dir, LockName)
+	lock, err := LockFile(ctx, path, wait)
+	if err != nil || !had || hasSpec(dir) && isLinked(lock.f) {
+		return lock, err
+	}
+	err = errors.Join(removed(dir), ignoreMissing(os.Remove(path)))
+	lock.Unlock()
+	return nil, err
+}
+
+// ErrRemoved says that a container is being removed by its engine.
+var ErrRemoved = errors.New("the container is being removed")
+
+func removed(dir string) error { return fmt.Errorf("%s: %w", dir, ErrRemoved) }
+
+// hasSpec tells whether a state directory has the container's specification, which is
+// not there any more when it is being removed.
+func hasSpec(dir string) bool {
+	_, err := os.Lstat(filepath.Join(dir, "config.json"))
+	return err == nil
+}
+
+// isTorn tells whether iSulad has files in a state directory that is not complete.
+func isTorn(dir string) bool {
+	return slices.ContainsFunc([]string{"config.v2.json", "hostconfig.json", "container_state.json"}, func(name string) bool {
+		_, err := os.Lstat(filepath.Join(dir, name))
+		return err == nil
+	})
+}
+
+// isLinked tells whether an open file has a name still.
+func isLinked(f *os.File) bool {
+	var st unix.Stat_t
+	return unix.Fstat(int(f.Fd()), &st) == nil && st.Nlink > 0
+}
+
+func ignoreMissing(err error) error {
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil
+	}
+	return err
 }
 
 // LockFile takes the lock of a file that exists for nothing else.

@@ -22,21 +22,25 @@ func (b Bind) CheckUsers(userNS bool) error {
 	return errors.New("idmap: the container has no user namespace of its own: leave idmap out, owners are the same in it")
 }
 
-// bindMapped is bind with the owners of the container.
-func bindMapped(t *resource.Target, source, target *os.File, flags uintptr) error {
+// mappedTree returns a detached clone of a tree of the host, with the owners of the
+// container; see bindFlags.
+func mappedTree(t *resource.Target, source *os.File, flags uintptr) (*os.File, error) {
 	var recursive uint
 	if flags&unix.MS_REC != 0 {
 		recursive = unix.AT_RECURSIVE
 	}
 	tree, err := cloneTree(source, recursive)
+	if errors.Is(err, unix.ENOSYS) {
+		return nil, errors.New("idmap: this kernel (before 5.12) cannot map owners: leave idmap out, or give the tree to the container's ids with chown")
+	}
+	if err == nil {
+		err = mapOwners(t, tree)
+	}
 	if err != nil {
-		return err
+		tree.Close()
+		return nil, err
 	}
-	defer tree.Close()
-	if err := mapOwners(t, tree); err != nil {
-		return err
-	}
-	return attach(tree, target)
+	return tree, nil
 }
 
 // mapOwners has a detached tree show each file as that of the user of the container

@@ -195,6 +195,19 @@ func transfer(t *resource.Target, host *os.File, dir bool, b Bind, u *undo.Stack
 		defer out.Close()
 		return cutOff(out, o.propagation) // a command that was killed may not have
 	}
+	flags, err := bindFlags(host)
+	if err != nil {
+		return err
+	}
+	put := func(point *os.File) error { return bind(host, point, flags, procFD) }
+	if o.idmap {
+		tree, err := mappedTree(t, host, flags)
+		if err != nil {
+			return err
+		}
+		defer tree.Close()
+		put = func(point *os.File) error { return attach(tree, point) }
+	}
 	if _, err := os.Lstat(midDir); errors.Is(err, os.ErrNotExist) {
 		for _, dir := range []string{place.Midpath, midDir} {
 			if err := mountpoint.Mkdir(dir, 0o600); err != nil {
@@ -202,16 +215,7 @@ func transfer(t *resource.Target, host *os.File, dir bool, b Bind, u *undo.Stack
 			}
 		}
 	}
-	flags, err := bindFlags(host)
-	if err != nil {
-		return err
-	}
-	mid, err := mountAt(midDir, name, dir, u, func(point *os.File) error {
-		if o.idmap {
-			return bindMapped(t, host, point, flags)
-		}
-		return bind(host, point, flags, procFD)
-	})
+	mid, err := mountAt(midDir, name, dir, u, put)
 	if err != nil {
 		return err
 	}

@@ -156,12 +156,12 @@ func (r *run) mappedOwners() string {
 	}()
 	add := []string{"add-path", NAME, dir + ":/hosts:idmap"}
 	switch {
-	case r.noWay():
-		r.refuses(add, "the hook's log says why")
-		return refused
 	case !r.mapped:
 		r.refuses(add, "no user namespace of its own")
 		return none
+	case r.noWay():
+		r.refuses(add, "the hook's log says why")
+		return refused
 	case r.kernel != holder.Running:
 		r.refuses(add, "idmap", "5.12")
 		return refused

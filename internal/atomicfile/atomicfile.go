@@ -17,12 +17,21 @@ import (
 // The caller holds whatever lock guards the file: the temporary file has a
 // fixed name, so that what a kill left is overwritten, not collected.
 func Write(dir, name string, data []byte, perm os.FileMode) (err error) {
+	return WriteIf(dir, name, data, perm, func() error { return nil })
+}
+
+// WriteIf is Write as long as the directory is to be changed: may says so by nil, before
+// a file is made in it and before that gets its name.
+func WriteIf(dir, name string, data []byte, perm os.FileMode, may func() error) (err error) {
 	d, err := open.File(dir, unix.O_RDONLY|unix.O_DIRECTORY, 0)
 	if err != nil {
 		return err
 	}
 	defer d.Close()
 
+	if err := may(); err != nil {
+		return err
+	}
 	tmp := temporary(name)
 	f, err := create(d, tmp, perm)
 	if err != nil {
@@ -42,6 +51,9 @@ func Write(dir, name string, data []byte, perm os.FileMode) (err error) {
 	}
 	if e := f.Close(); err == nil {
 		err = e
+	}
+	if err == nil {
+		err = may()
 	}
 	if err != nil {
 		return err
