@@ -174,16 +174,17 @@ func inHostsTree(p plot, on *rootfs.Mount, host unix.Stat_t) error {
 func (p *plot) mknod(host unix.Stat_t) (err error) {
 	for range 3 {
 		err = p.by.Root(func() error {
-			return open.Again(func() error { return unix.Mknodat(int(p.dir.Fd()), p.base, host.Mode, int(host.Rdev)) })
+			err := open.Again(func() error { return unix.Mknodat(int(p.dir.Fd()), p.base, host.Mode, int(host.Rdev)) })
+			return os.NewSyscallError("mknodat", err)
 		})
 		if !errors.Is(err, unix.EEXIST) {
-			return os.NewSyscallError("mknodat", err)
+			return err
 		}
 		if err := p.clear(host); p.adopted || err != nil {
 			return err
 		}
 	}
-	return os.NewSyscallError("mknodat", err)
+	return err
 }
 
 // clear makes room for a node that is the device host, unless it is there: then

@@ -5,6 +5,8 @@
 package credentials
 
 import (
+	"errors"
+	"fmt"
 	"os"
 	"runtime"
 	"slices"
@@ -30,19 +32,31 @@ type Maker struct {
 func (m Maker) Root(create func() error) error {
 	// The umask is the process's.
 	defer unix.Umask(unix.Umask(0))
-	labelled := m.Label != "" && hasSELinux()
-	if m.Owner == (Owner{}) && !labelled {
+	switch {
+	case m.labels():
+		// Taking the label back may fail. A thread that ends need not.
+		return alone(func() error {
+			if err := m.label(); err != nil {
+				return err
+			}
+			return owning(m.Owner, create)
+		})
+	case m.Owner == Owner{}:
 		return create()
 	}
 	runtime.LockOSThread()
 	defer runtime.UnlockOSThread()
-	if labelled {
-		if err := label(m.Label); err != nil {
-			return err
-		}
-		defer label("")
-	}
 	return owning(m.Owner, create)
+}
+
+// alone runs f on a thread that ends with f, and with it all that f sets for the thread.
+func alone(f func() error) error {
+	done := make(chan error)
+	go func() {
+		runtime.LockOSThread() // and never unlocked: the thread ends here
+		done <- f()
+	}()
+	return <-done
 }
 
 // owning runs create with other ids for files. Root's capabilities stay: the kernel
@@ -88,16 +102,12 @@ func (r Rights) Run(m Maker, dir *os.File, create func() error) error {
 		return os.NewSyscallError("fstat", err)
 	}
 	override := r.Override != nil && r.Override() && r.Maps(st.Uid, st.Gid)
-	done := make(chan error)
-	go func() {
-		runtime.LockOSThread() // and never unlocked: the thread ends here
-		err := drop(m, override)
-		if err == nil {
-			err = create()
+	return alone(func() error {
+		if err := drop(m, override); err != nil {
+			return err
 		}
-		done <- err
-	}()
-	return <-done
+		return create()
+	})
 }
 
 // Maps tells whether both ids are of the container's user namespace.
@@ -113,8 +123,8 @@ func drop(m Maker, override bool) error {
 		return os.NewSyscallError("unshare", err)
 	}
 	unix.Umask(0)
-	if m.Label != "" && hasSELinux() {
-		if err := label(m.Label); err != nil {
+	if m.labels() {
+		if err := m.label(); err != nil {
 			return err
 		}
 	}
@@ -133,15 +143,22 @@ func drop(m Maker, override bool) error {
 	return os.NewSyscallError("capset", unix.Capset(&header, &none[0]))
 }
 
-// label sets what SELinux gives the files that this thread creates.
-func label(text string) error {
+// labels tells whether what m makes gets its label.
+func (m Maker) labels() bool { return m.Label != "" && hasSELinux() }
+
+// label sets what SELinux gives the files that this thread creates from now on.
+func (m Maker) label() error {
 	f, err := open.File("/proc/thread-self/attr/fscreate", unix.O_WRONLY, 0)
 	if err != nil {
 		return err
 	}
 	defer f.Close()
-	if _, err := unix.Write(int(f.Fd()), []byte(text)); err != nil {
-		return &os.PathError{Op: "label as " + text, Path: f.Name(), Err: err}
+	err = open.WriteTo(f, m.Label)
+	if errors.Is(err, unix.EINVAL) {
+		err = fmt.Errorf("%w: the host's SELinux policy does not know this label", err)
+	}
+	if err != nil {
+		return fmt.Errorf("label new files: %w", err)
 	}
 	return nil
 }

@@ -115,20 +115,25 @@ func (r *Root) Maker(own Owner) credentials.Maker {
 	return credentials.Maker{Owner: own, Label: r.rights.Label}
 }
 
-// Make runs change, a system call that makes or removes a file in the open directory
-// dir: on a file system of the container's own with root's rights, in a tree of the host
-// with those of the container's root user. What it makes belongs to own.
-func (r *Root) Make(dir *os.File, own Owner, change func() error) error {
-	by := r.Maker(own)
+// Make runs create, a system call that makes a file in the open directory dir. The file
+// belongs to own, and has the container's label.
+func (r *Root) Make(dir *os.File, own Owner, create func() error) error {
+	return r.change(dir, r.Maker(own), create)
+}
+
+// change runs f, a system call that makes or removes a file in the open directory dir:
+// on a file system of the container's own with root's rights, in a tree of the host with
+// those of the container's root user.
+func (r *Root) change(dir *os.File, by credentials.Maker, f func() error) error {
 	on, err := r.Where(dir)
 	if err != nil {
 		return err
 	}
 	err = r.Do(dir.Name(), func() error {
 		if !on.ofHost() {
-			return by.Root(func() error { return open.Again(change) })
+			return by.Root(func() error { return open.Again(f) })
 		}
-		return r.rights.Run(by, dir, func() error { return open.Again(change) })
+		return r.rights.Run(by, dir, func() error { return open.Again(f) })
 	}, dir)
 	if on.ofHost() && (errors.Is(err, unix.EACCES) || errors.Is(err, unix.EPERM) || errors.Is(err, unix.EROFS)) {
 		return foreign(on, dir, err)
@@ -169,7 +174,8 @@ func (r *Root) remove(p string, own Owner, flags int) error {
 		return err
 	}
 	defer dir.Close()
-	err = r.Make(dir, own, func() error { return unix.Unlinkat(int(dir.Fd()), path.Base(p), flags) })
+	// Without the label, which the host may know no more.
+	err = r.change(dir, credentials.Maker{Owner: own}, func() error { return unix.Unlinkat(int(dir.Fd()), path.Base(p), flags) })
 	if err != nil && !errors.Is(err, unix.ENOENT) {
 		return &os.PathError{Op: "remove in container", Path: p, Err: err}
 	}
