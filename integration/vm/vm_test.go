@@ -107,7 +107,7 @@ func openVSwitch(t *testing.T) {
 // and enforce it.
 func seLinux(t *testing.T) {
 	m := machine{
-		name: "SELinux", limit: 300 * time.Second, sources: "guest/selinux/selinux_test.go", script: tests("selinux"),
+		name: "SELinux", limit: 900 * time.Second, sources: "guest/selinux/*_test.go", script: tests("selinux"),
 		options: []string{"--cgroup", "v1", "--append", "selinux=1 security=selinux"},
 	}
 	m.boot(t, share(t, "vm/guest/selinux"))
