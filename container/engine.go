@@ -43,7 +43,7 @@ func NewEngine(word string) (Engine, error) {
 	case name == "isula" && !hasRoot:
 		return Isula{}, nil
 	case name == "runc" && !hasRoot:
-		return Runc{Root: "/run/runc"}, nil
+		return Runc{Root: RuncRoot}, nil
 	case name == "runc" && filepath.IsAbs(root):
 		return Runc{Root: root}, nil
 	}
@@ -134,6 +134,9 @@ func parseInspect(data []byte, name string) (Container, error) {
 	}
 	return Container{}, fmt.Errorf("isula inspect %s: no path in its state directory", name)
 }
+
+// RuncRoot is where runc keeps its state, unless it is told otherwise.
+const RuncRoot = "/run/runc"
 
 // Runc reads the state that plain runc keeps below its root directory. It
 // executes nothing.

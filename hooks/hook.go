@@ -113,7 +113,7 @@ func (h *Hook) Stage(stage, logFile string, relabel bool) int {
 	if ctx.Err() != nil {
 		err = fmt.Errorf("not done within %v: %w", budget, err)
 	}
-	line := command.OneLine(err.Error())
+	line := missing.Replace(command.OneLine(err.Error()))
 	h.log.Error(line)
 	fmt.Fprintln(h.Stderr, line)
 	return 1

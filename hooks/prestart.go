@@ -198,7 +198,7 @@ func (h *Hook) prestart(ctx context.Context, relabel bool) error {
 		s.report(err)
 	}
 	if err := s.run(ctx, h); err != nil {
-		return err
+		return h.advise(st, err)
 	}
 	if relabel {
 		h.relabel(ctx, s)

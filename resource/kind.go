@@ -76,6 +76,19 @@ type Kind[T Record] struct {
 	Spare func(r T, err error) bool
 }
 
+// RecordError says of which record a plan failed.
+type RecordError struct {
+	Verb, Kind string
+	Record     fmt.Stringer
+	Err        error
+}
+
+func (e *RecordError) Error() string {
+	return fmt.Sprintf("%s %s %s: %v", e.Verb, e.Kind, e.Record, e.Err)
+}
+
+func (e *RecordError) Unwrap() error { return e.Err }
+
 // Plan is the records of one kind that a start makes real, in order.
 type Plan[T Record] struct {
 	Records []T
@@ -161,7 +174,7 @@ func (p *Plan[T]) run(ctx context.Context, t *Target, verb string, do func(conte
 			continue
 		}
 		skip := p.kind.Policy == Skip || p.kind.Spare != nil && p.kind.Spare(r, err)
-		err = fmt.Errorf("%s %s %s: %w", verb, p.kind.Name, r, err)
+		err = &RecordError{verb, p.kind.Name, r, err}
 		if !skip || ctx.Err() != nil {
 			return done, err
 		}

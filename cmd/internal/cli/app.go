@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"io"
 	"slices"
+	"strings"
 
 	"github.com/sirupsen/logrus"
 	"github.com/urfave/cli"
@@ -48,7 +49,7 @@ func (a App) Run(argv []string) int {
 	app.Usage = "give running and starting containers kernel modules, devices, paths and network interfaces of the host"
 	app.Writer, app.ErrWriter = a.Stdout, a.Stderr
 	app.Flags = globalFlags
-	app.Commands = slices.Concat(a.deviceCommands(), a.pathCommands(), a.commands(), a.nicCommands(), a.routeCommands(), a.moduleCommands(), a.relabelCommands(), a.personalities())
+	app.Commands = ofBundles(slices.Concat(a.deviceCommands(), a.pathCommands(), a.commands(), a.nicCommands(), a.routeCommands(), a.moduleCommands(), a.relabelCommands(), a.personalities()))
 	app.Before = a.readGlobals
 	app.ExitErrHandler = func(*cli.Context, error) {} // only main exits
 	app.Action = func(c *cli.Context) error {
@@ -71,6 +72,16 @@ func (a App) Run(argv []string) int {
 	fmt.Fprintln(a.Stderr, err)
 	a.log.Error(command.OneLine(err.Error()))
 	return 1
+}
+
+// ofBundles lets each command that is about a container find that by its bundle.
+func ofBundles(commands []cli.Command) []cli.Command {
+	for i, c := range commands {
+		if strings.Contains(c.ArgsUsage, "<container>") {
+			commands[i].Flags = append(c.Flags, bundleFlag)
+		}
+	}
+	return commands
 }
 
 // readGlobals refuses bad global options before anything is done.

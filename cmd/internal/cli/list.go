@@ -99,6 +99,8 @@ func (a App) one(c *cli.Context) (container.Container, error) {
 	return a.find(c, name)
 }
 
+var bundleFlag = cli.StringFlag{Name: "bundle", Usage: "the container is the one of this bundle of plain runc's, whether or not it ever started; <container> is its id"}
+
 // find asks the engine for the container that name stands for.
 func (a App) find(c *cli.Context, name string) (container.Container, error) {
 	if !container.ValidName(name) {
@@ -108,6 +110,12 @@ func (a App) find(c *cli.Context, name string) (container.Container, error) {
 	engine, err := container.NewEngine(c.GlobalString("engine"))
 	if err != nil {
 		return container.Container{}, err
+	}
+	if bundle := c.String(bundleFlag.Name); bundle != "" {
+		if _, ok := engine.(container.Runc); !ok {
+			engine = container.Runc{Root: container.RuncRoot}
+		}
+		engine = container.Bundle{Dir: bundle, Runs: engine}
 	}
 	return engine.Find(a.interrupts, name)
 }
