@@ -10,6 +10,7 @@ import (
 	"io"
 	"os/signal"
 	"strings"
+	"time"
 
 	"github.com/sirupsen/logrus"
 	"golang.org/x/sys/unix"
@@ -38,6 +39,8 @@ type Hook struct {
 	again   func() (got, lost []devices.Device, err error)
 	follows bool
 
+	bootWait, bootTime time.Duration
+
 	unit    string           // of systemd, which must be told
 	allowed []devices.Device // that its unit may use these
 	lost    []devices.Device // and these no more
@@ -50,6 +53,8 @@ func (h *Hook) Run(name string, args []string) int {
 	flags.SetOutput(h.Stderr)
 	stage := flags.String("state", "", "set the hook's `stage`: "+strings.Join(Stages, ", "))
 	file := flags.String("log", "", "append the log to `file` instead of sending it to syslog")
+	flags.DurationVar(&h.bootWait, "boot-wait", bootWait, "wait so long for recorded devices that the host does not have yet, while it starts; 0: not at all")
+	flags.DurationVar(&h.bootTime, "boot-time", bootTime, "the host starts until it has been up so long")
 	relabel := flags.Bool("with-relabel", false, "relabel the container's root file system for SELinux at its first start")
 	// Compat: hook-help, hook-unknown-flag; hook-extra-args: surplus arguments
 	// mean nothing.

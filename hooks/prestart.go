@@ -173,6 +173,9 @@ func (h *Hook) prestart(ctx context.Context, relabel bool) error {
 		return err
 	}
 	asked, lock, rec, err := h.askModules(ctx, st, init, wanted)
+	if err == nil {
+		lock, rec, err = h.afterBoot(ctx, st.Bundle, lock, rec)
+	}
 	if err != nil {
 		return err
 	}
