@@ -6,11 +6,11 @@ package main
 import (
 	"os"
 	"path/filepath"
-	"runtime"
 
 	"isula.org/isulad-tools/cmd/internal/cli"
 	"isula.org/isulad-tools/hooks"
 	"isula.org/isulad-tools/internal/place"
+	"isula.org/isulad-tools/internal/startup"
 	"isula.org/isulad-tools/internal/terminal"
 	"isula.org/isulad-tools/udev"
 )
@@ -18,20 +18,14 @@ import (
 // version is set by the build.
 var version = "devel"
 
-func init() {
-	// The start-up thread cannot end, and is the one that signals come to: no
-	// goroutine may take it into another namespace (internal/nsenter), or to a file
-	// system that does not answer.
-	runtime.LockOSThread()
-}
-
 func main() {
-	// One thing after the other: more processors only cost their start.
-	runtime.GOMAXPROCS(1)
 	// What may never return is left to a goroutine of its own (internal/deadline):
 	// goroutines that change places with this one wake a thread each time.
 	code := make(chan int)
-	go func() { code <- run(os.Args) }()
+	go func() {
+		startup.ReserveStack()
+		code <- run(os.Args)
+	}()
 	os.Exit(<-code)
 }
 

@@ -3,8 +3,7 @@
 // A thread that has entered a mount namespace is never given back to the Go
 // runtime: it stays locked to its goroutine and ends with it. Nothing is
 // forked or executed. The caller's main goroutine must be locked to the
-// start-up thread (runtime.LockOSThread in an init), because that one thread
-// cannot end.
+// start-up thread (internal/startup), because that one thread cannot end.
 package nsenter
 
 import (
