@@ -3,7 +3,6 @@ package cli
 import (
 	"errors"
 	"fmt"
-	"os/user"
 	"strconv"
 	"strings"
 
@@ -61,6 +60,8 @@ func (s *session) audit(c *cli.Context, err error) {
 	}
 }
 
+const maxPasswd = 16 << 20
+
 // person is who runs the command: who logged in, whom sudo and su do not change,
 // else, as of a service, whom the process runs as.
 func person() logrus.Fields {
@@ -74,11 +75,22 @@ func person() logrus.Fields {
 	if id == "-1" {
 		id = uid
 	}
-	name := id
-	if u, err := user.LookupId(id); err == nil {
-		name = u.Username
+	return logrus.Fields{"user": userName(id), "loginuid": loginuid, "uid": uid}
+}
+
+// userName is the name that the host has for a user's id, or the id. os/user would
+// start the runtime's poller for one read.
+func userName(id string) string {
+	users, err := open.Read("/etc/passwd", maxPasswd)
+	if err != nil {
+		return id
 	}
-	return logrus.Fields{"user": name, "loginuid": loginuid, "uid": uid}
+	for line := range strings.Lines(string(users)) {
+		if fields := strings.Split(line, ":"); len(fields) > 2 && fields[2] == id && fields[0] != "" {
+			return fields[0]
+		}
+	}
+	return id
 }
 
 // loginUID is the number in /proc/self/loginuid, "" when there is none or it says
