@@ -22,9 +22,7 @@ func (l *Ledger) intend(kind string, had func(json.RawMessage) any, added []*Gra
 	var text []byte
 	if !l.began {
 		l.start.ask()
-		if text, err = appendStart(text, l.start); err != nil {
-			return err
-		}
+		text = appendStart(text, l.start)
 		l.had = nil
 	}
 	before := l.had[kind]
@@ -123,9 +121,7 @@ func makeDir(dir string) error {
 func (l *Ledger) renew() (err error) {
 	text := appendGrants(nil, l.grants, true, nil)
 	if l.began {
-		if text, err = appendStart(text, l.start); err != nil {
-			return err
-		}
+		text = appendStart(text, l.start)
 	}
 	text = appendGrants(text, l.grants, false, l.had)
 	l.size = len(text)

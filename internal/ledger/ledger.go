@@ -23,18 +23,18 @@ import (
 
 // Start says which start of a container a ledger is of.
 type Start struct {
-	Engine string     `json:"engine,omitempty"`
-	Init   process.ID `json:"init"`
-	Bundle string     `json:"bundle"`
-	Trees  []Tree     `json:"trees,omitempty"` // what the specification gave it of the host
+	Engine string
+	Init   process.ID
+	Bundle string
+	Trees  []Tree // what the specification gave it of the host
 	// Ask, when there is one, tells Trees when they are needed.
-	Ask func() []Tree `json:"-"`
+	Ask func() []Tree
 }
 
 // Tree is a directory or file of the host.
 type Tree struct {
-	Path     string `json:"path"`
-	Writable bool   `json:"writable,omitempty"`
+	Path     string
+	Writable bool
 }
 
 // Grant is one record that was granted, or was about to be.

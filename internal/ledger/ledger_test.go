@@ -197,7 +197,10 @@ func TestADamagedLedgerIsReadAsFarAsItGoes(t *testing.T) {
 	g := world(t)
 	l := reopen(t, g, start(1))
 	must(t, l.Intend("node", nil, "a"))
-	for _, bad := range []string{"x", "[]", "7", "grant\tx\tnode\t7", "grant\t7\tnode\t{", "grant\t1\tnode\t7", "grant\t7", "made\t1\t{", "had\tnode", "start\t7", "\x00\xff", ""} {
+	for _, bad := range []string{
+		"x", "[]", "7", "grant\tx\tnode\t7", "grant\t7\tnode\t{", "grant\t1\tnode\t7", "grant\t7", "made\t1\t{", "had\tnode", "start\t7", `start	{"init":{"pid":1,"start":7},"bundle":"/b"}`, "start\tx\t7\t\"\"\t\"/b\"",
+		"start\t1\t7\t\"\"\t/b", "start\t1\t7\t\"\"\t\"/b\"\trw", "start\t1\t7\t\"\"\t\"/b\"\tr\t\"/srv\"", "start\t1\t7\t\"\"\t\"/b\"\trw\t/srv", "\x00\xff", "",
+	} {
 		data, err := os.ReadFile(l.path)
 		must(t, err)
 		must(t, os.WriteFile(l.path, append(data, bad+"\n"...), 0o600))
@@ -240,7 +243,7 @@ func TestNoLedgerKeepsNothing(t *testing.T) {
 }
 
 func FuzzOpen(f *testing.F) {
-	f.Add([]byte("start\t" + `{"init":{"pid":1,"start":7}}` + "\nhad\tnode\t[]\ngrant\t1\tnode\t" + `"a"` + "\n"))
+	f.Add([]byte("start\t1\t7\t\"\"\t\"/b\"\trw\t\"/srv\"\nhad\tnode\t[]\ngrant\t1\tnode\t" + `"a"` + "\n"))
 	f.Add([]byte("grant\t1\tnode\t0\nmade\t1\t[]\nrevoke\t1\n"))
 	f.Fuzz(func(t *testing.T, data []byte) {
 		g := world(t)
@@ -267,9 +270,9 @@ func TestTheFirstLineSaysWhichTreesOfTheHostTheStartHad(t *testing.T) {
 		s.Trees = trees
 		return s
 	}
-	had := Tree{Path: "/srv/a", Writable: true}
+	had := Tree{Path: "/srv/a\t\n\xff", Writable: true}
 	must(t, reopen(t, g, with(1, had, Tree{Path: "/srv/b"})).Intend("node", nil, "a"))
-	expect(t, "of the same start", fmt.Sprint(reopen(t, g, with(1, Tree{Path: "/srv/c"})).Trees()), "[{/srv/a true} {/srv/b false}]")
+	expect(t, "of the same start", fmt.Sprint(reopen(t, g, with(1, Tree{Path: "/srv/c"})).Trees()), "[{/srv/a\t\n\xff true} {/srv/b false}]")
 	expect(t, "of the next start", fmt.Sprint(reopen(t, g, with(2, Tree{Path: "/srv/c"})).Trees()), "[{/srv/c false}]")
 	var none *Ledger
 	expect(t, "of none", fmt.Sprint(none.Trees()), "[]")

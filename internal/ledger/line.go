@@ -7,11 +7,14 @@ import (
 	"fmt"
 	"slices"
 	"strconv"
+	"strings"
 )
 
-// A line is a verb and its words, with tabs between them; those in braces are JSON:
+// A line is a verb and its words, with tabs between them; those in braces are JSON,
+// those in quotes Go's strings:
 //
-//	start {Start}             what follows is of this start
+//	start PID TIME "ENGINE" "BUNDLE" [ro|rw "TREE"]...
+//	                          what follows is of this start
 //	had KIND {any}            what the container had of a kind before what follows
 //	grant NUMBER KIND {any}   a record is about to be granted
 //	made NUMBER {any}         what was made for it
@@ -34,9 +37,16 @@ func appendLine(text []byte, verb, word string, value []byte) []byte {
 	return append(text, '\n')
 }
 
-func appendStart(text []byte, s Start) ([]byte, error) {
-	value, err := json.Marshal(s)
-	return appendLine(text, verbStart, string(value), nil), err
+func appendStart(text []byte, s Start) []byte {
+	words := []string{strconv.Itoa(s.Init.PID), strconv.FormatUint(s.Init.Start, 10), strconv.Quote(s.Engine), strconv.Quote(s.Bundle)}
+	for _, t := range s.Trees {
+		access := "ro"
+		if t.Writable {
+			access = "rw"
+		}
+		words = append(words, access, strconv.Quote(t.Path))
+	}
+	return appendLine(text, verbStart, strings.Join(words, separator), nil)
 }
 
 func appendGrant(text []byte, g *Grant) []byte {
@@ -119,7 +129,7 @@ func (l *Ledger) readLine(line []byte, numbers map[int]*Grant) error {
 	word, value, more := bytes.Cut(rest, []byte(separator))
 	switch string(verb) {
 	case verbStart:
-		return l.readStart(rest)
+		return l.readStart(string(rest))
 	case verbHad:
 		if !json.Valid(value) {
 			return errLine
@@ -157,10 +167,26 @@ func (l *Ledger) readLine(line []byte, numbers map[int]*Grant) error {
 	return nil
 }
 
-func (l *Ledger) readStart(value []byte) error {
+func (l *Ledger) readStart(text string) error {
+	words := strings.Split(text, separator)
+	if len(words) < 4 || len(words)%2 != 0 {
+		return errLine
+	}
 	var s Start
-	if err := json.Unmarshal(value, &s); err != nil {
+	var errs [4]error
+	s.Init.PID, errs[0] = strconv.Atoi(words[0])
+	s.Init.Start, errs[1] = strconv.ParseUint(words[1], 10, 64)
+	s.Engine, errs[2] = strconv.Unquote(words[2])
+	s.Bundle, errs[3] = strconv.Unquote(words[3])
+	if err := errors.Join(errs[:]...); err != nil {
 		return err
+	}
+	for tree := range slices.Chunk(words[4:], 2) {
+		path, err := strconv.Unquote(tree[1])
+		if err != nil || tree[0] != "ro" && tree[0] != "rw" {
+			return errLine
+		}
+		s.Trees = append(s.Trees, Tree{Path: path, Writable: tree[0] == "rw"})
 	}
 	l.begin()
 	if l.began = l.any || s.Init == l.start.Init; l.began {
