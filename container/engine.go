@@ -22,10 +22,21 @@ import (
 // Container is what an engine answers for a name.
 type Container struct {
 	ID  string
-	PID int    // of its init; 0 when it does not run
-	Dir string // its state directory, where device_hook.json is
+	PID int // of its init; 0 when it does not run
+	// Start is when its init started, as in process.ID; 0: the engine does not say.
+	Start uint64
+	Dir   string // its state directory, where device_hook.json is
 	// CgroupParent is its cgroup's parent, where no config.json says more.
 	CgroupParent string
+}
+
+// Init is its init, as it runs now. process.ErrGone: it does not.
+func (c Container) Init() (process.ID, error) {
+	init, err := process.Find(c.PID)
+	if err == nil && c.Start != 0 && c.Start != init.Start {
+		err = fmt.Errorf("process %d: %w", c.PID, process.ErrGone)
+	}
+	return init, err
 }
 
 // Engine answers for containers by name.
@@ -164,13 +175,14 @@ func (r Runc) Find(_ context.Context, name string) (Container, error) {
 	if err := json.Unmarshal(b, &s); err != nil {
 		return Container{}, fmt.Errorf("%s: %w", path, err)
 	}
-	if !(process.ID{PID: s.PID, Start: s.Start}).Lives() {
-		s.PID = 0 // runc keeps the state of a container that ended
+	if s.Start == 0 {
+		s.PID = 0 // nobody knows whose it is
 	}
 	// Annotations are labels too; runc's own come after them.
 	for _, l := range slices.Backward(s.Config.Labels) {
 		if dir, ok := strings.CutPrefix(l, "bundle="); ok && filepath.IsAbs(dir) {
-			return Container{ID: s.ID, PID: s.PID, Dir: dir}, nil
+			// runc keeps the state of a container that ended: its pid may be another's.
+			return Container{ID: s.ID, PID: s.PID, Start: s.Start, Dir: dir}, nil
 		}
 	}
 	return Container{}, fmt.Errorf("%s: it names no bundle", path)

@@ -2,11 +2,14 @@ package container
 
 import (
 	"encoding/json"
+	"errors"
 	"fmt"
 	"os"
 	"path/filepath"
 	"strings"
 	"testing"
+
+	"isula.org/isulad-tools/internal/process"
 )
 
 func sample(t testing.TB, name string) []byte {
@@ -156,13 +159,21 @@ func TestAProcessThatRuncsStateOutlivedIsNotTheContainers(t *testing.T) {
 	t.Parallel()
 	// runc keeps init's pid in state.json when init has ended. Then the pid is
 	// nobody's, or somebody else's, like ours here: only the start time tells.
-	state := fmt.Sprintf(`{"id":"abc","init_process_pid":%d,"init_process_start":1,"config":{"labels":["bundle=/b"]}}`, os.Getpid())
-	got, err := runcState(t, "abc", []byte(state)).Find(t.Context(), "abc")
-	if err != nil {
-		t.Fatal(err)
-	}
-	if got.PID != 0 {
-		t.Errorf("a stopped container has the pid %d, want 0", got.PID)
+	for name, start := range map[string]string{"of another time": `"init_process_start":1,`, "of a time that is not told": ""} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			state := fmt.Sprintf(`{"id":"abc","init_process_pid":%d,%s"config":{"labels":["bundle=/b"]}}`, os.Getpid(), start)
+			got, err := runcState(t, "abc", []byte(state)).Find(t.Context(), "abc")
+			if err != nil {
+				t.Fatal(err)
+			}
+			if init, err := got.Init(); !errors.Is(err, process.ErrGone) {
+				t.Errorf("its init: %v, %v, want ErrGone", init, err)
+			}
+			if _, runs, err := Running(got); runs || err != nil {
+				t.Errorf("it runs: %v, %v, want that it does not", runs, err)
+			}
+		})
 	}
 }
 

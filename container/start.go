@@ -99,7 +99,7 @@ func Running(c Container) (s Start, ok bool, err error) {
 	if err != nil && !errors.Is(err, fs.ErrNotExist) {
 		return s, false, err
 	}
-	init, err := process.Find(c.PID)
+	init, err := c.Init()
 	if errors.Is(err, process.ErrGone) {
 		return s, false, nil
 	}

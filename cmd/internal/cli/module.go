@@ -13,7 +13,6 @@ import (
 
 	"isula.org/isulad-tools/config"
 	"isula.org/isulad-tools/container"
-	"isula.org/isulad-tools/internal/process"
 	"isula.org/isulad-tools/kmod"
 )
 
@@ -122,7 +121,7 @@ func asker(c container.Container, name string) kmod.Asker {
 	if name = strings.TrimPrefix(name, "/"); !strings.HasPrefix(c.ID, name) {
 		by.Name = name
 	}
-	if init, err := process.Find(c.PID); err == nil {
+	if init, err := c.Init(); err == nil {
 		by.Init = init
 	}
 	return by
