@@ -9,6 +9,7 @@ import (
 
 	"isula.org/isulad-tools/container"
 	"isula.org/isulad-tools/integration/sandbox"
+	"isula.org/isulad-tools/internal/process"
 )
 
 func TestRuncsContainersAreFound(t *testing.T) {
@@ -27,13 +28,19 @@ func TestRuncsContainersAreFound(t *testing.T) {
 	s, err := runc.State(id)
 	must(t, err)
 	got, err := engine.Find(t.Context(), id)
-	if want := (container.Container{ID: id, PID: s.Pid, Dir: b.Dir}); err != nil || got != want {
+	if want := (container.Container{ID: id, PID: s.Pid, Start: got.Start, Dir: b.Dir}); err != nil || got != want {
 		t.Errorf("running: %+v, %v, want %+v", got, err, want)
+	}
+	if init, err := got.Init(); err != nil || init.PID != s.Pid {
+		t.Errorf("running: its init is %v, %v, want %d", init, err, s.Pid)
 	}
 	must(t, runc.Stop(id))
 	got, err = engine.Find(t.Context(), id)
-	if want := (container.Container{ID: id, PID: 0, Dir: b.Dir}); err != nil || got != want {
-		t.Errorf("stopped: %+v, %v, want %+v", got, err, want)
+	if err != nil || got.ID != id || got.Dir != b.Dir {
+		t.Errorf("stopped: %+v, %v", got, err)
+	}
+	if init, err := got.Init(); !errors.Is(err, process.ErrGone) {
+		t.Errorf("stopped: its init is %v, %v, want that it is gone", init, err)
 	}
 	must(t, runc.Delete(id))
 	if _, err := engine.Find(t.Context(), id); err == nil || errors.Is(err, os.ErrNotExist) {

@@ -28,12 +28,12 @@ func TestAPathArgument(t *testing.T) {
 		t.Fatal(err)
 	}
 	for arg, want := range map[string]string{
-		dir + ":/x":               dir + ":/x:rw,rslave",
-		dir + "/:/x/../y//":       dir + ":/y:rw,rslave",
-		dir + ":/x:rslave,ro":     dir + ":/x:rslave,ro",
-		dir + "/file:/:rprivate":  dir + "/file:/:rprivate",
-		dir + "/new/deep:/../..":  dir + "/new/deep:/:rw,rslave",
-		dir + ":/.sharedpaths:rw": dir + ":/.sharedpaths:rw",
+		dir + ":/x":                dir + ":/x:rw,rslave",
+		dir + "/:/x/../y//":        dir + ":/y:rw,rslave",
+		dir + ":/x:rslave,ro":      dir + ":/x:rslave,ro",
+		dir + "/file:/f:rprivate":  dir + "/file:/f:rprivate",
+		dir + "/new/deep:/../../x": dir + "/new/deep:/x:rw,rslave",
+		dir + ":/.sharedpaths:rw":  dir + ":/.sharedpaths:rw",
 
 		"":                         "invalid path specification: ",
 		"/a":                       "invalid path specification: /a",
