@@ -1,6 +1,7 @@
 package mounts
 
 import (
+	"bytes"
 	"encoding/json"
 	"fmt"
 	"os"
@@ -54,25 +55,32 @@ func checkPoint(t *resource.Target, b Bind, point *os.File) error {
 // uncover unmounts the paths below b that the container was granted before it: they would
 // be hidden, where nobody could take them away. settle gives them back, on top.
 func uncover(t *resource.Target, b Bind) error {
+	prefix, err := json.Marshal(":" + filepath.Clean(b.Container) + "/")
+	if err != nil {
+		return err
+	}
 	below := map[int]bool{}
 	for _, g := range t.Ledger.Grants(kindName, false) {
-		var o Bind
 		var is made
-		if json.Unmarshal(g.Record, &o) == nil && json.Unmarshal(g.Made, &is) == nil && b.hides(o) {
+		if bytes.Contains(g.Record, prefix[1:len(prefix)-1]) && json.Unmarshal(g.Made, &is) == nil {
 			below[is.ID] = true
 		}
 	}
 	if len(below) == 0 {
 		return nil
 	}
-	_, err := mounttable.Detach(t.Mounts(), func(m *mountpoint.Mount) bool { return below[m.ID] })
+	_, err = mounttable.Detach(t.Mounts(), func(m *mountpoint.Mount) bool { return below[m.ID] })
 	return err
 }
 
-// hides tells whether a mount on b's path hides what o has mounted before.
-func (b Bind) hides(o Bind) bool {
-	outer, inner := filepath.Clean(b.Container), filepath.Clean(o.Container)
-	return outer != inner && within(inner, outer)
+// isBelowAny tells whether a path is below one of points.
+func isBelowAny(points map[string]bool, path string) bool {
+	for path = filepath.Clean(path); path != "/" && path != "."; {
+		if path = filepath.Dir(path); points[path] {
+			return true
+		}
+	}
+	return false
 }
 
 // outermostFirst orders records so that none hides another.

@@ -250,8 +250,12 @@ func (w *wants) hadBefore(m *mountpoint.Mount) bool {
 // below a path that came.
 func settle(ctx context.Context, t *resource.Target, now, gone []Bind) error {
 	errs := []error{sweep(t.ID, now)}
+	points := make(map[string]bool, len(now))
+	for _, b := range now {
+		points[filepath.Clean(b.Container)] = true
+	}
 	for _, b := range slices.SortedStableFunc(slices.Values(now), outermostFirst) {
-		hidden := slices.ContainsFunc(now, func(o Bind) bool { return o.hides(b) }) && verify(ctx, t, b) != nil
+		hidden := isBelowAny(points, b.Container) && verify(ctx, t, b) != nil
 		if (hidden || slices.ContainsFunc(gone, b.wentWith)) && b.servable(t.Wait) {
 			errs = append(errs, apply(ctx, t, b))
 		}

@@ -60,7 +60,7 @@ func sha(host string) string {
 func apply(_ context.Context, t *resource.Target, b Bind) (err error) {
 	var u undo.Stack
 	defer u.OnError(&err)
-	return attachBind(t, b, &u)
+	return attachBind(t, b, &u, false)
 }
 
 // Adding is Kind for one change: what it adds it can remove to the last
@@ -72,7 +72,7 @@ func Adding() resource.Kind[Bind] {
 		u := new(undo.Stack)
 		made[b] = u
 		defer u.OnError(&err)
-		return attachBind(t, b, u)
+		return attachBind(t, b, u, true)
 	}
 	k.Remove = func(ctx context.Context, t *resource.Target, b Bind) error {
 		err := remove(ctx, t, b)
@@ -84,8 +84,9 @@ func Adding() resource.Kind[Bind] {
 	return k
 }
 
-// attachBind puts the host's tree where b says, and what it makes for that on u.
-func attachBind(t *resource.Target, b Bind, u *undo.Stack) error {
+// attachBind puts the host's tree where b says, and what it makes for that on u. Later
+// paths may be below an added one; a start has them in order.
+func attachBind(t *resource.Target, b Bind, u *undo.Stack, added bool) error {
 	if err := b.CheckUsers(t.UserNS); err != nil {
 		return err
 	}
@@ -126,8 +127,10 @@ func attachBind(t *resource.Target, b Bind, u *undo.Stack) error {
 	if err := checkPoint(t, b, point); err != nil {
 		return err
 	}
-	if err := uncover(t, b); err != nil {
-		return err
+	if added {
+		if err := uncover(t, b); err != nil {
+			return err
+		}
 	}
 	var mnt *os.File
 	if t.Direct != nil {

@@ -128,7 +128,8 @@ func TestAPathInsideAnotherIsOnTopOfIt(t *testing.T) {
 		for _, b := range []mounts.Bind{deep, inner, outer} { // the innermost first
 			now = append(now, b)
 			must(t, target.Ledger.Intend(mounts.Kind.Name, nil, b))
-			must(t, mounts.Kind.Apply(t.Context(), target, b))
+			adding := mounts.Adding()
+			must(t, adding.Apply(t.Context(), target, b))
 			must(t, mounts.Kind.Settle(t.Context(), target, now, nil))
 		}
 		see("all are there", "1", "2", "3")
