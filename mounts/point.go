@@ -38,18 +38,26 @@ func CheckTarget(path string) error {
 // a tree of the host that hands on what is mounted there: the host would have the mount,
 // too.
 func checkPoint(t *resource.Target, b Bind, point *os.File) error {
-	at, err := t.Root.Path(point)
+	on, err := t.Root.Where(point)
 	if err != nil {
 		return err
 	}
-	if err := CheckTarget(at); err != nil {
+	at := ""
+	if on != nil { // /proc, /sys and /dev are mounts
+		at, err = t.Root.Path(point)
+	} else if is, e := t.Root.IsRoot(point); is || e != nil {
+		at, err = "/", e
+	}
+	if err == nil && at != "" {
+		err = CheckTarget(at)
+	}
+	if err != nil {
 		return fmt.Errorf("%s leads to %s: %w", b.Container, command.Printable(at), err)
 	}
-	on, err := t.Root.Where(point)
-	if err == nil && on != nil && on.OfHost && on.Shared {
-		err = fmt.Errorf("%s in the container is in a tree of the host, mounted on %s, that shares its mounts with the host: choose another path", b.Container, command.Printable(on.Point))
+	if on != nil && on.OfHost && on.Shared {
+		return fmt.Errorf("%s in the container is in a tree of the host, mounted on %s, that shares its mounts with the host: choose another path", b.Container, command.Printable(on.Point))
 	}
-	return err
+	return nil
 }
 
 // uncover unmounts the paths below b that the container was granted before it: they would

@@ -32,6 +32,16 @@ func (r *Root) Follow(p string) (string, error) {
 	return "", &os.PathError{Op: "follow in container", Path: p, Err: unix.ELOOP}
 }
 
+// named returns what a link p names, when nothing could be made there because of that
+// link.
+func (r *Root) named(p string, err error) (leads string, ok bool) {
+	if !errors.Is(err, unix.EEXIST) {
+		return "", false
+	}
+	leads, err = r.Follow(p)
+	return leads, err == nil && leads != path.Clean("/"+p)
+}
+
 // readLink returns what the link p says, and the path below the root of the directory
 // that it is in; "" when p is no link.
 func (r *Root) readLink(p string) (at, target string, err error) {

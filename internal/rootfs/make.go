@@ -40,15 +40,15 @@ func (r *Root) MkdirAll(p string, own Owner, u *undo.Stack) (*os.File, error) {
 	if err == nil || !errors.Is(err, unix.ENOENT) || p == "/" {
 		return d, err
 	}
-	if p, err = r.Follow(p); err != nil {
-		return nil, err
-	}
 	parent, base, err := r.Dir(p, own, u)
 	if err != nil {
 		return nil, err
 	}
 	defer parent.Close()
 	err = r.Make(parent, own, func() error { return unix.Mkdirat(int(parent.Fd()), base, 0o755) })
+	if leads, ok := r.named(p, err); ok {
+		return r.MkdirAll(leads, own, u)
+	}
 	if err != nil {
 		return nil, &os.PathError{Op: "mkdir in container", Path: p, Err: err}
 	}
@@ -74,9 +74,6 @@ func (r *Root) Create(p string, own Owner, u *undo.Stack) (*os.File, error) {
 	if err == nil || !errors.Is(err, unix.ENOENT) {
 		return f, err
 	}
-	if p, err = r.Follow(p); err != nil {
-		return nil, err
-	}
 	dir, base, err := r.Dir(p, own, u)
 	if err != nil {
 		return nil, err
@@ -91,6 +88,9 @@ func (r *Root) Create(p string, own Owner, u *undo.Stack) (*os.File, error) {
 		}
 		return err
 	})
+	if leads, ok := r.named(p, err); ok {
+		return r.Create(leads, own, u)
+	}
 	if err != nil {
 		return nil, &os.PathError{Op: "open", Path: path.Join(dir.Name(), base), Err: err}
 	}

@@ -31,6 +31,7 @@ type Root struct {
 	wait   *deadline.Waiter
 	rights Rights
 	mount  int            // the root's number; 0: not asked yet
+	is     Identity       // the root's; the zero value: not asked yet
 	mounts map[int]*Mount // others, as far as they were asked for
 }
 

@@ -45,6 +45,19 @@ func (r *Root) isHome(f *os.File) (bool, error) {
 	return id == r.mount, err
 }
 
+// IsRoot tells whether f, on the mount that is the root, is the root directory.
+func (r *Root) IsRoot(f *os.File) (bool, error) {
+	if r.is == (Identity{}) {
+		is, err := r.Identify(r.dir)
+		if err != nil {
+			return false, err
+		}
+		r.is = is
+	}
+	is, err := r.Identify(f)
+	return is == r.is, err
+}
+
 // Where returns the mount that f is on; nil: the root's.
 func (r *Root) Where(f *os.File) (*Mount, error) {
 	if home, err := r.isHome(f); home || err != nil {
