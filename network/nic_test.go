@@ -205,11 +205,11 @@ func FuzzMAC(f *testing.F) {
 }
 
 func FuzzRoute(f *testing.F) {
-	f.Add("default", "", "172.17.28.1", "")
-	f.Add(" 100.10.0.0/16 ", "1.2.3.4", "", "eth1")
-	f.Add("::/0", "fd00::1", "fe80::1", "eth2")
-	f.Fuzz(func(t *testing.T, dest, src, gw, dev string) {
-		r := Route{dest, src, gw, dev}
+	f.Add("default", "", "172.17.28.1", "", "200")
+	f.Add(" 100.10.0.0/16 ", "1.2.3.4", "", "eth1", "")
+	f.Add("::/0", "fd00::1", "fe80::1", "eth2", "0")
+	f.Fuzz(func(t *testing.T, dest, src, gw, dev, metric string) {
+		r := Route{dest, src, gw, dev, Metric(metric)}
 		p, err := r.parse()
 		if !r.Same(r) || !r.Matches(Route{}) || !r.Matches(r) {
 			t.Errorf("%q is not itself", r)

@@ -22,6 +22,8 @@ type Route struct {
 	Src  string `json:"src"`  // the address that the container sends from
 	GW   string `json:"gw"`
 	Dev  string `json:"dev"` // its link in the container
+
+	Metric Metric `json:"metric,omitempty"` // "": that of the kernel
 }
 
 // Routes is the kind of resource that routes are.
@@ -37,12 +39,18 @@ var Routes = resource.Kind[Route]{
 
 // String is the record as v0.9 prints it.
 func (r Route) String() string {
-	return "{dest:" + r.Dest + ",src:" + r.Src + ",gw:" + r.GW + ",dev:" + r.Dev + "}"
+	metric := ""
+	if r.Metric != "" {
+		metric = ",metric:" + string(r.Metric)
+	}
+	return "{dest:" + r.Dest + ",src:" + r.Src + ",gw:" + r.GW + ",dev:" + r.Dev + metric + "}"
 }
 
 // trimmed is the record without spaces, and with one name for the default route.
 func (r Route) trimmed() Route {
-	r = Route{strings.TrimSpace(r.Dest), strings.TrimSpace(r.Src), strings.TrimSpace(r.GW), strings.TrimSpace(r.Dev)}
+	for _, f := range []*string{&r.Dest, &r.Src, &r.GW, &r.Dev, (*string)(&r.Metric)} {
+		*f = strings.TrimSpace(*f)
+	}
 	if r.Dest == "default" {
 		r.Dest = ""
 	}
@@ -54,6 +62,7 @@ type route struct {
 	dest    netip.Prefix
 	src, gw netip.Addr // the zero value: none
 	dev     string
+	metric  uint32
 }
 
 // Check refuses what no container can have.
@@ -91,6 +100,9 @@ func (r Route) parse() (p route, err error) {
 		if a.IsValid() && a.Is4() != p.dest.Addr().Is4() {
 			return p, fmt.Errorf("%s and %s are not of one address family", p.dest, a)
 		}
+	}
+	if p.metric, err = t.Metric.value(p.dest.Addr()); err != nil {
+		return p, err
 	}
 	switch {
 	case p.dest != p.dest.Masked(): // Compat: add-route-dest-host-bits
@@ -146,7 +158,7 @@ func (r Route) Matches(filter Route) bool {
 			return false
 		}
 	}
-	return true
+	return want.Metric == "" || have.sameMetric(want.Metric)
 }
 
 // sameText compares what may be two spellings of one address or network.
@@ -179,7 +191,7 @@ func (r Route) Through(n NIC) bool {
 
 // request is the route as the kernel is asked for it.
 func (w *work) request(p route) (netspace.Route, error) {
-	want := netspace.Route{Dest: p.dest, Src: p.src, GW: p.gw}
+	want := netspace.Route{Dest: p.dest, Src: p.src, GW: p.gw, Metric: p.metric}
 	if p.dev == "" {
 		return want, nil
 	}
@@ -201,8 +213,9 @@ func (e *noLink) Error() string {
 	return fmt.Sprintf("failed to get link by name %s: Link not found", e.name)
 }
 
-// findRoute returns the kernel's route that is the one wanted.
-func (w *work) findRoute(want netspace.Route) (r netspace.Route, there bool, err error) {
+// findRoute returns the kernel's route that is the one wanted: of those that we have
+// made, or of all.
+func (w *work) findRoute(want netspace.Route, ours bool) (r netspace.Route, there bool, err error) {
 	family := unix.AF_INET6
 	if want.Dest.Addr().Is4() {
 		family = unix.AF_INET
@@ -212,7 +225,8 @@ func (w *work) findRoute(want netspace.Route) (r netspace.Route, there bool, err
 		return r, false, refused("list routes", err)
 	}
 	i := slices.IndexFunc(routes, func(r netspace.Route) bool {
-		return r.Dest == want.Dest && r.GW == want.GW && r.Src == want.Src && (want.Link == 0 || want.Link == r.Link)
+		return r.Dest == want.Dest && r.GW == want.GW && r.Src == want.Src && r.Metric == want.Metric &&
+			(want.Link == 0 || want.Link == r.Link) && (r.Ours || !ours)
 	})
 	if i < 0 {
 		return r, false, nil
@@ -235,15 +249,15 @@ func applyRoute(_ context.Context, t *resource.Target, r Route) error {
 	}
 	err = w.inside.AddRoute(want)
 	if errors.Is(err, unix.EEXIST) {
-		if _, there, err := w.findRoute(want); there || err != nil {
+		if _, there, err := w.findRoute(want, false); there || err != nil {
 			return err
 		}
 	}
 	return refused(addRoute, err)
 }
 
-// removeRoute removes exactly the recorded route: asked for by destination alone,
-// the kernel would take another one for it.
+// removeRoute removes exactly the recorded route, and only when we have made it: asked
+// for by destination alone, the kernel would take another one for it.
 func removeRoute(_ context.Context, t *resource.Target, r Route) error {
 	p, err := r.parse()
 	if err != nil {
@@ -260,7 +274,7 @@ func removeRoute(_ context.Context, t *resource.Target, r Route) error {
 	if err != nil {
 		return err
 	}
-	found, there, err := w.findRoute(want)
+	found, there, err := w.findRoute(want, true)
 	if !there || err != nil {
 		return err
 	}
@@ -280,7 +294,7 @@ func verifyRoute(_ context.Context, t *resource.Target, r Route) error {
 	if err != nil {
 		return err
 	}
-	_, there, err := w.findRoute(want)
+	_, there, err := w.findRoute(want, false)
 	if err == nil && !there {
 		err = errors.New("the container has no such route")
 	}

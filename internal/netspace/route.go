@@ -161,6 +161,8 @@ type Route struct {
 	Dest    netip.Prefix
 	Src, GW netip.Addr
 	Link    int // index
+	Metric  uint32
+	Ours    bool // it looks as AddRoute makes them
 
 	answer []byte // the kernel's, of a route that it told
 }
@@ -181,6 +183,9 @@ func (s *Side) AddRoute(t Route) error {
 	}
 	if t.Link > 0 {
 		r.number(unix.RTA_OIF, t.Link)
+	}
+	if t.Metric > 0 {
+		r.number(unix.RTA_PRIORITY, int(t.Metric))
 	}
 	return r.do()
 }
@@ -204,7 +209,7 @@ func (s *Side) Routes(family int) ([]Route, error) {
 			h.Protocol == unix.RTPROT_KERNEL || h.Protocol == unix.RTPROT_RA {
 			continue
 		}
-		r, err := parseRoute(a, family, int(h.Dst_len))
+		r, err := parseRoute(a, h)
 		if err != nil {
 			return nil, err
 		}
@@ -213,12 +218,13 @@ func (s *Side) Routes(family int) ([]Route, error) {
 	return list, nil
 }
 
-func parseRoute(answer []byte, family, bits int) (r Route, err error) {
+func parseRoute(answer []byte, h *nl.RtMsg) (r Route, err error) {
 	dest := netip.IPv6Unspecified()
-	if family == unix.AF_INET {
+	if h.Family == unix.AF_INET {
 		dest = netip.IPv4Unspecified()
 	}
 	r.answer = answer
+	r.Ours = h.Protocol == unix.RTPROT_BOOT && h.Tos == 0
 	err = attributes(answer, unix.SizeofRtMsg, func(kind uint16, value []byte) {
 		switch kind {
 		case unix.RTA_DST:
@@ -229,9 +235,11 @@ func parseRoute(answer []byte, family, bits int) (r Route, err error) {
 			r.GW, _ = netip.AddrFromSlice(value)
 		case unix.RTA_OIF:
 			r.Link = uint32Of(value)
+		case unix.RTA_PRIORITY:
+			r.Metric = uint32(uint32Of(value))
 		}
 	})
-	r.Dest = netip.PrefixFrom(dest, bits)
+	r.Dest = netip.PrefixFrom(dest, int(h.Dst_len))
 	return r, err
 }
 
