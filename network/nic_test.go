@@ -175,6 +175,28 @@ func TestARouteNeedsTheInterfaceThatItGoesThrough(t *testing.T) {
 	}
 }
 
+func TestARouteNeedsTheInterfaceOfTheLinkRouteToItsGateway(t *testing.T) {
+	t.Parallel()
+	all := []Route{{Dest: "172.31.1.1/32", Dev: "eth1"}, {Dest: "fd31::1/128", Dev: "eth1"}, {Dest: "10.0.0.0/8", GW: "172.31.1.1"}}
+	for _, c := range []struct {
+		name string
+		r    Route
+		want bool
+	}{
+		{"IPv4", Route{GW: "172.31.1.1"}, true},
+		{"IPv6", Route{GW: "fd31::1"}, true},
+		{"another gateway", Route{GW: "172.31.1.2"}, false},
+		{"another link", Route{GW: "172.31.1.1", Dev: "eth2"}, false},
+		{"behind a gateway", Route{GW: "10.0.0.1"}, false},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			if got := c.r.Needs(good, all); got != c.want {
+				t.Errorf("%s: %v, want %v", c.r, got, c.want)
+			}
+		})
+	}
+}
+
 func FuzzAddress(f *testing.F) {
 	for _, s := range []string{"172.17.28.2/24", "fd00::2/64", "1.2.3.4/0", "::ffff:1.2.3.4/96", "fe80::1%x/64", "/", "1.2.3.4/032"} {
 		f.Add(s)

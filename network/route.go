@@ -216,22 +216,25 @@ func (e *noLink) Error() string {
 // findRoute returns the kernel's route that is the one wanted: of those that we have
 // made, or of all.
 func (w *work) findRoute(want netspace.Route, ours bool) (r netspace.Route, there bool, err error) {
-	family := unix.AF_INET6
-	if want.Dest.Addr().Is4() {
-		family = unix.AF_INET
-	}
-	routes, err := w.inside.Routes(family)
-	if err != nil {
-		return r, false, refused("list routes", err)
-	}
+	routes, err := w.routes(want.Dest.Addr())
 	i := slices.IndexFunc(routes, func(r netspace.Route) bool {
 		return r.Dest == want.Dest && r.GW == want.GW && r.Src == want.Src && r.Metric == want.Metric &&
 			(want.Link == 0 || want.Link == r.Link) && (r.Ours || !ours)
 	})
 	if i < 0 {
-		return r, false, nil
+		return r, false, err
 	}
 	return routes[i], true, nil
+}
+
+// routes lists the kernel's routes of an address family.
+func (w *work) routes(like netip.Addr) ([]netspace.Route, error) {
+	family := unix.AF_INET6
+	if like.Is4() {
+		family = unix.AF_INET
+	}
+	routes, err := w.inside.Routes(family)
+	return routes, refused("list routes", err)
 }
 
 func applyRoute(_ context.Context, t *resource.Target, r Route) error {
@@ -247,11 +250,17 @@ func applyRoute(_ context.Context, t *resource.Target, r Route) error {
 	if err != nil {
 		return err
 	}
-	err = w.inside.AddRoute(want)
-	if errors.Is(err, unix.EEXIST) {
+	onLink := false
+	if err = w.inside.AddRoute(want); want.GW.IsValid() && errors.Is(err, unreachable(want.GW)) {
+		onLink, err = w.addFar(want)
+	}
+	switch {
+	case errors.Is(err, unix.EEXIST):
 		if _, there, err := w.findRoute(want, false); there || err != nil {
 			return err
 		}
+	case err == nil && onLink:
+		return resource.Warn(fmt.Errorf("no network of the container's has the gateway %s: it is taken to be on %s (onlink)", p.gw, p.dev))
 	}
 	return refused(addRoute, err)
 }

@@ -2,6 +2,7 @@ package network
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"errors"
 	"net"
@@ -188,6 +189,8 @@ func remember(side *netspace.Side, index int) (k kept, err error) {
 			}
 		}
 	}
+	// A gateway may be behind a link route.
+	slices.SortStableFunc(k.routes, func(a, b netspace.Route) int { return cmp.Compare(a.GW.BitLen(), b.GW.BitLen()) })
 	return k, nil
 }
 

@@ -200,10 +200,11 @@ func (s *session) dropRoutes(task *resource.Task, gone network.NIC, others []net
 		return err
 	}
 	var dropped []network.Route
-	for _, r := range routes.Records() {
+	all := routes.Records()
+	for _, r := range all {
 		switch {
-		case !r.Through(gone):
-		case slices.ContainsFunc(others, r.Through):
+		case !r.Needs(gone, all):
+		case slices.ContainsFunc(others, func(n network.NIC) bool { return r.Needs(n, all) }):
 			routes.Update(r, r).Needs = task
 		default:
 			drop := routes.Forget(r) // the kernel does it
@@ -216,8 +217,11 @@ func (s *session) dropRoutes(task *resource.Task, gone network.NIC, others []net
 		// Should the interface be there again, for the change failed after all.
 		var errs []error
 		for _, r := range dropped {
-			if s.target != nil && slices.Contains(routes.Records(), r) {
-				errs = append(errs, network.Routes.Apply(ctx, s.target, r))
+			if s.target == nil || !slices.Contains(routes.Records(), r) {
+				continue
+			}
+			if err := network.Routes.Apply(ctx, s.target, r); !errors.As(err, new(resource.Warning)) {
+				errs = append(errs, err)
 			}
 		}
 		return errors.Join(errs...)
