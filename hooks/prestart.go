@@ -141,6 +141,12 @@ func (h *Hook) pin(ctx context.Context, s *start) error {
 }
 
 func (h *Hook) interfaces(ctx context.Context, s *start) error {
+	for _, n := range s.recorded.interfaces.Records {
+		// Those of a container with a user namespace are set already.
+		if err := n.CheckIPv6(s.spec.Linux.Sysctl); err != nil && !s.spec.Mapped() {
+			s.report(err)
+		}
+	}
 	return s.recorded.interfaces.Do(ctx, s.target, s.report)
 }
 

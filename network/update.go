@@ -154,7 +154,7 @@ func (w *work) changeAddress(index int, old NIC, n nic, all kept, u *undo.Stack)
 			left.addresses = append(left.addresses, a)
 			continue
 		}
-		u.Push("restore address "+a.Prefix.String(), func() error { return addAddress(w.inside, index, a.Prefix) })
+		u.Push("restore address "+a.Prefix.String(), func() error { return w.addAddress(index, a.Prefix) })
 		if err := w.inside.DropAddress(index, a.Prefix); err != nil {
 			return left, refused(setIP, err)
 		}
@@ -162,7 +162,7 @@ func (w *work) changeAddress(index int, old NIC, n nic, all kept, u *undo.Stack)
 	if !slices.ContainsFunc(all.addresses, func(a netspace.Address) bool { return a.Prefix == n.ip }) {
 		u.Push("take back address "+n.IP, func() error { return w.inside.DropAddress(index, n.ip) })
 	}
-	return left, addAddress(w.inside, index, n.ip)
+	return left, w.addAddress(index, n.ip)
 }
 
 // kept are a link's addresses and routes.
