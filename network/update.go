@@ -47,7 +47,7 @@ func updateNIC(ctx context.Context, t *resource.Target, old, r NIC) (err error) 
 	var u undo.Stack
 	defer u.OnError(&err)
 	u.Push("restore addresses and routes", func() error { keep.restore(); return nil })
-	if n.Bridge != old.Bridge {
+	if e.host != nil {
 		if err := w.changeBridge(ctx, e.host, old.Bridge, n.Bridge, &u); err != nil {
 			return err
 		}
@@ -77,15 +77,23 @@ func updateNIC(ctx context.Context, t *resource.Target, old, r NIC) (err error) 
 	return nil
 }
 
-// changeBridge takes the host's end from one bridge to another.
+// changeBridge takes the host's end from one bridge to another. It goes by the link, not
+// by the record: a bridge that was made anew has lost its ports.
 func (w *work) changeBridge(ctx context.Context, host *netspace.Link, from, to string, u *undo.Stack) error {
+	if from == to {
+		if is, err := w.isPort(host, to); is || err != nil {
+			return err
+		}
+	}
 	b, err := w.bridge(ctx, to)
 	if err != nil {
 		return err
 	}
-	before, err := w.bridge(ctx, from)
-	if err != nil && !errors.Is(err, errNoBridge) {
-		return err
+	before := bridge{}
+	if from != to {
+		if before, err = w.bridge(ctx, from); err != nil && !errors.Is(err, errNoBridge) {
+			return err
+		}
 	}
 	if before.ovs {
 		u.Push("return to "+from, func() error { return w.addPort(context.WithoutCancel(ctx), from, host.Name) })

@@ -1,6 +1,7 @@
 package netspace
 
 import (
+	"bytes"
 	"errors"
 	"net"
 	"strings"
@@ -24,6 +25,7 @@ type Link struct {
 	Bridge   int              // index of what it is a port of; 0 for nothing
 	Peer     int              // a veth's other end, in its namespace
 	PeerNS   int              // this namespace's number of that; -1: this one
+	Adopts   bool             `json:"-"` // a bridge that takes the address of its first port
 }
 
 // Link returns the link that has this name, or this alternative name; nil for
@@ -76,6 +78,7 @@ func parseLink(answer []byte) (*Link, error) {
 	}
 	header := nl.DeserializeIfInfomsg(answer)
 	l := &Link{Index: int(header.Index), Up: header.Flags&unix.IFF_UP != 0, PeerNS: -1}
+	var data []byte
 	err := attributes(answer, unix.SizeofIfInfomsg, func(kind uint16, value []byte) {
 		switch kind {
 		case unix.IFLA_IFNAME:
@@ -104,13 +107,31 @@ func parseLink(answer []byte) (*Link, error) {
 			l.PeerNS = uint32Of(value)
 		case unix.IFLA_LINKINFO:
 			_ = attributes(value, 0, func(kind uint16, value []byte) {
-				if kind == nl.IFLA_INFO_KIND {
+				switch kind {
+				case nl.IFLA_INFO_KIND:
 					l.Kind = text(value)
+				case nl.IFLA_INFO_DATA:
+					data = value
 				}
 			})
 		}
 	})
+	if err == nil && l.Kind == "bridge" {
+		l.Adopts, err = adopts(data)
+	}
 	return l, err
+}
+
+// adopts tells whether a bridge has no address in its id (struct ifla_bridge_id): it has
+// no ports, and nobody has chosen the address of its link.
+func adopts(bridge []byte) (bool, error) {
+	id := []byte{}
+	err := attributes(bridge, 0, func(kind uint16, value []byte) {
+		if kind == nl.IFLA_BR_BRIDGE_ID {
+			id = value
+		}
+	})
+	return len(id) == 8 && bytes.Equal(id[2:], make([]byte, 6)), err
 }
 
 func text(value []byte) string {
