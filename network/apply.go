@@ -30,8 +30,10 @@ func applyNIC(ctx context.Context, t *resource.Target, r NIC) (err error) {
 		return err
 	}
 	t.Ledger.Make(nicName, r, n.is)
-	if err := w.addAddress(n.is.Inside, n.ip); err != nil {
-		return err
+	if n.ip.IsValid() {
+		if err := w.addAddress(n.is.Inside, n.ip); err != nil {
+			return err
+		}
 	}
 	return setUp(w.inside, n.is.Inside)
 }
@@ -94,7 +96,7 @@ func verifyNIC(_ context.Context, t *resource.Target, r NIC) error {
 	if err != nil {
 		return refused("list addresses", err)
 	}
-	if !slices.ContainsFunc(addresses, func(a netspace.Address) bool { return a.Prefix == n.ip }) {
+	if n.ip.IsValid() && !slices.ContainsFunc(addresses, func(a netspace.Address) bool { return a.Prefix == n.ip }) {
 		return fmt.Errorf("%s has not the address %s", n.Name, n.IP)
 	}
 	return nil

@@ -64,6 +64,7 @@ func TestWhatAnInterfaceCanHave(t *testing.T) {
 		"one address":         func(n *NIC) { n.IP = "172.17.28.255/32" },
 		"IPv6":                func(n *NIC) { n.IP = "fd00::2/64" },
 		"EUI-64":              func(n *NIC) { n.MAC = "00:ff:48:23:e2:bb:00:11" },
+		"no address":          func(n *NIC) { n.IP = "" },
 		"no type":             func(n *NIC) { n.Type = "" },
 		"the longest name":    func(n *NIC) { n.Name = "eth012345678901" },
 		"the largest MTU":     func(n *NIC) { n.MTU = 65535 },
@@ -95,6 +96,34 @@ func TestConflictsAreOfValues(t *testing.T) {
 		if got != says {
 			t.Errorf("%+v: %q, want %q", n, got, says)
 		}
+	}
+}
+
+func TestInterfacesWithoutAnAddressDoNotConflict(t *testing.T) {
+	t.Parallel()
+	a, b := good, NIC{HostName: "h2", Name: "eth2"}
+	a.IP = ""
+	if err := b.Conflict(a); err != nil {
+		t.Error(err)
+	}
+	if got := a.String(); got != "veth h1:eth1" {
+		t.Errorf("%q, want %q", got, "veth h1:eth1")
+	}
+}
+
+func TestAHardwareAddressThatIsGivenHasSixBytes(t *testing.T) {
+	t.Parallel()
+	for _, c := range []struct{ name, mac, says string }{
+		{"none", "", ""},
+		{"6 bytes", "00:ff:48:23:e2:bb", ""},
+		{"EUI-64", "00:ff:48:23:e2:bb:00:11", "has 6 bytes, this one has 8"},
+		{"InfiniBand", strings.Repeat("00:", 19) + "01", "has 6 bytes, this one has 20"},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			if err := CheckMAC(c.mac); (err != nil) != (c.says != "") || err != nil && !strings.Contains(err.Error(), c.says) {
+				t.Errorf("%v, want %q", err, c.says)
+			}
+		})
 	}
 }
 
@@ -203,7 +232,7 @@ func FuzzAddress(f *testing.F) {
 	}
 	f.Fuzz(func(t *testing.T, s string) {
 		p, err := parseAddress(s)
-		if err != nil {
+		if err != nil || s == "" {
 			return
 		}
 		if again, err := netip.ParsePrefix(p.String()); err != nil || again != p {

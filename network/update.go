@@ -167,6 +167,9 @@ func (w *work) changeAddress(index int, old NIC, n nic, all kept, u *undo.Stack)
 			return left, refused(setIP, err)
 		}
 	}
+	if !n.ip.IsValid() {
+		return left, nil
+	}
 	if !slices.ContainsFunc(all.addresses, func(a netspace.Address) bool { return a.Prefix == n.ip }) {
 		u.Push("take back address "+n.IP, func() error { return w.inside.DropAddress(index, n.ip) })
 	}

@@ -1,6 +1,7 @@
 package cli
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -19,7 +20,7 @@ func (a App) nicCommands() []cli.Command {
 	name := cli.StringFlag{Name: "name", Usage: "its name, [HOST:]CONTAINER; that of a veth on the host is made up when it is not given"}
 	options := func(mtu, qlen int, more ...cli.Flag) []cli.Flag {
 		return append(more,
-			cli.StringFlag{Name: "ip", Usage: "its address with prefix length, as 172.17.28.2/24 or fd00::2/64"},
+			cli.StringFlag{Name: "ip", Usage: "its address with prefix length, as 172.17.28.2/24 or fd00::2/64; none: it gets none, as for DHCP in the container"},
 			cli.StringFlag{Name: "mac", Usage: "its hardware address, as 00:ff:48:23:e2:bb"},
 			cli.StringFlag{Name: "bridge", Usage: "the bridge, of Linux or Open vSwitch, that a veth is a port of"},
 			cli.IntFlag{Name: "mtu", Value: mtu, Usage: "its maximum transmission unit"},
@@ -83,13 +84,13 @@ func newNIC(c *cli.Context) (n network.NIC, err error) {
 		return n, err
 	}
 	n = network.NIC{
-		IP: strings.TrimSpace(c.String("ip")), MAC: c.String("mac"), MTU: c.Int("mtu"), QueueLen: c.Int("qlen"),
+		IP: address(c.String("ip")), MAC: c.String("mac"), MTU: c.Int("mtu"), QueueLen: c.Int("qlen"),
 		Type: c.String("type"), Bridge: c.String("bridge"), HostName: host, Name: name,
 	}
 	if n.Type == "" { // Compat: add-nic-no-type
 		err = errors.New("unsupported type ")
 	} else {
-		err = n.CheckOptions()
+		err = cmp.Or(n.CheckOptions(), network.CheckMAC(n.MAC))
 	}
 	if err == nil {
 		if n.HostName == "" {
@@ -101,6 +102,14 @@ func newNIC(c *cli.Context) (n network.NIC, err error) {
 		return n, fmt.Errorf("invalid network option: %w", err)
 	}
 	return n, nil
+}
+
+// address is the value of --ip as it is recorded, where "" is none.
+func address(option string) string {
+	if option = strings.TrimSpace(option); option == "none" {
+		return ""
+	}
+	return option
 }
 
 func (a App) addNIC(c *cli.Context) error {
@@ -258,7 +267,7 @@ func (a App) updateNIC(c *cli.Context) error {
 		if len(said) == 0 {
 			return nil
 		}
-		for _, err := range []error{now.CheckOptions(), now.CheckNumbers(), conflict(now, slices.Delete(list, i, i+1))} {
+		for _, err := range []error{now.CheckOptions(), now.CheckNumbers(), network.CheckMAC(c.String("mac")), conflict(now, slices.Delete(list, i, i+1))} {
 			if err != nil {
 				return err
 			}
@@ -304,6 +313,7 @@ func changed(c *cli.Context, old network.NIC) (now network.NIC, said []string) {
 		}
 	}
 	text("ip", "IP address", &now.IP)
+	now.IP = address(now.IP)
 	text("mac", "MAC address", &now.MAC)
 	text("bridge", "Bridge", &now.Bridge)
 	if v := c.Int("mtu"); v != 0 {

@@ -67,6 +67,15 @@ func TestNamesOfAnInterface(t *testing.T) {
 	}
 }
 
+func TestAnAddressCanBeNone(t *testing.T) {
+	t.Parallel()
+	for option, want := range map[string]string{"": "", "none": "", " none ": "", " 1.2.3.4/24": "1.2.3.4/24", "nothing": "nothing"} {
+		if got := address(option); got != want {
+			t.Errorf("%q: %q, want %q", option, got, want)
+		}
+	}
+}
+
 func TestAFilterIgnoresWhatItDoesNotKnow(t *testing.T) {
 	t.Parallel()
 	filter, err := parseFilter[network.NIC](`{"mtu":1400,"TYPE":"eth","foo":[1]}`, "failed")
