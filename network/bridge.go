@@ -44,7 +44,7 @@ func (w *work) bridge(ctx context.Context, name string) (bridge, error) {
 	case link != nil:
 		return bridge{}, refused(join, fmt.Errorf("%s is no bridge", name))
 	}
-	return bridge{}, refused(join, errNoBridge)
+	return bridge{}, refused(join+" "+name, errNoBridge)
 }
 
 // join makes the host's link a port of the bridge.

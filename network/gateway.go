@@ -87,3 +87,20 @@ func (r Route) Needs(n NIC, all []Route) bool {
 	}
 	return false
 }
+
+// CheckReached tells that the route needs an interface that is not among those recorded.
+func (r Route) CheckReached(nics []NIC, all []Route) error {
+	for _, n := range nics {
+		if r.Needs(n, all) {
+			return nil
+		}
+	}
+	switch t := r.trimmed(); {
+	case t.Dev == "lo":
+		return nil
+	case t.Dev != "":
+		return fmt.Errorf("no recorded interface is called %s: a start fails unless the container has it of itself", t.Dev)
+	default:
+		return fmt.Errorf("no recorded interface reaches %s: a start fails unless the container has one of itself that does", t.GW)
+	}
+}

@@ -226,6 +226,47 @@ func TestARouteNeedsTheInterfaceOfTheLinkRouteToItsGateway(t *testing.T) {
 	}
 }
 
+func TestARouteThatNoInterfaceReachesIsTold(t *testing.T) {
+	t.Parallel()
+	const reaches, called = "no recorded interface reaches ", "no recorded interface is called "
+	all := []Route{{Dest: "172.31.1.1/32", Dev: "eth1"}}
+	for _, c := range []struct {
+		name string
+		r    Route
+		says string
+	}{
+		{"in its network", Route{GW: "172.17.28.1"}, ""},
+		{"by a link route", Route{GW: "172.31.1.1"}, ""},
+		{"by name", Route{GW: "9.9.9.9", Dev: "eth1"}, ""},
+		{"by the loopback", Route{Dest: "127.1.0.0/16", Dev: "lo"}, ""},
+		{"of another network", Route{GW: "10.0.0.1"}, reaches + "10.0.0.1: "},
+		{"of IPv6", Route{GW: "fd00::1"}, reaches + "fd00::1: "},
+		{"of no link", Route{Dest: "10.0.0.0/8", Dev: " eth9 "}, called + "eth9: "},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			got := ""
+			if err := c.r.CheckReached([]NIC{good}, all); err != nil {
+				got = err.Error()
+			}
+			if !strings.HasPrefix(got, c.says) || c.says == "" && got != "" {
+				t.Errorf("%q, want %q", got, c.says)
+			}
+		})
+	}
+}
+
+func TestTheCommandThatRemovesARouteIsForAShell(t *testing.T) {
+	t.Parallel()
+	for r, want := range map[Route]string{
+		{GW: "10.0.0.1", Metric: "7"}: `remove-route web '[{"dest":"","src":"","gw":"10.0.0.1","dev":"","metric":"7"}]'`,
+		{Dest: "it's", Dev: "eth1"}:   `remove-route web '[{"dest":"it'\''s","src":"","gw":"","dev":"eth1"}]'`,
+	} {
+		if got := r.RemoveCommand("web"); got != want {
+			t.Errorf("%s, want %s", got, want)
+		}
+	}
+}
+
 func FuzzAddress(f *testing.F) {
 	for _, s := range []string{"172.17.28.2/24", "fd00::2/64", "1.2.3.4/0", "::ffff:1.2.3.4/96", "fe80::1%x/64", "/", "1.2.3.4/032"} {
 		f.Add(s)

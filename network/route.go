@@ -2,6 +2,7 @@ package network
 
 import (
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"net/netip"
@@ -44,6 +45,12 @@ func (r Route) String() string {
 		metric = ",metric:" + string(r.Metric)
 	}
 	return "{dest:" + r.Dest + ",src:" + r.Src + ",gw:" + r.GW + ",dev:" + r.Dev + metric + "}"
+}
+
+// RemoveCommand is the command that removes the route from the container, for a shell.
+func (r Route) RemoveCommand(container string) string {
+	rule, _ := json.Marshal([]Route{r}) // never fails
+	return "remove-route " + container + " '" + strings.ReplaceAll(string(rule), "'", `'\''`) + "'"
 }
 
 // trimmed is the record without spaces, and with one name for the default route.

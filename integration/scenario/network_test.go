@@ -101,7 +101,7 @@ func (r *run) ethReturns() string {
 	failing := network()
 	failing.Routes = append(failing.Routes, route{Dest: "10.90.0.0/16", GW: "10.99.0.1"})
 	r.record(failing)
-	r.requireError(r.start(), "{dest:10.90.0.0/16,src:,gw:10.99.0.1,dev:}")
+	r.requireError(r.start(), "{dest:10.90.0.0/16,src:,gw:10.99.0.1,dev:}", "remove-route "+r.id)
 	r.endFailed()
 	r.requireNoWires()
 

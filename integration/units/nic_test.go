@@ -96,7 +96,7 @@ func TestAnInterfaceThatCannotBeHadLeavesNothing(t *testing.T) {
 	refuse(t, h, to, veth("h3", "eth3", "172.17.28.3/24"), "the container has a nic with name eth3")
 	nobr := veth("h4", "eth4", "172.17.28.3/24")
 	nobr.Bridge = "nobr"
-	refuse(t, h, to, nobr, "failed in prefunc: failed to add to bridge: Device does not exist")
+	refuse(t, h, to, nobr, "failed in prefunc: failed to add to bridge nobr: Device does not exist")
 	nobr.Bridge = "phy0"
 	refuse(t, h, to, nobr, "phy0 is no bridge")
 	refuse(t, h, to, eth("phy9", "eth4", "10.9.0.2/24"), "HostNic(phy9) not found, please check")

@@ -173,8 +173,7 @@ func (a App) removeNIC(c *cli.Context) error {
 			return (host == "" || n.HostName == host) && (name == "" || n.Name == name) && (kind == "" || n.Type == kind)
 		})
 		if i < 0 {
-			//lint:ignore ST1005 the wording of v0.9
-			return fmt.Errorf("Network interface %s,%s with type %s not exist in container %s", host, name, kind, s.name)
+			return s.noNIC(host, name, kind)
 		}
 		gone := list[i]
 		task := nics.Remove(gone)
@@ -182,6 +181,19 @@ func (a App) removeNIC(c *cli.Context) error {
 		s.done(task, "Remove network interface (%s) from container (%s,%s) done", gone.HostName, s.name, gone.Name)
 		return s.dropRoutes(task, gone, nics.Records())
 	})
+}
+
+// noNIC is that no interface is recorded that has what was asked for.
+func (s *session) noNIC(host, name, kind string) error {
+	which := name
+	if host != "" {
+		which = host + ":" + name
+	}
+	if kind != "" {
+		which += " with type " + kind
+	}
+	//lint:ignore ST1005 the wording of v0.9, which had its fields also where they are empty
+	return fmt.Errorf("Network interface %s not exist in container %s", which, s.name)
 }
 
 // giveUp takes an interface out of what a container that ended has left behind,
@@ -259,8 +271,7 @@ func (a App) updateNIC(c *cli.Context) error {
 		list := nics.Records()
 		i := slices.IndexFunc(list, func(n network.NIC) bool { return n.Name == name && (host == "" || n.HostName == host) })
 		if i < 0 {
-			//lint:ignore ST1005 the wording of v0.9
-			return fmt.Errorf("Network interface %s,%s with type %s not exist in container %s", host, name, "", s.name)
+			return s.noNIC(host, name, "")
 		}
 		old := list[i]
 		now, said := changed(c, old)

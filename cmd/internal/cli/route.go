@@ -1,6 +1,7 @@
 package cli
 
 import (
+	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -76,12 +77,18 @@ func (s *session) addRoutes(rules []network.Route) error {
 	if err != nil {
 		return err
 	}
+	nics, err := config.List[network.NIC](s.doc, config.NetInterfaces)
+	if err != nil {
+		return err
+	}
 	for _, r := range rules {
 		if slices.ContainsFunc(routes.Records(), r.Same) {
 			routes.Refuse("add", r, fmt.Errorf("route %s alread exist", r))
 			continue
 		}
-		s.done(routes.Add(r), "Add route to container %s, route: %s done", s.name, r)
+		task := routes.Add(r)
+		task.Offline = func(context.Context) error { return resource.Warn(r.CheckReached(nics, routes.Records())) }
+		s.done(task, "Add route to container %s, route: %s done", s.name, r)
 	}
 	return nil
 }
