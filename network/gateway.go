@@ -49,15 +49,16 @@ func (w *work) addFar(want netspace.Route) (onLink bool, err error) {
 }
 
 // routeTo finds the closest link route of IPv4 to the gateway that we have made, and
-// that the kernel looks for no gateway through.
+// that the kernel looks for no gateway through. A default route is none: every gateway
+// would be on its link.
 func (w *work) routeTo(want netspace.Route) (closest netspace.Route, there bool, err error) {
 	if want.GW.Is6() {
 		return closest, false, nil // IPv6 has no scopes
 	}
 	routes, err := w.routes(want.GW)
 	for _, r := range routes {
-		if r.Ours && !r.GW.IsValid() && r.Scope == unix.RT_SCOPE_UNIVERSE && r.Dest.Contains(want.GW) &&
-			(want.Link == 0 || r.Link == want.Link) && (!there || r.Dest.Bits() > closest.Dest.Bits()) {
+		if r.Ours && !r.GW.IsValid() && r.Scope == unix.RT_SCOPE_UNIVERSE && r.Dest.Bits() > 0 &&
+			r.Dest.Contains(want.GW) && (want.Link == 0 || r.Link == want.Link) && (!there || r.Dest.Bits() > closest.Dest.Bits()) {
 			closest, there = r, true
 		}
 	}
@@ -67,7 +68,7 @@ func (w *work) routeTo(want netspace.Route) (closest netspace.Route, there bool,
 // leadsTo tells whether r is a link route to the other one's gateway.
 func (r Route) leadsTo(other Route) bool {
 	link, err := r.parse()
-	if err != nil || link.gw.IsValid() {
+	if err != nil || link.gw.IsValid() || link.dest.Bits() == 0 {
 		return false
 	}
 	p, err := other.parse()

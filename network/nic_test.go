@@ -206,7 +206,7 @@ func TestARouteNeedsTheInterfaceThatItGoesThrough(t *testing.T) {
 
 func TestARouteNeedsTheInterfaceOfTheLinkRouteToItsGateway(t *testing.T) {
 	t.Parallel()
-	all := []Route{{Dest: "172.31.1.1/32", Dev: "eth1"}, {Dest: "fd31::1/128", Dev: "eth1"}, {Dest: "10.0.0.0/8", GW: "172.31.1.1"}}
+	all := []Route{{Dest: "172.31.1.1/32", Dev: "eth1"}, {Dest: "fd31::1/128", Dev: "eth1"}, {Dev: "eth1"}, {Dest: "10.0.0.0/8", GW: "172.31.1.1"}}
 	for _, c := range []struct {
 		name string
 		r    Route

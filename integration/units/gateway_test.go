@@ -24,24 +24,36 @@ func TestAGatewayOutsideTheNetworkIsReached(t *testing.T) {
 		want   []string
 	}{
 		{
-			"IPv4, by a link route", []network.Route{link4, other}, network.Route{GW: "172.31.1.1"}, "",
+			"IPv4, by a link route",
+			[]network.Route{link4, other},
+			network.Route{GW: "172.31.1.1"},
+			"",
 			[]string{"default via 172.31.1.1 dev eth1", "100.10.0.0/16 dev eth1", "172.31.1.1 dev eth1 scope link"},
 		},
 		{
-			"IPv4, by a link route, and by name", []network.Route{link4}, network.Route{GW: "172.31.1.1", Dev: "eth1", Metric: "7"}, "",
+			"IPv4, by a link route, and by name",
+			[]network.Route{link4},
+			network.Route{GW: "172.31.1.1", Dev: "eth1", Metric: "7"},
+			"",
 			[]string{"default via 172.31.1.1 dev eth1 metric 7", "172.31.1.1 dev eth1 scope link"},
 		},
 		{
-			"IPv4, by name alone", []network.Route{other}, network.Route{Dest: "198.51.100.0/24", GW: "172.31.1.9", Dev: " eth1"},
+			"IPv4, by name alone",
+			[]network.Route{other},
+			network.Route{Dest: "198.51.100.0/24", GW: "172.31.1.9", Dev: " eth1"},
 			"no network of the container's has the gateway 172.31.1.9: it is taken to be on eth1 (onlink)",
 			[]string{"100.10.0.0/16 dev eth1", "198.51.100.0/24 via 172.31.1.9 dev eth1 onlink"},
 		},
 		{
-			"IPv6, by a link route", []network.Route{link6}, network.Route{GW: "fd31::1"}, "",
+			"IPv6, by a link route",
+			[]network.Route{link6},
+			network.Route{GW: "fd31::1"},
+			"",
 			[]string{"fd31::1 dev eth2 metric 1024", "default via fd31::1 dev eth2 metric 1024"},
 		},
 		{
-			"IPv6, by name alone", nil, network.Route{GW: "fd31::9", Dev: "eth2"},
+			"IPv6, by name alone", nil,
+			network.Route{GW: "fd31::9", Dev: "eth2"},
 			"no network of the container's has the gateway fd31::9: it is taken to be on eth2 (onlink)",
 			[]string{"default via fd31::9 dev eth2 metric 1024 onlink"},
 		},
@@ -74,6 +86,7 @@ func TestAGatewayThatNothingLeadsToIsRefused(t *testing.T) {
 	h := networked(t)
 	to := h.target(t, hostOwner)
 	must(t, network.Routes.Apply(t.Context(), to, network.Route{Dest: "172.31.1.0/24", Dev: "eth1"}))
+	must(t, network.Routes.Apply(t.Context(), to, network.Route{Dest: "default", Dev: "eth1"}))
 	h.ip(t, "route", "add", "172.31.2.0/24", "via", "172.17.28.1")
 	before := h.kernelRoutes(t)
 	for _, c := range []struct {
@@ -81,11 +94,11 @@ func TestAGatewayThatNothingLeadsToIsRefused(t *testing.T) {
 		route network.Route
 		err   error
 	}{
-		{"IPv4", network.Route{GW: "172.31.9.9"}, unix.ENETUNREACH},
-		{"behind another gateway", network.Route{GW: "172.31.2.9"}, unix.ENETUNREACH},
+		{"IPv4", network.Route{Dest: "100.10.0.0/16", GW: "172.31.9.9"}, unix.ENETUNREACH},
+		{"behind another gateway", network.Route{Dest: "100.10.0.0/16", GW: "172.31.2.9"}, unix.ENETUNREACH},
 		{"IPv6", network.Route{GW: "fd31::1"}, unix.EHOSTUNREACH},
 		// The link route is as before when its scope did not help.
-		{"a source that the container does not have", network.Route{GW: "172.31.1.9", Src: "9.9.9.9"}, unix.EINVAL},
+		{"a source that the container does not have", network.Route{Dest: "100.10.0.0/16", GW: "172.31.1.9", Src: "9.9.9.9"}, unix.EINVAL},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			if err := network.Routes.Apply(t.Context(), to, c.route); !errors.Is(err, c.err) {
