@@ -156,3 +156,20 @@ func removeVeth(ctx context.Context, w *work, n nic) error {
 	}
 	return resource.Warn(left)
 }
+
+// deleteVeths deletes the pairs of a container that has ended, together. What it does
+// not come to is left to remove.
+func (w *work) deleteVeths(grants []*grant) {
+	var links []int
+	for _, g := range grants {
+		if t := typeOf(g.Type); t == nil || t.name != "veth" {
+			continue
+		}
+		if e, err := findVeth(w, nic{NIC: g.NIC, is: g.is}); err == nil && e.host != nil {
+			links = append(links, e.host.Index)
+		}
+	}
+	if len(links) > 1 {
+		_ = w.host.DeleteAll(links)
+	}
+}
