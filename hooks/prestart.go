@@ -141,11 +141,22 @@ func (h *Hook) pin(ctx context.Context, s *start) error {
 }
 
 func (h *Hook) interfaces(ctx context.Context, s *start) error {
+	for _, n := range s.recorded.interfaces.Records {
+		// Those of a container with a user namespace are set already.
+		if err := n.CheckIPv6(s.spec.Linux.Sysctl); err != nil && !s.spec.Mapped() {
+			s.report(err)
+		}
+	}
 	return s.recorded.interfaces.Do(ctx, s.target, s.report)
 }
 
 func (h *Hook) routes(ctx context.Context, s *start) error {
-	return s.recorded.routes.Do(ctx, s.target, s.report)
+	plan := &s.recorded.routes
+	err := plan.Do(ctx, s.target, s.report)
+	if made := len(plan.Made); err != nil && made < len(plan.Records) {
+		err = fmt.Errorf("%w: %s %s removes it from what is recorded", err, h.Generation.Tool, plan.Records[made].RemoveCommand(s.state.ID))
+	}
+	return err
 }
 
 // prestart makes the container's recorded resources real. It reads and checks

@@ -7,6 +7,8 @@ import (
 	"net/netip"
 	"slices"
 
+	"golang.org/x/sys/unix"
+
 	"isula.org/isulad-tools/internal/netspace"
 	"isula.org/isulad-tools/internal/undo"
 	"isula.org/isulad-tools/resource"
@@ -28,19 +30,29 @@ func applyNIC(ctx context.Context, t *resource.Target, r NIC) (err error) {
 		return err
 	}
 	t.Ledger.Make(nicName, r, n.is)
-	if err := addAddress(w.inside, n.is.Inside, n.ip); err != nil {
-		return err
+	if n.ip.IsValid() {
+		if err := w.addAddress(n.is.Inside, n.ip); err != nil {
+			return err
+		}
 	}
 	return setUp(w.inside, n.is.Inside)
 }
 
-// addAddress gives the link an address; one that it has is fine.
-func addAddress(side *netspace.Side, index int, p netip.Prefix) error {
+// addAddress gives the container's link an address; one that it has is fine. IPv6 that
+// the container has switched off (net.ipv6.conf.*.disable_ipv6, Docker's default) is
+// switched on for that link, as CNI does.
+func (w *work) addAddress(index int, p netip.Prefix) error {
 	var all netip.Addr
 	if p.Addr().Is4() && p.Bits() < 31 {
 		all = broadcast(p)
 	}
-	return refused(setIP, side.AddAddress(index, p, all))
+	err := w.inside.AddAddress(index, p, all)
+	if errors.Is(err, unix.EACCES) && p.Addr().Is6() {
+		if err = w.space.EnableIPv6(index); err == nil {
+			err = w.inside.AddAddress(index, p, all)
+		}
+	}
+	return refused(setIP, err)
 }
 
 func removeNIC(ctx context.Context, t *resource.Target, r NIC) error {
@@ -84,7 +96,7 @@ func verifyNIC(_ context.Context, t *resource.Target, r NIC) error {
 	if err != nil {
 		return refused("list addresses", err)
 	}
-	if !slices.ContainsFunc(addresses, func(a netspace.Address) bool { return a.Prefix == n.ip }) {
+	if n.ip.IsValid() && !slices.ContainsFunc(addresses, func(a netspace.Address) bool { return a.Prefix == n.ip }) {
 		return fmt.Errorf("%s has not the address %s", n.Name, n.IP)
 	}
 	return nil

@@ -108,6 +108,7 @@ func (w *work) takeAll(ctx context.Context, grants []*grant) error {
 	var stuck error
 	w.ended = true
 	slices.SortStableFunc(grants, func(a, b *grant) int { return cmp.Compare(cmp.Or(b.Type, "veth"), cmp.Or(a.Type, "veth")) })
+	w.deleteVeths(grants)
 	for _, g := range grants {
 		err := w.take(ctx, g.NIC, g.is)
 		if errors.Is(err, errUnnoted) && !w.holdsOther() {

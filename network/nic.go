@@ -20,7 +20,7 @@ import (
 
 // NIC is a record of device_hook.json's networkInterfaces.
 type NIC struct {
-	IP       string `json:"Ip"`   // the address with its prefix length
+	IP       string `json:"Ip"`   // the address with its prefix length; "": none, as for DHCP in the container
 	MAC      string `json:"Mac"`  // "": as it comes
 	MTU      int    `json:"Mtu"`  // of both ends
 	QueueLen int    `json:"Qlen"` // transmit queue length, of both ends
@@ -53,7 +53,9 @@ var Interfaces = resource.Kind[NIC]{
 const nicName = "network interface"
 
 // String is the record in short.
-func (n NIC) String() string { return n.Type + " " + n.HostName + ":" + n.Name + " " + n.IP }
+func (n NIC) String() string {
+	return strings.TrimSpace(n.Type + " " + n.HostName + ":" + n.Name + " " + n.IP)
+}
 
 // linkType is one way to give a container an interface.
 type linkType struct {
@@ -92,7 +94,7 @@ func typeOf(name string) *linkType {
 type nic struct {
 	NIC
 	*linkType
-	ip  netip.Prefix
+	ip  netip.Prefix     // the zero value: none
 	mac net.HardwareAddr // nil: as it comes
 	is  made             // what the ledger knows of it
 }
@@ -101,6 +103,15 @@ type nic struct {
 func (n NIC) CheckOptions() error {
 	_, err := n.parseOptions()
 	return err
+}
+
+// CheckMAC refuses a hardware address that is not one of Ethernet: recorded by v0.9, of
+// a longer one its beginning is used.
+func CheckMAC(s string) error {
+	if mac, err := net.ParseMAC(s); err == nil && len(mac) != 6 {
+		return fmt.Errorf("address %s: a hardware address has 6 bytes, this one has %d", s, len(mac))
+	}
+	return nil
 }
 
 // CheckNumbers refuses sizes and names that the kernel would. The wording is
@@ -179,8 +190,11 @@ func checkName(name string) error {
 	return nil
 }
 
-// parseAddress parses an address with prefix length.
+// parseAddress parses an address with prefix length; "" is none.
 func parseAddress(s string) (netip.Prefix, error) {
+	if s == "" {
+		return netip.Prefix{}, nil
+	}
 	_, _, err := net.ParseCIDR(s) // Compat: add-nic-ip-*, whose errors are this function's
 	if err != nil {
 		return netip.Prefix{}, err

@@ -64,6 +64,7 @@ func TestWhatAnInterfaceCanHave(t *testing.T) {
 		"one address":         func(n *NIC) { n.IP = "172.17.28.255/32" },
 		"IPv6":                func(n *NIC) { n.IP = "fd00::2/64" },
 		"EUI-64":              func(n *NIC) { n.MAC = "00:ff:48:23:e2:bb:00:11" },
+		"no address":          func(n *NIC) { n.IP = "" },
 		"no type":             func(n *NIC) { n.Type = "" },
 		"the longest name":    func(n *NIC) { n.Name = "eth012345678901" },
 		"the largest MTU":     func(n *NIC) { n.MTU = 65535 },
@@ -95,6 +96,34 @@ func TestConflictsAreOfValues(t *testing.T) {
 		if got != says {
 			t.Errorf("%+v: %q, want %q", n, got, says)
 		}
+	}
+}
+
+func TestInterfacesWithoutAnAddressDoNotConflict(t *testing.T) {
+	t.Parallel()
+	a, b := good, NIC{HostName: "h2", Name: "eth2"}
+	a.IP = ""
+	if err := b.Conflict(a); err != nil {
+		t.Error(err)
+	}
+	if got := a.String(); got != "veth h1:eth1" {
+		t.Errorf("%q, want %q", got, "veth h1:eth1")
+	}
+}
+
+func TestAHardwareAddressThatIsGivenHasSixBytes(t *testing.T) {
+	t.Parallel()
+	for _, c := range []struct{ name, mac, says string }{
+		{"none", "", ""},
+		{"6 bytes", "00:ff:48:23:e2:bb", ""},
+		{"EUI-64", "00:ff:48:23:e2:bb:00:11", "has 6 bytes, this one has 8"},
+		{"InfiniBand", strings.Repeat("00:", 19) + "01", "has 6 bytes, this one has 20"},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			if err := CheckMAC(c.mac); (err != nil) != (c.says != "") || err != nil && !strings.Contains(err.Error(), c.says) {
+				t.Errorf("%v, want %q", err, c.says)
+			}
+		})
 	}
 }
 
@@ -175,13 +204,76 @@ func TestARouteNeedsTheInterfaceThatItGoesThrough(t *testing.T) {
 	}
 }
 
+func TestARouteNeedsTheInterfaceOfTheLinkRouteToItsGateway(t *testing.T) {
+	t.Parallel()
+	all := []Route{{Dest: "172.31.1.1/32", Dev: "eth1"}, {Dest: "fd31::1/128", Dev: "eth1"}, {Dev: "eth1"}, {Dest: "10.0.0.0/8", GW: "172.31.1.1"}}
+	for _, c := range []struct {
+		name string
+		r    Route
+		want bool
+	}{
+		{"IPv4", Route{GW: "172.31.1.1"}, true},
+		{"IPv6", Route{GW: "fd31::1"}, true},
+		{"another gateway", Route{GW: "172.31.1.2"}, false},
+		{"another link", Route{GW: "172.31.1.1", Dev: "eth2"}, false},
+		{"behind a gateway", Route{GW: "10.0.0.1"}, false},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			if got := c.r.Needs(good, all); got != c.want {
+				t.Errorf("%s: %v, want %v", c.r, got, c.want)
+			}
+		})
+	}
+}
+
+func TestARouteThatNoInterfaceReachesIsTold(t *testing.T) {
+	t.Parallel()
+	const reaches, called = "no recorded interface reaches ", "no recorded interface is called "
+	all := []Route{{Dest: "172.31.1.1/32", Dev: "eth1"}}
+	for _, c := range []struct {
+		name string
+		r    Route
+		says string
+	}{
+		{"in its network", Route{GW: "172.17.28.1"}, ""},
+		{"by a link route", Route{GW: "172.31.1.1"}, ""},
+		{"by name", Route{GW: "9.9.9.9", Dev: "eth1"}, ""},
+		{"by the loopback", Route{Dest: "127.1.0.0/16", Dev: "lo"}, ""},
+		{"of another network", Route{GW: "10.0.0.1"}, reaches + "10.0.0.1: "},
+		{"of IPv6", Route{GW: "fd00::1"}, reaches + "fd00::1: "},
+		{"of no link", Route{Dest: "10.0.0.0/8", Dev: " eth9 "}, called + "eth9: "},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			got := ""
+			if err := c.r.CheckReached([]NIC{good}, all); err != nil {
+				got = err.Error()
+			}
+			if !strings.HasPrefix(got, c.says) || c.says == "" && got != "" {
+				t.Errorf("%q, want %q", got, c.says)
+			}
+		})
+	}
+}
+
+func TestTheCommandThatRemovesARouteIsForAShell(t *testing.T) {
+	t.Parallel()
+	for r, want := range map[Route]string{
+		{GW: "10.0.0.1", Metric: "7"}: `remove-route web '[{"dest":"","src":"","gw":"10.0.0.1","dev":"","metric":"7"}]'`,
+		{Dest: "it's", Dev: "eth1"}:   `remove-route web '[{"dest":"it'\''s","src":"","gw":"","dev":"eth1"}]'`,
+	} {
+		if got := r.RemoveCommand("web"); got != want {
+			t.Errorf("%s, want %s", got, want)
+		}
+	}
+}
+
 func FuzzAddress(f *testing.F) {
 	for _, s := range []string{"172.17.28.2/24", "fd00::2/64", "1.2.3.4/0", "::ffff:1.2.3.4/96", "fe80::1%x/64", "/", "1.2.3.4/032"} {
 		f.Add(s)
 	}
 	f.Fuzz(func(t *testing.T, s string) {
 		p, err := parseAddress(s)
-		if err != nil {
+		if err != nil || s == "" {
 			return
 		}
 		if again, err := netip.ParsePrefix(p.String()); err != nil || again != p {
@@ -205,11 +297,11 @@ func FuzzMAC(f *testing.F) {
 }
 
 func FuzzRoute(f *testing.F) {
-	f.Add("default", "", "172.17.28.1", "")
-	f.Add(" 100.10.0.0/16 ", "1.2.3.4", "", "eth1")
-	f.Add("::/0", "fd00::1", "fe80::1", "eth2")
-	f.Fuzz(func(t *testing.T, dest, src, gw, dev string) {
-		r := Route{dest, src, gw, dev}
+	f.Add("default", "", "172.17.28.1", "", "200")
+	f.Add(" 100.10.0.0/16 ", "1.2.3.4", "", "eth1", "")
+	f.Add("::/0", "fd00::1", "fe80::1", "eth2", "0")
+	f.Fuzz(func(t *testing.T, dest, src, gw, dev, metric string) {
+		r := Route{dest, src, gw, dev, Metric(metric)}
 		p, err := r.parse()
 		if !r.Same(r) || !r.Matches(Route{}) || !r.Matches(r) {
 			t.Errorf("%q is not itself", r)

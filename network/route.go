@@ -2,6 +2,7 @@ package network
 
 import (
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"net/netip"
@@ -22,6 +23,8 @@ type Route struct {
 	Src  string `json:"src"`  // the address that the container sends from
 	GW   string `json:"gw"`
 	Dev  string `json:"dev"` // its link in the container
+
+	Metric Metric `json:"metric,omitempty"` // "": that of the kernel
 }
 
 // Routes is the kind of resource that routes are.
@@ -37,12 +40,24 @@ var Routes = resource.Kind[Route]{
 
 // String is the record as v0.9 prints it.
 func (r Route) String() string {
-	return "{dest:" + r.Dest + ",src:" + r.Src + ",gw:" + r.GW + ",dev:" + r.Dev + "}"
+	metric := ""
+	if r.Metric != "" {
+		metric = ",metric:" + string(r.Metric)
+	}
+	return "{dest:" + r.Dest + ",src:" + r.Src + ",gw:" + r.GW + ",dev:" + r.Dev + metric + "}"
+}
+
+// RemoveCommand is the command that removes the route from the container, for a shell.
+func (r Route) RemoveCommand(container string) string {
+	rule, _ := json.Marshal([]Route{r}) // never fails
+	return "remove-route " + container + " '" + strings.ReplaceAll(string(rule), "'", `'\''`) + "'"
 }
 
 // trimmed is the record without spaces, and with one name for the default route.
 func (r Route) trimmed() Route {
-	r = Route{strings.TrimSpace(r.Dest), strings.TrimSpace(r.Src), strings.TrimSpace(r.GW), strings.TrimSpace(r.Dev)}
+	for _, f := range []*string{&r.Dest, &r.Src, &r.GW, &r.Dev, (*string)(&r.Metric)} {
+		*f = strings.TrimSpace(*f)
+	}
 	if r.Dest == "default" {
 		r.Dest = ""
 	}
@@ -54,6 +69,7 @@ type route struct {
 	dest    netip.Prefix
 	src, gw netip.Addr // the zero value: none
 	dev     string
+	metric  uint32
 }
 
 // Check refuses what no container can have.
@@ -91,6 +107,9 @@ func (r Route) parse() (p route, err error) {
 		if a.IsValid() && a.Is4() != p.dest.Addr().Is4() {
 			return p, fmt.Errorf("%s and %s are not of one address family", p.dest, a)
 		}
+	}
+	if p.metric, err = t.Metric.value(p.dest.Addr()); err != nil {
+		return p, err
 	}
 	switch {
 	case p.dest != p.dest.Masked(): // Compat: add-route-dest-host-bits
@@ -146,7 +165,7 @@ func (r Route) Matches(filter Route) bool {
 			return false
 		}
 	}
-	return true
+	return want.Metric == "" || have.sameMetric(want.Metric)
 }
 
 // sameText compares what may be two spellings of one address or network.
@@ -179,7 +198,7 @@ func (r Route) Through(n NIC) bool {
 
 // request is the route as the kernel is asked for it.
 func (w *work) request(p route) (netspace.Route, error) {
-	want := netspace.Route{Dest: p.dest, Src: p.src, GW: p.gw}
+	want := netspace.Route{Dest: p.dest, Src: p.src, GW: p.gw, Metric: p.metric}
 	if p.dev == "" {
 		return want, nil
 	}
@@ -201,23 +220,28 @@ func (e *noLink) Error() string {
 	return fmt.Sprintf("failed to get link by name %s: Link not found", e.name)
 }
 
-// findRoute returns the kernel's route that is the one wanted.
-func (w *work) findRoute(want netspace.Route) (r netspace.Route, there bool, err error) {
+// findRoute returns the kernel's route that is the one wanted: of those that we have
+// made, or of all.
+func (w *work) findRoute(want netspace.Route, ours bool) (r netspace.Route, there bool, err error) {
+	routes, err := w.routes(want.Dest.Addr())
+	i := slices.IndexFunc(routes, func(r netspace.Route) bool {
+		return r.Dest == want.Dest && r.GW == want.GW && r.Src == want.Src && r.Metric == want.Metric &&
+			(want.Link == 0 || want.Link == r.Link) && (r.Ours || !ours)
+	})
+	if i < 0 {
+		return r, false, err
+	}
+	return routes[i], true, nil
+}
+
+// routes lists the kernel's routes of an address family.
+func (w *work) routes(like netip.Addr) ([]netspace.Route, error) {
 	family := unix.AF_INET6
-	if want.Dest.Addr().Is4() {
+	if like.Is4() {
 		family = unix.AF_INET
 	}
 	routes, err := w.inside.Routes(family)
-	if err != nil {
-		return r, false, refused("list routes", err)
-	}
-	i := slices.IndexFunc(routes, func(r netspace.Route) bool {
-		return r.Dest == want.Dest && r.GW == want.GW && r.Src == want.Src && (want.Link == 0 || want.Link == r.Link)
-	})
-	if i < 0 {
-		return r, false, nil
-	}
-	return routes[i], true, nil
+	return routes, refused("list routes", err)
 }
 
 func applyRoute(_ context.Context, t *resource.Target, r Route) error {
@@ -233,17 +257,23 @@ func applyRoute(_ context.Context, t *resource.Target, r Route) error {
 	if err != nil {
 		return err
 	}
-	err = w.inside.AddRoute(want)
-	if errors.Is(err, unix.EEXIST) {
-		if _, there, err := w.findRoute(want); there || err != nil {
+	onLink := false
+	if err = w.inside.AddRoute(want); want.GW.IsValid() && errors.Is(err, unreachable(want.GW)) {
+		onLink, err = w.addFar(want)
+	}
+	switch {
+	case errors.Is(err, unix.EEXIST):
+		if _, there, err := w.findRoute(want, false); there || err != nil {
 			return err
 		}
+	case err == nil && onLink:
+		return resource.Warn(fmt.Errorf("no network of the container's has the gateway %s: it is taken to be on %s (onlink)", p.gw, p.dev))
 	}
 	return refused(addRoute, err)
 }
 
-// removeRoute removes exactly the recorded route: asked for by destination alone,
-// the kernel would take another one for it.
+// removeRoute removes exactly the recorded route, and only when we have made it: asked
+// for by destination alone, the kernel would take another one for it.
 func removeRoute(_ context.Context, t *resource.Target, r Route) error {
 	p, err := r.parse()
 	if err != nil {
@@ -260,7 +290,7 @@ func removeRoute(_ context.Context, t *resource.Target, r Route) error {
 	if err != nil {
 		return err
 	}
-	found, there, err := w.findRoute(want)
+	found, there, err := w.findRoute(want, true)
 	if !there || err != nil {
 		return err
 	}
@@ -280,7 +310,7 @@ func verifyRoute(_ context.Context, t *resource.Target, r Route) error {
 	if err != nil {
 		return err
 	}
-	_, there, err := w.findRoute(want)
+	_, there, err := w.findRoute(want, false)
 	if err == nil && !there {
 		err = errors.New("the container has no such route")
 	}

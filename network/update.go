@@ -2,6 +2,7 @@ package network
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"errors"
 	"net"
@@ -46,7 +47,7 @@ func updateNIC(ctx context.Context, t *resource.Target, old, r NIC) (err error) 
 	var u undo.Stack
 	defer u.OnError(&err)
 	u.Push("restore addresses and routes", func() error { keep.restore(); return nil })
-	if n.Bridge != old.Bridge {
+	if e.host != nil {
 		if err := w.changeBridge(ctx, e.host, old.Bridge, n.Bridge, &u); err != nil {
 			return err
 		}
@@ -76,15 +77,23 @@ func updateNIC(ctx context.Context, t *resource.Target, old, r NIC) (err error) 
 	return nil
 }
 
-// changeBridge takes the host's end from one bridge to another.
+// changeBridge takes the host's end from one bridge to another. It goes by the link, not
+// by the record: a bridge that was made anew has lost its ports.
 func (w *work) changeBridge(ctx context.Context, host *netspace.Link, from, to string, u *undo.Stack) error {
+	if from == to {
+		if is, err := w.isPort(host, to); is || err != nil {
+			return err
+		}
+	}
 	b, err := w.bridge(ctx, to)
 	if err != nil {
 		return err
 	}
-	before, err := w.bridge(ctx, from)
-	if err != nil && !errors.Is(err, errNoBridge) {
-		return err
+	before := bridge{}
+	if from != to {
+		if before, err = w.bridge(ctx, from); err != nil && !errors.Is(err, errNoBridge) {
+			return err
+		}
 	}
 	if before.ovs {
 		u.Push("return to "+from, func() error { return w.addPort(context.WithoutCancel(ctx), from, host.Name) })
@@ -153,15 +162,18 @@ func (w *work) changeAddress(index int, old NIC, n nic, all kept, u *undo.Stack)
 			left.addresses = append(left.addresses, a)
 			continue
 		}
-		u.Push("restore address "+a.Prefix.String(), func() error { return addAddress(w.inside, index, a.Prefix) })
+		u.Push("restore address "+a.Prefix.String(), func() error { return w.addAddress(index, a.Prefix) })
 		if err := w.inside.DropAddress(index, a.Prefix); err != nil {
 			return left, refused(setIP, err)
 		}
 	}
+	if !n.ip.IsValid() {
+		return left, nil
+	}
 	if !slices.ContainsFunc(all.addresses, func(a netspace.Address) bool { return a.Prefix == n.ip }) {
 		u.Push("take back address "+n.IP, func() error { return w.inside.DropAddress(index, n.ip) })
 	}
-	return left, addAddress(w.inside, index, n.ip)
+	return left, w.addAddress(index, n.ip)
 }
 
 // kept are a link's addresses and routes.
@@ -188,6 +200,8 @@ func remember(side *netspace.Side, index int) (k kept, err error) {
 			}
 		}
 	}
+	// A gateway may be behind a link route.
+	slices.SortStableFunc(k.routes, func(a, b netspace.Route) int { return cmp.Compare(a.GW.BitLen(), b.GW.BitLen()) })
 	return k, nil
 }
 

@@ -71,8 +71,9 @@ func applyVeth(ctx context.Context, w *work, n nic, u *undo.Stack) (is made, err
 	// host's end up and in its bridge. The peer cannot be up yet: the other end is
 	// not there when the kernel makes it.
 	up := true
-	end := netspace.Attributes{Name: n.HostName, MTU: n.MTU, QueueLen: &n.QueueLen, Up: &up}
+	end := netspace.Attributes{Name: n.HostName, MTU: n.MTU, QueueLen: &n.QueueLen, MAC: portMAC(), Up: &up}
 	if !b.ovs {
+		w.keepMAC(b)
 		end.Bridge = &b.index
 	}
 	peer := netspace.Attributes{Name: n.Name, MTU: n.MTU, QueueLen: &n.QueueLen, MAC: n.mac, NS: w.space.FD()}
@@ -156,52 +157,19 @@ func removeVeth(ctx context.Context, w *work, n nic) error {
 	return resource.Warn(left)
 }
 
-// bridge is what the host's end of a veth is a port of.
-type bridge struct {
-	name  string
-	index int  // of a Linux bridge
-	ovs   bool // it is one of Open vSwitch
-}
-
-// errNoBridge says that a bridge does not exist. Compat: add-nic-missing-bridge.
-//
-//lint:ignore ST1005 the wording of v0.9
-var errNoBridge = errors.New("Device does not exist")
-
-// bridge finds the bridge that has this name. Open vSwitch is asked only when it
-// is not one of Linux.
-func (w *work) bridge(ctx context.Context, name string) (bridge, error) {
-	link, err := find(w.host, name)
-	if err != nil {
-		return bridge{}, err
+// deleteVeths deletes the pairs of a container that has ended, together. What it does
+// not come to is left to remove.
+func (w *work) deleteVeths(grants []*grant) {
+	var links []int
+	for _, g := range grants {
+		if t := typeOf(g.Type); t == nil || t.name != "veth" {
+			continue
+		}
+		if e, err := findVeth(w, nic{NIC: g.NIC, is: g.is}); err == nil && e.host != nil {
+			links = append(links, e.host.Index)
+		}
 	}
-	if link != nil && link.Kind == "bridge" {
-		return bridge{name: name, index: link.Index}, nil
+	if len(links) > 1 {
+		_ = w.host.DeleteAll(links)
 	}
-	there, err := w.isSwitch(ctx, name)
-	switch {
-	case err != nil:
-		return bridge{}, err
-	case there:
-		return bridge{name: name, ovs: true}, nil
-	case link != nil:
-		return bridge{}, refused(join, fmt.Errorf("%s is no bridge", name))
-	}
-	return bridge{}, refused(join, errNoBridge)
-}
-
-// join makes the host's link a port of the bridge.
-func (b bridge) join(ctx context.Context, w *work, port *netspace.Link, u *undo.Stack) error {
-	name, was := port.Name, port.Bridge
-	switch {
-	case b.ovs:
-		u.Push("remove port "+name+" from "+b.name, func() error {
-			return w.leaveSwitch(context.WithoutCancel(ctx), b.name, name)
-		})
-		return w.addPort(ctx, b.name, name)
-	case was == b.index:
-		return nil
-	}
-	u.Push("return "+name+" to its bridge", func() error { return w.setBridge(port.Index, was) })
-	return w.setBridge(port.Index, b.index)
 }

@@ -169,6 +169,10 @@ func (p *Plan[T]) run(ctx context.Context, t *Target, verb string, do func(conte
 		if err == nil {
 			err = do(ctx, t, r)
 		}
+		warning, err := split(err)
+		if warning != nil {
+			report(fmt.Errorf("%s %s %s: %w", verb, p.kind.Name, r, warning))
+		}
 		if err == nil {
 			done = append(done, r)
 			continue

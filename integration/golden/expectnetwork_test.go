@@ -8,6 +8,25 @@ var networkExpectations = map[string]expectation{
 	"add-nic-dup-mac-case": {exit: 1, stderr: "failed to add nic into container: interface mac conflict: 00:FF:48:23:E2:BB\n", hook: "before"},
 	"add-nic-limit-128":    {exit: 1, stderr: "failed to add nic into container: Nic already reach max limit\n", hook: "before"},
 
+	// A hardware address is one of Ethernet; an address can come later.
+	"add-nic-mac-eui64": {
+		exit: 1, stderr: "invalid network option: address 00:ff:48:23:e2:bb:00:11: a hardware address has 6 bytes, this one has 8\n", hook: "before",
+	},
+	"add-nic-no-ip": {
+		stdout: "Add network interface (h1) to container (gold,eth1) done\n", effects: withoutAddress,
+		hook: `{"networkInterfaces":[{"Ip":"","Mac":"","Mtu":1500,"Qlen":1000,"Type":"veth","Bridge":"br0g","HostNicName":"h1","CtrNicName":"eth1"}]}`,
+	},
+
+	// A message names what it is about.
+	"add-nic-missing-bridge": {exit: 1, stderr: "failed to add nic into container: failed in prefunc: failed to add to bridge nobr: Device does not exist\n", effects: recordedEffects},
+	"remove-nic-unknown":     {exit: 1, stderr: "failed to remove nic from container: Network interface eth9 not exist in container gold\n", effects: recordedEffects},
+	"remove-nic-wrong-type":  {exit: 1, stderr: "failed to remove nic from container: Network interface eth1 with type eth not exist in container gold\n", effects: recordedEffects},
+	"add-route-stopped": {
+		stdout: sameOutput, effects: recordedEffects,
+		stderr: "warning: add route {dest:default,src:,gw:172.17.28.1,dev:}: " +
+			"no recorded interface reaches 172.17.28.1: a start fails unless the container has one of itself that does\n",
+	},
+
 	// Open vSwitch is asked about no bridge of Linux, and forgets a port.
 	"add-nic-ovs-installed-linux-bridge": {stdout: sameOutput, effects: with(recordedEffects, ovsCalls(""))},
 	"remove-nic-ovs": {
@@ -29,7 +48,7 @@ var networkExpectations = map[string]expectation{
 	"update-nic-bad-ip":         {exit: 1, stderr: sameOutput},
 	"update-nic-bad-mac":        {exit: 1, stderr: sameOutput},
 	"update-nic-conflict-ip":    {exit: 1, stderr: sameOutput},
-	"update-nic-missing-bridge": {exit: 1, stderr: sameOutput},
+	"update-nic-missing-bridge": {exit: 1, stderr: "failed to upadte nic in container: failed in prefunc: failed to add to bridge nobr: Device does not exist\n"},
 	"update-nic-eth-bridge":     {exit: 1, stderr: "failed to upadte nic in container: for eth type, bridge cannot be set\n", hook: "before"},
 	"update-nic-qlen-negative":  {exit: 1, stderr: "failed to upadte nic in container: Qlen must not be less than 0\n"},
 	"update-nic-qlen": {
@@ -78,6 +97,14 @@ func pairOf(mtu int, qlen *int) effects {
 		}},
 		HostLinks: map[string]*link{"h1": {Kind: "veth", MTU: mtu, Qlen: qlen, Up: true, Master: &bridge, MAC: anyMAC}},
 	}
+}
+
+// withoutAddress: an interface that gets its address in the container.
+func withoutAddress(*testCase) effects {
+	qlen := 1000
+	e := pairOf(1500, &qlen)
+	e.CtrLinks["eth1"].Inet = nil
+	return e
 }
 
 // noQueue: a queue length of 0 is set when it is asked for.

@@ -121,7 +121,15 @@ func (w recorded) wires(running bool) wired {
 		} else if dest == "" {
 			dest = "0.0.0.0/0"
 		}
-		s.inside = append(s.inside, fmt.Sprintf("route %s gw %s src %s dev %s", dest, p.GW, src, dev))
+		metric := p.Metric
+		switch {
+		case metric != "":
+		case strings.Contains(dest, ":"): // the kernel's own
+			metric = "1024"
+		default:
+			metric = "0"
+		}
+		s.inside = append(s.inside, fmt.Sprintf("route %s gw %s src %s dev %s metric %s", dest, p.GW, src, dev, metric))
 	}
 	if !borrowed {
 		s.host = append(s.host, "link "+lent+" mac "+lentMAC.String())
@@ -238,7 +246,7 @@ func insideWires(t *testing.T, pid int, want recorded) []string {
 			if p.Dst != nil {
 				dest = p.Dst.String()
 			}
-			lines = append(lines, fmt.Sprintf("route %s gw %s src %s dev %s", dest, text(p.Gw), text(p.Src), names[p.LinkIndex]))
+			lines = append(lines, fmt.Sprintf("route %s gw %s src %s dev %s metric %d", dest, text(p.Gw), text(p.Src), names[p.LinkIndex], p.Priority))
 		}
 	}
 	slices.Sort(lines)

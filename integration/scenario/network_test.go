@@ -31,6 +31,8 @@ func network() recorded {
 			{Dest: "10.89.0.0/16", Src: "10.79.0.2", Dev: "net2"},
 			{Dest: "fd88::/32", GW: "fd77::1", Dev: "net1"},
 			{GW: "fd77::1"},
+			{Dest: "default", GW: "10.77.0.1", Metric: "200"},
+			{GW: "fd77::1", Metric: "9"},
 		},
 	}
 }
@@ -101,7 +103,7 @@ func (r *run) ethReturns() string {
 	failing := network()
 	failing.Routes = append(failing.Routes, route{Dest: "10.90.0.0/16", GW: "10.99.0.1"})
 	r.record(failing)
-	r.requireError(r.start(), "{dest:10.90.0.0/16,src:,gw:10.99.0.1,dev:}")
+	r.requireError(r.start(), "{dest:10.90.0.0/16,src:,gw:10.99.0.1,dev:}", "remove-route "+r.id)
 	r.endFailed()
 	r.requireNoWires()
 
@@ -159,7 +161,11 @@ func removeNIC(n nic) (args []string, says string) {
 }
 
 func (p route) String() string {
-	return "{dest:" + p.Dest + ",src:" + p.Src + ",gw:" + p.GW + ",dev:" + p.Dev + "}"
+	text := "{dest:" + p.Dest + ",src:" + p.Src + ",gw:" + p.GW + ",dev:" + p.Dev
+	if p.Metric != "" {
+		text += ",metric:" + p.Metric
+	}
+	return text + "}"
 }
 
 func jsonOf(v any) string {

@@ -29,6 +29,8 @@ type route struct {
 	Src  string `json:"src"`
 	GW   string `json:"gw"`
 	Dev  string `json:"dev"`
+
+	Metric string `json:"metric,omitempty"`
 }
 
 type device struct {

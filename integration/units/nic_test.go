@@ -96,7 +96,7 @@ func TestAnInterfaceThatCannotBeHadLeavesNothing(t *testing.T) {
 	refuse(t, h, to, veth("h3", "eth3", "172.17.28.3/24"), "the container has a nic with name eth3")
 	nobr := veth("h4", "eth4", "172.17.28.3/24")
 	nobr.Bridge = "nobr"
-	refuse(t, h, to, nobr, "failed in prefunc: failed to add to bridge: Device does not exist")
+	refuse(t, h, to, nobr, "failed in prefunc: failed to add to bridge nobr: Device does not exist")
 	nobr.Bridge = "phy0"
 	refuse(t, h, to, nobr, "phy0 is no bridge")
 	refuse(t, h, to, eth("phy9", "eth4", "10.9.0.2/24"), "HostNic(phy9) not found, please check")
@@ -107,10 +107,13 @@ func TestAnInterfaceThatCannotBeHadLeavesNothing(t *testing.T) {
 	unknown.Type = "dpdk"
 	refuse(t, h, to, unknown, "unsupported type dpdk")
 
-	// Its last step fails: IPv6 is off in the container, and it is back on the host.
-	h.withoutIPv6(t)
-	refuse(t, h, to, eth("phy0", "eth4", "fd00::2/64"), "failed to set ip")
-	refuse(t, h, to, veth("h4", "eth4", "fd00::2/64"), "failed to set ip")
+	// Its last step fails, for the packets are too small for IPv6: it is back on the host.
+	small := eth("phy0", "eth4", "fd00::2/64")
+	small.MTU = 1000
+	refuse(t, h, to, small, "failed to set ip")
+	small = veth("h4", "eth4", "fd00::2/64")
+	small.MTU = 1000
+	refuse(t, h, to, small, "failed to set ip")
 }
 
 // What has an interface's name on the host, but no end in the container, is not
@@ -282,14 +285,10 @@ func TestAnEthIsUpdated(t *testing.T) {
 	before := now
 	before.IP = "10.9.0.3/24"
 	update(t, to, now, before)
-	h.withoutIPv6(t)
-	if err := network.Interfaces.Update(t.Context(), to, before, now); err == nil {
-		t.Error("an IPv6 address without IPv6")
-	}
-	far := old
-	far.IP = "fd00::1/64"
-	if err := network.Interfaces.Update(t.Context(), to, before, far); err == nil {
-		t.Error("an IPv6 address without IPv6")
+	small := now
+	small.MTU = 1000
+	if err := network.Interfaces.Update(t.Context(), to, before, small); err == nil {
+		t.Error("an IPv6 address, and packets too small for it")
 	}
 	same(t, "container", h.links(t), "eth5 veth up=true mtu=1333 qlen=1000 10.9.0.3/24 brd 10.9.0.255")
 

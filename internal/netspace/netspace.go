@@ -5,6 +5,7 @@
 package netspace
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"os"
@@ -116,6 +117,23 @@ func (s *Space) ID() (id ID, err error) {
 	var st unix.Stat_t
 	err = unix.Fstat(s.FD(), &st)
 	return ID{st.Dev, st.Ino}, os.NewSyscallError("fstat", err)
+}
+
+// EnableIPv6 switches IPv6 on for a link of the namespace, which the kernel lets nobody
+// do but by its parameter.
+func (s *Space) EnableIPv6(index int) error {
+	link, err := s.Inside.LinkAt(index)
+	if link == nil || err != nil {
+		return cmp.Or(err, error(unix.ENODEV))
+	}
+	return nsenter.InNet(s.ns, func() error { // the host's /proc/sys shows the thread's namespace
+		f, err := open.File("/proc/sys/net/ipv6/conf/"+link.Name+"/disable_ipv6", unix.O_WRONLY, 0)
+		if err != nil {
+			return err
+		}
+		defer f.Close()
+		return open.WriteTo(f, "0")
+	})
 }
 
 // Lent tells whether a link in this namespace is surely the host's: it is hardware, or

@@ -161,13 +161,21 @@ type Route struct {
 	Dest    netip.Prefix
 	Src, GW netip.Addr
 	Link    int // index
+	Metric  uint32
+	Scope   uint8 // RT_SCOPE_UNIVERSE; of IPv4 RT_SCOPE_LINK, too
+	OnLink  bool  // the gateway is on the link, whatever network the link has
+	Ours    bool  // it looks as AddRoute makes them
 
 	answer []byte // the kernel's, of a route that it told
 }
 
 // AddRoute adds a route as a person's "ip route add" does.
 func (s *Side) AddRoute(t Route) error {
-	header := nl.NewRtMsg() // main table, scope universe, protocol boot, unicast
+	header := nl.NewRtMsg() // main table, protocol boot, unicast
+	header.Scope = t.Scope
+	if t.OnLink {
+		header.Flags = unix.RTNH_F_ONLINK
+	}
 	header.Family, header.Dst_len = uint8(family(t.Dest.Addr())), uint8(t.Dest.Bits())
 	r := s.request(unix.RTM_NEWROUTE, unix.NLM_F_CREATE|unix.NLM_F_EXCL|unix.NLM_F_ACK, header)
 	if t.Dest.Bits() > 0 {
@@ -181,6 +189,9 @@ func (s *Side) AddRoute(t Route) error {
 	}
 	if t.Link > 0 {
 		r.number(unix.RTA_OIF, t.Link)
+	}
+	if t.Metric > 0 {
+		r.number(unix.RTA_PRIORITY, int(t.Metric))
 	}
 	return r.do()
 }
@@ -204,7 +215,7 @@ func (s *Side) Routes(family int) ([]Route, error) {
 			h.Protocol == unix.RTPROT_KERNEL || h.Protocol == unix.RTPROT_RA {
 			continue
 		}
-		r, err := parseRoute(a, family, int(h.Dst_len))
+		r, err := parseRoute(a, h)
 		if err != nil {
 			return nil, err
 		}
@@ -213,12 +224,14 @@ func (s *Side) Routes(family int) ([]Route, error) {
 	return list, nil
 }
 
-func parseRoute(answer []byte, family, bits int) (r Route, err error) {
+func parseRoute(answer []byte, h *nl.RtMsg) (r Route, err error) {
 	dest := netip.IPv6Unspecified()
-	if family == unix.AF_INET {
+	if h.Family == unix.AF_INET {
 		dest = netip.IPv4Unspecified()
 	}
 	r.answer = answer
+	r.Scope, r.OnLink = h.Scope, h.Flags&unix.RTNH_F_ONLINK != 0
+	r.Ours = h.Protocol == unix.RTPROT_BOOT && h.Tos == 0
 	err = attributes(answer, unix.SizeofRtMsg, func(kind uint16, value []byte) {
 		switch kind {
 		case unix.RTA_DST:
@@ -229,15 +242,24 @@ func parseRoute(answer []byte, family, bits int) (r Route, err error) {
 			r.GW, _ = netip.AddrFromSlice(value)
 		case unix.RTA_OIF:
 			r.Link = uint32Of(value)
+		case unix.RTA_PRIORITY:
+			r.Metric = uint32(uint32Of(value))
 		}
 	})
-	r.Dest = netip.PrefixFrom(dest, bits)
+	r.Dest = netip.PrefixFrom(dest, int(h.Dst_len))
 	return r, err
 }
 
 // ReturnRoute adds a route that was listed before, as it was.
 func (s *Side) ReturnRoute(t Route) error {
 	return s.request(unix.RTM_NEWROUTE, unix.NLM_F_CREATE|unix.NLM_F_EXCL|unix.NLM_F_ACK, raw(settable(t.answer))).do()
+}
+
+// SetScope gives a route of IPv4 that was listed another scope, in one step.
+func (s *Side) SetScope(t Route, scope uint8) error {
+	answer := settable(t.answer)
+	nl.DeserializeRtMsg(answer).Scope = scope // a view of it
+	return s.request(unix.RTM_NEWROUTE, unix.NLM_F_REPLACE|unix.NLM_F_ACK, raw(answer)).do()
 }
 
 // settable clears the flags that the kernel tells and does not take.

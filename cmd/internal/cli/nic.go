@@ -1,6 +1,7 @@
 package cli
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -19,7 +20,7 @@ func (a App) nicCommands() []cli.Command {
 	name := cli.StringFlag{Name: "name", Usage: "its name, [HOST:]CONTAINER; that of a veth on the host is made up when it is not given"}
 	options := func(mtu, qlen int, more ...cli.Flag) []cli.Flag {
 		return append(more,
-			cli.StringFlag{Name: "ip", Usage: "its address with prefix length, as 172.17.28.2/24 or fd00::2/64"},
+			cli.StringFlag{Name: "ip", Usage: "its address with prefix length, as 172.17.28.2/24 or fd00::2/64; none: it gets none, as for DHCP in the container"},
 			cli.StringFlag{Name: "mac", Usage: "its hardware address, as 00:ff:48:23:e2:bb"},
 			cli.StringFlag{Name: "bridge", Usage: "the bridge, of Linux or Open vSwitch, that a veth is a port of"},
 			cli.IntFlag{Name: "mtu", Value: mtu, Usage: "its maximum transmission unit"},
@@ -83,13 +84,13 @@ func newNIC(c *cli.Context) (n network.NIC, err error) {
 		return n, err
 	}
 	n = network.NIC{
-		IP: strings.TrimSpace(c.String("ip")), MAC: c.String("mac"), MTU: c.Int("mtu"), QueueLen: c.Int("qlen"),
+		IP: address(c.String("ip")), MAC: c.String("mac"), MTU: c.Int("mtu"), QueueLen: c.Int("qlen"),
 		Type: c.String("type"), Bridge: c.String("bridge"), HostName: host, Name: name,
 	}
 	if n.Type == "" { // Compat: add-nic-no-type
 		err = errors.New("unsupported type ")
 	} else {
-		err = n.CheckOptions()
+		err = cmp.Or(n.CheckOptions(), network.CheckMAC(n.MAC))
 	}
 	if err == nil {
 		if n.HostName == "" {
@@ -101,6 +102,14 @@ func newNIC(c *cli.Context) (n network.NIC, err error) {
 		return n, fmt.Errorf("invalid network option: %w", err)
 	}
 	return n, nil
+}
+
+// address is the value of --ip as it is recorded, where "" is none.
+func address(option string) string {
+	if option = strings.TrimSpace(option); option == "none" {
+		return ""
+	}
+	return option
 }
 
 func (a App) addNIC(c *cli.Context) error {
@@ -164,8 +173,7 @@ func (a App) removeNIC(c *cli.Context) error {
 			return (host == "" || n.HostName == host) && (name == "" || n.Name == name) && (kind == "" || n.Type == kind)
 		})
 		if i < 0 {
-			//lint:ignore ST1005 the wording of v0.9
-			return fmt.Errorf("Network interface %s,%s with type %s not exist in container %s", host, name, kind, s.name)
+			return s.noNIC(host, name, kind)
 		}
 		gone := list[i]
 		task := nics.Remove(gone)
@@ -173,6 +181,19 @@ func (a App) removeNIC(c *cli.Context) error {
 		s.done(task, "Remove network interface (%s) from container (%s,%s) done", gone.HostName, s.name, gone.Name)
 		return s.dropRoutes(task, gone, nics.Records())
 	})
+}
+
+// noNIC is that no interface is recorded that has what was asked for.
+func (s *session) noNIC(host, name, kind string) error {
+	which := name
+	if host != "" {
+		which = host + ":" + name
+	}
+	if kind != "" {
+		which += " with type " + kind
+	}
+	//lint:ignore ST1005 the wording of v0.9, which had its fields also where they are empty
+	return fmt.Errorf("Network interface %s not exist in container %s", which, s.name)
 }
 
 // giveUp takes an interface out of what a container that ended has left behind,
@@ -200,10 +221,11 @@ func (s *session) dropRoutes(task *resource.Task, gone network.NIC, others []net
 		return err
 	}
 	var dropped []network.Route
-	for _, r := range routes.Records() {
+	all := routes.Records()
+	for _, r := range all {
 		switch {
-		case !r.Through(gone):
-		case slices.ContainsFunc(others, r.Through):
+		case !r.Needs(gone, all):
+		case slices.ContainsFunc(others, func(n network.NIC) bool { return r.Needs(n, all) }):
 			routes.Update(r, r).Needs = task
 		default:
 			drop := routes.Forget(r) // the kernel does it
@@ -216,8 +238,11 @@ func (s *session) dropRoutes(task *resource.Task, gone network.NIC, others []net
 		// Should the interface be there again, for the change failed after all.
 		var errs []error
 		for _, r := range dropped {
-			if s.target != nil && slices.Contains(routes.Records(), r) {
-				errs = append(errs, network.Routes.Apply(ctx, s.target, r))
+			if s.target == nil || !slices.Contains(routes.Records(), r) {
+				continue
+			}
+			if err := network.Routes.Apply(ctx, s.target, r); !errors.As(err, new(resource.Warning)) {
+				errs = append(errs, err)
 			}
 		}
 		return errors.Join(errs...)
@@ -246,15 +271,14 @@ func (a App) updateNIC(c *cli.Context) error {
 		list := nics.Records()
 		i := slices.IndexFunc(list, func(n network.NIC) bool { return n.Name == name && (host == "" || n.HostName == host) })
 		if i < 0 {
-			//lint:ignore ST1005 the wording of v0.9
-			return fmt.Errorf("Network interface %s,%s with type %s not exist in container %s", host, name, "", s.name)
+			return s.noNIC(host, name, "")
 		}
 		old := list[i]
 		now, said := changed(c, old)
 		if len(said) == 0 {
 			return nil
 		}
-		for _, err := range []error{now.CheckOptions(), now.CheckNumbers(), conflict(now, slices.Delete(list, i, i+1))} {
+		for _, err := range []error{now.CheckOptions(), now.CheckNumbers(), network.CheckMAC(c.String("mac")), conflict(now, slices.Delete(list, i, i+1))} {
 			if err != nil {
 				return err
 			}
@@ -300,6 +324,7 @@ func changed(c *cli.Context, old network.NIC) (now network.NIC, said []string) {
 		}
 	}
 	text("ip", "IP address", &now.IP)
+	now.IP = address(now.IP)
 	text("mac", "MAC address", &now.MAC)
 	text("bridge", "Bridge", &now.Bridge)
 	if v := c.Int("mtu"); v != 0 {

@@ -1,6 +1,7 @@
 package cli
 
 import (
+	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -16,7 +17,7 @@ import (
 )
 
 func (a App) routeCommands() []cli.Command {
-	const rules = `<container> '[{"dest":"default","gw":"192.168.10.1"},{"dest":"100.10.0.0/16","dev":"eth0","src":"1.1.1.2"}]'`
+	const rules = `<container> '[{"dest":"default","gw":"192.168.10.1"},{"dest":"100.10.0.0/16","dev":"eth0","src":"1.1.1.2","metric":"200"}]'`
 	return []cli.Command{
 		{
 			Name:      "add-route",
@@ -76,12 +77,18 @@ func (s *session) addRoutes(rules []network.Route) error {
 	if err != nil {
 		return err
 	}
+	nics, err := config.List[network.NIC](s.doc, config.NetInterfaces)
+	if err != nil {
+		return err
+	}
 	for _, r := range rules {
 		if slices.ContainsFunc(routes.Records(), r.Same) {
 			routes.Refuse("add", r, fmt.Errorf("route %s alread exist", r))
 			continue
 		}
-		s.done(routes.Add(r), "Add route to container %s, route: %s done", s.name, r)
+		task := routes.Add(r)
+		task.Offline = func(context.Context) error { return resource.Warn(r.CheckReached(nics, routes.Records())) }
+		s.done(task, "Add route to container %s, route: %s done", s.name, r)
 	}
 	return nil
 }
@@ -150,26 +157,48 @@ func parseRules(text string) ([]network.Route, error) {
 }
 
 func parseRule(raw json.RawMessage, r *network.Route) error {
-	var fields map[string]*string
+	var fields map[string]json.RawMessage
 	if err := json.Unmarshal(raw, &fields); err != nil {
 		return jsonerror.Line(err)
 	}
 	if fields == nil {
 		return errors.New("want object, found null")
 	}
-	known := map[string]*string{"dest": &r.Dest, "src": &r.Src, "gw": &r.GW, "dev": &r.Dev}
-	for key, value := range fields {
-		to := known[strings.ToLower(key)]
-		switch {
-		case to == nil:
+	known := map[string]*string{"dest": &r.Dest, "src": &r.Src, "gw": &r.GW, "dev": &r.Dev, "metric": (*string)(&r.Metric)}
+	for key, raw := range fields {
+		name := strings.ToLower(key)
+		to := known[name]
+		if to == nil {
 			return fmt.Errorf("unknown key %q", key)
+		}
+		value, err := ruleText(raw, name == "metric")
+		switch {
+		case err != nil:
+			return err
 		case value == nil:
 			return fmt.Errorf("%s: want string, found null", key)
 		case *to != "" && *value != "":
-			return fmt.Errorf("%s: given twice", strings.ToLower(key))
+			return fmt.Errorf("%s: given twice", name)
 		case *value != "":
 			*to = *value
 		}
 	}
 	return nil
+}
+
+// ruleText is the value of a rule's key, of which a metric may be a number; nil: null.
+func ruleText(raw json.RawMessage, metric bool) (*string, error) {
+	var text *string
+	var err error
+	if metric {
+		var m *network.Metric
+		err = json.Unmarshal(raw, &m)
+		text = (*string)(m)
+	} else {
+		err = json.Unmarshal(raw, &text)
+	}
+	if err != nil {
+		return nil, jsonerror.Line(err)
+	}
+	return text, nil
 }

@@ -12,6 +12,11 @@ func TestRulesAreReadStrictly(t *testing.T) {
 	for text, want := range map[string]string{
 		`[{"DEST":"1.0.0.0/8","Dev":"eth1"}]`:   "[{dest:1.0.0.0/8,src:,gw:,dev:eth1}]",
 		` [ {} , {"gw":" 1.2.3.4 "} ] `:         "[{dest:,src:,gw:,dev:} {dest:,src:,gw: 1.2.3.4 ,dev:}]",
+		`[{"gw":"1.2.3.4","metric":"200"}]`:     "[{dest:,src:,gw:1.2.3.4,dev:,metric:200}]",
+		`[{"gw":"1.2.3.4","Metric":200}]`:       "[{dest:,src:,gw:1.2.3.4,dev:,metric:200}]",
+		`[{"gw":1}]`:                            "malformed rule format: rule 1: want string, found number",
+		`[{"metric":null}]`:                     "malformed rule format: rule 1: metric: want string, found null",
+		`[{"metric":[1]}]`:                      "malformed rule format: rule 1: want string, found array",
 		`[]`:                                    "[]",
 		``:                                      "rule can't be empty",
 		`   `:                                   "rule can't be empty",
@@ -58,6 +63,15 @@ func TestNamesOfAnInterface(t *testing.T) {
 		}
 		if got != want {
 			t.Errorf("%q: %q, want %q", text, got, want)
+		}
+	}
+}
+
+func TestAnAddressCanBeNone(t *testing.T) {
+	t.Parallel()
+	for option, want := range map[string]string{"": "", "none": "", " none ": "", " 1.2.3.4/24": "1.2.3.4/24", "nothing": "nothing"} {
+		if got := address(option); got != want {
+			t.Errorf("%q: %q, want %q", option, got, want)
 		}
 	}
 }
