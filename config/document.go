@@ -12,6 +12,7 @@ import (
 	"io"
 	"io/fs"
 	"maps"
+	"os"
 	"path/filepath"
 	"slices"
 	"strings"
@@ -68,11 +69,15 @@ type member struct {
 }
 
 // Load reads the resource file of the container whose state directory is dir.
-// No file means nothing recorded. Errors name the file and what is wrong in it.
+// No file means nothing recorded; no directory, that the container is another one's or
+// gone. Errors name the file and what is wrong in it.
 func Load(dir string) (*Document, error) {
 	d := &Document{dir: dir, hadSpec: hasSpec(dir), lists: map[string]json.RawMessage{}, decoded: map[string]any{}}
 	data, err := open.Read(d.path(), maxSize)
 	if errors.Is(err, fs.ErrNotExist) {
+		if _, err := os.Stat(dir); errors.Is(err, fs.ErrNotExist) {
+			return nil, fmt.Errorf("the container's state directory %s is not there: restore it, or remove the container", dir)
+		}
 		return d, nil
 	}
 	if err != nil {

@@ -41,7 +41,3 @@ func quote(word string) string {
 	}
 	return "'" + strings.ReplaceAll(word, "'", `'\''`) + "'"
 }
-
-// missing is what the kernel says of what does not exist. In a refusal iSulad takes these
-// words for a missing command of the container, which is exit status 127 of isula run.
-var missing = strings.NewReplacer("no such file or directory", "it does not exist", "No such file or directory", "it does not exist")

@@ -1,16 +1,17 @@
 package cli
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
-	"path/filepath"
 	"slices"
 
 	"github.com/urfave/cli"
 
 	"isula.org/isulad-tools/config"
 	"isula.org/isulad-tools/devices"
+	"isula.org/isulad-tools/mounts"
 	"isula.org/isulad-tools/resource"
 )
 
@@ -24,6 +25,8 @@ func (a App) deviceCommands() []cli.Command {
 			Name:      "add-device",
 			Usage:     "give a container devices of the host",
 			ArgsUsage: "<container> HOST[:CONTAINER][:PERMISSIONS]...",
+			Description: "A directory as HOST, such as /dev/snd, stands for the devices in it, at any depth, but not for those that links lead\n" +
+				"   to. Each of them is recorded, and can be removed, by itself.",
 			Flags: append([]cli.Flag{
 				cli.BoolFlag{Name: "follow-partition", Usage: "add the partitions of disks, too"},
 				cli.BoolFlag{Name: "force", Usage: "replace what stands in a device's place in the container"},
@@ -60,7 +63,7 @@ func (a App) addDevices(c *cli.Context) error {
 	if err != nil {
 		return err
 	}
-	list, err := parseDevices(c)
+	list, folders, err := parseDevices(c)
 	if err != nil {
 		return err
 	}
@@ -71,20 +74,27 @@ func (a App) addDevices(c *cli.Context) error {
 			return err
 		}
 		recorded := edit.Records()
+		if has := len(recorded); folders && has+len(list) > devices.MaxInFolder {
+			return fmt.Errorf("%d devices are too many: a container that is given a directory of them may have %d, and has %d", len(list), devices.MaxInFolder, has)
+		}
+		paths, err := config.List[mounts.Bind](s.doc, config.Binds)
+		if err != nil {
+			return err
+		}
 		if err := limitsHaveDevices(limits, slices.Concat(list, recorded)); err != nil {
 			return err
 		}
 		tasks := make([]*resource.Task, len(list))
 		for i, d := range list {
-			tasks[i] = s.addDevice(edit, &adder, d, recorded)
+			tasks[i] = s.addDevice(edit, &adder, d, recorded, paths)
 		}
 		s.followDisks(edit, !c.Bool(configOnlyFlag.Name))
 		for i := range limits {
-			limits[i].Optional = slices.ContainsFunc(edit.Records(), func(d devices.Device) bool { return d.Optional && limits[i].isOf(d) })
+			limits[i].Optional = slices.ContainsFunc(edit.Records(), func(d devices.Device) bool { return d.Optional && limits[i].Of(d) })
 		}
 		return s.setLimits(limits, func(l wish) *resource.Task {
 			for i, d := range list {
-				if l.isOf(d) {
+				if l.Of(d) {
 					return tasks[i]
 				}
 			}
@@ -95,7 +105,7 @@ func (a App) addDevices(c *cli.Context) error {
 
 // addDevice plans that the container gets d, or why it cannot. One that was recorded
 // before, by a command that was killed, it gets when it does not have it.
-func (s *session) addDevice(edit *resource.Edit[devices.Device], adder *devices.Adder, d devices.Device, recorded []devices.Device) *resource.Task {
+func (s *session) addDevice(edit *resource.Edit[devices.Device], adder *devices.Adder, d devices.Device, recorded []devices.Device, paths []mounts.Bind) *resource.Task {
 	var task *resource.Task
 	for _, r := range edit.Records() {
 		switch {
@@ -108,6 +118,9 @@ func (s *session) addDevice(edit *resource.Edit[devices.Device], adder *devices.
 		}
 	}
 	if task == nil {
+		if err := s.hides(paths, d); err != nil {
+			return edit.Refuse("add", d, err)
+		}
 		d.Own = s.target != nil && d.HadBefore(s.target)
 		task = edit.Add(d)
 	}
@@ -249,7 +262,7 @@ func (s *session) takeDevices(edit *resource.Edit[devices.Device], gone []device
 		}
 		for i, limits := range edits {
 			for _, l := range limits.Records() {
-				if (wish{Limit: l}).isOf(d) {
+				if l.Of(d) && !slices.ContainsFunc(rest, l.Of) { // no partition of it is left either
 					t := limits.Remove(l)
 					t.Needs = task
 					s.done(t, "Remove %s for device (%s) done.", kinds[i].Name, d.PathOnHost)
@@ -283,25 +296,37 @@ func (a App) updateDevices(c *cli.Context) error {
 			return err
 		}
 		for i := range limits {
-			limits[i].Optional = slices.ContainsFunc(recorded, func(d devices.Device) bool { return d.Optional && limits[i].isOf(d) })
+			limits[i].Optional = slices.ContainsFunc(recorded, func(d devices.Device) bool { return d.Optional && limits[i].Of(d) })
 		}
 		return s.setLimits(limits, func(wish) *resource.Task { return nil })
 	})
 }
 
-// isOf tells whether the limit is that of a device. While the container does not
-// run, the recorded numbers may be older than the limit's.
-func (l wish) isOf(d devices.Device) bool {
-	return d.Type == "b" && (d.Major == l.Major && d.Minor == l.Minor || d.PathOnHost == filepath.Clean(l.Path))
-}
-
+// limitsHaveDevices refuses a limit of what is not in list, and finds out by which path
+// the others are recorded.
 func limitsHaveDevices(limits []wish, list []devices.Device) error {
-	for _, l := range limits {
-		if !slices.ContainsFunc(list, l.isOf) {
-			return fmt.Errorf("device %s was not added to container or not in add-device args", l.Path)
+	for i, l := range limits {
+		if !slices.ContainsFunc(list, l.Of) {
+			return fmt.Errorf("device %s was not added to container or not in add-device args", cmp.Or(l.partition, l.Path))
 		}
+		limits[i].Path = l.recordedPath(list)
 	}
 	return nil
+}
+
+// recordedPath is as typed, but for a limit by a partition's path that of its disk in
+// list. Where list has only a partition, known by what it is or holds, so is the limit:
+// the name of its disk may be another's at the next start.
+func (l wish) recordedPath(list []devices.Device) string {
+	disk := slices.IndexFunc(list, func(d devices.Device) bool { return d.Type == "b" && d.Major == l.Major && d.Minor == l.Minor })
+	part := slices.IndexFunc(list, func(d devices.Device) bool { return d.IsLinked() && l.Of(d) })
+	switch {
+	case disk >= 0 && l.partition != "":
+		return list[disk].PathOnHost
+	case disk < 0 && part >= 0:
+		return list[part].PathOnHost
+	}
+	return l.Path
 }
 
 // setLimits plans I/O limits, each of which needs the task that brings its disk.
@@ -323,6 +348,9 @@ func (s *session) setLimits(limits []wish, needs func(wish) *resource.Task) erro
 			task := setLimit(edit, l.Limit)
 			task.Needs = needs(l)
 			s.done(task, "Update %s for device (%s,%s) done.", kind.Name, l.Path, l.Value)
+			if l.partition != "" {
+				s.done(task, "%s is a partition: the limit is that of its whole disk, %s", l.partition, l.disk)
+			}
 			s.tell(func() string {
 				if errors.Is(task.Err, devices.ErrNoWeights) {
 					return none
