@@ -7,12 +7,10 @@ import (
 	"io/fs"
 	"path/filepath"
 
-	"isula.org/isulad-tools/config"
 	"isula.org/isulad-tools/container"
 	"isula.org/isulad-tools/devices"
 	"isula.org/isulad-tools/internal/cgroup"
 	"isula.org/isulad-tools/internal/command"
-	"isula.org/isulad-tools/internal/deadline"
 	"isula.org/isulad-tools/internal/process"
 	"isula.org/isulad-tools/kmod"
 	"isula.org/isulad-tools/mounts"
@@ -302,110 +300,4 @@ func (s *start) record() container.Start {
 		r.Cgroups[cgroup.Unified] = dir
 	}
 	return r
-}
-
-// recorded is what a container's resource file asks for.
-type recorded struct {
-	wait       *deadline.Waiter
-	doc        *config.Document
-	devices    resource.Plan[devices.Device]
-	paths      resource.Plan[mounts.Bind]
-	modules    []string
-	limits     []resource.Plan[devices.Limit]
-	interfaces resource.Plan[network.NIC]
-	routes     resource.Plan[network.Route]
-}
-
-// load reads the resource file of the container whose bundle is dir.
-func (h *Hook) load(dir string) (recorded, error) {
-	doc, err := config.Load(dir)
-	if err != nil {
-		return recorded{}, err
-	}
-	r := recorded{wait: h.wait, doc: doc}
-	if err := r.plan(); err != nil {
-		return r, fmt.Errorf("%s: %w", filepath.Join(dir, config.Name), err)
-	}
-	return r, nil
-}
-
-func (r *recorded) plan() (err error) {
-	if r.modules, err = kmod.Recorded(r.doc); err != nil {
-		return err
-	}
-	if err = devices.RenewLimits(r.doc); err != nil {
-		return err
-	}
-	if r.devices, err = devices.Kind.Restore(r.doc); err != nil {
-		return err
-	}
-	if r.paths, err = mounts.Restore(r.wait, r.doc); err != nil {
-		return err
-	}
-	for _, kind := range devices.LimitKinds() {
-		plan, err := kind.Restore(r.doc)
-		if err != nil {
-			return err
-		}
-		r.limits = append(r.limits, plan)
-	}
-	if r.interfaces, err = network.Interfaces.Restore(r.doc); err != nil {
-		return err
-	}
-	r.routes, err = network.Routes.Restore(r.doc)
-	return err
-}
-
-// look plans the partitions that came and went while nobody could look, too, and
-// tells whether there were any.
-func (r *recorded) look() (changed bool, err error) {
-	if len(r.devices.Records) == 0 {
-		return false, nil
-	}
-	plan, err := devices.PlanHotplug(r.doc)
-	if err != nil {
-		return false, err
-	}
-	if err := plan.Look(); err != nil {
-		return false, err
-	}
-	if err := plan.Record(); err != nil || len(plan.Change.Tasks) == 0 {
-		return false, err
-	}
-	r.devices, err = devices.Kind.Restore(r.doc)
-	return true, err
-}
-
-// lookAgain gives the container the partitions that its disks got after it was
-// looked, and before udevd knew whom to tell of them.
-func (h *Hook) lookAgain(ctx context.Context, st state, sp *container.Spec, init process.ID) (got, lost []devices.Device, err error) {
-	lock, err := config.LockContainer(ctx, st.Bundle, lockWait)
-	if err != nil {
-		return nil, nil, err
-	}
-	defer lock.Unlock()
-	doc, err := config.Load(st.Bundle)
-	if err != nil {
-		return nil, nil, err
-	}
-	plan, err := devices.PlanHotplug(doc)
-	if err != nil {
-		return nil, nil, err
-	}
-	if err := plan.Look(); err != nil || len(plan.Change.Tasks) == 0 {
-		return nil, nil, err
-	}
-	target, closeTarget, err := container.Open(h.wait, h.Generation, st.ID, container.Start{Init: init, Bundle: st.Bundle, Root: st.Root}, sp)
-	if err != nil {
-		return nil, nil, err
-	}
-	defer closeTarget()
-	if err := mounts.Find(target); err != nil {
-		return nil, nil, err
-	}
-	if err := plan.Do(ctx, target); err != nil {
-		return nil, nil, err
-	}
-	got, lost = plan.Changed(target)
-	return got, lost, plan.Failed()
 }
