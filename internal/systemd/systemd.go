@@ -183,7 +183,7 @@ func call(ctx context.Context, conn *dbus.Conn, at dbus.ObjectPath, method strin
 
 // connect returns a connection that ends with ctx's deadline.
 func connect(ctx context.Context) (*dbus.Conn, error) {
-	conn, err := dial(ctx, privateSocket)
+	conn, err := dialPrivate(ctx, privateSocket)
 	if err == nil {
 		return conn, nil
 	}
@@ -196,6 +196,20 @@ func connect(ctx context.Context) (*dbus.Conn, error) {
 		return nil, fmt.Errorf("systemd: %s: %w", busSocket, err)
 	}
 	return bus, nil
+}
+
+// dialPrivate connects to systemd itself. What is sent first needs no answer, and is longer
+// than the 256 bytes that systemd reads at once while it looks who we are: a first message
+// that is in these, with our last word of that, would lie there until something else
+// comes, which would be never, because we wait for its answer. On the system bus that is
+// the daemon's to read.
+func dialPrivate(ctx context.Context, socket string) (*dbus.Conn, error) {
+	conn, err := dial(ctx, socket)
+	if err == nil {
+		at := dbus.ObjectPath("/" + strings.Repeat("x", 256))
+		conn.Object(service, at).Go("org.freedesktop.DBus.Peer.Ping", dbus.FlagNoReplyExpected, nil)
+	}
+	return conn, err
 }
 
 // dial connects to a socket and says who we are.
