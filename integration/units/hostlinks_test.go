@@ -85,7 +85,9 @@ func TestAnOperatorsLinkIsFollowedAlsoWhenItIsRetargeted(t *testing.T) {
 	must(t, os.Symlink("../app/current", at("shown/link")))
 	c := mounts.Container{ID: "this", Bundle: t.TempDir(), Trees: func() []ledger.Tree {
 		return []ledger.Tree{
-			{Path: at("granted"), Writable: true}, {Path: at("shown")}, {Path: "/", Writable: true},
+			{Path: at("granted"), Writable: true},
+			{Path: at("shown")},
+			{Path: "/", Writable: true},
 			// It has what the link leads to, and not the link.
 			{Path: at("app/current/data"), Writable: true},
 		}
