@@ -11,6 +11,7 @@ import (
 	"fmt"
 	"io"
 	"io/fs"
+	"os"
 	"path/filepath"
 	"slices"
 	"strings"
@@ -61,11 +62,14 @@ type member struct {
 }
 
 // Load reads the resource file of the container whose state directory is dir.
-// No file means nothing recorded. Errors name the file and what is wrong in it.
+// No file means nothing recorded; no directory is fs.ErrNotExist. Errors name the file and what is wrong in it.
 func Load(dir string) (*Document, error) {
 	d := &Document{dir: dir, lists: map[string]json.RawMessage{}, decoded: map[string]any{}}
 	data, err := open.Read(d.path(), maxSize)
 	if errors.Is(err, fs.ErrNotExist) {
+		if _, err := os.Stat(dir); errors.Is(err, fs.ErrNotExist) {
+			return nil, fmt.Errorf("%w: restore it, or remove the container", &fs.PathError{Op: "the container's state directory", Path: dir, Err: fs.ErrNotExist})
+		}
 		return d, nil
 	}
 	if err != nil {

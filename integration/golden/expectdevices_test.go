@@ -19,6 +19,10 @@ var deviceExpectations = map[string]expectation{
 	"add-device-stopped-relative-cgroup-parent": {
 		stdout: added("/goldhost/chr1"), hook: `{"deviceToAdd":[` + chr1 + `]}`,
 	},
+	// A partition without its disk is listed as a device.
+	"add-device-block-partition":  {stdout: sameOutput, effects: with(recordedEffects, partitionListed)},
+	"list-device-only-partitions": {stdout: listed(loopPartition("3", "1"))},
+
 	"remove-device-shared-numbers": {stdout: sameOutput, effects: with(recordedEffects, zeroStays)},
 
 	// Limits are those of devices that are there, or were added.
@@ -59,6 +63,19 @@ const chr1 = `{"Type":"c","Minor":229,"Major":10,"PathOnHost":"/goldhost/chr1","
 // loop is the record of a loop device as it is.
 func loop(n string) string {
 	return strings.ReplaceAll(`{"Type":"b","Minor":N,"Major":7,"PathOnHost":"/dev/loopN","PathInContainer":"/dev/loopN","CgroupPermissions":"rwm","Parent":""}`, "N", n)
+}
+
+// loopPartition is the record of the first partition of a loop device.
+func loopPartition(minor, major string) string {
+	return `{"Type":"b","Minor":` + minor + `,"Major":` + major + `,"PathOnHost":"/dev/loop40p1","PathInContainer":"/dev/loop40p1","CgroupPermissions":"rwm","Parent":"/dev/loop40"}`
+}
+
+// listed is what list-device prints for records.
+func listed(records ...string) string { return "[" + strings.Join(records, ",") + "]\n" }
+
+func partitionListed(c *testCase, e *effects) {
+	text := c.local(listed(loopPartition("0", "259")))
+	e.ListDevice = &text
 }
 
 func added(path string) string {

@@ -4,6 +4,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"io"
+	"slices"
 
 	"github.com/urfave/cli"
 
@@ -21,7 +22,7 @@ func (a App) commands() []cli.Command {
 			Name:      "list-device",
 			Usage:     "list the devices added to a container",
 			ArgsUsage: "<container>",
-			Flags:     []cli.Flag{prettyFlag, cli.BoolFlag{Name: "sub-partition", Usage: "list partitions too"}},
+			Flags:     []cli.Flag{prettyFlag, cli.BoolFlag{Name: "sub-partition", Usage: "list the partitions of listed disks, too"}},
 			Action: func(c *cli.Context) error {
 				return a.list(c, "device", func(d *config.Document) (any, error) {
 					list, err := config.List[devices.Device](d, config.Devices)
@@ -50,15 +51,17 @@ func (a App) commands() []cli.Command {
 	}
 }
 
-// disks leaves out partitions. Compat: list-device-only-partitions.
+// disks leaves out the partitions of devices in the list. One whose disk is not
+// recorded, any more or at all, is a device like others.
 func disks(list []devices.Device) []devices.Device {
-	var out []devices.Device
-	for _, d := range list {
-		if d.Parent == "" {
-			out = append(out, d)
-		}
+	if !slices.ContainsFunc(list, func(d devices.Device) bool { return d.Parent != "" }) {
+		return list
 	}
-	return out
+	var hidden []devices.Device
+	for _, d := range list {
+		hidden = append(hidden, partitions(d, list, hidden)...)
+	}
+	return slices.DeleteFunc(slices.Clone(list), func(d devices.Device) bool { return slices.Contains(hidden, d) })
 }
 
 // some is list, or nil when there is nothing in it.

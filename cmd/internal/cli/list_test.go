@@ -6,6 +6,7 @@ import (
 	"os"
 	"path/filepath"
 	"regexp"
+	"slices"
 	"strings"
 	"testing"
 
@@ -29,14 +30,14 @@ func run(t testing.TB, root string, args ...string) (code int, stdout, stderr st
 	return code, out.String(), msg.String()
 }
 
-func TestPartitionsAreTheDevicesWithAParent(t *testing.T) {
+func TestListedAreDisksAndPartitionsWithoutOne(t *testing.T) {
 	t.Parallel()
 	disk, char, part := devices.Device{PathOnHost: "/dev/sda"}, devices.Device{PathOnHost: "/dev/null"}, devices.Device{PathOnHost: "/dev/sda1", Parent: "/dev/sda"}
 	if diff := cmp.Diff([]devices.Device{disk, char}, disks([]devices.Device{disk, part, char, part})); diff != "" {
 		t.Errorf("(-want +got)\n%s", diff)
 	}
-	if got := disks([]devices.Device{part}); len(got) != 0 {
-		t.Errorf("%v", got)
+	if got := disks([]devices.Device{char, part}); !slices.Equal(got, []devices.Device{char, part}) {
+		t.Errorf("without its disk got %v, want the partition, too", got)
 	}
 }
 
@@ -49,6 +50,23 @@ func TestNothingIsPrintedForNothing(t *testing.T) {
 				t.Errorf("%v: %q, %v", v, &out, err)
 			}
 		}
+	}
+}
+
+func TestAListOfAContainerWithoutItsDirectoryIsAnError(t *testing.T) {
+	t.Parallel()
+	root := t.TempDir()
+	bundle := runcContainer(t, root, "c1", "A=b")
+	if err := os.RemoveAll(bundle); err != nil {
+		t.Fatal(err)
+	}
+	for _, list := range []string{"list-device", "list-path", "list-nic", "list-route", "list-module"} {
+		t.Run(list, func(t *testing.T) {
+			code, stdout, stderr := run(t, root, list, "c1")
+			if code != 1 || stdout != "" || !strings.Contains(stderr, bundle) || strings.Count(stderr, "\n") != 1 {
+				t.Errorf("exit %d, %q, %q, want one line that names %s", code, stdout, stderr, bundle)
+			}
+		})
 	}
 }
 
