@@ -19,6 +19,8 @@ type Block struct {
 	Name  string // kernel name: sda1
 	Type  string // as lsblk(8) calls it: disk, part, lvm, crypt, mpath, dm, loop, raid1, rom, …
 	sysfs string
+
+	Major, Minor int64
 }
 
 // FindBlock returns what sysfs tells about the block device major:minor.
@@ -30,7 +32,7 @@ func FindBlock(major, minor int64) (Block, error) {
 		return Block{}, err
 	}
 	dir := filepath.Join(sysBlock, target)
-	return Block{Name: kernelName(filepath.Base(dir)), Type: blockType(dir), sysfs: dir}, nil
+	return Block{Name: kernelName(filepath.Base(dir)), Type: blockType(dir), sysfs: dir, Major: major, Minor: minor}, nil
 }
 
 // Partitionable tells whether b is a whole disk whose partitions the kernel makes
@@ -54,6 +56,23 @@ func (b Block) Parent() string {
 		return ""
 	}
 	return kernelName(slaves[0].Name())
+}
+
+// Whole returns the disk that b is a partition of; b, when it is none.
+func (b Block) Whole() (Block, error) {
+	if b.Type != "part" {
+		return b, nil
+	}
+	var major, minor int64
+	dev := filepath.Join("/sys/class/block", strings.ReplaceAll(b.Parent(), "/", "!"), "dev")
+	numbers, err := open.Read(dev, 64)
+	if err == nil {
+		_, err = fmt.Sscanf(string(numbers), "%d:%d", &major, &minor)
+	}
+	if err != nil {
+		return b, fmt.Errorf("the disk of partition %s: %s: %w", b.Name, dev, err)
+	}
+	return FindBlock(major, minor)
 }
 
 // ParentPath is the host path of what Parent names, as lsblk(8) prints it.
@@ -173,9 +192,17 @@ func (d Device) partition(block Block, name string) (Device, error) {
 	if err != nil {
 		return p, fmt.Errorf("partition %s: %w", name, err)
 	}
-	p.PathInContainer = d.PathInContainer + strings.TrimPrefix(name, block.Name)
-	p.CgroupPermissions, p.Parent, p.Optional = d.CgroupPermissions, d.PathOnHost, d.Optional
+	p.PathInContainer, p.Parent = d.PathInContainer+strings.TrimPrefix(name, block.Name), d.PathOnHost
+	p = d.placed(p)
+	p.Own = false // the container has, or has not, each node by itself
 	return p, nil
+}
+
+// placed returns d as the device that p is, at p's paths. All else are d's options.
+func (d Device) placed(p Device) Device {
+	d.Type, d.Major, d.Minor = p.Type, p.Major, p.Minor
+	d.PathOnHost, d.PathInContainer, d.Parent = p.PathOnHost, p.PathInContainer, p.Parent
+	return d
 }
 
 // IsPartition tells whether partition is a name that the kernel gives to

@@ -267,7 +267,7 @@ func (h *Hotplug) follow(d Device, block Block, name string) error {
 			h.devices.Remove(old)
 			continue
 		}
-		now.CgroupPermissions, now.Optional, now.Own = old.CgroupPermissions, old.Optional, old.Own
+		now = old.placed(now)
 		if old.Parent == "/dev/"+block.Name { // as v0.9 calls it
 			now.Parent = old.Parent
 		}

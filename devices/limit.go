@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io/fs"
 	"os"
 	"path/filepath"
 	"strings"
@@ -69,7 +70,26 @@ func LimitKinds() []*resource.Kind[Limit] {
 	return kinds
 }
 
-// resolveLimit renews the numbers from the host's node.
+// Of tells whether l limits d: as the device that it is, or as a partition of one. While
+// the container does not run, the recorded numbers of either may be old.
+func (l Limit) Of(d Device) bool {
+	path := filepath.Clean(l.Path)
+	if d.Type != "b" || d.Major == l.Major && d.Minor == l.Minor || d.PathOnHost == path {
+		return d.Type == "b"
+	}
+	block, err := d.find()
+	switch {
+	case errors.Is(err, fs.ErrNotExist):
+		return d.Parent != "" && d.Parent == path
+	case err != nil || block.Type != "part":
+		return false
+	}
+	disk, err := block.Whole()
+	return err == nil && (disk.Major == l.Major && disk.Minor == l.Minor || "/dev/"+disk.Name == path)
+}
+
+// resolveLimit renews the numbers from the host's node: of a partition, they are its
+// disk's, because the kernel limits nothing else.
 func resolveLimit(old Limit) (now Limit, renewed bool, err error) {
 	if old.Value == "" || strings.Trim(old.Value, "0123456789") != "" {
 		return old, false, fmt.Errorf("value %q: not a number", old.Value)
@@ -83,6 +103,13 @@ func resolveLimit(old Limit) (now Limit, renewed bool, err error) {
 	}
 	now = old
 	now.Major, now.Minor = int64(unix.Major(st.Rdev)), int64(unix.Minor(st.Rdev))
+	if block, err := FindBlock(now.Major, now.Minor); err == nil {
+		disk, err := block.Whole()
+		if err != nil {
+			return old, false, err
+		}
+		now.Major, now.Minor = disk.Major, disk.Minor
+	}
 	return now, now != old, nil
 }
 

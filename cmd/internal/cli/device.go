@@ -1,10 +1,10 @@
 package cli
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
-	"path/filepath"
 	"slices"
 
 	"github.com/urfave/cli"
@@ -80,11 +80,11 @@ func (a App) addDevices(c *cli.Context) error {
 		}
 		s.followDisks(edit, !c.Bool(configOnlyFlag.Name))
 		for i := range limits {
-			limits[i].Optional = slices.ContainsFunc(edit.Records(), func(d devices.Device) bool { return d.Optional && limits[i].isOf(d) })
+			limits[i].Optional = slices.ContainsFunc(edit.Records(), func(d devices.Device) bool { return d.Optional && limits[i].Of(d) })
 		}
 		return s.setLimits(limits, func(l wish) *resource.Task {
 			for i, d := range list {
-				if l.isOf(d) {
+				if l.Of(d) {
 					return tasks[i]
 				}
 			}
@@ -249,7 +249,7 @@ func (s *session) takeDevices(edit *resource.Edit[devices.Device], gone []device
 		}
 		for i, limits := range edits {
 			for _, l := range limits.Records() {
-				if (wish{Limit: l}).isOf(d) {
+				if l.Of(d) && !slices.ContainsFunc(rest, l.Of) { // no partition of it is left either
 					t := limits.Remove(l)
 					t.Needs = task
 					s.done(t, "Remove %s for device (%s) done.", kinds[i].Name, d.PathOnHost)
@@ -283,22 +283,23 @@ func (a App) updateDevices(c *cli.Context) error {
 			return err
 		}
 		for i := range limits {
-			limits[i].Optional = slices.ContainsFunc(recorded, func(d devices.Device) bool { return d.Optional && limits[i].isOf(d) })
+			limits[i].Optional = slices.ContainsFunc(recorded, func(d devices.Device) bool { return d.Optional && limits[i].Of(d) })
 		}
 		return s.setLimits(limits, func(wish) *resource.Task { return nil })
 	})
 }
 
-// isOf tells whether the limit is that of a device. While the container does not
-// run, the recorded numbers may be older than the limit's.
-func (l wish) isOf(d devices.Device) bool {
-	return d.Type == "b" && (d.Major == l.Major && d.Minor == l.Minor || d.PathOnHost == filepath.Clean(l.Path))
-}
-
+// limitsHaveDevices refuses a limit of what is not in list. One that was given by a
+// partition's path is recorded by that of its disk in list, if the disk is there.
 func limitsHaveDevices(limits []wish, list []devices.Device) error {
-	for _, l := range limits {
-		if !slices.ContainsFunc(list, l.isOf) {
-			return fmt.Errorf("device %s was not added to container or not in add-device args", l.Path)
+	for i, l := range limits {
+		if !slices.ContainsFunc(list, l.Of) {
+			return fmt.Errorf("device %s was not added to container or not in add-device args", cmp.Or(l.partition, l.Path))
+		}
+		for _, d := range list {
+			if l.partition != "" && d.Type == "b" && d.Major == l.Major && d.Minor == l.Minor {
+				limits[i].Path = d.PathOnHost
+			}
 		}
 	}
 	return nil
@@ -323,6 +324,9 @@ func (s *session) setLimits(limits []wish, needs func(wish) *resource.Task) erro
 			task := setLimit(edit, l.Limit)
 			task.Needs = needs(l)
 			s.done(task, "Update %s for device (%s,%s) done.", kind.Name, l.Path, l.Value)
+			if l.partition != "" {
+				s.done(task, "%s is a partition: the limit is that of its whole disk, %s", l.partition, l.disk)
+			}
 			s.tell(func() string {
 				if errors.Is(task.Err, devices.ErrNoWeights) {
 					return none

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"io/fs"
 	"math"
+	"os"
 	"path/filepath"
 	"strconv"
 	"strings"
@@ -184,6 +185,7 @@ var limitFlags = [...]struct{ kind, flag, usage string }{
 type wish struct {
 	kind string
 	devices.Limit
+	partition, disk string // the path that was typed, where the limit is that of its disk; the kernel's name of that
 }
 
 // parseLimits reads the options for I/O limits. Of several for one disk, the last
@@ -197,7 +199,7 @@ func parseLimits(c *cli.Context) ([]wish, error) {
 				return nil, err
 			}
 			same := func(w wish) bool { return w.kind == f.kind && w.Major == l.Major && w.Minor == l.Minor }
-			list = append(deleteWish(list, same), wish{f.kind, l})
+			list = append(deleteWish(list, same), l)
 		}
 	}
 	return list, nil
@@ -213,8 +215,8 @@ func deleteWish(list []wish, which func(wish) bool) []wish {
 	return rest
 }
 
-// parseLimit reads PATH:VALUE. The path is recorded as typed.
-func parseLimit(kind, arg string) (l devices.Limit, err error) {
+// parseLimit reads PATH:VALUE. The path is recorded as typed, but for a partition's.
+func parseLimit(kind, arg string) (l wish, err error) {
 	path, value, ok := strings.Cut(arg, ":")
 	if !ok || !utf8.ValidString(arg) {
 		//lint:ignore ST1005 the wording of v0.9
@@ -232,13 +234,17 @@ func parseLimit(kind, arg string) (l devices.Limit, err error) {
 		return l, errors.New("cannot set Qos of a char device")
 	}
 	block, err := blockOf(d)
-	switch {
-	case err != nil:
+	if err != nil {
 		return l, fmt.Errorf("%s: %w", path, err)
-	case block.Type == "part":
-		return l, errors.New("cannot set Qos of a child device")
 	}
-	l = devices.Limit{Major: d.Major, Minor: d.Minor, Path: path}
+	disk, err := block.Whole()
+	if err != nil {
+		return l, fmt.Errorf("cannot set Qos of a child device: %w", err)
+	}
+	l = wish{kind: kind, Limit: devices.Limit{Major: disk.Major, Minor: disk.Minor, Path: path}}
+	if disk != block {
+		l.partition, l.disk, l.Path = path, "/dev/"+disk.Name, diskPath(m.host, disk)
+	}
 	if kind == "blkio weight" {
 		if l.Value, ok = parseWeight(value); !ok {
 			//lint:ignore ST1005 the wording of v0.9
@@ -258,6 +264,18 @@ func parseLimit(kind, arg string) (l devices.Limit, err error) {
 			"Number must be a positive integer. Unit is optional and can be kb, mb, or gb", arg)
 	}
 	return l, nil
+}
+
+// diskPath is the path by which the limit of a disk is recorded that was given by that
+// of a partition: the kernel's name of the disk, which v0.9 understands, too. A link to
+// the partition stays: it leads to the same disk when the kernel's names change.
+func diskPath(partition string, disk devices.Block) string {
+	path := "/dev/" + disk.Name
+	d, err := devices.Find(path)
+	if _, e := os.Readlink(partition); e == nil || err != nil || d.Major != disk.Major || d.Minor != disk.Minor {
+		return partition
+	}
+	return path
 }
 
 func parseWeight(s string) (string, bool) {
