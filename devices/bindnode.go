@@ -25,12 +25,22 @@ import (
 // left is as good; what else has the name is the container's, and never opened.
 const probe = ".isulad-tools-probe"
 
-// nodesWork tells whether a device node in dir can be opened. On a file system
-// that was mounted in a user namespace it cannot: the kernel says EACCES
+// nodesWork tells whether a device node in dir can be opened, in a container that has
+// a user namespace or not. On a mount with nodev it cannot.
+func nodesWork(dir *os.File, userNS bool) bool {
+	var fs unix.Statfs_t
+	if unix.Fstatfs(int(dir.Fd()), &fs) == nil && fs.Flags&unix.MS_NODEV != 0 { // ST_NODEV has its value
+		return false
+	}
+	return !userNS || triedNodesWork(dir)
+}
+
+// triedNodesWork tells whether dir's file system, perhaps one that was mounted in a user
+// namespace, has nodes that can be opened. If it has not, the kernel says EACCES
 // (SB_I_NODEV), or before that EOVERFLOW, because our ids have no numbers
 // there. Nothing tells without trying. So a null device is tried, which does no
 // harm; a node of the real device might rewind a tape.
-func nodesWork(dir *os.File) bool {
+func triedNodesWork(dir *os.File) bool {
 	name := probe
 	for range 8 {
 		if works, tried := tryNode(dir, name); tried {
@@ -41,7 +51,7 @@ func nodesWork(dir *os.File) bool {
 	return false // somebody is faster each time
 }
 
-// tryNode is nodesWork with a null device of this name. It opens the node that it
+// tryNode is triedNodesWork with a null device of this name. It opens the node that it
 // has looked at, and no other; of another file nothing is tried.
 func tryNode(dir *os.File, name string) (works, tried bool) {
 	switch err := open.Again(func() error { return unix.Mknodat(int(dir.Fd()), name, unix.S_IFCHR|0o600, int(null)) }); {
@@ -69,10 +79,12 @@ var null = unix.Mkdev(1, 3)
 
 func isNull(st unix.Stat_t) bool { return typeOf(st.Mode) == "c" && st.Rdev == null }
 
+const nodePrefix = "node-"
+
 // boundName is the name below the container's shared path of a node that is bound.
 func boundName(d Device) string {
 	sum := sha256.Sum256([]byte(d.PathInContainer))
-	return "node-" + hex.EncodeToString(sum[:8])
+	return nodePrefix + hex.EncodeToString(sum[:8])
 }
 
 func boundPath(t *resource.Target, d Device) string {
@@ -96,7 +108,7 @@ func bindNode(t *resource.Target, d Device, p plot, host unix.Stat_t, own rootfs
 // bindShared binds it where there is room.
 func bindShared(t *resource.Target, d Device, host unix.Stat_t, own rootfs.Owner, u *undo.Stack) (is made, err error) {
 	if t.Direct != nil {
-		return is, fmt.Errorf("nodes do not work on a file system of a user namespace, and there is no shared path to bind one from: %w", t.Direct)
+		return is, fmt.Errorf("nodes do not work there, because of the mount option nodev or the container's user namespace, and there is no shared path to bind one from: choose a path below /dev, or mount it without nodev: %w", t.Direct)
 	}
 	node, err := makeShared(t, d, host, own, u)
 	if err != nil {
@@ -203,9 +215,6 @@ func (p *plot) mknodShared(host unix.Stat_t) error {
 // unbind unmounts the node that was bound for d, wherever the container has it
 // now, and removes it. One that is gone is fine.
 func unbind(t *resource.Target, d Device) (unbound bool, err error) {
-	if !t.UserNS {
-		return false, nil
-	}
 	var master unix.Stat_t
 	switch err := unix.Lstat(boundPath(t, d), &master); {
 	case errors.Is(err, unix.ENOENT):
@@ -223,6 +232,12 @@ func unbind(t *resource.Target, d Device) (unbound bool, err error) {
 		err = errors.Join(err, fmt.Errorf("process %d still has it at %s", l.PID, l.In("/")))
 	}
 	return unbound, errors.Join(err, mountpoint.Purge(boundPath(t, d))) // also what the container has put in its place
+}
+
+// Binds tells whether a node was bound for the running container id.
+func Binds(id string) bool {
+	list, err := filepath.Glob(filepath.Join(place.Master, id, nodePrefix+"*"))
+	return err == nil && len(list) > 0
 }
 
 // mounted tells whether f, of directory dir, is mounted there.

@@ -95,8 +95,11 @@ func (a *Adder) makeNode(t *resource.Target, d Device, commit func() error) (is 
 	if err != nil {
 		return is, fmt.Errorf("make node %s: %w", d.PathInContainer, err)
 	}
-	if !p.adopted || !d.isContainers(t) {
+	switch {
+	case !d.isContainers(t), !p.adopted && !p.is.Bound:
 		is = p.is
+	case !p.adopted: // what it is bound onto may be the container's own node
+		is = made{Bound: true}
 	}
 	return is, commit()
 }
@@ -112,7 +115,7 @@ func placeNode(t *resource.Target, d Device, p plot, host unix.Stat_t, own rootf
 		switch {
 		case on != nil && on.OfHost:
 			return plot{adopted: true}, inHostsTree(p, on, host)
-		case t.UserNS && !nodesWork(p.dir):
+		case !nodesWork(p.dir, t.UserNS):
 			return plot{bind: true}, nil
 		}
 		return p.build(host, own)
@@ -292,9 +295,7 @@ func unlink(dir *os.File, base string, flags int) error {
 func removeNode(t *resource.Target, d Device) error {
 	var is made
 	known := t.Ledger.Made(kindName, d, &is)
-	if known && is == (made{}) || !known && d.isContainers(t) {
-		return nil
-	}
+	theirs := known && is == (made{}) || !known && d.isContainers(t)
 	unbound, err := unbind(t, d)
 	host, noHost := stat(d.PathOnHost)
 	ours := func(st unix.Stat_t) bool {
@@ -306,7 +307,10 @@ func removeNode(t *resource.Target, d Device) error {
 		}
 		return unbound && isEmpty(st)
 	}
-	if err = errors.Join(err, unlinkOurs(t, d, ours)); err != nil {
+	if !theirs {
+		err = errors.Join(err, unlinkOurs(t, d, ours))
+	}
+	if err != nil {
 		return resource.Warn(fmt.Errorf("remove node %s: %w", d.PathInContainer, err))
 	}
 	return nil

@@ -90,7 +90,7 @@ func (h *helper) look(ctx context.Context, ev event, found container.Container, 
 		if err != nil {
 			return todo, err
 		}
-		if todo.elsewhere = spec.UserNS() && !ev.direct && underSystemd(); todo.elsewhere {
+		if todo.elsewhere = !ev.direct && underSystemd() && (spec.UserNS() || devices.Binds(found.ID)); todo.elsewhere {
 			return todo, nil // its nodes are bound
 		}
 		wait := deadline.NewWaiter(ctx)
