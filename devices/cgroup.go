@@ -152,7 +152,7 @@ func atTheirNumbers(list []Device) []Device {
 			return false
 		}
 		now, _, err := resolve(d)
-		return errors.Is(err, fs.ErrNotExist) || err == nil && !d.sameNumbers(now)
+		return errors.Is(err, fs.ErrNotExist) || err == nil && !d.Same(now)
 	})
 }
 

@@ -58,7 +58,7 @@ var Kind = resource.Kind[Device]{
 // in the way of another one.
 func update(_ context.Context, t *resource.Target, old, now Device) error {
 	var told error
-	if old.PathInContainer != now.PathInContainer || !old.sameNumbers(now) {
+	if old.PathInContainer != now.PathInContainer || !old.Same(now) {
 		told = removeNode(t, old)
 	}
 	if err := (&Adder{Force: true}).add(t, now); err != nil {
@@ -73,9 +73,27 @@ func (d Device) HadBefore(t *resource.Target) bool {
 	return !d.isContainers(t) && verifyNode(t, d) == nil
 }
 
-func (d Device) sameNumbers(o Device) bool {
+// Same tells whether both are one device of the kernel.
+func (d Device) Same(o Device) bool {
 	return d.Type == o.Type && d.Major == o.Major && d.Minor == o.Minor
 }
+
+// Below returns which of these paths in the container has d on it or below it, the
+// innermost; -1: none. Links are not looked at.
+func (d Device) Below(paths []string) int {
+	found, at := -1, filepath.Clean(d.PathInContainer)
+	for i, p := range paths {
+		p = filepath.Clean(p)
+		if (at == p || strings.HasPrefix(at, strings.TrimSuffix(p, "/")+"/")) && (found < 0 || len(p) > len(filepath.Clean(paths[found]))) {
+			found = i
+		}
+	}
+	return found
+}
+
+// Hidden returns why the container does not see d's node, which was made before its
+// paths were mounted: nil, it does.
+func Hidden(t *resource.Target, d Device) error { return verifyNode(t, d) }
 
 // errVanished says that the host has a device no more.
 var errVanished = errors.New("the host has it no more")

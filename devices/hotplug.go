@@ -198,7 +198,7 @@ func (h *Hotplug) renewLimits(d, now Device, needs *resource.Task) {
 			}
 			renewed := l
 			renewed.Major, renewed.Minor = now.Major, now.Minor
-			if d.isLinked() && !d.sameNumbers(now) {
+			if d.isLinked() && !d.Same(now) {
 				renewed.Path = d.PathOnHost
 			}
 			edit.Update(l, renewed).Needs = needs
@@ -220,7 +220,7 @@ func RenewLimits(d *config.Document) error {
 	}
 	for _, d := range list {
 		now, _, err := resolve(d)
-		if err == nil && d.isLinked() && !d.sameNumbers(now) {
+		if err == nil && d.isLinked() && !d.Same(now) {
 			h.renewLimits(d, now, nil)
 		}
 	}

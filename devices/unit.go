@@ -39,7 +39,7 @@ func Changed(c *resource.Change, t *resource.Target, before, now []Device) (got,
 		}
 	}
 	for _, d := range before {
-		if !slices.ContainsFunc(now, d.sameNumbers) && revocable(d, t.DeviceRules, now) == d.access() {
+		if !slices.ContainsFunc(now, d.Same) && revocable(d, t.DeviceRules, now) == d.access() {
 			lost = append(lost, d)
 		}
 	}

@@ -114,7 +114,32 @@ func (h *Hook) rules(ctx context.Context, s *start) error {
 }
 
 func (h *Hook) paths(ctx context.Context, s *start) error {
-	return s.recorded.paths.Do(ctx, s.target, s.report)
+	err := s.recorded.paths.Do(ctx, s.target, s.report)
+	if err == nil {
+		s.hidden()
+	}
+	return err
+}
+
+// hidden says which devices the container does not see, because a path was mounted over
+// their nodes: the runtime's mounts were there before, and in those no node is made.
+func (s *start) hidden() {
+	var points []string
+	for _, b := range s.recorded.paths.Made {
+		points = append(points, b.Container)
+	}
+	if len(points) == 0 {
+		return
+	}
+	for _, d := range s.recorded.devices.Made {
+		if err := devices.Hidden(s.target, d); err != nil {
+			by := "a path that is mounted over it"
+			if i := d.Below(points); i >= 0 {
+				by = "the path " + s.recorded.paths.Made[i].String()
+			}
+			s.report(fmt.Errorf("device %s is hidden by %s: remove-device or remove-path one of them: %w", d, by, err))
+		}
+	}
 }
 
 func (h *Hook) limits(ctx context.Context, s *start) error {

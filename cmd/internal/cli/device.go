@@ -11,6 +11,7 @@ import (
 
 	"isula.org/isulad-tools/config"
 	"isula.org/isulad-tools/devices"
+	"isula.org/isulad-tools/mounts"
 	"isula.org/isulad-tools/resource"
 )
 
@@ -71,12 +72,16 @@ func (a App) addDevices(c *cli.Context) error {
 			return err
 		}
 		recorded := edit.Records()
+		paths, err := config.List[mounts.Bind](s.doc, config.Binds)
+		if err != nil {
+			return err
+		}
 		if err := limitsHaveDevices(limits, slices.Concat(list, recorded)); err != nil {
 			return err
 		}
 		tasks := make([]*resource.Task, len(list))
 		for i, d := range list {
-			tasks[i] = s.addDevice(edit, &adder, d, recorded)
+			tasks[i] = s.addDevice(edit, &adder, d, recorded, paths)
 		}
 		s.followDisks(edit, !c.Bool(configOnlyFlag.Name))
 		for i := range limits {
@@ -95,7 +100,7 @@ func (a App) addDevices(c *cli.Context) error {
 
 // addDevice plans that the container gets d, or why it cannot. One that was recorded
 // before, by a command that was killed, it gets when it does not have it.
-func (s *session) addDevice(edit *resource.Edit[devices.Device], adder *devices.Adder, d devices.Device, recorded []devices.Device) *resource.Task {
+func (s *session) addDevice(edit *resource.Edit[devices.Device], adder *devices.Adder, d devices.Device, recorded []devices.Device, paths []mounts.Bind) *resource.Task {
 	var task *resource.Task
 	for _, r := range edit.Records() {
 		switch {
@@ -108,6 +113,9 @@ func (s *session) addDevice(edit *resource.Edit[devices.Device], adder *devices.
 		}
 	}
 	if task == nil {
+		if err := s.hides(paths, d); err != nil {
+			return edit.Refuse("add", d, err)
+		}
 		d.Own = s.target != nil && d.HadBefore(s.target)
 		task = edit.Add(d)
 	}

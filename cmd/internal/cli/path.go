@@ -136,6 +136,9 @@ func (s *session) addError(records []mounts.Bind, b mounts.Bind) error {
 	if err := mounts.Check(append(records, b)); err != nil {
 		return fmt.Errorf("AddPath: failed to UpdateBind, err: %w", err)
 	}
+	if err := s.hidesDevice(records, b); err != nil {
+		return addPathError(err)
+	}
 	if s.noSpec {
 		return nil // nobody knows what it has
 	}
