@@ -25,6 +25,8 @@ func (a App) deviceCommands() []cli.Command {
 			Name:      "add-device",
 			Usage:     "give a container devices of the host",
 			ArgsUsage: "<container> HOST[:CONTAINER][:PERMISSIONS]...",
+			Description: "A directory as HOST, such as /dev/snd, stands for the devices in it, at any depth, but not for those that links lead\n" +
+				"   to. Each of them is recorded, and can be removed, by itself.",
 			Flags: append([]cli.Flag{
 				cli.BoolFlag{Name: "follow-partition", Usage: "add the partitions of disks, too"},
 				cli.BoolFlag{Name: "force", Usage: "replace what stands in a device's place in the container"},
@@ -61,7 +63,7 @@ func (a App) addDevices(c *cli.Context) error {
 	if err != nil {
 		return err
 	}
-	list, err := parseDevices(c)
+	list, folders, err := parseDevices(c)
 	if err != nil {
 		return err
 	}
@@ -72,6 +74,9 @@ func (a App) addDevices(c *cli.Context) error {
 			return err
 		}
 		recorded := edit.Records()
+		if has := len(recorded); folders && has+len(list) > devices.MaxInFolder {
+			return fmt.Errorf("%d devices are too many: a container that is given a directory of them may have %d, and has %d", len(list), devices.MaxInFolder, has)
+		}
 		paths, err := config.List[mounts.Bind](s.doc, config.Binds)
 		if err != nil {
 			return err

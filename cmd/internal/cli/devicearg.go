@@ -7,6 +7,7 @@ import (
 	"math"
 	"os"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"strings"
 	"unicode/utf8"
@@ -86,39 +87,92 @@ func parseMappings(c *cli.Context) ([]mapping, error) {
 }
 
 // parseDevices reads a command's arguments behind the container, and looks at the
-// devices that the host has there.
-func parseDevices(c *cli.Context) ([]devices.Device, error) {
-	follow := c.Bool("follow-partition")
-	var list []devices.Device
+// devices that the host has there: of a directory, at those in it.
+func parseDevices(c *cli.Context) (list []devices.Device, folders bool, err error) {
 	for _, arg := range c.Args().Tail() {
-		d, block, err := parseDevice(arg)
+		ms, folder, err := parseHosts(arg)
 		if err != nil {
 			//lint:ignore ST1005 the wording of v0.9
-			return nil, fmt.Errorf("Failed to parse device: %s, %w", arg, err)
+			return nil, false, fmt.Errorf("Failed to parse device: %s, %w", arg, err)
 		}
-		d.Optional = c.Bool(optionalFlag.Name)
-		list = append(list, d)
-		switch {
-		case !follow:
-			continue
-		case d.Type == "c":
-			//lint:ignore ST1005 the wording of v0.9
-			return nil, fmt.Errorf("Char device %s not support follow partition", arg)
-		case !block.Partitionable():
-			continue
-		}
-		parts, err := devices.PartitionsOf(d, block)
-		if err != nil {
-			//lint:ignore ST1005 as above
-			return nil, fmt.Errorf("Failed to parse device: %s, %w", arg, err)
-		}
-		for _, p := range parts {
-			if !hasHost(list, p.PathOnHost) { // given by itself, too
-				list = append(list, p)
+		folders = folders || folder
+		var failed []string // of a directory's, each is told
+		for _, m := range ms {
+			of := arg
+			if folder {
+				of = m.host
 			}
+			if list, err = addParsed(list, m, of, c.Bool("follow-partition"), c.Bool(optionalFlag.Name)); err != nil {
+				failed = append(failed, err.Error())
+			}
+		}
+		if len(failed) > 0 {
+			return nil, false, errors.New(strings.Join(failed, "; "))
+		}
+	}
+	return list, folders, nil
+}
+
+// addParsed adds the device of a mapping to list, with its partitions if they are to
+// follow. of is what errors call it.
+func addParsed(list []devices.Device, m mapping, of string, follow, optional bool) ([]devices.Device, error) {
+	d, block, err := parseDevice(m)
+	if err != nil {
+		//lint:ignore ST1005 the wording of v0.9
+		return list, fmt.Errorf("Failed to parse device: %s, %w", of, err)
+	}
+	d.Optional = optional
+	if follow && d.Parent != "" && slices.ContainsFunc(list, func(o devices.Device) bool { return o.Same(d) && o.PathInContainer == d.PathInContainer }) {
+		return list, nil // a partition that followed its disk
+	}
+	list = append(list, d)
+	switch {
+	case !follow:
+		return list, nil
+	case d.Type == "c":
+		//lint:ignore ST1005 the wording of v0.9
+		return list, fmt.Errorf("Char device %s not support follow partition", of)
+	case !block.Partitionable():
+		return list, nil
+	}
+	parts, err := devices.PartitionsOf(d, block)
+	if err != nil {
+		//lint:ignore ST1005 as above
+		return list, fmt.Errorf("Failed to parse device: %s, %w", of, err)
+	}
+	for _, p := range parts {
+		if !hasHost(list, p.PathOnHost) { // given by itself, too
+			list = append(list, p)
 		}
 	}
 	return list, nil
+}
+
+// parseHosts reads one argument: a device, or a directory of the host for all that are
+// in it. A directory without any is taken for a device, which it is not.
+func parseHosts(arg string) (list []mapping, folder bool, err error) {
+	m, err := parseMapping(arg)
+	if err != nil {
+		return nil, false, err
+	}
+	if st, err := os.Stat(m.host); err != nil || !st.IsDir() || m.host == "/" {
+		return []mapping{m}, false, nil
+	}
+	names, err := devices.InFolder(m.host)
+	if err != nil {
+		return nil, false, err
+	}
+	inside := m.full().container
+	for _, name := range names {
+		if !utf8.ValidString(name) || strings.Contains(name, ":") {
+			return nil, false, fmt.Errorf("the name of %q in it cannot be recorded: add the others one by one", name)
+		}
+		list = append(list, mapping{filepath.Join(m.host, name), filepath.Join(inside, name), m.permissions})
+	}
+	if len(list) == 0 {
+		return []mapping{m}, false, nil
+	}
+	return list, true, nil
 }
 
 func hasHost(list []devices.Device, path string) bool {
@@ -130,13 +184,9 @@ func hasHost(list []devices.Device, path string) bool {
 	return false
 }
 
-// parseDevice reads one argument. Of a block device, block is what the kernel
-// says.
-func parseDevice(arg string) (d devices.Device, block devices.Block, err error) {
-	m, err := parseMapping(arg)
-	if err != nil {
-		return d, block, err
-	}
+// parseDevice looks at the device of one mapping. Of a block device, block is what the
+// kernel says.
+func parseDevice(m mapping) (d devices.Device, block devices.Block, err error) {
 	if d, err = devices.Find(m.host); err != nil {
 		return d, block, err
 	}
