@@ -64,6 +64,12 @@ func (h *Hook) Run(name string, args []string) int {
 	return h.Stage(*stage, *file, *relabel)
 }
 
+// refusal is a hook's error as one line. iSulad takes these words, of whatever file they
+// are, for those of a container's command that is not there, and makes the exit code 127.
+func refusal(err error) string {
+	return strings.ReplaceAll(command.OneLine(err.Error()), unix.ENOENT.Error(), "it is not there")
+}
+
 // Stage runs one stage and returns the exit code. Whatever goes wrong is one
 // line on standard error, and in the log.
 func (h *Hook) Stage(stage, logFile string, relabel bool) int {
@@ -113,7 +119,7 @@ func (h *Hook) Stage(stage, logFile string, relabel bool) int {
 	if ctx.Err() != nil {
 		err = fmt.Errorf("not done within %v: %w", budget, err)
 	}
-	line := command.OneLine(err.Error())
+	line := refusal(err)
 	h.log.Error(line)
 	fmt.Fprintln(h.Stderr, line)
 	return 1

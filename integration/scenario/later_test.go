@@ -60,7 +60,7 @@ func (r *run) failedStart() string {
 	failing.Devices = append([]device{}, r.wanted.Devices...)
 	failing.Devices = append(failing.Devices, device{Type: "c", Major: 1, Minor: 3, PathOnHost: "/dev/missing", PathInContainer: "/dev/missing", CgroupPermissions: "rwm"})
 	r.record(failing)
-	r.requireError(r.start(), "/dev/missing", "no such file or directory")
+	r.requireError(r.start(), "/dev/missing", "it is not there")
 	if r.real {
 		if _, err := r.runc.State(r.id); err == nil {
 			r.t.Error("runc knows a container that failed to start")
