@@ -101,7 +101,8 @@ func (d Device) find() (Block, error) {
 // name that the kernel happens to give it.
 const linked = "/dev/disk/"
 
-func (d Device) isLinked() bool { return strings.HasPrefix(d.PathOnHost, linked) }
+// IsLinked tells whether d is recorded by such a link.
+func (d Device) IsLinked() bool { return strings.HasPrefix(d.PathOnHost, linked) }
 
 // disk says how udevd knows the disk that d records and block is. While it is
 // away block is empty; then the kernel's name is that of its path.
@@ -109,7 +110,7 @@ func (d Device) disk(block Block) Disk {
 	disk := Disk{Path: d.PathInContainer, Name: block.Name}
 	switch link, ok := strings.CutPrefix(d.PathOnHost, "/dev/"); {
 	case !ok || !isPlain(link):
-	case d.isLinked():
+	case d.IsLinked():
 		disk.Link = link
 	case block.Name == "":
 		disk.Name = link
@@ -122,7 +123,7 @@ func (d Device) disk(block Block) Disk {
 // The kernel numbers what it has in sysfs.
 func (d Device) plugged(block Block) uint64 {
 	var st unix.Stat_t
-	if !d.isLinked() || unix.Stat(block.sysfs, &st) != nil {
+	if !d.IsLinked() || unix.Stat(block.sysfs, &st) != nil {
 		return 0
 	}
 	return st.Ino

@@ -198,7 +198,7 @@ func (h *Hotplug) renewLimits(d, now Device, needs *resource.Task) {
 			}
 			renewed := l
 			renewed.Major, renewed.Minor = now.Major, now.Minor
-			if d.isLinked() && !d.Same(now) {
+			if d.IsLinked() && !d.Same(now) {
 				renewed.Path = d.PathOnHost
 			}
 			edit.Update(l, renewed).Needs = needs
@@ -211,7 +211,7 @@ func (h *Hotplug) renewLimits(d, now Device, needs *resource.Task) {
 // the devices are renewed.
 func RenewLimits(d *config.Document) error {
 	list, err := config.List[Device](d, config.Devices)
-	if err != nil || !slices.ContainsFunc(list, Device.isLinked) {
+	if err != nil || !slices.ContainsFunc(list, Device.IsLinked) {
 		return err
 	}
 	h, err := PlanHotplug(d)
@@ -220,7 +220,7 @@ func RenewLimits(d *config.Document) error {
 	}
 	for _, d := range list {
 		now, _, err := resolve(d)
-		if err == nil && d.isLinked() && !d.Same(now) {
+		if err == nil && d.IsLinked() && !d.Same(now) {
 			h.renewLimits(d, now, nil)
 		}
 	}

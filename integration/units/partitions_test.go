@@ -213,3 +213,37 @@ func TestAPartitionWhoseDiskIsNotRecordedIsListed(t *testing.T) {
 		}
 	}
 }
+
+// Of a partition that is known by what it is or holds, the disk's name is of no use: it
+// may be another disk's after the next boot.
+func TestALimitOfAPartitionFollowsItsLink(t *testing.T) {
+	was, is := plug(t), plug(t)
+	was.cut(t, 1)
+	is.cut(t, 1)
+	const link = "/dev/disk/by-id/test-ours-part1"
+	t.Cleanup(func() { os.RemoveAll("/dev/disk") })
+	for _, by := range []string{"/dev/" + was.name, "/dev/" + was.part(1), link} {
+		t.Run(by, func(t *testing.T) {
+			must(t, os.MkdirAll(filepath.Dir(link), 0o755))
+			must(t, os.RemoveAll(link))
+			must(t, os.Symlink("/dev/"+was.part(1), link))
+			b := inBundle(t, hold(t, nil), "")
+			b.stopped(t)
+			if o := b.tool(t, "add-device", "--device-read-bps", by+":1m", b.id, link+":/dev/x"); o.code != 0 {
+				t.Fatalf("add-device: %d, %s", o.code, o.said)
+			}
+			must(t, os.Remove(link))
+			must(t, os.Symlink("/dev/"+is.part(1), link))
+			must(t, os.MkdirAll("/sys/fs/cgroup/blkio"+b.cgroup, 0o755))
+			if o := b.hook(t, "prestart"); o.code != 0 {
+				t.Fatalf("prestart: %d, %s", o.code, o.said)
+			}
+			if got, want := readLimit(t, b.holder), fmt.Sprintf("7:%d 1048576", is.minor); got != want {
+				t.Errorf("the limit is %q, want %q", got, want)
+			}
+			if o := b.hook(t, "poststop"); o.code != 0 {
+				t.Errorf("poststop: %d, %s", o.code, o.said)
+			}
+		})
+	}
+}

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"encoding/json"
 	"errors"
+	"os"
 	"os/exec"
 	"path/filepath"
 	"strings"
@@ -15,6 +16,7 @@ import (
 	"isula.org/isulad-tools/config"
 	"isula.org/isulad-tools/container"
 	"isula.org/isulad-tools/integration/sandbox"
+	"isula.org/isulad-tools/internal/place"
 	"isula.org/isulad-tools/internal/process"
 )
 
@@ -134,6 +136,9 @@ func inBundle(t testing.TB, h *holder, recorded string) *bundle {
 	write(t, filepath.Join(b.runc, h.id, "state.json"), asJSON(t, map[string]any{
 		"id": h.id, "init_process_pid": init.PID, "init_process_start": init.Start, "config": map[string]any{"labels": []string{"bundle=" + b.dir}},
 	}))
+	t.Cleanup(func() { // of a container that nobody stopped
+		os.Remove(filepath.Join(place.Isulad.Starts(), "."+h.id+".granted"))
+	})
 	b.state = asJSON(t, map[string]any{"id": h.id, "pid": h.pid, "bundle": b.dir, "root": h.image})
 	return b
 }

@@ -302,20 +302,31 @@ func (a App) updateDevices(c *cli.Context) error {
 	})
 }
 
-// limitsHaveDevices refuses a limit of what is not in list. One that was given by a
-// partition's path is recorded by that of its disk in list, if the disk is there.
+// limitsHaveDevices refuses a limit of what is not in list, and finds out by which path
+// the others are recorded.
 func limitsHaveDevices(limits []wish, list []devices.Device) error {
 	for i, l := range limits {
 		if !slices.ContainsFunc(list, l.Of) {
 			return fmt.Errorf("device %s was not added to container or not in add-device args", cmp.Or(l.partition, l.Path))
 		}
-		for _, d := range list {
-			if l.partition != "" && d.Type == "b" && d.Major == l.Major && d.Minor == l.Minor {
-				limits[i].Path = d.PathOnHost
-			}
-		}
+		limits[i].Path = l.recordedPath(list)
 	}
 	return nil
+}
+
+// recordedPath is as typed, but for a limit by a partition's path that of its disk in
+// list. Where list has only a partition, known by what it is or holds, so is the limit:
+// the name of its disk may be another's at the next start.
+func (l wish) recordedPath(list []devices.Device) string {
+	disk := slices.IndexFunc(list, func(d devices.Device) bool { return d.Type == "b" && d.Major == l.Major && d.Minor == l.Minor })
+	part := slices.IndexFunc(list, func(d devices.Device) bool { return d.IsLinked() && l.Of(d) })
+	switch {
+	case disk >= 0 && l.partition != "":
+		return list[disk].PathOnHost
+	case disk < 0 && part >= 0:
+		return list[part].PathOnHost
+	}
+	return l.Path
 }
 
 // setLimits plans I/O limits, each of which needs the task that brings its disk.
