@@ -69,14 +69,13 @@ type member struct {
 }
 
 // Load reads the resource file of the container whose state directory is dir.
-// No file means nothing recorded; no directory, that the container is another one's or
-// gone. Errors name the file and what is wrong in it.
+// No file means nothing recorded; no directory is fs.ErrNotExist. Errors name the file and what is wrong in it.
 func Load(dir string) (*Document, error) {
 	d := &Document{dir: dir, hadSpec: hasSpec(dir), lists: map[string]json.RawMessage{}, decoded: map[string]any{}}
 	data, err := open.Read(d.path(), maxSize)
 	if errors.Is(err, fs.ErrNotExist) {
 		if _, err := os.Stat(dir); errors.Is(err, fs.ErrNotExist) {
-			return nil, fmt.Errorf("the container's state directory %s is not there: restore it, or remove the container", dir)
+			return nil, fmt.Errorf("%w: restore it, or remove the container", &fs.PathError{Op: "the container's state directory", Path: dir, Err: fs.ErrNotExist})
 		}
 		return d, nil
 	}

@@ -33,6 +33,9 @@ func put(t *resource.Target, d Device, p plot, host unix.Stat_t, own rootfs.Owne
 		}
 		p.overLink = true
 		leads, err := t.Root.Follow(at)
+		if errors.Is(err, unix.ELOOP) {
+			continue // as any other file
+		}
 		if err != nil {
 			return p, err
 		}

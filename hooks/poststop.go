@@ -81,6 +81,9 @@ func freeNetwork(ctx context.Context, st state, grants *ledger.Ledger) error {
 		if doc, err = config.Load(st.Bundle); err == nil {
 			nics, err = config.List[network.NIC](doc, config.NetInterfaces)
 		}
+		if errors.Is(err, fs.ErrNotExist) {
+			err = nil // the bundle may be gone
+		}
 	}
 	if e := (network.Cleanup{ID: st.ID, Ledger: grants, Records: nics, Ports: true}).Do(ctx); errors.Is(e, network.ErrStuck) {
 		return e

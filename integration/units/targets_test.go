@@ -102,6 +102,18 @@ func TestANodeIsMadeWhereALinkLeadsAndRemovedThere(t *testing.T) {
 	}
 }
 
+func TestALinkToAFileOfTheHostLeadsBelowTheRoot(t *testing.T) {
+	out, untouched := victim(t)
+	for _, name := range []string{"file", "node", "empty", "new", "dir/new"} {
+		h := hold(t, nil)
+		target := h.target(t, hostOwner)
+		must(t, os.Symlink(out+"/"+name, h.root+"/dev/node"))
+		must(t, addDevice(t, target, fuse(t, "/dev/node")))
+		node(t, h.root+out+"/"+name, fuseNode)
+	}
+	untouched()
+}
+
 // However paths are recorded, none hides another, and each goes alone.
 func TestAPathInsideAnotherIsOnTopOfIt(t *testing.T) {
 	ways(t, nil, func(t *testing.T, h *holder, target *resource.Target) {
