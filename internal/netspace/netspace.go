@@ -120,7 +120,8 @@ func (s *Space) ID() (id ID, err error) {
 }
 
 // EnableIPv6 switches IPv6 on for a link of the namespace, which the kernel lets nobody
-// do but by its parameter.
+// do but by its parameter. Who renames the link meanwhile gets it for another one of
+// the same namespace, no more.
 func (s *Space) EnableIPv6(index int) error {
 	link, err := s.Inside.LinkAt(index)
 	if link == nil || err != nil {
