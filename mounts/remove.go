@@ -256,11 +256,25 @@ func settle(ctx context.Context, t *resource.Target, now, gone []Bind) error {
 	}
 	for _, b := range slices.SortedStableFunc(slices.Values(now), outermostFirst) {
 		hidden := isBelowAny(points, b.Container) && verify(ctx, t, b) != nil
-		if (hidden || slices.ContainsFunc(gone, b.wentWith)) && b.servable(t.Wait) {
+		if (hidden || slices.ContainsFunc(gone, b.wentWith) && !isThere(t, b)) && b.servable(t.Wait) {
 			errs = append(errs, apply(ctx, t, b))
 		}
 	}
 	return errors.Join(errs...)
+}
+
+// isThere tells whether the mount that was made for b is there still. It may show what a
+// link led to that was retargeted since.
+func isThere(t *resource.Target, b Bind) (there bool) {
+	var is made
+	if !t.Ledger.Made(kindName, b, &is) {
+		return false
+	}
+	err := mountpoint.Each(t.Sees, func(m *mountpoint.Mount) bool {
+		there = m.ID == is.ID
+		return !there
+	})
+	return there && err == nil
 }
 
 // servable tells whether b is no record that a start skips, and its host path is

@@ -155,3 +155,44 @@ func TestAPathInsideAnotherIsOnTopOfIt(t *testing.T) {
 		}
 	})
 }
+
+// Two container paths of one link that was retargeted meanwhile show what it led to when
+// they were given, and each goes.
+func TestEachPathOfALinkThatLedElsewhereCanBeRemoved(t *testing.T) {
+	for _, order := range [][]int{{0, 1}, {1, 0}} {
+		ways(t, nil, func(t *testing.T, h *holder, target *resource.Target) {
+			if target.Ledger == nil {
+				h.keepLedger(t, target)
+			}
+			before := h.mountsOf(t)
+			dir := t.TempDir()
+			link := filepath.Join(dir, "current")
+			list := []mounts.Bind{bindOf(link, "/mnt/p1"), bindOf(link, "/mnt/p2")}
+			for i, b := range list {
+				version := string(rune('1' + i))
+				write(t, filepath.Join(dir, version, "who"), version)
+				_ = os.Remove(link) // there is none at first
+				must(t, os.Symlink(version, link))
+				must(t, target.Ledger.Intend(mounts.Kind.Name, nil, b))
+				give(t, target, b)
+			}
+			for i, b := range list {
+				if got := read(t, h.root+b.Container+"/who"); got != string(rune('1'+i)) {
+					t.Errorf("%s is %q", b.Container, got)
+				}
+			}
+			first, second := list[order[0]], list[order[1]]
+			must(t, take(t, target, []mounts.Bind{second}, first))
+			target.Ledger.Revoke(mounts.Kind.Name, first)
+			gone(t, h.root+first.Container+"/who")
+			if got := read(t, h.root+second.Container+"/who"); got != string(rune('1'+order[1])) {
+				t.Errorf("without %s, %s is %q", first.Container, second.Container, got)
+			}
+			must(t, take(t, target, nil, second))
+			gone(t, h.root+second.Container+"/who")
+			if after := h.mountsOf(t); after != before {
+				t.Errorf("the container had\n%s\nand has\n%s", before, after)
+			}
+		})
+	}
+}
