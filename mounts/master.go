@@ -21,7 +21,7 @@ var errSealed = errors.New("the host's / cannot be written, and has no " + place
 // All of it is idempotent, so a start that was killed in it needs no repair.
 func prepareMaster(ctx context.Context) error {
 	err := mountpoint.Mkdir(place.SharedPath, 0o600)
-	if isSealed(err) {
+	if isSealed(err, "/") {
 		return fmt.Errorf("%w: %w", errSealed, err)
 	}
 	if err == nil {
@@ -36,7 +36,7 @@ func prepareMaster(ctx context.Context) error {
 	}
 	defer func() { lock.Unlock() }()
 	err = mountpoint.Mkdir(place.Master, 0o600)
-	if isSealed(err) { // the directory is there, and no more
+	if isSealed(err, place.SharedPath) { // the directory is there, and no more
 		if err := unix.Mount("tmpfs", place.SharedPath, "tmpfs", 0, "size=1m,mode=600"); err != nil {
 			return &mountError{"mount", "tmpfs", place.SharedPath, err}
 		}
@@ -71,9 +71,15 @@ func prepareMaster(ctx context.Context) error {
 	return mountpoint.MakeRoom(place.Master)
 }
 
-// isSealed tells whether a directory could not be made because nothing can be in that
-// file system: it is read-only, or sealed (chattr +i), as ostree's / is.
-func isSealed(err error) bool { return errors.Is(err, unix.EROFS) || errors.Is(err, unix.EPERM) }
+// isSealed tells whether a directory could not be made in dir because nothing can be: the
+// file system is read-only, or dir is sealed (chattr +i), as ostree's / is.
+func isSealed(err error, dir string) bool {
+	if errors.Is(err, unix.EROFS) {
+		return true
+	}
+	var st unix.Statx_t
+	return errors.Is(err, unix.EPERM) && unix.Statx(unix.AT_FDCWD, dir, 0, 0, &st) == nil && st.Attributes&unix.STATX_ATTR_IMMUTABLE != 0
+}
 
 // makeTarget makes what the shared path leads to, where an operator has made it a link.
 func makeTarget() error {
