@@ -48,9 +48,11 @@ func TestOnASealedHostContainersStart(t *testing.T) {
 			b := inBundle(t, hold(t, nil, pivoted), `{"bindToAdd":["`+data+`:/mnt/x:rw,rslave"]}`)
 			log := filepath.Join(t.TempDir(), "log")
 			write(t, filepath.Join(b.dir, "state"), b.state)
-			tool := sandbox.Binary(t) + " --engine runc:" + b.runc
+			bin := filepath.Join(t.TempDir(), "isulad-tools") // with no space on its way
+			must(t, os.Symlink(sandbox.Binary(t), bin))
+			tool := bin + " --engine runc:" + b.runc
 			script := strings.Join([]string{
-				`bash -c "exec -a isulad-hooks ` + sandbox.Binary(t) + ` --state prestart --log ` + log + `" <` + b.dir + `/state`,
+				`bash -c "exec -a isulad-hooks ` + bin + ` --state prestart --log ` + log + `" <` + b.dir + `/state`,
 				`grep -q hi ` + b.root + `/mnt/x/file`,
 				tool + ` add-path ` + b.id + ` ` + data + `:/mnt/y`, `grep -q hi ` + b.root + `/mnt/y/file`,
 				tool + ` remove-path ` + b.id + ` ` + data + `:/mnt/x`, `test ! -e ` + b.root + `/mnt/x/file`,

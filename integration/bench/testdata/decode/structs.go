@@ -16,11 +16,13 @@ type Spec struct {
 		Path string `json:"path"`
 	} `json:"root"`
 	Process struct {
-		Env []string `json:"env"`
+		Env          []string        `json:"env"`
+		Capabilities json.RawMessage `json:"capabilities"`
 	} `json:"process"`
 	Mounts json.RawMessage `json:"mounts"`
 	Linux  struct {
 		CgroupsPath string            `json:"cgroupsPath"`
+		MountLabel  string            `json:"mountLabel"`
 		Namespaces  []namespace       `json:"namespaces"`
 		UIDMappings []idMapping       `json:"uidMappings"`
 		GIDMappings []idMapping       `json:"gidMappings"`
