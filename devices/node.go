@@ -14,6 +14,7 @@ import (
 	"isula.org/isulad-tools/internal/command"
 	"isula.org/isulad-tools/internal/credentials"
 	"isula.org/isulad-tools/internal/open"
+	"isula.org/isulad-tools/internal/process"
 	"isula.org/isulad-tools/internal/rootfs"
 	"isula.org/isulad-tools/internal/undo"
 	"isula.org/isulad-tools/resource"
@@ -315,10 +316,10 @@ func removeNode(t *resource.Target, d Device) error {
 	if !theirs {
 		err = errors.Join(err, unlinkOurs(t, d, ours))
 	}
-	if err != nil {
-		return resource.Warn(fmt.Errorf("remove node %s: %w", d.PathInContainer, err))
+	if err == nil || errors.Is(err, process.ErrGone) || !t.Init.Lives() { // then it has nothing any more
+		return nil
 	}
-	return nil
+	return resource.Warn(fmt.Errorf("remove node %s: %w", d.PathInContainer, err))
 }
 
 // unlinkOurs unlinks what is at d's place in the container, if it is ours. What is

@@ -98,6 +98,9 @@ func Each(pid int, visit func(*Mount) bool) error {
 		name = process.Path(pid, "mountinfo")
 	}
 	f, err := open.File(name, unix.O_RDONLY, 0)
+	if errors.Is(err, unix.EINVAL) { // it is ending, and has no mounts any more
+		return fmt.Errorf("process %d: %w", pid, process.ErrGone)
+	}
 	if err != nil {
 		return err
 	}

@@ -19,6 +19,7 @@ import (
 	"isula.org/isulad-tools/internal/mountpoint"
 	"isula.org/isulad-tools/internal/nsenter"
 	"isula.org/isulad-tools/internal/open"
+	"isula.org/isulad-tools/internal/process"
 	"isula.org/isulad-tools/internal/rootfs"
 )
 
@@ -85,7 +86,7 @@ func Detach(c Container, ours func(*mountpoint.Mount) bool) ([]Left, error) {
 // ended tells whether err is that of looking at a process that is no more, or is the
 // host's: a runtime puts its helper among the container's before it enters.
 func ended(err error) bool {
-	return errors.Is(err, fs.ErrNotExist) || errors.Is(err, unix.ESRCH) || errors.Is(err, nsenter.ErrHostMount)
+	return errors.Is(err, fs.ErrNotExist) || errors.Is(err, unix.ESRCH) || errors.Is(err, process.ErrGone) || errors.Is(err, nsenter.ErrHostMount)
 }
 
 // namespaces picks one thread of each mount namespace, but the host's and those of
