@@ -57,10 +57,17 @@ func (r *Root) readLink(p string) (at, target string, err error) {
 		return "", "", err
 	}
 	target, err = Get(r, p, func() (string, error) {
+		var fs unix.Statfs_t
+		if err := unix.Fstatfs(int(dir.Fd()), &fs); err != nil {
+			return "", os.NewSyscallError("fstatfs", err)
+		}
 		text := make([]byte, unix.PathMax)
 		n, err := open.Retry(func() (int, error) { return unix.Readlinkat(int(dir.Fd()), path.Base(p), text) })
 		if errors.Is(err, unix.EINVAL) || errors.Is(err, unix.ENOENT) {
 			return "", nil
+		}
+		if fs.Type == unix.PROC_SUPER_MAGIC { // what it says is not where it leads
+			return "", &os.PathError{Op: "follow in container", Path: p, Err: unix.ELOOP}
 		}
 		return string(text[:max(n, 0)]), os.NewSyscallError("readlinkat", err)
 	}, dir)
