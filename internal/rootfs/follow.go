@@ -4,6 +4,7 @@ import (
 	"errors"
 	"os"
 	"path"
+	"slices"
 	"strings"
 
 	"golang.org/x/sys/unix"
@@ -15,21 +16,47 @@ import (
 const maxLinks = 40
 
 // Follow returns where p leads: p itself or, when that is a symbolic link, what it
-// names, below the root; it need not exist. Directories above p that do not exist are as
-// they are named.
+// names, below the root; it need not exist. The kernel says where the directory is; of
+// one that does not exist nothing is said that would lead up again.
 func (r *Root) Follow(p string) (string, error) {
-	p = path.Clean("/" + p)
 	for range maxLinks + 1 {
-		at, target, err := r.readLink(p)
-		if err != nil || target == "" {
-			return p, err
+		name := strings.TrimRight(p, "/")
+		cut := strings.LastIndexByte(name, '/') + 1
+		at, target, err := r.readLink("/"+name[:cut], name[cut:])
+		switch {
+		case errors.Is(err, unix.ENOENT) && !slices.Contains(strings.Split(p, "/"), ".."):
+			return path.Clean("/" + p), nil
+		case errors.Is(err, unix.ENOENT):
+			return "", &os.PathError{Op: "follow in container", Path: p, Err: unix.ELOOP}
+		case err != nil:
+			return "", err
+		case target == "":
+			return path.Join(at, name[cut:]), nil
+		case path.IsAbs(target):
+			p = target
+		default:
+			p = join(at, target)
 		}
-		if !path.IsAbs(target) {
-			target = path.Join(at, target)
-		}
-		p = path.Clean("/" + target)
 	}
 	return "", &os.PathError{Op: "follow in container", Path: p, Err: unix.ELOOP}
+}
+
+// join is what a link in the directory at, whose path has no links, says. Only the
+// beginning is cleaned: further on a name may be a link.
+func join(at, target string) string {
+	for {
+		first, rest, more := strings.Cut(target, "/")
+		switch first {
+		case "..":
+			at = path.Dir(at)
+		case ".", "":
+		default:
+			return at + "/" + target
+		}
+		if target = rest; !more {
+			return at
+		}
+	}
 }
 
 // named returns what a link p names, when nothing could be made there because of that
@@ -42,13 +69,10 @@ func (r *Root) named(p string, err error) (leads string, ok bool) {
 	return leads, err == nil && leads != path.Clean("/"+p)
 }
 
-// readLink returns what the link p says, and the path below the root of the directory
-// that it is in; "" when p is no link.
-func (r *Root) readLink(p string) (at, target string, err error) {
-	dir, err := r.Open(path.Dir(p), unix.O_PATH|unix.O_DIRECTORY)
-	if errors.Is(err, unix.ENOENT) {
-		return "", "", nil
-	}
+// readLink returns what the link name in a directory says, and the path below the root of
+// that directory; "" when it is no link. ENOENT: there is no such directory.
+func (r *Root) readLink(in, name string) (at, target string, err error) {
+	dir, err := r.Open(in, unix.O_PATH|unix.O_DIRECTORY)
 	if err != nil {
 		return "", "", err
 	}
@@ -56,18 +80,18 @@ func (r *Root) readLink(p string) (at, target string, err error) {
 	if at, err = r.Path(dir); err != nil {
 		return "", "", err
 	}
-	target, err = Get(r, p, func() (string, error) {
+	target, err = Get(r, in, func() (string, error) {
 		var fs unix.Statfs_t
 		if err := unix.Fstatfs(int(dir.Fd()), &fs); err != nil {
 			return "", os.NewSyscallError("fstatfs", err)
 		}
 		text := make([]byte, unix.PathMax)
-		n, err := open.Retry(func() (int, error) { return unix.Readlinkat(int(dir.Fd()), path.Base(p), text) })
+		n, err := open.Retry(func() (int, error) { return unix.Readlinkat(int(dir.Fd()), name, text) })
 		if errors.Is(err, unix.EINVAL) || errors.Is(err, unix.ENOENT) {
 			return "", nil
 		}
 		if fs.Type == unix.PROC_SUPER_MAGIC { // what it says is not where it leads
-			return "", &os.PathError{Op: "follow in container", Path: p, Err: unix.ELOOP}
+			return "", &os.PathError{Op: "follow in container", Path: in + name, Err: unix.ELOOP}
 		}
 		return string(text[:max(n, 0)]), os.NewSyscallError("readlinkat", err)
 	}, dir)
