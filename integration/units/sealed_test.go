@@ -10,6 +10,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"isula.org/isulad-tools/integration/sandbox"
+	"isula.org/isulad-tools/internal/place"
 )
 
 // sealed runs a program where / cannot be written, what is in it can, and of the shared
@@ -65,6 +66,11 @@ func TestOnASealedHostContainersStart(t *testing.T) {
 				t.Fatalf("%v: %s; the log has %s", err, out, readIfThere(log))
 			}
 			_ = os.RemoveAll("/run/sharedpath-of-the-test")
+			if got := b.hook(t, "poststop"); got.code != 0 {
+				t.Errorf("poststop: %+v", got)
+			}
+			gone(t, filepath.Join(place.Isulad.Starts(), b.id))
+			gone(t, filepath.Join(place.Isulad.NetNS(), b.id))
 			if got := readIfThere(log); !strings.Contains(got, c.says) || c.says == "" && strings.Contains(got, "no shared path") {
 				t.Errorf("the log has %q", got)
 			}
