@@ -31,20 +31,6 @@ type Mount struct {
 	Shared bool
 }
 
-// isHome tells whether f is on the mount that is the root. That alone is certainly the
-// container's; a tree of the host may be mounted anywhere else.
-func (r *Root) isHome(f *os.File) (bool, error) {
-	if r.mount == 0 {
-		id, err := mountpoint.ID(r.dir)
-		if err != nil {
-			return false, err
-		}
-		r.mount = id
-	}
-	id, err := mountpoint.ID(f)
-	return id == r.mount, err
-}
-
 // IsRoot tells whether f, on the mount that is the root, is the root directory.
 func (r *Root) IsRoot(f *os.File) (bool, error) {
 	if r.is == (Identity{}) {
@@ -58,13 +44,18 @@ func (r *Root) IsRoot(f *os.File) (bool, error) {
 	return is == r.is, err
 }
 
-// Where returns the mount that f is on; nil: the root's.
+// Where returns the mount that f is on; nil: the root's. That alone is certainly the
+// container's; a tree of the host may be mounted anywhere else.
 func (r *Root) Where(f *os.File) (*Mount, error) {
-	if home, err := r.isHome(f); home || err != nil {
-		return nil, err
+	if r.mount == 0 {
+		id, err := mountpoint.ID(r.dir)
+		if err != nil {
+			return nil, err
+		}
+		r.mount = id
 	}
 	id, err := mountpoint.ID(f)
-	if err != nil {
+	if err != nil || id == r.mount {
 		return nil, err
 	}
 	if m, ok := r.mounts[id]; ok {
