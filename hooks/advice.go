@@ -24,6 +24,8 @@ func (h *Hook) advise(st state, err error) error {
 		verb, what = "remove-device", quote(r.PathOnHost+":"+r.PathInContainer)
 	case network.NIC:
 		verb, what = "remove-nic --name "+quote(r.HostName+":"+r.Name), ""
+	case network.Route:
+		verb, what = "remove-route", quote(r.Rule())
 	default:
 		return err
 	}

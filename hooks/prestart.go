@@ -174,12 +174,7 @@ func (h *Hook) interfaces(ctx context.Context, s *start) error {
 }
 
 func (h *Hook) routes(ctx context.Context, s *start) error {
-	plan := &s.recorded.routes
-	err := plan.Do(ctx, s.target, s.report)
-	if made := len(plan.Made); err != nil && made < len(plan.Records) {
-		err = fmt.Errorf("%w: %s %s removes it from what is recorded", err, h.Generation.Tool, plan.Records[made].RemoveCommand(s.state.ID))
-	}
-	return err
+	return s.recorded.routes.Do(ctx, s.target, s.report)
 }
 
 // prestart makes the container's recorded resources real. It reads and checks

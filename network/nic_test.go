@@ -255,18 +255,6 @@ func TestARouteThatNoInterfaceReachesIsTold(t *testing.T) {
 	}
 }
 
-func TestTheCommandThatRemovesARouteIsForAShell(t *testing.T) {
-	t.Parallel()
-	for r, want := range map[Route]string{
-		{GW: "10.0.0.1", Metric: "7"}: `remove-route web '[{"dest":"","src":"","gw":"10.0.0.1","dev":"","metric":"7"}]'`,
-		{Dest: "it's", Dev: "eth1"}:   `remove-route web '[{"dest":"it'\''s","src":"","gw":"","dev":"eth1"}]'`,
-	} {
-		if got := r.RemoveCommand("web"); got != want {
-			t.Errorf("%s, want %s", got, want)
-		}
-	}
-}
-
 func FuzzAddress(f *testing.F) {
 	for _, s := range []string{"172.17.28.2/24", "fd00::2/64", "1.2.3.4/0", "::ffff:1.2.3.4/96", "fe80::1%x/64", "/", "1.2.3.4/032"} {
 		f.Add(s)

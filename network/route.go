@@ -47,10 +47,10 @@ func (r Route) String() string {
 	return "{dest:" + r.Dest + ",src:" + r.Src + ",gw:" + r.GW + ",dev:" + r.Dev + metric + "}"
 }
 
-// RemoveCommand is the command that removes the route from the container, for a shell.
-func (r Route) RemoveCommand(container string) string {
+// Rule is the record as commands take it.
+func (r Route) Rule() string {
 	rule, _ := json.Marshal([]Route{r}) // never fails
-	return "remove-route " + container + " '" + strings.ReplaceAll(string(rule), "'", `'\''`) + "'"
+	return string(rule)
 }
 
 // trimmed is the record without spaces, and with one name for the default route.

@@ -17,6 +17,7 @@ func TestARefusedStartNamesTheCommandThatMendsIt(t *testing.T) {
 	for name, recorded := range map[string]string{
 		"a device":     `{"deviceToAdd":[{"Type":"c","Minor":7,"Major":240,"PathOnHost":"/dev/not there","PathInContainer":"/dev/it's","CgroupPermissions":"rwm","Parent":""}]}`,
 		"an interface": `{"networkInterfaces":[{"Ip":"10.98.0.2/24","Mac":"","Mtu":1500,"Qlen":1000,"Type":"veth","Bridge":"nosuchbr","HostNicName":"refusedv","CtrNicName":"eth1"}]}`,
+		"a route":      `{"networkRoute":[{"dest":"10.98.0.0/24","src":"","gw":"","dev":"it's not there"}]}`,
 	} {
 		t.Run(name, func(t *testing.T) {
 			b := inBundle(t, hold(t, nil), recorded)
