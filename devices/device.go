@@ -15,6 +15,7 @@ import (
 
 	"isula.org/isulad-tools/config"
 	"isula.org/isulad-tools/internal/command"
+	"isula.org/isulad-tools/internal/place"
 	"isula.org/isulad-tools/resource"
 )
 
@@ -84,7 +85,7 @@ func (d Device) Below(paths []string) int {
 	found, at := -1, filepath.Clean(d.PathInContainer)
 	for i, p := range paths {
 		p = filepath.Clean(p)
-		if (at == p || strings.HasPrefix(at, strings.TrimSuffix(p, "/")+"/")) && (found < 0 || len(p) > len(filepath.Clean(paths[found]))) {
+		if place.Within(at, p) && (found < 0 || len(p) > len(filepath.Clean(paths[found]))) {
 			found = i
 		}
 	}

@@ -5,12 +5,12 @@ import (
 	"fmt"
 	"os"
 	"strconv"
-	"strings"
 
 	"golang.org/x/sys/unix"
 
 	"isula.org/isulad-tools/internal/mountpoint"
 	"isula.org/isulad-tools/internal/open"
+	"isula.org/isulad-tools/internal/place"
 )
 
 // mountError says which mount system call failed on what.
@@ -103,7 +103,7 @@ func remountBelow(mnt *os.File) error {
 func mountsBelow(p string) ([]string, error) {
 	var points []string
 	err := mountpoint.Each(0, func(m *mountpoint.Mount) bool {
-		if point := m.Point.String(); point == p || strings.HasPrefix(point, strings.TrimSuffix(p, "/")+"/") {
+		if point := m.Point.String(); place.Within(point, p) {
 			points = append(points, point)
 		}
 		return true

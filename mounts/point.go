@@ -11,6 +11,7 @@ import (
 	"isula.org/isulad-tools/internal/command"
 	"isula.org/isulad-tools/internal/mountpoint"
 	"isula.org/isulad-tools/internal/mounttable"
+	"isula.org/isulad-tools/internal/place"
 	"isula.org/isulad-tools/resource"
 )
 
@@ -28,7 +29,7 @@ func CheckTarget(path string) error {
 	switch {
 	case slices.Contains([]string{"/", "/dev", "/proc", "/sys"}, path):
 		return fmt.Errorf("%s in the container is not to be mounted over, it would not work any more: choose a path below it or elsewhere", path)
-	case within(path, "/proc") && !slices.Contains(ofProc, path):
+	case place.Within(path, "/proc") && !slices.Contains(ofProc, path):
 		return fmt.Errorf("%s in the container is not to be mounted over: below /proc that is allowed for cpuinfo, meminfo and what else runtimes allow", path)
 	}
 	return nil

@@ -194,11 +194,6 @@ func leadsTo(t *resource.Target, path string, is made) bool {
 	return err == nil && now == is
 }
 
-// within tells whether path is dir or below it.
-func within(path, dir string) bool {
-	return path == dir || strings.HasPrefix(path, strings.TrimSuffix(dir, "/")+"/")
-}
-
 // ours tells whether the path gave the container m: by its number, as a member of
 // a group of ours, or, when it was cut off from that, by what it shows.
 func (w *wants) ours(m *mountpoint.Mount) bool {
@@ -286,7 +281,7 @@ func (b Bind) servable(w *deadline.Waiter) bool {
 
 // wentWith tells whether b may have gone with other.
 func (b Bind) wentWith(other Bind) bool {
-	return within(filepath.Clean(b.Container), filepath.Clean(other.Container)) || within(filepath.Clean(b.Host), filepath.Clean(other.Host))
+	return place.Within(filepath.Clean(b.Container), filepath.Clean(other.Container)) || place.Within(filepath.Clean(b.Host), filepath.Clean(other.Host))
 }
 
 // sweep removes the transfer mounts of a container that serve none of records.

@@ -8,7 +8,6 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
-	"strings"
 
 	"golang.org/x/sys/unix"
 
@@ -260,7 +259,7 @@ func bindFlags(host *os.File) (uintptr, error) {
 	}
 	defer root.Close()
 	whole, err := sameFile(host, root)
-	if whole || host.Name() == place.SharedPath || strings.HasPrefix(host.Name(), place.SharedPath+"/") {
+	if whole || place.Within(host.Name(), place.SharedPath) {
 		return 0, err
 	}
 	return unix.MS_REC, err

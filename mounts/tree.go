@@ -13,6 +13,7 @@ import (
 
 	"isula.org/isulad-tools/internal/deadline"
 	"isula.org/isulad-tools/internal/mountpoint"
+	"isula.org/isulad-tools/internal/place"
 )
 
 // tree is what a mount shows: a directory or file of a file system, as
@@ -36,7 +37,7 @@ func (t tree) has(m *mountpoint.Mount) bool {
 }
 
 // covers tells whether o is the tree or below it.
-func (t tree) covers(o tree) bool { return t.sameDevice(o) && within(o.Root, t.Root) }
+func (t tree) covers(o tree) bool { return t.sameDevice(o) && place.Within(o.Root, t.Root) }
 
 // deleted is what the kernel appends to a root that is gone.
 const deleted = "//deleted"

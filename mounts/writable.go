@@ -8,6 +8,7 @@ import (
 	"isula.org/isulad-tools/internal/command"
 	"isula.org/isulad-tools/internal/hostpath"
 	"isula.org/isulad-tools/internal/ledger"
+	"isula.org/isulad-tools/internal/place"
 	"isula.org/isulad-tools/resource"
 )
 
@@ -40,7 +41,7 @@ func (c Container) follow(l hostpath.Link) error {
 		}
 		defer f.Close()
 		of, where, err := mountOf(f.File, 0)
-		if err == nil && of != nil && (of.at(where).covers(in) || within(at, where)) {
+		if err == nil && of != nil && (of.at(where).covers(in) || place.Within(at, where)) {
 			whose = id
 		}
 	})

@@ -74,3 +74,8 @@ func Short(id string) string {
 	}
 	return id
 }
+
+// Within tells whether a clean path is the directory dir or below it.
+func Within(path, dir string) bool {
+	return path == dir || strings.HasPrefix(path, strings.TrimSuffix(dir, "/")+"/")
+}

@@ -236,7 +236,7 @@ func addable(w *deadline.Waiter, b mounts.Bind, optional bool) error {
 	if !utf8.ValidString(b.String()) {
 		return errors.New("invalid path specification: device_hook.json has no way to write what is not UTF-8")
 	}
-	if b.Container == place.SharedPath || strings.HasPrefix(b.Container, place.SharedPath+"/") {
+	if place.Within(b.Container, place.SharedPath) {
 		return fmt.Errorf("invalid path specification: %s in the container is where paths of the host arrive", place.SharedPath)
 	}
 	for element := range strings.SplitSeq(b.Container, "/") {
