@@ -11,6 +11,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"slices"
+	"strconv"
 	"strings"
 	"testing"
 	"time"
@@ -97,6 +98,13 @@ func startDatabase() error {
 	return errors.New("the database does not listen")
 }
 
+// reconnected returns when the switch follows the database again: it tries at ever
+// longer intervals, up to eight seconds, which is longer than a start waits.
+func reconnected(t *testing.T) {
+	t.Helper()
+	vsctl(t, "set", "bridge", bridge, "external-ids:reconnected="+strconv.FormatInt(time.Now().UnixNano(), 10))
+}
+
 // startVSwitch waits until ten seconds after boot: ovs-vswitchd 3.1 takes its first
 // count of the processors for fresh before that, which is none, and starts no thread
 // that asks the kernel for packets. All are lost then.
@@ -129,7 +137,7 @@ func host(t *testing.T, args ...string) string {
 
 func vsctl(t *testing.T, args ...string) string {
 	t.Helper()
-	return host(t, append([]string{"ovs-vsctl", "--timeout=20"}, args...)...)
+	return host(t, append([]string{"ovs-vsctl", "--timeout=60"}, args...)...)
 }
 
 // ports requires the switch's database to have exactly these ports, without an

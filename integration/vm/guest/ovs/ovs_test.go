@@ -168,6 +168,7 @@ func TestADeadDatabaseHangsNothing(t *testing.T) {
 	other.pings("10.78.0.1")
 	other.stop()
 	signal(unix.SIGCONT)
+	reconnected(t)
 
 	// What it could not be told then it learns at the next start and stop.
 	c.start()
@@ -181,6 +182,7 @@ func TestADeadDatabaseHangsNothing(t *testing.T) {
 	c.refused(bounded, "gst0", "ovs-vsctl")
 	must(t, os.RemoveAll(runDir+"/db.sock"))
 	must(t, startDatabase())
+	reconnected(t)
 	c.start()
 	ports(t, "gst0", "gst1")
 	c.stop()
