@@ -25,22 +25,12 @@ import (
 // left is as good; what else has the name is the container's, and never opened.
 const probe = ".isulad-tools-probe"
 
-// nodesWork tells whether a device node in dir can be opened, in a container that has
-// a user namespace or not. On a mount with nodev it cannot.
-func nodesWork(dir *os.File, userNS bool) bool {
-	var fs unix.Statfs_t
-	if unix.Fstatfs(int(dir.Fd()), &fs) == nil && fs.Flags&unix.MS_NODEV != 0 { // ST_NODEV has its value
-		return false
-	}
-	return !userNS || triedNodesWork(dir)
-}
-
-// triedNodesWork tells whether dir's file system, perhaps one that was mounted in a user
+// nodesWork tells whether dir's file system, perhaps one that was mounted in a user
 // namespace, has nodes that can be opened. If it has not, the kernel says EACCES
 // (SB_I_NODEV), or before that EOVERFLOW, because our ids have no numbers
 // there. Nothing tells without trying. So a null device is tried, which does no
 // harm; a node of the real device might rewind a tape.
-func triedNodesWork(dir *os.File) bool {
+func nodesWork(dir *os.File) bool {
 	name := probe
 	for range 8 {
 		if works, tried := tryNode(dir, name); tried {
@@ -51,7 +41,7 @@ func triedNodesWork(dir *os.File) bool {
 	return false // somebody is faster each time
 }
 
-// tryNode is triedNodesWork with a null device of this name. It opens the node that it
+// tryNode is nodesWork with a null device of this name. It opens the node that it
 // has looked at, and no other; of another file nothing is tried.
 func tryNode(dir *os.File, name string) (works, tried bool) {
 	switch err := open.Again(func() error { return unix.Mknodat(int(dir.Fd()), name, unix.S_IFCHR|0o600, int(null)) }); {

@@ -114,9 +114,9 @@ func placeNode(t *resource.Target, d Device, p plot, host unix.Stat_t, own rootf
 	}
 	made, err := rootfs.Get(t.Root, at, func() (plot, error) {
 		switch {
-		case on != nil && on.OfHost:
+		case on.OfHost:
 			return plot{adopted: true}, inHostsTree(p, on, host)
-		case !nodesWork(p.dir, t.UserNS):
+		case on.NoDev, t.UserNS && !nodesWork(p.dir):
 			return plot{bind: true}, nil
 		}
 		return p.build(host, own)
@@ -337,7 +337,7 @@ func unlinkOurs(t *resource.Target, d Device, ours func(unix.Stat_t) bool) error
 		return err
 	}
 	defer dir.Close()
-	if on, err := t.Root.Where(dir); err != nil || on != nil && on.OfHost {
+	if on, err := t.Root.Where(dir); err != nil || on.OfHost {
 		return err // what is in the host's trees is the host's
 	}
 	node, err := rootfs.Get(t.Root, p, func() (*os.File, error) {

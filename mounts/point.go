@@ -44,7 +44,7 @@ func checkPoint(t *resource.Target, b Bind, point *os.File) error {
 		return err
 	}
 	at := ""
-	if on != nil { // /proc, /sys and /dev are mounts
+	if !on.Root { // /proc, /sys and /dev are mounts
 		at, err = t.Root.Path(point)
 	} else if is, e := t.Root.IsRoot(point); is || e != nil {
 		at, err = "/", e
@@ -55,7 +55,7 @@ func checkPoint(t *resource.Target, b Bind, point *os.File) error {
 	if err != nil {
 		return fmt.Errorf("%s leads to %s: %w", b.Container, command.Printable(at), err)
 	}
-	if on != nil && on.OfHost && on.Shared {
+	if on.OfHost && on.Shared {
 		return fmt.Errorf("%s in the container is in a tree of the host, mounted on %s, that shares its mounts with the host: choose another path", b.Container, command.Printable(on.Point))
 	}
 	return nil

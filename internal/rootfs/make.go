@@ -130,12 +130,12 @@ func (r *Root) change(dir *os.File, by credentials.Maker, f func() error) error 
 		return err
 	}
 	err = r.Do(dir.Name(), func() error {
-		if !on.ofHost() {
+		if !on.OfHost {
 			return by.Root(func() error { return open.Again(f) })
 		}
 		return r.rights.Run(by, dir, func() error { return open.Again(f) })
 	}, dir)
-	if on.ofHost() && (errors.Is(err, unix.EACCES) || errors.Is(err, unix.EPERM) || errors.Is(err, unix.EROFS)) {
+	if on.OfHost && (errors.Is(err, unix.EACCES) || errors.Is(err, unix.EPERM) || errors.Is(err, unix.EROFS)) {
 		return foreign(on, dir, err)
 	}
 	return err
@@ -156,7 +156,7 @@ func (r *Root) regroup(dir, f *os.File, own Owner) error {
 		return nil
 	}
 	for _, f := range []*os.File{dir, f} {
-		if on, err := r.Where(f); err != nil || on.ofHost() {
+		if on, err := r.Where(f); err != nil || on.OfHost {
 			return err
 		}
 	}

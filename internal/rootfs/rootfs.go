@@ -30,9 +30,8 @@ type Root struct {
 	whose  string
 	wait   *deadline.Waiter
 	rights Rights
-	mount  int            // the root's number; 0: not asked yet
 	is     Identity       // the root's; the zero value: not asked yet
-	mounts map[int]*Mount // others, as far as they were asked for
+	mounts map[int]*Mount // by their numbers, as far as they were asked for
 }
 
 // OfProcess opens the root directory of process pid, in that process's mount

@@ -4,6 +4,10 @@ import (
 	"bytes"
 	"fmt"
 	"os"
+	"slices"
+	"strings"
+
+	"golang.org/x/sys/unix"
 
 	"isula.org/isulad-tools/internal/command"
 	"isula.org/isulad-tools/internal/credentials"
@@ -20,8 +24,9 @@ type Rights struct {
 // Restrict says what rights count where the container has mounted something.
 func (r *Root) Restrict(rights Rights) { r.rights = rights }
 
-// Mount is a mount in the container that is not its root.
+// Mount is a mount in the container.
 type Mount struct {
+	Root  bool   // the mount of its root, of which nothing below but NoDev is asked
 	Point string // in its mount namespace
 	// OfHost tells whether it may be a tree of the host: a part of a file system, or one
 	// that the host has mounted, too. A file system of the container's own, as of its
@@ -29,6 +34,7 @@ type Mount struct {
 	OfHost bool
 	// Shared tells whether what is mounted on it is mounted elsewhere at once.
 	Shared bool
+	NoDev  bool // no device node on it can be opened
 }
 
 // IsRoot tells whether f, on the mount that is the root, is the root directory.
@@ -44,18 +50,11 @@ func (r *Root) IsRoot(f *os.File) (bool, error) {
 	return is == r.is, err
 }
 
-// Where returns the mount that f is on; nil: the root's. That alone is certainly the
-// container's; a tree of the host may be mounted anywhere else.
+// Where returns the mount that f is on, as it was when it was first asked for. The root's
+// alone is certainly the container's; a tree of the host may be mounted anywhere else.
 func (r *Root) Where(f *os.File) (*Mount, error) {
-	if r.mount == 0 {
-		id, err := mountpoint.ID(r.dir)
-		if err != nil {
-			return nil, err
-		}
-		r.mount = id
-	}
 	id, err := mountpoint.ID(f)
-	if err != nil || id == r.mount {
+	if err != nil {
 		return nil, err
 	}
 	if m, ok := r.mounts[id]; ok {
@@ -74,11 +73,15 @@ func (r *Root) Where(f *os.File) (*Mount, error) {
 
 // find looks a mount up, in the container's table and in the host's.
 func (r *Root) find(id int) (*Mount, error) {
+	if root, err := mountpoint.ID(r.dir); err != nil || id == root {
+		return r.root(), err
+	}
 	var at *Mount
 	var major, minor int
 	err := mountpoint.Each(r.pid, func(m *mountpoint.Mount) bool {
 		if m.ID == id {
 			at = &Mount{Point: m.Point.String(), Shared: bytes.Contains(m.Optional, []byte("shared:"))}
+			at.NoDev = slices.Contains(strings.Split(m.Options.String(), ","), "nodev")
 			at.OfHost, major, minor = !m.Root.Is("/"), m.Major, m.Minor
 		}
 		return at == nil
@@ -99,7 +102,15 @@ func (r *Root) find(id int) (*Mount, error) {
 	return at, err
 }
 
-func (m *Mount) ofHost() bool { return m != nil && m.OfHost }
+// root is the mount of the root, which is found without a table.
+func (r *Root) root() *Mount {
+	noDev, err := Get(r, "/", func() (bool, error) {
+		var fs unix.Statfs_t
+		err := unix.Fstatfs(int(r.dir.Fd()), &fs)
+		return fs.Flags&unix.MS_NODEV != 0, err // ST_NODEV has its value
+	}, r.dir)
+	return &Mount{Root: true, NoDev: err == nil && noDev}
+}
 
 // foreign says that the container's root user may not do what failed in dir.
 func foreign(on *Mount, dir *os.File, err error) error {
