@@ -4,6 +4,8 @@ import (
 	"encoding/json"
 	"slices"
 
+	specs "github.com/opencontainers/runtime-spec/specs-go"
+
 	"isula.org/isulad-tools/internal/credentials"
 	"isula.org/isulad-tools/internal/rootfs"
 )
@@ -32,7 +34,7 @@ func (s *Spec) overrides() bool {
 }
 
 // ranges are the host's ids of a mapping; none is not nil.
-func ranges(mappings []idMapping) []credentials.Range {
+func ranges(mappings []specs.LinuxIDMapping) []credentials.Range {
 	list := []credentials.Range{}
 	for _, m := range mappings {
 		list = append(list, credentials.Range{First: m.HostID, Size: m.Size})

@@ -6,6 +6,8 @@ import (
 	"path/filepath"
 	"slices"
 
+	specs "github.com/opencontainers/runtime-spec/specs-go"
+
 	"isula.org/isulad-tools/internal/cgroup"
 	"isula.org/isulad-tools/internal/jsonerror"
 	"isula.org/isulad-tools/internal/ledger"
@@ -15,7 +17,8 @@ import (
 
 // Spec is the little that we need of a container's config.json, the OCI runtime
 // specification. Narrow on purpose: decoding all of it would double the cost of
-// a start, and what we do not read cannot be of a form that we do not know.
+// a start, and what we do not read cannot be of a form that we do not know. So of the
+// specification's own types only those are used that have nothing to spare.
 type Spec struct {
 	Root struct {
 		Path string `json:"path"`
@@ -26,15 +29,15 @@ type Spec struct {
 	} `json:"process"`
 	Mounts json.RawMessage `json:"mounts"`
 	Linux  struct {
-		CgroupsPath string            `json:"cgroupsPath"`
-		MountLabel  string            `json:"mountLabel"`
-		Namespaces  []namespace       `json:"namespaces"`
-		UIDMappings []idMapping       `json:"uidMappings"`
-		GIDMappings []idMapping       `json:"gidMappings"`
-		Sysctl      map[string]string `json:"sysctl"`
-		Devices     []node            `json:"devices"`
+		CgroupsPath string                 `json:"cgroupsPath"`
+		MountLabel  string                 `json:"mountLabel"`
+		Namespaces  []specs.LinuxNamespace `json:"namespaces"`
+		UIDMappings []specs.LinuxIDMapping `json:"uidMappings"`
+		GIDMappings []specs.LinuxIDMapping `json:"gidMappings"`
+		Sysctl      map[string]string      `json:"sysctl"`
+		Devices     []node                 `json:"devices"`
 		Resources   struct {
-			Devices []deviceRule `json:"devices"`
+			Devices []specs.LinuxDeviceCgroup `json:"devices"`
 		} `json:"resources"`
 	} `json:"linux"`
 }
@@ -45,29 +48,11 @@ type mount struct {
 	Options []string `json:"options"`
 }
 
-type namespace struct {
-	Type string `json:"type"`
-}
-
 type node struct {
 	Path  string `json:"path"`
 	Type  string `json:"type"`
 	Major int64  `json:"major"`
 	Minor int64  `json:"minor"`
-}
-
-type deviceRule struct {
-	Allow  bool   `json:"allow"`
-	Type   string `json:"type"`
-	Major  *int64 `json:"major"`
-	Minor  *int64 `json:"minor"`
-	Access string `json:"access"`
-}
-
-type idMapping struct {
-	ContainerID uint32 `json:"containerID"`
-	HostID      uint32 `json:"hostID"`
-	Size        uint32 `json:"size"`
 }
 
 // SpecName is the file's name in the bundle.
@@ -119,16 +104,16 @@ func (s *Spec) Owner() resource.Owner {
 }
 
 // UserNS tells whether the container has a user namespace of its own.
-func (s *Spec) UserNS() bool { return slices.Contains(s.Linux.Namespaces, namespace{"user"}) }
+func (s *Spec) UserNS() bool { return s.namespace(specs.UserNamespace) >= 0 }
 
-// HostNet tells whether the specification gives the container no network namespace
-// of its own.
-func (s *Spec) HostNet() bool {
-	return len(s.Linux.Namespaces) > 0 && !slices.Contains(s.Linux.Namespaces, namespace{"network"})
+// namespace is the place of the namespace of this type among the container's; -1: it
+// has none.
+func (s *Spec) namespace(kind specs.LinuxNamespaceType) int {
+	return slices.IndexFunc(s.Linux.Namespaces, func(n specs.LinuxNamespace) bool { return n.Type == kind })
 }
 
 // mappedRoot is id 0 of the container on the host, or -1.
-func mappedRoot(mappings []idMapping) int {
+func mappedRoot(mappings []specs.LinuxIDMapping) int {
 	for _, m := range mappings {
 		if m.ContainerID == 0 && m.Size > 0 {
 			return int(m.HostID)
@@ -196,3 +181,9 @@ func (s *Spec) Nodes() []resource.Node {
 
 // Mapped tells whether the container's ids are not the host's.
 func (s *Spec) Mapped() bool { return len(s.Linux.UIDMappings)+len(s.Linux.GIDMappings) > 0 }
+
+// HostNet tells whether the specification gives the container no network namespace
+// of its own.
+func (s *Spec) HostNet() bool {
+	return len(s.Linux.Namespaces) > 0 && s.namespace(specs.NetworkNamespace) < 0
+}

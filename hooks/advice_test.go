@@ -4,6 +4,8 @@ import (
 	"errors"
 	"testing"
 
+	specs "github.com/opencontainers/runtime-spec/specs-go"
+
 	"isula.org/isulad-tools/internal/place"
 	"isula.org/isulad-tools/network"
 	"isula.org/isulad-tools/resource"
@@ -17,7 +19,7 @@ func TestTheCommandThatRemovesARouteIsForAShell(t *testing.T) {
 	} {
 		h := &Hook{Generation: place.Isulad}
 		failed := &resource.RecordError{Verb: "add", Kind: "route", Record: r, Err: errors.New("no")}
-		got := h.advise(state{ID: "web", Bundle: "/graph/engines/lcr/web"}, failed).Error()
+		got := h.advise(state{State: specs.State{ID: "web", Bundle: "/graph/engines/lcr/web"}}, failed).Error()
 		if want = failed.Error() + "; to start without it run: isulad-tools " + want; got != want {
 			t.Errorf("%s, want %s", got, want)
 		}

@@ -5,6 +5,8 @@ import (
 	"testing"
 	"time"
 
+	"github.com/google/go-cmp/cmp"
+	specs "github.com/opencontainers/runtime-spec/specs-go"
 	"golang.org/x/sys/unix"
 
 	"isula.org/isulad-tools/internal/deadline"
@@ -38,7 +40,7 @@ func TestANonBlockingPipeIsWaitedFor(t *testing.T) {
 	t.Parallel()
 	in := slowPipe(t, `{"id":"abc",`, `"pid":7,`, `"bundle":"/b"}`, "\n")
 	got, err := readState(deadline.After(time.Minute), in, true)
-	if want := (state{ID: "abc", PID: 7, Bundle: "/b"}); err != nil || got != want {
-		t.Errorf("%+v, %v, want %+v", got, err, want)
+	if diff := cmp.Diff(state{State: specs.State{ID: "abc", Pid: 7, Bundle: "/b"}}, got); err != nil || diff != "" {
+		t.Errorf("%v, -want +got:\n%s", err, diff)
 	}
 }

@@ -45,7 +45,7 @@ func (h *Hook) poststop(ctx context.Context, relabel bool) error {
 	if err != nil && !errors.Is(err, os.ErrNotExist) {
 		warn(err)
 	}
-	if err == nil && running.Init.PID != st.PID && running.Init.Lives() {
+	if err == nil && running.Init.PID != st.Pid && running.Init.Lives() {
 		log.Infof("poststop: nothing removed, the container runs as process %d", running.Init.PID)
 		return nil
 	}

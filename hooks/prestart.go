@@ -71,7 +71,7 @@ func (h *Hook) parameters(_ context.Context, s *start) error {
 	if !s.spec.Mapped() {
 		return nil // the runtime itself can set them
 	}
-	return sysctl.Set(s.state.PID, s.target.Owner.UID, s.spec.Linux.Sysctl)
+	return sysctl.Set(s.state.Pid, s.target.Owner.UID, s.spec.Linux.Sysctl)
 }
 
 func (h *Hook) devices(ctx context.Context, s *start) error {
@@ -160,7 +160,7 @@ func (h *Hook) pin(ctx context.Context, s *start) error {
 	case err != nil:
 		s.report(err)
 	}
-	return network.Pin(h.Generation, s.state.ID, s.state.PID)
+	return network.Pin(h.Generation, s.state.ID, s.state.Pid)
 }
 
 func (h *Hook) interfaces(ctx context.Context, s *start) error {
@@ -197,7 +197,7 @@ func (h *Hook) prestart(ctx context.Context, relabel bool) error {
 	if err != nil {
 		return err
 	}
-	init, err := process.Find(st.PID)
+	init, err := process.Find(st.Pid)
 	if err != nil {
 		return err
 	}
@@ -260,7 +260,7 @@ func (s *start) run(ctx context.Context, h *Hook) error {
 		}
 	}
 	if !s.target.Init.Lives() {
-		return fmt.Errorf("process %d ended meanwhile", s.state.PID)
+		return fmt.Errorf("process %d ended meanwhile", s.state.Pid)
 	}
 	return container.WriteStart(h.Generation, s.state.ID, s.record())
 }

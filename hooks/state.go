@@ -9,6 +9,8 @@ import (
 	"os"
 	"path/filepath"
 
+	specs "github.com/opencontainers/runtime-spec/specs-go"
+
 	"isula.org/isulad-tools/container"
 	"isula.org/isulad-tools/internal/jsonerror"
 )
@@ -21,10 +23,8 @@ const (
 
 // state is what we read of the OCI state that the runtime gives a hook.
 type state struct {
-	ID     string
-	PID    int // 0 when the runtime gave none, as at poststop
-	Bundle string
-	Root   string // host path of the root file system; iSulad's lcr gives it
+	specs.State        // of it ID, Pid and Bundle; Pid is 0 when the runtime gave none, as at poststop
+	Root        string // host path of the root file system; iSulad's lcr gives it
 }
 
 // whose is whose a file of the container is, in errors.
@@ -50,7 +50,7 @@ func readState(ctx context.Context, in io.Reader, strict bool) (state, error) {
 		need bool
 	}{
 		{"id", &s.ID, true},
-		{"pid", &s.PID, strict},
+		{"pid", &s.Pid, strict},
 		{"bundle", &s.Bundle, strict},
 		{"bundlePath", &oldBundle, strict},
 		{"root", &s.Root, strict},
@@ -78,8 +78,8 @@ func readState(ctx context.Context, in io.Reader, strict bool) (state, error) {
 	if _, ok := fields["pid"]; !ok {
 		return s, stateError(errors.New("pid: missing"))
 	}
-	if s.PID <= 0 {
-		return s, stateError(fmt.Errorf("pid: %d is not a process", s.PID))
+	if s.Pid <= 0 {
+		return s, stateError(fmt.Errorf("pid: %d is not a process", s.Pid))
 	}
 	if !filepath.IsAbs(s.Bundle) {
 		return s, stateError(fmt.Errorf("bundle: %q is not an absolute path", s.Bundle))

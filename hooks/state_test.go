@@ -12,6 +12,9 @@ import (
 	"testing/iotest"
 	"time"
 
+	"github.com/google/go-cmp/cmp"
+	specs "github.com/opencontainers/runtime-spec/specs-go"
+
 	"isula.org/isulad-tools/container"
 	"isula.org/isulad-tools/internal/command"
 	"isula.org/isulad-tools/internal/place"
@@ -33,12 +36,12 @@ func sample(t testing.TB, name string) []byte {
 
 func TestStatesOfRealRuntimesAreUnderstood(t *testing.T) {
 	t.Parallel()
-	lcr := state{ID: lcrID, PID: 23455, Bundle: "/var/lib/isulad/engines/lcr/" + lcrID, Root: "/root/myrootfs"}
+	lcr := state{specs.State{ID: lcrID, Pid: 23455, Bundle: "/var/lib/isulad/engines/lcr/" + lcrID}, "/root/myrootfs"}
 	lcrStopped := lcr
-	lcrStopped.PID = -1
-	runc := state{ID: runcID, PID: 23633, Bundle: "/var/lib/isulad/engines/runc/" + runcID}
+	lcrStopped.Pid = -1
+	runc := state{State: specs.State{ID: runcID, Pid: 23633, Bundle: "/var/lib/isulad/engines/runc/" + runcID}}
 	runcStopped := runc
-	runcStopped.PID = 0
+	runcStopped.Pid = 0
 	for _, c := range []struct {
 		name   string
 		strict bool
@@ -52,8 +55,8 @@ func TestStatesOfRealRuntimesAreUnderstood(t *testing.T) {
 		{"state-runc-poststop.json", false, runcStopped},
 	} {
 		got, err := readState(t.Context(), strings.NewReader(string(sample(t, c.name))), c.strict)
-		if err != nil || got != c.want {
-			t.Errorf("%s: %+v, %v, want %+v", c.name, got, err, c.want)
+		if diff := cmp.Diff(c.want, got); err != nil || diff != "" {
+			t.Errorf("%s: %v, -want +got:\n%s", c.name, err, diff)
 		}
 	}
 }
@@ -249,7 +252,7 @@ func FuzzState(f *testing.F) {
 			if !container.ValidID(st.ID) || filepath.Base(st.ID) != st.ID || strings.ContainsAny(st.ID, "/\x00") {
 				t.Fatalf("%q: the id is %q", in, st.ID)
 			}
-			if strict && (st.PID <= 0 || !filepath.IsAbs(st.Bundle)) {
+			if strict && (st.Pid <= 0 || !filepath.IsAbs(st.Bundle)) {
 				t.Fatalf("%q: %+v", in, st)
 			}
 		}

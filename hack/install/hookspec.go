@@ -6,13 +6,16 @@ import (
 	"fmt"
 	"path/filepath"
 	"slices"
+
+	oci "github.com/opencontainers/runtime-spec/specs-go"
 )
 
-// hook is one entry of a hook spec, in the field order that iSulad documents.
+// hook is one entry of a hook spec, in the field order that iSulad documents: an
+// environment without a variable is there, too, because runc gives a hook that has
+// none the daemon's.
 type hook struct {
-	Path string   `json:"path"`
-	Args []string `json:"args"`
-	Env  []string `json:"env"`
+	oci.Hook
+	Env []string `json:"env"`
 }
 
 var stages = []string{"prestart", "poststart", "poststop"}
@@ -22,8 +25,7 @@ func hookSpec(hookPath string) ([]byte, error) {
 	var out bytes.Buffer
 	for i, stage := range stages {
 		entry, err := json.Marshal([]hook{{
-			Path: hookPath,
-			Args: []string{filepath.Base(hookPath), "--state", stage},
+			Hook: oci.Hook{Path: hookPath, Args: []string{filepath.Base(hookPath), "--state", stage}},
 			Env:  []string{},
 		}})
 		if err != nil {
@@ -45,9 +47,7 @@ func hookPaths(spec []byte, stage string) []string {
 	if json.Unmarshal(spec, &parsed) != nil {
 		return nil
 	}
-	var hooks []struct {
-		Path string `json:"path"`
-	}
+	var hooks []oci.Hook
 	if json.Unmarshal(parsed[stage], &hooks) != nil {
 		return nil
 	}

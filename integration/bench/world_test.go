@@ -11,6 +11,7 @@ import (
 	"strings"
 	"testing"
 
+	specs "github.com/opencontainers/runtime-spec/specs-go"
 	"golang.org/x/sys/unix"
 
 	"isula.org/isulad-tools/integration/sandbox"
@@ -107,7 +108,7 @@ func (w *world) inside(p string) string { return fmt.Sprintf("/proc/%d/root%s%s"
 // program runs one of programs with the state that runc gives a hook.
 func (w *world) program(name, stage string) invocation {
 	state := map[string]any{
-		"ociVersion": "1.0.2-dev", "id": id, "status": "stopped", "bundle": bundle,
+		"ociVersion": "1.0.2-dev", "id": id, "status": specs.StateStopped, "bundle": bundle,
 		"annotations": map[string]string{
 			"cgroup.dir": "/isulad", "log.console.driver": "json-file", "log.console.file": bundle + "/console.log",
 			"log.console.filerotate": "7", "log.console.filesize": "1MB", "native.umask": "normal",
@@ -115,7 +116,7 @@ func (w *world) program(name, stage string) invocation {
 		},
 	}
 	if stage == "prestart" {
-		state["status"], state["pid"] = "creating", w.PID
+		state["status"], state["pid"] = specs.StateCreating, w.PID
 	}
 	stdin, err := json.Marshal(state)
 	if err != nil {

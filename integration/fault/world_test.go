@@ -12,6 +12,7 @@ import (
 	"testing"
 	"time"
 
+	specs "github.com/opencontainers/runtime-spec/specs-go"
 	"golang.org/x/sys/unix"
 
 	"isula.org/isulad-tools/integration/fault/supervisor"
@@ -241,11 +242,11 @@ func (w *world) stop() {
 // command is the hook with the state that runc gives it.
 func (w *world) command(stage string) supervisor.Command {
 	state := map[string]any{
-		"ociVersion": "1.0.2-dev", "id": id, "status": "stopped", "bundle": bundle,
+		"ociVersion": "1.0.2-dev", "id": id, "status": specs.StateStopped, "bundle": bundle,
 		"annotations": map[string]string{"cgroup.dir": sandbox.CgroupParent()},
 	}
 	if stage == "prestart" {
-		state["status"], state["pid"] = "creating", w.holder.Pid
+		state["status"], state["pid"] = specs.StateCreating, w.holder.Pid
 	}
 	stdin, err := json.Marshal(state)
 	must(w.t, err)

@@ -10,6 +10,7 @@ import (
 	"strings"
 	"testing"
 
+	specs "github.com/opencontainers/runtime-spec/specs-go"
 	"golang.org/x/sys/unix"
 )
 
@@ -21,10 +22,7 @@ type Runc struct {
 
 // State is what `runc state` says.
 type State struct {
-	ID     string `json:"id"`
-	Pid    int    `json:"pid"`
-	Status string `json:"status"`
-	Bundle string `json:"bundle"`
+	specs.State
 	Rootfs string `json:"rootfs"`
 }
 
@@ -90,7 +88,7 @@ func (r Runc) Stop(id string) error {
 	if err != nil {
 		return err
 	}
-	if s.Status == "stopped" {
+	if s.Status == specs.StateStopped {
 		return nil
 	}
 	if err := unix.Kill(s.Pid, unix.SIGKILL); err != nil && !errors.Is(err, unix.ESRCH) {

@@ -7,6 +7,7 @@ import (
 	"strings"
 	"testing"
 
+	specs "github.com/opencontainers/runtime-spec/specs-go"
 	"golang.org/x/sys/unix"
 
 	"isula.org/isulad-tools/integration/sandbox"
@@ -100,7 +101,7 @@ func TestHeldContainerIsNotPivotedYet(t *testing.T) {
 	if err := h.Release(0); err != nil {
 		t.Fatal(err)
 	}
-	if s, err := runc.State(id); err != nil || s.Status != "created" || s.Pid != h.Pid {
+	if s, err := runc.State(id); err != nil || s.Status != specs.StateCreated || s.Pid != h.Pid {
 		t.Errorf("state after release: %+v, %v", s, err)
 	}
 }
@@ -165,7 +166,7 @@ func TestUserNamespace(t *testing.T) {
 	if err := runc.Kill(id, "TERM"); err != nil {
 		t.Error(err)
 	}
-	if s, err := runc.State(id); err != nil || s.Status != "running" {
+	if s, err := runc.State(id); err != nil || s.Status != specs.StateRunning {
 		t.Errorf("after SIGTERM: %+v, %v", s, err)
 	}
 }

@@ -101,7 +101,7 @@ func TestBadDeviceArgumentsChangeNothing(t *testing.T) {
 		}
 	}
 	for kind, list := range map[string][]string{
-		"read bps":     {"", "k", "1kk", "1 k", "1mib", "-1", "1.", ".5", "1e3", "0x10", "0.5", "0.0001k", "9223372036854775807", "8192p", "1\n"},
+		"read bps":     {"", "k", "1kk", "1 k", "1mib", "-1", "1.", ".5", "1e3", "0x10", "0.5", "0.0001k", "9223372036854775807", "9223372036854775808", "8192p", "99999999999999999999p", "0." + strings.Repeat("0", 400) + "1", "1\n"},
 		"write iops":   {"4294967295", "4g", "0.9"},
 		"blkio weight": {"", "9", "1001", "-5", "10.0", "1k", "99999999999999999999", "+10"},
 	} {
@@ -110,7 +110,7 @@ func TestBadDeviceArgumentsChangeNothing(t *testing.T) {
 			if kind == "blkio weight" {
 				_, ok = parseWeight(value)
 			} else {
-				largest := uint64(1<<63 - 1)
+				largest := int64(1<<63 - 1)
 				if kind == "write iops" {
 					largest = 1<<32 - 2
 				}
@@ -201,7 +201,7 @@ func FuzzSize(f *testing.F) {
 		}
 		value, _ := exact.Float64()
 		switch {
-		case value >= 1<<63, value > 0 && value < 1:
+		case value >= 1<<63, exact.Sign() > 0 && value < 1:
 			if ok {
 				t.Fatalf("%q was taken for %s", s, got)
 			}

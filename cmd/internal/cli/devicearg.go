@@ -12,6 +12,7 @@ import (
 	"strings"
 	"unicode/utf8"
 
+	"github.com/docker/go-units"
 	"github.com/urfave/cli"
 
 	"isula.org/isulad-tools/devices"
@@ -302,7 +303,7 @@ func parseLimit(kind, arg string) (l wish, err error) {
 		}
 		return l, nil
 	}
-	largest := uint64(math.MaxInt64)
+	largest := int64(math.MaxInt64)
 	if strings.HasSuffix(kind, "iops") {
 		// The kernel counts them in 32 bits, and would cut off the rest; all ones
 		// stand for no limit.
@@ -336,20 +337,19 @@ func parseWeight(s string) (string, bool) {
 	return strconv.FormatUint(w, 10), true
 }
 
-// splitSize takes a number, optionally with a fraction, from its unit: how often it
-// counts 1024. No regular expression: every start would pay for it and its tables.
-func splitSize(s string) (number string, power int, ok bool) {
+// isSize tells whether s is a number, optionally with a fraction, and with a unit: the
+// library that reads sizes takes more for one. No regular expression: every start would
+// pay for it and its tables.
+func isSize(s string) bool {
 	digits := func(s string) bool { return s != "" && strings.Trim(s, "0123456789") == "" }
 	if end := len(s) - 1; end >= 0 && s[end]|0x20 == 'b' { // either case
 		s = s[:end]
 	}
-	if end := len(s) - 1; end >= 0 {
-		if power = strings.IndexByte("kmgtp", s[end]|0x20) + 1; power > 0 {
-			s = s[:end]
-		}
+	if end := len(s) - 1; end >= 0 && strings.IndexByte("kmgtp", s[end]|0x20) >= 0 {
+		s = s[:end]
 	}
 	whole, fraction, dotted := strings.Cut(s, ".")
-	return s, power, digits(whole) && (!dotted || digits(fraction))
+	return digits(whole) && (!dotted || digits(fraction))
 }
 
 // parseSize reads a number with a unit of 1024s.
@@ -357,17 +357,18 @@ func splitSize(s string) (number string, power int, ok bool) {
 // Compat: qos-size-*, the arithmetic is that of floating point numbers: what is
 // near 2^63 is rounded up to it and refused. What is cut off to 0 is refused, too:
 // 0 stands for no limit.
-func parseSize(s string, largest uint64) (string, bool) {
-	text, power, ok := splitSize(s)
-	number, err := strconv.ParseFloat(text, 64)
-	if !ok || err != nil {
+func parseSize(s string, largest int64) (string, bool) {
+	if !isSize(s) {
 		return "", false
 	}
-	for range power {
-		number *= 1024
-	}
-	if number >= 1<<63 || uint64(number) > largest || number > 0 && number < 1 {
+	size, err := units.RAMInBytes(s)
+	// From 2^63 on the library's conversion gives, by the processor, the least or the
+	// largest integer, neither of which a smaller floating point number becomes.
+	if err != nil || size < 0 || size == math.MaxInt64 || size > largest {
 		return "", false
 	}
-	return strconv.FormatUint(uint64(number), 10), true
+	if size == 0 && strings.ContainsAny(s, "123456789") {
+		return "", false
+	}
+	return strconv.FormatInt(size, 10), true
 }

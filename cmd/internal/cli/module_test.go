@@ -101,7 +101,7 @@ func TestTheTableOfModules(t *testing.T) {
 		{Module: "loop", State: "built in", AskedBy: []kmod.Wish{{ID: "x", As: "loop", Running: true}}},
 	})
 	want := `MODULE  STATE     SIZE    USED  USED BY             ASKED FOR BY                         ORIGIN                   SINCE
-ip_vs   live      188416  2     ip_vs_rr,ip_vs_wrr  0123456789ab,web as ipvs0 (stopped)  loaded for 0123456789ab  2026-01-02 03:04:05
+ip_vs   live      184KiB  2     ip_vs_rr,ip_vs_wrr  0123456789ab,web as ipvs0 (stopped)  loaded for 0123456789ab  2026-01-02 03:04:05
 loop    built in  -       -     -                   x                                    -                        -
 `
 	if err != nil || out.String() != want {

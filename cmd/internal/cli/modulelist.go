@@ -7,6 +7,7 @@ import (
 	"text/tabwriter"
 	"time"
 
+	"github.com/docker/go-units"
 	"github.com/urfave/cli"
 
 	"isula.org/isulad-tools/config"
@@ -73,7 +74,7 @@ func printModules(w io.Writer, list []kmod.Status) error {
 	for _, m := range list {
 		size, used, since := "-", "-", "-"
 		if m.Size > 0 {
-			size, used = fmt.Sprint(m.Size), fmt.Sprint(m.UseCount)
+			size, used = units.BytesSize(float64(m.Size)), fmt.Sprint(m.UseCount)
 		}
 		if m.LoadedAt != nil {
 			since = m.LoadedAt.Local().Format(time.DateTime)

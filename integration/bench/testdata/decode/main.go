@@ -26,8 +26,14 @@ func read(st *state, sp *Spec) error {
 	if err != nil {
 		return err
 	}
-	if err := json.Unmarshal(data, st); err != nil {
+	var fields map[string]json.RawMessage
+	if err := json.Unmarshal(data, &fields); err != nil {
 		return err
+	}
+	for name, to := range map[string]any{"id": &st.ID, "pid": &st.Pid, "bundle": &st.Bundle} {
+		if err := json.Unmarshal(fields[name], to); err != nil {
+			return err
+		}
 	}
 	if data, err = os.ReadFile(filepath.Join(st.Bundle, "config.json")); err != nil {
 		return err

@@ -1,14 +1,16 @@
 package main
 
-import "encoding/json"
+import (
+	"encoding/json"
+
+	specs "github.com/opencontainers/runtime-spec/specs-go"
+)
 
 // These are the structs of packages hooks and container; a test compares them.
 
 type state struct {
-	ID     string
-	PID    int
-	Bundle string
-	Root   string
+	specs.State
+	Root string
 }
 
 type Spec struct {
@@ -21,29 +23,17 @@ type Spec struct {
 	} `json:"process"`
 	Mounts json.RawMessage `json:"mounts"`
 	Linux  struct {
-		CgroupsPath string            `json:"cgroupsPath"`
-		MountLabel  string            `json:"mountLabel"`
-		Namespaces  []namespace       `json:"namespaces"`
-		UIDMappings []idMapping       `json:"uidMappings"`
-		GIDMappings []idMapping       `json:"gidMappings"`
-		Sysctl      map[string]string `json:"sysctl"`
-		Devices     []node            `json:"devices"`
+		CgroupsPath string                 `json:"cgroupsPath"`
+		MountLabel  string                 `json:"mountLabel"`
+		Namespaces  []specs.LinuxNamespace `json:"namespaces"`
+		UIDMappings []specs.LinuxIDMapping `json:"uidMappings"`
+		GIDMappings []specs.LinuxIDMapping `json:"gidMappings"`
+		Sysctl      map[string]string      `json:"sysctl"`
+		Devices     []node                 `json:"devices"`
 		Resources   struct {
-			Devices []deviceRule `json:"devices"`
+			Devices []specs.LinuxDeviceCgroup `json:"devices"`
 		} `json:"resources"`
 	} `json:"linux"`
-}
-
-type namespace struct {
-	Type string `json:"type"`
-}
-
-type deviceRule struct {
-	Allow  bool   `json:"allow"`
-	Type   string `json:"type"`
-	Major  *int64 `json:"major"`
-	Minor  *int64 `json:"minor"`
-	Access string `json:"access"`
 }
 
 type node struct {
@@ -51,10 +41,4 @@ type node struct {
 	Type  string `json:"type"`
 	Major int64  `json:"major"`
 	Minor int64  `json:"minor"`
-}
-
-type idMapping struct {
-	ContainerID uint32 `json:"containerID"`
-	HostID      uint32 `json:"hostID"`
-	Size        uint32 `json:"size"`
 }
