@@ -4,6 +4,7 @@
 package hooks
 
 import (
+	"bytes"
 	"errors"
 	"flag"
 	"fmt"
@@ -87,7 +88,11 @@ func (h *Hook) Stage(stage, logFile string, relabel bool) int {
 	ctx := deadline.After(budget)
 	h.wait = deadline.NewWaiter(ctx)
 	defer h.wait.Close()
-	h.log = logging.Hook(h.Generation.Hook, logFile, h.Stderr)
+	// What is said of the log comes last: a runtime shows the beginning of what a hook
+	// wrote, and that is the refusal.
+	var ofLog bytes.Buffer
+	defer func() { _, _ = ofLog.WriteTo(h.Stderr) }()
+	h.log = logging.Hook(h.Generation.Hook, logFile, &ofLog)
 
 	var err error
 	switch stage {
@@ -125,7 +130,7 @@ func (h *Hook) Stage(stage, logFile string, relabel bool) int {
 		err = fmt.Errorf("not done within %v: %w", budget, err)
 	}
 	line := refusal(err)
-	h.log.Error(line)
 	fmt.Fprintln(h.Stderr, line)
+	h.log.Error(line)
 	return 1
 }

@@ -183,14 +183,14 @@ func TestPrestartOfAProcessThatIsGoneIsRefused(t *testing.T) {
 	}
 }
 
-func TestALogThatCannotBeWrittenIsOneWarning(t *testing.T) {
+func TestALogThatCannotBeWrittenIsOneWarningBehindTheRefusal(t *testing.T) {
 	t.Cleanup(func() { signal.Reset(unix.SIGINT, unix.SIGHUP, unix.SIGQUIT, unix.SIGTERM) })
 	var stderr bytes.Buffer
 	h := Hook{Generation: place.Isulad, Stdin: strings.NewReader("garbage"), Stdout: io.Discard, Stderr: &stderr}
 	code := h.Run("isulad-hooks", []string{"--state", "prestart", "--log", "/no/such/dir/log"})
 	lines := strings.SplitAfter(stderr.String(), "\n")
-	if code != 1 || len(lines) != 3 || !strings.HasPrefix(lines[0], "warning: ") || !strings.Contains(lines[0], "/no/such/dir/log") || !strings.Contains(lines[1], "standard input") {
-		t.Errorf("exit code %d, %q, want 1, a warning and the error", code, lines)
+	if code != 1 || len(lines) != 3 || !strings.Contains(lines[0], "standard input") || !strings.HasPrefix(lines[1], "warning: ") || !strings.Contains(lines[1], "/no/such/dir/log") {
+		t.Errorf("exit code %d, %q, want 1, the error and a warning", code, lines)
 	}
 }
 

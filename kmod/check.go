@@ -132,7 +132,7 @@ func (h *host) try(f *Forecast, module string) (reason string) {
 			why = "`install " + step.module + " " + command.OneLine(step.command) + "` in " + step.where + " keeps it away"
 		case step.command != "":
 			file = "install " + step.module + " " + command.OneLine(step.command)
-			f.Notes = append(f.Notes, step.where+" has a command executed for "+step.module+"; whether that loads it is not known")
+			f.Notes = append(f.Notes, step.where+" has a command executed for "+step.module+"; whether that loads "+step.module+" is not known")
 		default:
 			if _, err := os.Stat(h.root + file); err != nil {
 				why = err.Error() + ": run depmod -a"

@@ -306,7 +306,7 @@ func TestLoadNamesTheReason(t *testing.T) {
 		{
 			name: "kernel without loadable modules", ask: []string{"dummy", "printk", "nosuch"}, without: []string{"/proc/modules", "/lib/modules"}, err: exitStatus(1),
 			stderr: "modprobe: WARNING: Module dummy not found in directory " + dir + "\n",
-			want:   `load kernel module "dummy", "nosuch": this kernel (` + release + `) has no loadable modules, and it is not known to be built in`,
+			want:   `load kernel module "dummy", "nosuch": this kernel (` + release + `) has no loadable modules, and no module of this name is known to be built in`,
 		},
 	} {
 		root := machine(t, c.more)

@@ -56,7 +56,7 @@ func (o outcome) about(names ...string) string {
 // reason explains why name is not there after modprobe was asked for it.
 func (h *host) reason(name string, out outcome) string {
 	if !h.loadable() {
-		return "this kernel (" + h.kernel() + ") has no loadable modules, and it is not known to be built in"
+		return "this kernel (" + h.kernel() + ") has no loadable modules, and no module of this name is known to be built in"
 	}
 	if !out.exited() {
 		return out.err.Error()
