@@ -181,9 +181,3 @@ func (s *Spec) Nodes() []resource.Node {
 
 // Mapped tells whether the container's ids are not the host's.
 func (s *Spec) Mapped() bool { return len(s.Linux.UIDMappings)+len(s.Linux.GIDMappings) > 0 }
-
-// HostNet tells whether the specification gives the container no network namespace
-// of its own.
-func (s *Spec) HostNet() bool {
-	return len(s.Linux.Namespaces) > 0 && s.namespace(specs.NetworkNamespace) < 0
-}

@@ -47,12 +47,16 @@ func (a App) networkChange(c *cli.Context, name, prefix string, p resource.Polic
 	if err != nil {
 		return err
 	}
-	return a.transactOn(c, found, prefix, p, func(s *session) error {
-		if s.spec.HostNet() {
-			return netspace.ErrHost // which its start would say, too
-		}
-		return plan(s)
-	})
+	return a.transactOn(c, found, prefix, p, plan)
+}
+
+// hasNet refuses to give the host's network anything, as the container's start would.
+// What is recorded all the same can be removed.
+func (s *session) hasNet() error {
+	if s.spec.HostNet(s.dir) {
+		return netspace.ErrHost
+	}
+	return nil
 }
 
 // networkList prints what pick finds in the container's resource file.

@@ -123,10 +123,7 @@ func (a App) addNIC(c *cli.Context) error {
 	}
 	return a.networkChange(c, id, "failed to add nic into container: ", resource.Stop, func(s *session) error {
 		nics, err := network.Interfaces.Edit(s.change)
-		if err == nil {
-			err = n.CheckNumbers()
-		}
-		if err != nil {
+		if err = cmp.Or(err, s.hasNet(), n.CheckNumbers()); err != nil {
 			return err
 		}
 		if len(nics.Records()) >= network.Limit {
@@ -265,7 +262,7 @@ func (a App) updateNIC(c *cli.Context) error {
 	}
 	return a.networkChange(c, id, "failed to upadte nic in container: ", resource.Stop, func(s *session) error {
 		nics, err := network.Interfaces.Edit(s.change)
-		if err != nil {
+		if err = cmp.Or(err, s.hasNet()); err != nil {
 			return err
 		}
 		list := nics.Records()

@@ -1,6 +1,7 @@
 package cli
 
 import (
+	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
@@ -74,7 +75,7 @@ func (a App) routeChange(c *cli.Context, verb string, p resource.Policy, plan fu
 
 func (s *session) addRoutes(rules []network.Route) error {
 	routes, err := network.Routes.Edit(s.change)
-	if err != nil {
+	if err = cmp.Or(err, s.hasNet()); err != nil {
 		return err
 	}
 	nics, err := config.List[network.NIC](s.doc, config.NetInterfaces)
