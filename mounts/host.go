@@ -27,6 +27,12 @@ func CheckHost(w *deadline.Waiter, p string) error {
 	return w.Do(onHost, p, func() error { return checkHost(p) })
 }
 
+// Missing tells whether the host has nothing at the host path of a record: an add-path
+// makes a directory there.
+func Missing(w *deadline.Waiter, p string) bool {
+	return errors.Is(w.Do(onHost, p, func() error { _, err := os.Stat(p); return err }), fs.ErrNotExist)
+}
+
 func checkHost(p string) error {
 	_, err := os.Stat(p)
 	if !errors.Is(err, fs.ErrNotExist) {

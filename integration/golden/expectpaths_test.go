@@ -18,6 +18,11 @@ var pathExpectations = map[string]expectation{
 	"remove-path-two":                {stdout: sameOutput, effects: with(recordedEffects, readable)},
 	"remove-path-unclean":            {stdout: sameOutput, effects: with(recordedEffects, readable)},
 
+	// Who mistypes a path of the host is told what became of it.
+	"add-path-missing-host-dir":            {stdout: sameOutput, stderr: madeOnHost("/goldhost/newdir/sub"), effects: recordedEffects},
+	"add-path-stopped-missing-host":        {stdout: sameOutput, stderr: madeOnHost("/goldhost/newdir"), effects: recordedEffects},
+	"add-path-stopped-userns-new-host-dir": {stdout: sameOutput, stderr: madeOnHost("/goldhost/newdir"), effects: recordedEffects},
+
 	// Messages are for people.
 	"remove-path-not-added":    {exit: 1, stderr: notAddedPath("/goldhost/dir2:/q"), effects: recordedEffects},
 	"remove-path-stopped-none": {exit: 1, stderr: notAddedPath("/goldhost/dir:/x"), effects: recordedEffects},
@@ -45,6 +50,10 @@ var pathExpectations = map[string]expectation{
 
 func notAddedPath(pair string) string {
 	return "Failed to remove path: Path pair(" + pair + ") is not added by syscontainer-tools, can not remove it, please check input parameter\n"
+}
+
+func madeOnHost(path string) string {
+	return "warning: add path " + path + ":/x:rw,rslave: the host had no " + path + ": made, an empty directory\n"
 }
 
 func badOptions(options string) string {

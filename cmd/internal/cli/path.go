@@ -35,7 +35,7 @@ func (a App) pathCommands() []cli.Command {
 			Description: "OPTIONS is a comma-separated list of ro or rw, of private, rprivate or rslave, and of idmap; rw,rslave if left out.\n" +
 				"   With ro the container sees what the host has mounted there at that moment; with ro,rslave also what it mounts\n" +
 				"   later, which can be written if the host can write it. With idmap the host's users are the container's.\n" +
-				"   A directory that the host does not have is made, unless it is optional.",
+				"   A directory that the host does not have is made, with a warning, unless it is optional.",
 			Flags:  []cli.Flag{optionalFlag, dryRunFlag},
 			Action: a.addPaths,
 		},
@@ -67,10 +67,7 @@ func (s *session) addPaths(binds []mounts.Bind, optional bool) error {
 	kind := mounts.Adding()
 	apply := kind.Apply
 	kind.Apply = func(ctx context.Context, t *resource.Target, b mounts.Bind) error {
-		if err := apply(ctx, t, b); err != nil {
-			return addPathError(err)
-		}
-		return s.checkOwner(b)
+		return s.givePath(b, func() error { return apply(ctx, t, b) })
 	}
 	paths, err := kind.Edit(s.change)
 	if err != nil {
@@ -95,10 +92,7 @@ func (s *session) addPaths(binds []mounts.Bind, optional bool) error {
 		}
 		if !s.noSpec { // then nobody knows for whom
 			task.Offline = func(context.Context) error {
-				if err := mounts.MakeHost(s.wait, whose, b.Host, b.HostOwner(own)); err != nil {
-					return addPathError(err)
-				}
-				return s.checkOwner(b)
+				return s.givePath(b, func() error { return mounts.MakeHost(s.wait, whose, b.Host, b.HostOwner(own)) })
 			}
 		}
 		s.done(task, "Add path (%s) to container(%s,%s) done.", b.Host, s.name, b.Container)
@@ -109,12 +103,22 @@ func (s *session) addPaths(binds []mounts.Bind, optional bool) error {
 	return nil
 }
 
-// checkOwner warns of a path that belongs to nobody in the container.
-func (s *session) checkOwner(b mounts.Bind) error {
-	if !s.spec.UserNS() {
-		return nil
+// givePath does what gives the container a path, and warns of a host directory that was
+// made for it, which may be a mistyped one, and of a path that belongs to nobody in the
+// container.
+func (s *session) givePath(b mounts.Bind, give func() error) error {
+	missing := mounts.Missing(s.wait, b.Host)
+	if err := give(); err != nil {
+		return addPathError(err)
 	}
-	return resource.Warn(b.CheckOwner(s.wait, s.spec.Maps))
+	var warn []error
+	if missing {
+		warn = append(warn, fmt.Errorf("the host had no %s: made, an empty directory", b.Host))
+	}
+	if s.spec.UserNS() {
+		warn = append(warn, b.CheckOwner(s.wait, s.spec.Maps))
+	}
+	return resource.Warn(errors.Join(warn...))
 }
 
 // lost tells whether a recorded path is not there: then its command was killed,
