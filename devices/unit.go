@@ -9,13 +9,18 @@ import (
 	"isula.org/isulad-tools/resource"
 )
 
-// unitWait bounds how long systemd is waited for: a container can do without.
+// unitWait bounds how long systemd is waited for. A command may wait twice under the
+// container's lock, and a start that waits for the lock gives up after 10 s.
 const unitWait = 3 * time.Second
 
 // AllowInUnit tells systemd that a unit, the container's, may use devices too and
 // others no more, which it would take away and give back at its next
-// daemon-reload. It is called without any lock, as systemd may be slow.
+// daemon-reload. A start calls it without any lock, as systemd may be slow. Where no
+// systemd runs there is nobody to tell.
 func AllowInUnit(ctx context.Context, unit string, allow []Device, forget ...Device) error {
+	if !systemd.Runs() {
+		return nil
+	}
 	ctx, cancel := context.WithTimeout(ctx, unitWait)
 	defer cancel()
 	return systemd.AllowDevices(ctx, unit, unitDevices(allow), unitDevices(forget))

@@ -9,7 +9,6 @@ import (
 	"context"
 	"fmt"
 	"io"
-	"os"
 	"path"
 	"strings"
 	"time"
@@ -121,10 +120,4 @@ func parse(args []string) (event, error) {
 // cciss/c0d0.
 func isKernelName(name string) bool {
 	return path.Clean("/"+name) == "/"+name && strings.Trim(strings.ToLower(name), "abcdefghijklmnopqrstuvwxyz0123456789-_./!") == "" && !strings.HasPrefix(name, ".") && name != ""
-}
-
-// underSystemd tells whether systemd runs this machine, as sd_booted(3) does.
-func underSystemd() bool {
-	_, err := os.Lstat("/run/systemd/system")
-	return err == nil
 }

@@ -13,6 +13,7 @@ import (
 	"isula.org/isulad-tools/internal/command"
 	"isula.org/isulad-tools/internal/deadline"
 	"isula.org/isulad-tools/internal/place"
+	"isula.org/isulad-tools/internal/systemd"
 	"isula.org/isulad-tools/mounts"
 	"isula.org/isulad-tools/resource"
 )
@@ -44,7 +45,7 @@ func (h *helper) serve(ctx context.Context, ev event) error {
 	}
 	todo, err := h.look(ctx, ev, found, func(plan *devices.Hotplug) error { return plan.Event(ev.path, ev.name) })
 	// Whoever has the lock for long need not keep udevd waiting, too.
-	if todo.elsewhere || errors.Is(err, config.ErrBusy) && !ev.direct && underSystemd() {
+	if todo.elsewhere || errors.Is(err, config.ErrBusy) && !ev.direct && systemd.Runs() {
 		return h.respawn(ctx, ev)
 	}
 	errs := []error{err}
@@ -90,7 +91,7 @@ func (h *helper) look(ctx context.Context, ev event, found container.Container, 
 		if err != nil {
 			return todo, err
 		}
-		if todo.elsewhere = !ev.direct && underSystemd() && (spec.UserNS() || devices.Binds(found.ID)); todo.elsewhere {
+		if todo.elsewhere = !ev.direct && systemd.Runs() && (spec.UserNS() || devices.Binds(found.ID)); todo.elsewhere {
 			return todo, nil // its nodes are bound
 		}
 		wait := deadline.NewWaiter(ctx)

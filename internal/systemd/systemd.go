@@ -57,6 +57,12 @@ type property struct {
 	Value dbus.Variant
 }
 
+// Runs tells whether systemd runs this machine, as sd_booted(3) does.
+func Runs() bool {
+	_, err := os.Lstat("/run/systemd/system")
+	return err == nil
+}
+
 // AllowDevices adds devices to the DeviceAllow= of a unit, until it stops, and
 // takes those that it shall forget out of it.
 //

@@ -88,6 +88,7 @@ func (a App) addDevices(c *cli.Context) error {
 		for i, d := range list {
 			tasks[i] = s.addDevice(edit, &adder, d, recorded, paths)
 		}
+		s.tellSystemd(edit, recorded)
 		s.followDisks(edit, !c.Bool(configOnlyFlag.Name))
 		for i := range limits {
 			limits[i].Optional = slices.ContainsFunc(edit.Records(), func(d devices.Device) bool { return d.Optional && limits[i].Of(d) })
@@ -172,6 +173,7 @@ func (a App) removeDevices(c *cli.Context) error {
 		if err != nil {
 			return err
 		}
+		recorded := edit.Records()
 		var gone []devices.Device
 		for _, m := range list {
 			found, ok := m.find(edit.Records())
@@ -188,6 +190,7 @@ func (a App) removeDevices(c *cli.Context) error {
 		if err := s.takeDevices(edit, gone); err != nil {
 			return err
 		}
+		s.tellSystemd(edit, recorded)
 		s.followDisks(edit, true)
 		return nil
 	})

@@ -46,10 +46,6 @@ type session struct {
 	forget bool            // what cannot be taken away is a warning
 	say    []func() string // what is printed afterwards; "" is nothing
 	reload bool            // udevd must be told that rules changed
-	// unit is the container's, of systemd, which must be told that it may use
-	// other devices.
-	unit        string
-	gets, loses []devices.Device
 }
 
 // unprefixed is an error that says by itself what failed.
@@ -77,11 +73,6 @@ func (a App) transactOn(c *cli.Context, found container.Container, prefix string
 		if e := devices.ReloadRules(context.Background()); e != nil {
 			// All is done; it is what udevd will find when it starts.
 			a.warn("udev rules changed, but udevd was not told", e)
-		}
-	}
-	if s.unit != "" && len(s.gets)+len(s.loses) > 0 {
-		if e := devices.AllowInUnit(context.Background(), s.unit, s.gets, s.loses...); e != nil {
-			a.warn("the container's devices change until systemd's next daemon-reload only", e)
 		}
 	}
 	return s.report(prefix, err)
@@ -131,28 +122,7 @@ func (s *session) locked(ctx context.Context, c *cli.Context, found container.Co
 	if err := s.app.interrupts.begin(); err != nil {
 		return err
 	}
-	return s.do(context.WithoutCancel(ctx))
-}
-
-// do does the change, and notes what systemd must be told of it.
-func (s *session) do(ctx context.Context) error {
-	unit := ""
-	if s.target != nil {
-		unit = s.target.Cgroups.Unit()
-	}
-	if unit == "" {
-		return s.change.Do(ctx, s.target)
-	}
-	before, broken := config.List[devices.Device](s.doc, config.Devices)
-	err := s.change.Do(ctx, s.target)
-	if broken != nil { // whoever changes devices has said so
-		return err
-	}
-	if now, e := config.List[devices.Device](s.doc, config.Devices); e == nil {
-		s.unit = unit
-		s.gets, s.loses = devices.Changed(s.change, s.target, before, now)
-	}
-	return err
+	return s.change.Do(context.WithoutCancel(ctx), s.target)
 }
 
 // open finds out, under the lock, whether the container runs, and opens it if it
