@@ -53,7 +53,8 @@ func specs(graph string) []spec {
 }
 
 // install puts the executable and then the hook specs into place, so that no
-// spec ever names a hook that is not there. One line a file goes to out.
+// spec ever names a hook that is not there; the rule for logs is last. One line a
+// file goes to out.
 func install(t *tree, askedGraph, binary string, out io.Writer) error {
 	content, err := open.Read(binary, maxBinary)
 	if err != nil {
@@ -83,6 +84,11 @@ func install(t *tree, askedGraph, binary string, out io.Writer) error {
 		}
 		said.print(out, t.show(s.path))
 	}
+	said, err := placeRotation(t)
+	if err != nil {
+		return fmt.Errorf("install %s: %w", t.show(rotation), err)
+	}
+	said.print(out, t.show(rotation))
 	return nil
 }
 
@@ -94,6 +100,7 @@ func mkdirs(t *tree, graph string) error {
 	dirs := []dir{
 		{"/usr/local/bin", 0o755},
 		{"/lib/udev", 0o755},
+		{filepath.Dir(rotation), 0o755},
 		{graph, 0o750}, // as iSulad makes it
 		{filepath.Join(graph, "hooks"), 0o755},
 	}

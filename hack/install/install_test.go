@@ -10,6 +10,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strings"
 	"sync"
 	"syscall"
@@ -164,7 +165,7 @@ var six = []string{
 
 var two = []string{"/etc/isulad-tools/hookspec.json", "/etc/syscontainer-tools/hookspec.json"}
 
-func TestInstallPutsOneExecutableUnderSixNamesAndTwoHookSpecs(t *testing.T) {
+func TestInstallPutsOneExecutableUnderSixNamesTwoHookSpecsAndTheLogsRule(t *testing.T) {
 	root, binary := t.TempDir(), build(t, "v1")
 	old := syscall.Umask(0o077) // must not matter; the process's, so not in parallel
 	out := mustInstall(t, root, "", binary)
@@ -202,10 +203,10 @@ func TestInstallPutsOneExecutableUnderSixNamesAndTwoHookSpecs(t *testing.T) {
 			t.Errorf("%s is not JSON", path)
 		}
 	}
-	if got := len(files(t, root, false)); got != 8 {
-		t.Errorf("%d files, want 8: %v", got, files(t, root, false))
+	if got := len(files(t, root, false)); got != 9 {
+		t.Errorf("%d files, want 9: %v", got, files(t, root, false))
 	}
-	if lines := strings.Count(out, "\n"); lines != 8 || strings.Count(out, "installed ") != 8 {
+	if lines := strings.Count(out, "\n"); lines != 9 || strings.Count(out, "installed ") != 9 {
 		t.Errorf("not one line a file:\n%s", out)
 	}
 }
@@ -219,7 +220,7 @@ func TestASecondInstallChangesNothing(t *testing.T) {
 	if diff := cmp.Diff(before, files(t, root, true)); diff != "" {
 		t.Errorf("changed (-before +after):\n%s", diff)
 	}
-	if strings.Count(out, "unchanged ") != 8 {
+	if strings.Count(out, "unchanged ") != 9 {
 		t.Errorf("said:\n%s", out)
 	}
 }
@@ -229,7 +230,7 @@ func TestAnUpgradeReplacesOurOwnWithoutABackup(t *testing.T) {
 	root := t.TempDir()
 	mustInstall(t, root, "", build(t, "v1"))
 	out := mustInstall(t, root, "", build(t, "v2"))
-	if strings.Count(out, "updated ") != 6 || strings.Count(out, "unchanged ") != 2 {
+	if strings.Count(out, "updated ") != 6 || strings.Count(out, "unchanged ") != 3 {
 		t.Errorf("said:\n%s", out)
 	}
 	for _, path := range six {
@@ -237,8 +238,8 @@ func TestAnUpgradeReplacesOurOwnWithoutABackup(t *testing.T) {
 			t.Errorf("%s is not the new one", path)
 		}
 	}
-	if got := len(files(t, root, false)); got != 8 {
-		t.Errorf("%d files, want 8", got)
+	if got := len(files(t, root, false)); got != 9 {
+		t.Errorf("%d files, want 9", got)
 	}
 }
 
@@ -260,7 +261,7 @@ func TestARunningExecutableIsReplaced(t *testing.T) {
 	}
 }
 
-// What lies in the eight places before is chosen at random; after install,
+// What lies in the nine places before is chosen at random; after install,
 // install, uninstall every one of them is as it was.
 func TestUninstallBringsBackWhatWasThere(t *testing.T) {
 	t.Parallel()
@@ -268,7 +269,7 @@ func TestUninstallBringsBackWhatWasThere(t *testing.T) {
 	random := rand.New(rand.NewPCG(1, 2))
 	for round := range 20 {
 		root := t.TempDir()
-		for i, path := range append(six, two...) {
+		for i, path := range slices.Concat(six, two, []string{rotation}) {
 			switch random.IntN(5) {
 			case 0: // nothing
 			case 1:

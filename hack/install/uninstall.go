@@ -29,6 +29,9 @@ func uninstall(t *tree, askedGraph string, out io.Writer) error {
 			return fmt.Errorf("uninstall %s: %w", t.show(path), err)
 		}
 	}
+	if err := withdraw(t, rotation, isRotation(t), out); err != nil {
+		return fmt.Errorf("uninstall %s: %w", t.show(rotation), err)
+	}
 	dirs := []string{filepath.Join(graph, "hooks")}
 	for _, s := range specs(graph) {
 		dirs = append(dirs, filepath.Dir(s.path))
