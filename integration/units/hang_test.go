@@ -2,7 +2,6 @@ package units
 
 import (
 	"net"
-	"os"
 	"strings"
 	"testing"
 	"time"
@@ -66,8 +65,7 @@ func TestAProgramThatHangsHoldsNothingUp(t *testing.T) {
 
 func TestASystemdThatHangsHoldsNothingUp(t *testing.T) {
 	const socket = "/run/systemd/private"
-	must(t, os.MkdirAll("/run/systemd/system", 0o755))
-	must(t, os.RemoveAll(socket))
+	ofSystemd(t)
 	listener, err := net.Listen("unix", socket)
 	must(t, err)
 	defer listener.Close()

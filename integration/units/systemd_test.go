@@ -29,11 +29,17 @@ func inScope(t testing.TB, h *holder) {
 	})
 }
 
-// deafSystemd makes the machine one of systemd's, which takes calls and answers none.
-func deafSystemd(t testing.TB) {
+// ofSystemd makes the machine one of systemd's, until the test ends.
+func ofSystemd(t testing.TB) {
 	t.Helper()
 	must(t, os.MkdirAll("/run/systemd/system", 0o755))
 	t.Cleanup(func() { must(t, os.RemoveAll("/run/systemd")) })
+}
+
+// deafSystemd makes the machine one of systemd's, which takes calls and answers none.
+func deafSystemd(t testing.TB) {
+	t.Helper()
+	ofSystemd(t)
 	l, err := net.Listen("unix", "/run/systemd/private")
 	must(t, err)
 	ended := make(chan struct{})

@@ -255,8 +255,7 @@ func TestOfAContainerThatDoesNotRunTheFileChanges(t *testing.T) {
 // booted makes the machine one of systemd's.
 func booted(t testing.TB) (units func() string) {
 	t.Helper()
-	must(t, os.MkdirAll("/run/systemd/system", 0o755))
-	t.Cleanup(func() { must(t, os.RemoveAll("/run/systemd")) })
+	ofSystemd(t)
 	return standIn(t, "systemd-run", "")
 }
 

@@ -194,6 +194,10 @@ func TestSystemdThatDoesNotAnswerIsNotWaitedFor(t *testing.T) {
 	if took < 3*time.Second {
 		t.Errorf("started in %v: it was not asked", took)
 	}
+	// A command can still be repeated: it adds nothing.
+	failsWith(t, []string{"Failed to add device: ", c.unit(), "nothing is added"}, "add-device", c.id, "/dev/loop-control:/dev/told:rw")
+	c.fails("exec 3</dev/told", "no such file")
+	c.usesItsOwnOnly()
 	log, err := exec.Command("journalctl", "--since", fmt.Sprintf("@%d", start.Unix())).CombinedOutput()
 	if err != nil {
 		t.Fatalf("journalctl: %v: %s", err, log)
