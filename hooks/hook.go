@@ -70,10 +70,11 @@ func (h *Hook) Run(name string, args []string) int {
 	return h.Stage(*stage, *file, *relabel)
 }
 
-// refusal is a hook's error as one line. iSulad takes these words, of whatever file they
-// are, for those of a container's command that is not there, and makes the exit code 127.
-func refusal(err error) string {
-	return strings.ReplaceAll(command.OneLine(err.Error()), unix.ENOENT.Error(), "it is not there")
+// worded is what a hook prints. iSulad takes the words that are replaced, of whatever file
+// they are, for those of a container's command that is not there, and makes the exit code
+// 127.
+func worded(text string) string {
+	return strings.ReplaceAll(text, unix.ENOENT.Error(), "it is not there")
 }
 
 // Stage runs one stage and returns the exit code. Whatever goes wrong is one
@@ -91,7 +92,11 @@ func (h *Hook) Stage(stage, logFile string, relabel bool) int {
 	// What is said of the log comes last: a runtime shows the beginning of what a hook
 	// wrote, and that is the refusal.
 	var ofLog bytes.Buffer
-	defer func() { _, _ = ofLog.WriteTo(h.Stderr) }()
+	defer func() {
+		if ofLog.Len() > 0 {
+			fmt.Fprint(h.Stderr, worded(ofLog.String()))
+		}
+	}()
 	h.log = logging.Hook(h.Generation.Hook, logFile, &ofLog)
 
 	var err error
@@ -129,7 +134,7 @@ func (h *Hook) Stage(stage, logFile string, relabel bool) int {
 	if ctx.Err() != nil {
 		err = fmt.Errorf("not done within %v: %w", budget, err)
 	}
-	line := refusal(err)
+	line := worded(command.OneLine(err.Error()))
 	fmt.Fprintln(h.Stderr, line)
 	h.log.Error(line)
 	return 1

@@ -189,7 +189,7 @@ func TestALogThatCannotBeWrittenIsOneWarningBehindTheRefusal(t *testing.T) {
 	h := Hook{Generation: place.Isulad, Stdin: strings.NewReader("garbage"), Stdout: io.Discard, Stderr: &stderr}
 	code := h.Run("isulad-hooks", []string{"--state", "prestart", "--log", "/no/such/dir/log"})
 	lines := strings.SplitAfter(stderr.String(), "\n")
-	if code != 1 || len(lines) != 3 || !strings.Contains(lines[0], "standard input") || !strings.HasPrefix(lines[1], "warning: ") || !strings.Contains(lines[1], "/no/such/dir/log") {
+	if code != 1 || len(lines) != 3 || !strings.Contains(lines[0], "standard input") || !strings.HasPrefix(lines[1], "warning: ") || !strings.Contains(lines[1], "/no/such/dir/log") || strings.Contains(stderr.String(), unix.ENOENT.Error()) {
 		t.Errorf("exit code %d, %q, want 1, the error and a warning", code, lines)
 	}
 }
