@@ -327,7 +327,7 @@ func (r *run) addStopped() string {
 		r.giveDevices()
 		r.holds(recorded{Devices: r.withDevices()})
 	}
-	r.does([]string{"add-path", NAME, made + ":/more/made"}, "Add path ("+made+") to container(NAME,/more/made) done.")
+	r.warns("the host had no "+made+": made, an empty directory", "add-path", NAME, made+":/more/made")
 	if n, err := sandbox.Lstat(made); err != nil || n.String() != fmt.Sprintf("d 0755 %d:%[1]d", r.rootID()) {
 		r.t.Errorf("the host's directory is %s, %v", n, err)
 	}

@@ -53,19 +53,35 @@ func (b *box) command(args ...string) (*exec.Cmd, error) {
 // tool runs it and returns its standard output; the error has its standard
 // error.
 func (b *box) tool(args ...string) (string, error) {
+	out, said, err := b.streams(args...)
+	if err == nil && said != "" {
+		err = fmt.Errorf("%s: succeeded, and said %q", strings.Join(args, " "), said)
+	}
+	return out, err
+}
+
+// streams is tool for a command that may have something to say though it succeeds.
+func (b *box) streams(args ...string) (out, said string, err error) {
 	cmd, err := b.command(args...)
 	if err != nil {
-		return "", err
+		return "", "", err
 	}
 	var stdout, stderr bytes.Buffer
 	cmd.Stdout, cmd.Stderr = &stdout, &stderr
 	if err := cmd.Run(); err != nil {
-		return stdout.String(), fmt.Errorf("%s: %w: %s", strings.Join(args, " "), err, stderr.String())
+		return stdout.String(), stderr.String(), fmt.Errorf("%s: %w: %s", strings.Join(args, " "), err, stderr.String())
 	}
-	if stderr.Len() > 0 {
-		return stdout.String(), fmt.Errorf("%s: succeeded, and said %q", strings.Join(args, " "), stderr.String())
+	return stdout.String(), stderr.String(), nil
+}
+
+// warns requires a command to succeed, and to say this besides.
+func (b *box) warns(warning string, args ...string) {
+	b.t.Helper()
+	out, said, err := b.streams(args...)
+	check(b.t, err)
+	if strings.Count(said, "\n") != 1 || !strings.HasPrefix(said, "warning: ") || !strings.HasSuffix(said, warning+"\n") || !strings.HasSuffix(out, " done.\n") {
+		b.t.Errorf("%q said %q and %q, want a warning: %s", args, out, said, warning)
 	}
-	return stdout.String(), nil
 }
 
 // does requires a command to succeed and to say these lines.
