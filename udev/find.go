@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"isula.org/isulad-tools/container"
+	"isula.org/isulad-tools/container/engines"
 	"isula.org/isulad-tools/devices"
 	"isula.org/isulad-tools/internal/command"
 )
@@ -32,7 +33,7 @@ func find(ctx context.Context, id string) (container.Container, error) {
 	if err != nil {
 		return found, err
 	}
-	found, err = container.Isula{Client: client, Wait: inspectWait}.Find(ctx, id)
+	found, err = engines.Client{Path: client, Wait: inspectWait}.Find(ctx, id)
 	if err == nil && !container.Means(id, found.ID) {
 		err = fmt.Errorf("isulad takes %s for container %s", id, found.ID)
 	}

@@ -12,7 +12,9 @@ var commandExpectations = map[string]expectation{
 
 	"isula-info-fails": {},
 
-	"isula-not-installed":          {exit: 1, stderr: "isula, iSulad's client, is not installed: where plain runc has the container, say so: --engine runc, or runc:ROOT\n"},
+	"isula-not-installed": {exit: 1, stderr: "iSulad's containers: open /var/lib/isulad/engines/lcr/" + containerID + "/config.v2.json: no such file or directory; " +
+		"no container gold of podman in /var/lib/containers/storage; no container gold of runc in /run/runc; no container gold of crun in /run/crun; " +
+		"isula, iSulad's client, is not installed\n"},
 	"unknown-container-add-device": {exit: 1, stderr: "Error response from daemon: Inspect container error: No such container:nosuch: exit status 1\n"},
 
 	"global-unknown-flag":   {exit: 1, stdout: sameOutput, stderr: "flag provided but not defined: -bogus\n"},

@@ -8,6 +8,7 @@ import (
 	"testing"
 
 	"isula.org/isulad-tools/container"
+	"isula.org/isulad-tools/container/engines"
 	"isula.org/isulad-tools/integration/sandbox"
 	"isula.org/isulad-tools/internal/process"
 )
@@ -18,7 +19,7 @@ func TestRuncsContainersAreFound(t *testing.T) {
 	must(t, sandbox.Rootfs(filepath.Join(b.Dir, "rootfs")))
 	must(t, sandbox.WriteBundle(b))
 	runc := sandbox.Runc{Root: t.TempDir()}
-	engine, err := container.NewEngine("runc:" + runc.Root)
+	engine, err := engines.New("runc:"+runc.Root, "")
 	must(t, err)
 	if _, err := engine.Find(t.Context(), id); err == nil {
 		t.Error("found before it was made")
@@ -28,7 +29,7 @@ func TestRuncsContainersAreFound(t *testing.T) {
 	s, err := runc.State(id)
 	must(t, err)
 	got, err := engine.Find(t.Context(), id)
-	if want := (container.Container{ID: id, PID: s.Pid, Start: got.Start, Dir: b.Dir}); err != nil || got != want {
+	if want := (container.Container{ID: id, Engine: "runc", PID: s.Pid, Start: got.Start, Dir: b.Dir}); err != nil || got != want {
 		t.Errorf("running: %+v, %v, want %+v", got, err, want)
 	}
 	if init, err := got.Init(); err != nil || init.PID != s.Pid {

@@ -13,6 +13,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"slices"
 
 	"golang.org/x/sys/unix"
 )
@@ -68,7 +69,17 @@ func Read(path string, limit int) ([]byte, error) {
 		return nil, err
 	}
 	defer unix.Close(fd)
-	return content(fd, path, size, limit)
+	return content(make([]byte, 0, room(size, limit)), fd, path, limit)
+}
+
+// Into is Read for whoever reads many files: into buffer, when there is room in it.
+func Into(buffer []byte, path string, limit int) ([]byte, error) {
+	fd, size, err := regular(path, unix.O_RDONLY, 0)
+	if err != nil {
+		return buffer, err
+	}
+	defer unix.Close(fd)
+	return content(slices.Grow(buffer[:0], room(size, limit)), fd, path, limit)
 }
 
 // Regular opens a regular file; see Read.
@@ -92,7 +103,7 @@ func Content(f *os.File, limit int) ([]byte, error) {
 	if err != nil {
 		return nil, err
 	}
-	return content(fd, f.Name(), size, limit)
+	return content(make([]byte, 0, room(size, limit)), fd, f.Name(), limit)
 }
 
 // regular opens a regular file and returns its size.
@@ -127,12 +138,11 @@ func check(fd int, path string) (size int64, err error) {
 	return st.Size, nil
 }
 
-// room is what a buffer has more than the file: whoever reads a file that grows
-// line by line appends one. Files of /proc have no size, and all of /sys a page's.
-const room = 4 << 10
+// room is a buffer's for a file of this size, and some more: whoever reads a file that
+// grows line by line appends one. Files of /proc have no size, and all of /sys a page's.
+func room(size int64, limit int) int { return int(min(size, int64(limit))) + 4<<10 }
 
-func content(fd int, path string, size int64, limit int) ([]byte, error) {
-	data := make([]byte, 0, min(size, int64(limit))+room)
+func content(data []byte, fd int, path string, limit int) ([]byte, error) {
 	for {
 		if len(data) == cap(data) {
 			data = append(data, 0)[:len(data)]

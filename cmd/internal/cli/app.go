@@ -12,7 +12,7 @@ import (
 	"github.com/sirupsen/logrus"
 	"github.com/urfave/cli"
 
-	"isula.org/isulad-tools/container"
+	"isula.org/isulad-tools/container/engines"
 	"isula.org/isulad-tools/internal/command"
 	"isula.org/isulad-tools/internal/logging"
 	"isula.org/isulad-tools/internal/place"
@@ -93,7 +93,7 @@ func (a App) readGlobals(c *cli.Context) error {
 	if c.Bool("debug") {
 		a.log.SetLevel(logrus.DebugLevel)
 	}
-	_, badEngine := container.NewEngine(c.String("engine"))
+	_, badEngine := engines.New(c.String(engineFlag.Name), c.String(graphFlag.Name))
 	return errors.Join(err, badEngine)
 }
 
@@ -112,8 +112,13 @@ var globalFlags = []cli.Flag{
 	cli.BoolFlag{Name: "debug", Usage: "the same as --log-level debug"},
 	cli.StringFlag{Name: "log-format", Value: logging.DefaultFormat, Usage: "write the log as text or json"},
 	cli.StringFlag{Name: "syslog-service", Value: logging.DefaultSyslog, Usage: "log to syslog, too: unix://PATH, udp://HOST:PORT or tcp://HOST:PORT"},
-	cli.StringFlag{Name: "engine", Value: "isula", Usage: "who knows the containers: isula, runc, or runc:ROOT with runc's --root"},
+	engineFlag, graphFlag,
 }
+
+var (
+	engineFlag = cli.StringFlag{Name: "engine", Value: engines.Any, Usage: "who knows the containers: isula, podman, podman:GRAPHROOT, runc, runc:ROOT with runc's --root, crun, or the first of them that knows the one: any"}
+	graphFlag  = cli.StringFlag{Name: "graph", EnvVar: "ISULAD_GRAPH", Usage: "iSulad's root `directory`, where its configuration does not say"}
+)
 
 // personalities are the hook's stages and the udev helper, as subcommands.
 func (a App) personalities() []cli.Command {

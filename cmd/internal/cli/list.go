@@ -10,6 +10,7 @@ import (
 
 	"isula.org/isulad-tools/config"
 	"isula.org/isulad-tools/container"
+	"isula.org/isulad-tools/container/engines"
 	"isula.org/isulad-tools/devices"
 	"isula.org/isulad-tools/mounts"
 )
@@ -110,17 +111,22 @@ func (a App) find(c *cli.Context, name string) (container.Container, error) {
 		//lint:ignore ST1005 the wording of v0.9
 		return container.Container{}, fmt.Errorf("Invalid container name (%s), only [a-zA-Z0-9][a-zA-Z0-9_.-] are allowed", name)
 	}
-	engine, err := container.NewEngine(c.GlobalString("engine"))
+	word := c.GlobalString(engineFlag.Name)
+	engine, err := engines.New(word, c.GlobalString(graphFlag.Name))
 	if err != nil {
 		return container.Container{}, err
 	}
 	if bundle := c.String(bundleFlag.Name); bundle != "" {
-		if _, ok := engine.(container.Runc); !ok {
-			engine = container.Runc{Root: container.RuncRoot}
+		if _, ok := engine.(engines.Runc); !ok {
+			engine = engines.Runc{Root: engines.RuncRoot}
 		}
 		engine = container.Bundle{Dir: bundle, Runs: engine}
 	}
-	return engine.Find(a.interrupts, name)
+	found, err := engine.Find(a.interrupts, name)
+	if err == nil && word == engines.Any && found.Engine != "" && found.Engine != engines.Isulad {
+		fmt.Fprintf(a.Stderr, "container %s: iSulad does not have it, %s does\n", name, found.Engine)
+	}
+	return found, err
 }
 
 // printJSON prints v on one line, or indented. Nothing is printed for nil.

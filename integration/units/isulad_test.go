@@ -1,0 +1,126 @@
+package units
+
+import (
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	"isula.org/isulad-tools/config"
+	"isula.org/isulad-tools/container"
+	"isula.org/isulad-tools/internal/process"
+)
+
+// recordedGraph is what a real iSulad 2.1 kept of six containers.
+const recordedGraph = "../../container/engines/testdata/graph"
+
+// Whatever iSulad does meanwhile, starts or stops the container, hangs or is dead:
+// commands read its files.
+func TestCommandsWaitForNoISulad(t *testing.T) {
+	graph := filepath.Join(t.TempDir(), "graph")
+	must(t, os.CopyFS(graph, os.DirFS(recordedGraph)))
+	h := hold(t, nil)
+	init, err := process.Find(h.pid)
+	must(t, err)
+	dir := func(id string) string {
+		t.Helper()
+		found, err := filepath.Glob(filepath.Join(graph, "engines/*", id+"*"))
+		must(t, err)
+		if len(found) != 1 {
+			t.Fatalf("%s: %v", id, found)
+		}
+		return found[0]
+	}
+	write(t, filepath.Join(dir("8e12"), "container_state.json"), asJSON(t, map[string]any{"Running": true, "Pid": init.PID, "StartTime": init.Start}))
+	for _, id := range []string{"8e12", "e4bb", "027c", "cf52", "5b25", "9eca"} {
+		write(t, filepath.Join(dir(id), container.SpecName), asJSON(t, map[string]any{
+			"root": map[string]any{"path": h.image}, "linux": map[string]any{"cgroupsPath": h.cgroup},
+		}))
+	}
+	data := hostDir(t)
+	for how, isula := range map[string]func(*testing.T) func() string{
+		"hangs": func(t *testing.T) func() string { return hangs(t, "isula") },
+		"is dead": func(t *testing.T) func() string {
+			return standIn(t, "isula", "echo 'Can not connect with server.' >&2; exit 1")
+		},
+		"is not here": func(*testing.T) func() string { return func() string { return "" } },
+	} {
+		t.Run("while it "+how, func(t *testing.T) {
+			asked := isula(t)
+			for name, c := range map[string]struct{ word, id string }{
+				"of one that runs":                 {"db-main", "8e12"},
+				"of one that runs, by its id":      {filepath.Base(dir("8e12")), "8e12"},
+				"of one that runs, by a beginning": {"8e1", "8e12"},
+				"of one that starts":               {"midstart", "027c"},
+				"of one that is paused":            {"paused1", "cf52"},
+				"of one that was renamed":          {"web-renamed", "9eca"},
+				"of one that was created":          {"created", "e4bb"},
+				"of one that was stopped":          {"gone", "5b25"},
+			} {
+				t.Run(name, func(t *testing.T) {
+					tool := func(args ...string) string {
+						t.Helper()
+						got := start(t, "", append([]string{"--graph", graph}, args...)...).wait()
+						if got.code != 0 || got.took > 10*time.Second {
+							t.Fatalf("%q: %+v", args, got)
+						}
+						return got.said
+					}
+					tool("add-path", c.word, data+":/mnt/x")
+					if list := tool("list-path", c.word); !strings.Contains(list, "/mnt/x") {
+						t.Errorf("listed is %q", list)
+					}
+					if file := read(t, filepath.Join(dir(c.id), config.Name)); !strings.Contains(file, "/mnt/x") {
+						t.Errorf("recorded is %s", file)
+					}
+					if c.id == "8e12" {
+						if mounts := mountsOf(t, h.pid); !strings.Contains(mounts, "/mnt/x") {
+							t.Errorf("the container's mounts are\n%s", mounts)
+						}
+					}
+					tool("remove-path", c.word, data+":/mnt/x")
+				})
+			}
+			if said := asked(); said != "" {
+				t.Errorf("isula was asked %q", said)
+			}
+		})
+	}
+}
+
+func TestWhatNobodyKnowsIsLookedForEverywhere(t *testing.T) {
+	graph := filepath.Join(t.TempDir(), "graph")
+	must(t, os.CopyFS(graph, os.DirFS(recordedGraph)))
+	got := start(t, "", "--graph", graph, "list-path", "nosuch").wait()
+	for _, want := range []string{
+		"no container nosuch of iSulad in " + graph, "no container nosuch of podman in /var/lib/containers/storage",
+		"no container nosuch of runc in /run/runc", "no container nosuch of crun in /run/crun",
+	} {
+		if got.code != 1 || !strings.Contains(got.said, want) {
+			t.Errorf("%+v, want an error that says %q", got, want)
+		}
+	}
+}
+
+func TestOfTwoGraphsTheOneThatIsAskedForAnswers(t *testing.T) {
+	for _, env := range []bool{false, true} {
+		for _, name := range []string{"one", "two"} {
+			dir := filepath.Join(t.TempDir(), name)
+			must(t, os.CopyFS(dir, os.DirFS(recordedGraph)))
+			at := filepath.Join(dir, "engines/runc/e4bba75bcbd4afc439294b467bcbd1c2c182d537ba8455a30fb104ce0cb13fe5")
+			write(t, filepath.Join(at, container.SpecName), "{}")
+			args := []string{"--graph", dir, "add-path", "created", hostDir(t) + ":/mnt/" + name}
+			if env {
+				t.Setenv("ISULAD_GRAPH", dir)
+				args = args[2:]
+			}
+			if got := start(t, "", args...).wait(); got.code != 0 {
+				t.Errorf("%+v", got)
+			}
+			if file := read(t, filepath.Join(at, config.Name)); !strings.Contains(file, "/mnt/"+name) {
+				t.Errorf("%s: recorded is %s", name, file)
+			}
+		}
+	}
+}
