@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"path/filepath"
+	"strings"
 
 	"golang.org/x/sys/unix"
 
@@ -150,10 +151,14 @@ func (s *Spec) RootPath(bundle, said string) (string, error) {
 	return filepath.Join(bundle, s.Root.Path), nil
 }
 
-// EngineOf is the engine's name in a bundle's path, <graph>/engines/NAME/<id>;
-// "" when the path is of another form.
+// EngineOf is the engine's name in a bundle's path, <graph>/engines/NAME/<id>; podman
+// in one of podman's form, <graphroot>/<driver>-containers/<id>/userdata, which CRI-O's
+// has, too; "" when the path is of another form.
 func EngineOf(bundle string) string {
 	dir := filepath.Dir(bundle)
+	if filepath.Base(bundle) == "userdata" && strings.HasSuffix(filepath.Base(filepath.Dir(dir)), "-containers") {
+		return "podman"
+	}
 	if filepath.Base(filepath.Dir(dir)) != "engines" {
 		return ""
 	}

@@ -20,12 +20,15 @@ import (
 // kind is a way in which containers are made.
 type kind struct {
 	real   bool // runc; otherwise a pivoted holder, as lcr of iSulad 2.1
+	pod    bool // podman has runc run it
 	mapped bool // with a user namespace of its own
 	kernel holder.Kernel
 }
 
 func (k kind) name() string {
 	switch {
+	case k.pod:
+		return table.Podman
 	case k.real && k.mapped:
 		return table.MappedRunc
 	case k.real:
@@ -57,6 +60,7 @@ type box struct {
 	busy   bool           // others change it meanwhile
 	daemon bool           // isulad knows it, though runc runs it
 
+	podman *ofPodman // nil: it is not podman's
 	runc   sandbox.Runc
 	isulad *isula.Container // who answers for a pivoted holder
 	held   *holder.Container
@@ -75,13 +79,19 @@ func newBox(t *testing.T, k kind, id string) *box {
 	b.root = b.rootfs
 	b.runc.Root = "/run/runc"
 	check(t, sandbox.Rootfs(b.rootfs))
-	check(t, os.MkdirAll(b.bundle, 0o755))
-	t.Cleanup(func() { check(t, os.RemoveAll(b.bundle)) })
+	if !k.pod {
+		check(t, os.MkdirAll(b.bundle, 0o755))
+		t.Cleanup(func() { check(t, os.RemoveAll(b.bundle)) })
+	}
 	check(t, isula.Install())
 	var err error
 	b.isulad, err = isula.Create(id, "c-"+id[:min(8, len(id))], b.bundle)
 	check(t, err)
 	t.Cleanup(func() { check(t, b.isulad.Remove()) })
+	if k.pod {
+		b.podman = &ofPodman{Podman: sandbox.Podman{Dir: filepath.Join(filepath.Dir(b.rootfs), "podman")}}
+		check(t, b.makePodman())
+	}
 	if !k.mapped && !k.real {
 		// An ordinary container's: empty on the host.
 		b.root = filepath.Join(graph, "mnt/rootfs")
@@ -95,7 +105,9 @@ func (b *box) ends() {
 	t := b.t
 	t.Cleanup(func() {
 		b.t = t
-		if b.real {
+		if b.podman != nil {
+			check(t, b.podman.Remove(b.name()))
+		} else if b.real {
 			if _, err := b.runc.State(b.id); err == nil {
 				check(t, b.runc.Delete(b.id))
 			}
@@ -128,7 +140,12 @@ func (b *box) hook(argv0, stage string) holder.Hook {
 }
 
 // log is where the hooks log to.
-func (b *box) log() string { return filepath.Join(b.bundle, "hook.log") }
+func (b *box) log() string {
+	if b.podman != nil {
+		return b.podman.Dir + ".log"
+	}
+	return filepath.Join(b.bundle, "hook.log")
+}
 
 // write writes the bundle: config.json and, in it, the hooks, prestart twice as
 // where the daemon's hook spec and the container's were merged.
@@ -170,6 +187,9 @@ func (b *box) write() {
 // start starts the container. Its error is that of the prestart hook.
 func (b *box) start() error {
 	b.t.Helper()
+	if b.podman != nil {
+		return errors.Join(b.makePodman(), b.startPodman())
+	}
 	if !b.busy {
 		b.write()
 	}
@@ -249,6 +269,10 @@ func (b *box) poststop() {
 // stop ends the container as `kill -9` of its init does.
 func (b *box) stop() {
 	b.t.Helper()
+	if b.podman != nil {
+		check(b.t, b.stopPodman())
+		return
+	}
 	if b.real {
 		check(b.t, b.isulad.Do(func() (int, error) {
 			return 0, errors.Join(b.runc.Stop(b.id), b.runc.Delete(b.id))
@@ -269,7 +293,7 @@ func (b *box) stop() {
 // when it deletes one.
 func (b *box) halt() {
 	b.t.Helper()
-	if !b.real {
+	if !b.real || b.podman != nil {
 		b.stop()
 		return
 	}
@@ -279,7 +303,7 @@ func (b *box) halt() {
 // resume starts what was halted.
 func (b *box) resume() error {
 	b.t.Helper()
-	if b.real {
+	if b.real && b.podman == nil {
 		check(b.t, b.runc.Delete(b.id))
 	}
 	return b.start()
@@ -315,6 +339,14 @@ func (b *box) fails(script, message string) {
 	if out, err := b.sh(script); err == nil || !strings.Contains(out+err.Error(), message) {
 		b.t.Errorf("inside, %s: %q, %v; want failure with %q", script, out, err, message)
 	}
+}
+
+// group is its cgroup.
+func (b *box) group() string {
+	if b.podman != nil {
+		return filepath.Join(sandbox.CgroupParent(), "libpod-"+b.id)
+	}
+	return filepath.Join(sandbox.CgroupParent(), b.id)
 }
 
 // pid is the container's init.

@@ -332,7 +332,7 @@ func (b *box) permitted() []string {
 	if sandbox.Unified() {
 		return nil
 	}
-	list, err := sandbox.Devices(filepath.Join(sandbox.CgroupParent(), b.id))
+	list, err := sandbox.Devices(b.group())
 	check(b.t, err)
 	return list
 }

@@ -56,9 +56,9 @@ func (r *run) limitFiles() string {
 		return ""
 	}
 	names := []string{"io.max"}
-	dir := filepath.Join("/sys/fs/cgroup", sandbox.CgroupParent(), r.id)
+	dir := filepath.Join("/sys/fs/cgroup", r.group())
 	if !sandbox.Unified() {
-		dir = filepath.Join("/sys/fs/cgroup/blkio", sandbox.CgroupParent(), r.id)
+		dir = filepath.Join("/sys/fs/cgroup/blkio", r.group())
 		names = nil
 		for _, n := range []string{"read_iops", "write_iops", "read_bps", "write_bps"} {
 			names = append(names, "blkio.throttle."+n+"_device")

@@ -301,7 +301,7 @@ func (r *run) host() string {
 	for _, f := range slices.Backward(r.after) {
 		f()
 	}
-	for _, d := range r.before.Diff(fingerprint(r.t), "file "+r.bundle, "file "+filepath.Dir(r.bundle)) {
+	for _, d := range r.before.Diff(fingerprint(r.t), append(r.podmansOwn(), "file "+r.bundle, "file "+filepath.Dir(r.bundle))...) {
 		r.t.Errorf("left on the host: %s", d)
 	}
 	if text := rules(r.t); text != r.rules {

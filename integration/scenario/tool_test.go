@@ -22,7 +22,7 @@ const NAME = "NAME"
 
 // name is what a person calls the container. Plain runc has nothing but ids.
 func (b *box) name() string {
-	if b.real && !b.daemon {
+	if b.real && !b.daemon && b.podman == nil {
 		return b.id
 	}
 	return b.isulad.Name
@@ -31,7 +31,9 @@ func (b *box) name() string {
 // command is a run of the command line tool on the container's kernel.
 func (b *box) command(args ...string) (*exec.Cmd, error) {
 	argv := []string{"isulad-tools"}
-	if b.real && !b.daemon {
+	if b.podman != nil {
+		argv = append(argv, "--engine", "podman:"+b.podman.Graph())
+	} else if b.real && !b.daemon {
 		argv = append(argv, "--engine", "runc")
 	}
 	for _, a := range args {

@@ -29,6 +29,7 @@ const (
 	MappedRunc = "runc userns"
 	LCR        = "lcr"
 	MappedLCR  = "lcr userns"
+	Podman     = "podman"
 )
 
 // Column is the name of a column.
@@ -50,6 +51,9 @@ func Publish(dir string, r Results, update bool) ([]string, error) {
 	for _, world := range []string{V1, V2, As5_10, As4_19} {
 		for _, kind := range []string{Runc, MappedRunc, LCR, MappedLCR} {
 			t.columns = append(t.columns, Column(world, kind))
+		}
+		if world == V1 {
+			t.columns = append(t.columns, Column(world, Podman))
 		}
 	}
 	if err := t.read(dir); err != nil {
