@@ -12,6 +12,7 @@ type Container struct {
 	ID     string
 	Name   string // "" where the engine has ids only
 	Engine string // who answered, as in --engine: isula, podman, runc or crun
+	Also   string // who has another one of that name; "": nobody was found
 	PID    int    // of its init; 0 when it does not run
 	// Start is when its init started, as in process.ID; 0: the engine does not say.
 	Start uint64

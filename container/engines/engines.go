@@ -97,6 +97,9 @@ type first struct {
 // Find implements container.Engine.
 func (f first) Find(ctx context.Context, name string) (container.Container, error) {
 	c, err := f.isulad.Find(ctx, name)
+	if err == nil {
+		c.Also = f.also(ctx, c, strings.TrimPrefix(name, "/"))
+	}
 	if err == nil || errors.As(err, new(ambiguous)) {
 		return c, err
 	}
@@ -126,6 +129,18 @@ func (f first) Find(ctx context.Context, name string) (container.Container, erro
 		return container.Container{}, said
 	}
 	return container.Container{}, notFound{name, looked, said}
+}
+
+// also is another engine that has a container of this very name or id, in another
+// bundle.
+func (f first) also(ctx context.Context, c container.Container, word string) string {
+	for _, e := range f.others {
+		other, err := e.Find(ctx, word)
+		if err == nil && other.Dir != c.Dir && (other.Name == word || other.ID == word) {
+			return other.Engine
+		}
+	}
+	return ""
 }
 
 // notFound says where a container was looked for.

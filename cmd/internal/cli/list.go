@@ -123,7 +123,11 @@ func (a App) find(c *cli.Context, name string) (container.Container, error) {
 		engine = container.Bundle{Dir: bundle, Runs: engine}
 	}
 	found, err := engine.Find(a.interrupts, name)
-	if err == nil && word == engines.Any && found.Engine != "" && found.Engine != engines.Isulad {
+	switch {
+	case err != nil || word != engines.Any:
+	case found.Also != "":
+		fmt.Fprintf(a.Stderr, "container %s: iSulad's is meant, of which %s has another: --engine %[2]s means that\n", name, found.Also)
+	case found.Engine != "" && found.Engine != engines.Isulad:
 		fmt.Fprintf(a.Stderr, "container %s: iSulad does not have it, %s does\n", name, found.Engine)
 	}
 	return found, err
