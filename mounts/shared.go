@@ -61,10 +61,29 @@ func Find(t *resource.Target) error {
 	}
 	defer inside.Close()
 	same, err := t.Root.SameFile(inside, own)
-	if !same {
+	if !same || err != nil {
 		t.Direct = errNotShared
+		return err
+	}
+	receives, err := received(t, inside)
+	if !receives {
+		t.Direct = errCutOff
 	}
 	return err
+}
+
+// received tells whether the shared path in the container receives what the host mounts:
+// crun makes all mounts of a container private after its hooks have run.
+func received(t *resource.Target, inside *os.File) (is bool, err error) {
+	id, err := mountpoint.ID(inside)
+	if err != nil {
+		return false, err
+	}
+	err = mountpoint.Each(t.Sees, func(m *mountpoint.Mount) bool {
+		is = m.ID == id && len(groups(m, "master:")) > 0
+		return m.ID != id
+	})
+	return is, err
 }
 
 // isNone tells whether an error of opening means that there is no such thing.
@@ -74,6 +93,7 @@ func isNone(err error) bool {
 
 var (
 	errNotShared = errors.New("it has no shared path: start it with --hook-spec; if it was, the hook's log says why it got none")
+	errCutOff    = errors.New("its runtime has cut its shared path off, as crun does")
 	errNoPlace   = errors.New("the container's root is read-only, and its image has no directory " + place.SharedPath)
 	errNoWay     = errors.New("this kernel (before 5.2) has no way into a container that has changed its root")
 )
