@@ -30,8 +30,6 @@ LOOK_AT := $(TAGS),vmguest
 TOOL  := $(GO) tool -modfile=hack/tools.mod
 STAGE := hack/stage
 TEST  := $(GO) test -tags $(TAGS)
-# With the build's flags, so that the standard library is compiled once.
-INSTALL := $(HERMETIC) $(GO) run -trimpath ./hack/install
 
 BINARY := bin/isulad-tools
 
@@ -164,11 +162,11 @@ deps: ## what the tests need from the distribution
 
 .PHONY: install
 install: build ## put it into place: DESTDIR= for a package, GRAPH= when iSulad's root dir is elsewhere
-	$(INSTALL) -destdir "$(DESTDIR)" -graph "$(GRAPH)" install $(BINARY)
+	$(BINARY) install --root "$(DESTDIR)" --graph "$(GRAPH)"
 
 .PHONY: uninstall
-uninstall: ## take it away again and bring back what was there before
-	$(INSTALL) -destdir "$(DESTDIR)" -graph "$(GRAPH)" uninstall
+uninstall: build ## take it away again and bring back what was there before
+	$(BINARY) uninstall --root "$(DESTDIR)" --graph "$(GRAPH)"
 
 .PHONY: clean
 clean: ## remove bin/ (the VM's image stays in its cache)

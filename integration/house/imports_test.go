@@ -12,7 +12,7 @@ var layers = [][]string{
 	{"internal"},
 	{"config"},
 	{"resource"},
-	{"container", "devices", "kmod", "mounts", "network", "selinux", "sysctl"},
+	{"container", "devices", "kmod", "mounts", "network", "selinux", "sysctl", "install"},
 	{"cmd/internal/cli", "hooks", "udev"},
 	{"cmd/isulad-tools"},
 }
@@ -84,7 +84,7 @@ func TestTheRuleOfImports(t *testing.T) {
 		{"internal/undo", "config", false},
 		{"internal/undo", "internal/logging", true},
 		{"hooks", "integration/sandbox", false},
-		{"internal/undo", "hack/install", false},
+		{"internal/undo", "hack/sandbox", false},
 	} {
 		if got := mayImport(module+"/"+c.from, module+"/"+c.to); got != c.want {
 			t.Errorf("%s -> %s: %v", c.from, c.to, got)

@@ -51,7 +51,6 @@ func share(t *testing.T, programs ...string) string {
 	buildImage(t, root)
 	dir := t.TempDir()
 	build(t, root, "build", "-tags", "urfave_cli_no_docs", "-o", filepath.Join(dir, "isulad-tools"), "./cmd/isulad-tools")
-	build(t, root, "build", "-o", filepath.Join(dir, "install"), "./hack/install")
 	for _, p := range programs {
 		build(t, root, "test", "-c", "-tags", "vmguest", "-o", filepath.Join(dir, filepath.Base(p)+".test"), "./integration/"+p)
 	}

@@ -21,7 +21,7 @@ func TestMain(m *testing.M) {
 		fmt.Fprintln(os.Stderr, "guest: this is not the test machine: run `go test ./integration/vm`")
 		os.Exit(1)
 	}
-	out, err := exec.Command(share+"/install", "install", share+"/isulad-tools").CombinedOutput()
+	out, err := exec.Command(share+"/isulad-tools", "install").CombinedOutput()
 	fmt.Printf("%s", out)
 	if err != nil {
 		fmt.Fprintln(os.Stderr, "guest: install isulad-tools:", err)

@@ -48,7 +48,7 @@ func TestMain(m *testing.M) {
 		fmt.Fprintln(os.Stderr, "guest: this is not the test machine: run `go test ./integration/vm`")
 		os.Exit(1)
 	}
-	if out, err := exec.Command(share+"/install", "install", share+"/isulad-tools").CombinedOutput(); err != nil {
+	if out, err := exec.Command(share+"/isulad-tools", "install").CombinedOutput(); err != nil {
 		fmt.Fprintf(os.Stderr, "guest: install isulad-tools: %v\n%s", err, out)
 		os.Exit(1)
 	}

@@ -1,4 +1,4 @@
-package main
+package install
 
 import (
 	"encoding/json"
@@ -135,7 +135,7 @@ func FuzzHookSpec(f *testing.F) {
 	f.Add([]byte(`{"prestart":null}`))
 	f.Fuzz(func(t *testing.T, content []byte) {
 		// Ours always serves; nothing that does not serve is taken for ours.
-		if hook := writtenFor(content); hook != "" && !serves(content, hook) {
+		if hook := forISula.writtenFor(content); hook != "" && !forISula.serves(content, hook) {
 			t.Errorf("%q is ours but does not serve %q", content, hook)
 		}
 	})

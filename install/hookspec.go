@@ -1,14 +1,27 @@
-package main
+package install
 
 import (
 	"bytes"
 	"encoding/json"
 	"fmt"
+	"io/fs"
 	"path/filepath"
 	"slices"
 
 	oci "github.com/opencontainers/runtime-spec/specs-go"
 )
+
+// form is one of the forms of files that name a hook.
+type form struct {
+	mode, dir fs.FileMode // of the file, and of its directory
+	spell     func(hook string) ([]byte, error)
+	// names returns the programs that a file runs at a stage.
+	names func(content []byte, stage string) []string
+	needs []string // the stages that it must have our hook for
+}
+
+// forISula is what isula's --hook-spec takes.
+var forISula = form{mode: 0o640, dir: 0o750, spell: hookSpec, names: hookPaths, needs: []string{"prestart", "poststop"}}
 
 // hook is one entry of a hook spec, in the field order that iSulad documents: an
 // environment without a variable is there, too, because runc gives a hook that has
@@ -58,24 +71,24 @@ func hookPaths(spec []byte, stage string) []string {
 	return paths
 }
 
-// writtenFor returns the hook path a spec of ours was written for, or "" when
+// writtenFor returns the hook path a file of ours was written for, or "" when
 // it was not written by us or was edited since.
-func writtenFor(spec []byte) string {
-	paths := hookPaths(spec, stages[0])
+func (f form) writtenFor(spec []byte) string {
+	paths := f.names(spec, f.needs[0])
 	if len(paths) != 1 {
 		return ""
 	}
-	ours, err := hookSpec(paths[0])
+	ours, err := f.spell(paths[0])
 	if err != nil || !bytes.Equal(spec, ours) {
 		return ""
 	}
 	return paths[0]
 }
 
-// serves says whether spec starts and cleans up with hookPath, whatever else it does.
-func serves(spec []byte, hookPath string) bool {
-	for _, stage := range []string{"prestart", "poststop"} {
-		if !slices.Contains(hookPaths(spec, stage), hookPath) {
+// serves says whether spec runs hookPath when it must, whatever else it does.
+func (f form) serves(spec []byte, hookPath string) bool {
+	for _, stage := range f.needs {
+		if !slices.Contains(f.names(spec, stage), hookPath) {
 			return false
 		}
 	}

@@ -1,13 +1,13 @@
-package main
+package install
 
 import (
 	"bytes"
-	"debug/buildinfo"
 	"errors"
 	"fmt"
 	"io"
 	"io/fs"
 	"path/filepath"
+	"strings"
 
 	"isula.org/isulad-tools/internal/open"
 )
@@ -38,15 +38,28 @@ func binaries(graph string) []string {
 	return paths
 }
 
-// spec is a hook spec and the hook it names.
-type spec struct{ path, hook string }
+// spec is a file that names a hook, and the hook it names.
+type spec struct {
+	path, hook string
+	form       form
+}
 
+// specs are a hook spec for each generation, for isula, and the files of hooks.d for
+// the other engines.
 func specs(graph string) []spec {
 	var all []spec
 	for _, g := range generations {
 		all = append(all, spec{
 			path: "/etc/" + g.tools + "/hookspec.json",
 			hook: filepath.Join(graph, "hooks", g.hooks),
+			form: forISula,
+		})
+	}
+	for _, stage := range []string{"prestart", "poststop"} {
+		all = append(all, spec{
+			path: hooksD + "/" + generations[0].tools + "-" + stage + ".json",
+			hook: filepath.Join(graph, "hooks", generations[0].hooks),
+			form: forHooksD(stage),
 		})
 	}
 	return all
@@ -60,7 +73,7 @@ func install(t *tree, askedGraph, binary string, out io.Writer) error {
 	if err != nil {
 		return err
 	}
-	if info, err := buildinfo.Read(bytes.NewReader(content)); err != nil || info.Path != mainPackage {
+	if !isOurs(content) {
 		return fmt.Errorf("%s is not a build of %s", binary, mainPackage)
 	}
 	graph, err := findGraph(t, askedGraph)
@@ -105,7 +118,7 @@ func mkdirs(t *tree, graph string) error {
 		{filepath.Join(graph, "hooks"), 0o755},
 	}
 	for _, s := range specs(graph) {
-		dirs = append(dirs, dir{filepath.Dir(s.path), 0o750})
+		dirs = append(dirs, dir{filepath.Dir(s.path), s.form.dir})
 	}
 	for _, d := range dirs {
 		if err := t.mkdir(d.path, d.mode); err != nil {
@@ -129,16 +142,16 @@ func (r result) print(out io.Writer, path string) {
 // placeSpec leaves a hook spec alone that an operator made of ours: time-outs,
 // environment and further hooks survive an upgrade as long as it runs our hook.
 func placeSpec(t *tree, s spec) (result, error) {
-	want, err := hookSpec(s.hook)
+	want, err := s.form.spell(s.hook)
 	if err != nil {
 		return result{}, err
 	}
 	// What cannot be read is somebody's, and stays as a backup.
 	have, err := t.read(s.path, limit)
-	if err == nil && !bytes.Equal(have, want) && serves(have, s.hook) {
+	if err == nil && !bytes.Equal(have, want) && s.form.serves(have, s.hook) {
 		return result{"kept", "edited; it runs our hook"}, nil
 	}
-	return place(t, s.path, want, 0o640, err == nil && writtenFor(have) != "")
+	return place(t, s.path, want, s.form.mode, err == nil && s.form.writtenFor(have) != "")
 }
 
 // place writes content to path unless it is there. What was there and is not
@@ -184,11 +197,13 @@ func isBuild(t *tree, path string) bool {
 	if err != nil || info == nil || !info.Mode().IsRegular() {
 		return false
 	}
-	f, err := t.open(path)
-	if err != nil {
-		return false
-	}
-	defer f.Close()
-	build, err := buildinfo.Read(f)
-	return err == nil && build.Path == mainPackage
+	content, err := t.read(path, maxBinary)
+	return err == nil && isOurs(content)
+}
+
+// isOurs tells whether an executable is a build of this project: Go's build information
+// is in it as text. Whoever looks for that has no such text.
+func isOurs(executable []byte) bool {
+	path := strings.Join([]string{"path", mainPackage + "\n"}, "\t")
+	return bytes.HasPrefix(executable, []byte("\x7fELF")) && bytes.Contains(executable, []byte(path))
 }

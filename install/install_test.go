@@ -1,4 +1,4 @@
-package main
+package install
 
 import (
 	"bytes"
@@ -165,6 +165,11 @@ var six = []string{
 
 var two = []string{"/etc/isulad-tools/hookspec.json", "/etc/syscontainer-tools/hookspec.json"}
 
+// and those of hooks.d
+var others = []string{"/usr/share/containers/oci/hooks.d/isulad-tools-prestart.json", "/usr/share/containers/oci/hooks.d/isulad-tools-poststop.json"}
+
+const all = 11
+
 func TestInstallPutsOneExecutableUnderSixNamesTwoHookSpecsAndTheLogsRule(t *testing.T) {
 	root, binary := t.TempDir(), build(t, "v1")
 	old := syscall.Umask(0o077) // must not matter; the process's, so not in parallel
@@ -203,10 +208,10 @@ func TestInstallPutsOneExecutableUnderSixNamesTwoHookSpecsAndTheLogsRule(t *test
 			t.Errorf("%s is not JSON", path)
 		}
 	}
-	if got := len(files(t, root, false)); got != 9 {
-		t.Errorf("%d files, want 9: %v", got, files(t, root, false))
+	if got := len(files(t, root, false)); got != all {
+		t.Errorf("%d files, want 11: %v", got, files(t, root, false))
 	}
-	if lines := strings.Count(out, "\n"); lines != 9 || strings.Count(out, "installed ") != 9 {
+	if lines := strings.Count(out, "\n"); lines != all || strings.Count(out, "installed ") != all {
 		t.Errorf("not one line a file:\n%s", out)
 	}
 }
@@ -220,7 +225,7 @@ func TestASecondInstallChangesNothing(t *testing.T) {
 	if diff := cmp.Diff(before, files(t, root, true)); diff != "" {
 		t.Errorf("changed (-before +after):\n%s", diff)
 	}
-	if strings.Count(out, "unchanged ") != 9 {
+	if strings.Count(out, "unchanged ") != all {
 		t.Errorf("said:\n%s", out)
 	}
 }
@@ -230,7 +235,7 @@ func TestAnUpgradeReplacesOurOwnWithoutABackup(t *testing.T) {
 	root := t.TempDir()
 	mustInstall(t, root, "", build(t, "v1"))
 	out := mustInstall(t, root, "", build(t, "v2"))
-	if strings.Count(out, "updated ") != 6 || strings.Count(out, "unchanged ") != 3 {
+	if strings.Count(out, "updated ") != 6 || strings.Count(out, "unchanged ") != 5 {
 		t.Errorf("said:\n%s", out)
 	}
 	for _, path := range six {
@@ -238,8 +243,8 @@ func TestAnUpgradeReplacesOurOwnWithoutABackup(t *testing.T) {
 			t.Errorf("%s is not the new one", path)
 		}
 	}
-	if got := len(files(t, root, false)); got != 9 {
-		t.Errorf("%d files, want 9", got)
+	if got := len(files(t, root, false)); got != all {
+		t.Errorf("%d files, want 11", got)
 	}
 }
 
@@ -261,7 +266,7 @@ func TestARunningExecutableIsReplaced(t *testing.T) {
 	}
 }
 
-// What lies in the nine places before is chosen at random; after install,
+// What lies in the eleven places before is chosen at random; after install,
 // install, uninstall every one of them is as it was.
 func TestUninstallBringsBackWhatWasThere(t *testing.T) {
 	t.Parallel()
@@ -269,7 +274,7 @@ func TestUninstallBringsBackWhatWasThere(t *testing.T) {
 	random := rand.New(rand.NewPCG(1, 2))
 	for round := range 20 {
 		root := t.TempDir()
-		for i, path := range slices.Concat(six, two, []string{rotation}) {
+		for i, path := range slices.Concat(six, two, others, []string{rotation}) {
 			switch random.IntN(5) {
 			case 0: // nothing
 			case 1:

@@ -1,4 +1,4 @@
-package main
+package install
 
 import (
 	"errors"
@@ -20,7 +20,7 @@ func uninstall(t *tree, askedGraph string, out io.Writer) error {
 	}
 	for _, s := range specs(graph) {
 		have, err := t.read(s.path, limit)
-		if err := withdraw(t, s.path, err == nil && writtenFor(have) != "", out); err != nil {
+		if err := withdraw(t, s.path, err == nil && s.form.writtenFor(have) != "", out); err != nil {
 			return fmt.Errorf("uninstall %s: %w", t.show(s.path), err)
 		}
 	}
@@ -67,7 +67,7 @@ func installedGraph(t *tree, asked string) (string, error) {
 		if err != nil {
 			continue
 		}
-		if hook := writtenFor(have); hook != "" {
+		if hook := s.form.writtenFor(have); hook != "" {
 			return filepath.Dir(filepath.Dir(hook)), nil
 		}
 	}

@@ -1,0 +1,42 @@
+package cli
+
+import (
+	"github.com/urfave/cli"
+
+	"isula.org/isulad-tools/install"
+)
+
+// installCommands put the program itself into place.
+func (a App) installCommands() []cli.Command {
+	flags := []cli.Flag{
+		cli.StringFlag{Name: "root", Usage: "the `directory` that is the root of the system, instead of /"},
+		cli.StringFlag{Name: "graph", EnvVar: graphFlag.EnvVar, Usage: "iSulad's root `directory`; by default what its configuration says"},
+	}
+	options := func(c *cli.Context) install.Options {
+		return install.Options{Root: c.String("root"), Graph: c.String("graph")}
+	}
+	return []cli.Command{
+		{
+			Name:  "install",
+			Usage: "put this program into place: as tool, hook and udev helper, with the hook specs of iSulad, podman and CRI-O",
+			Flags: flags,
+			Action: func(c *cli.Context) error {
+				if err := noMore(c, 0); err != nil {
+					return err
+				}
+				return install.Add(options(c), a.Stdout)
+			},
+		},
+		{
+			Name:  "uninstall",
+			Usage: "take it away again, and bring back what was there before",
+			Flags: flags,
+			Action: func(c *cli.Context) error {
+				if err := noMore(c, 0); err != nil {
+					return err
+				}
+				return install.Remove(options(c), a.Stdout)
+			},
+		},
+	}
+}
