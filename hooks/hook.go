@@ -41,6 +41,7 @@ type Hook struct {
 	follows bool
 
 	bootWait, bootTime time.Duration
+	onDemand           bool // the hook is for every container of the host
 
 	unit    string           // of systemd, which must be told
 	allowed []devices.Device // that its unit may use these
@@ -56,6 +57,7 @@ func (h *Hook) Run(name string, args []string) int {
 	file := flags.String("log", "", "append the log to `file` instead of sending it to syslog")
 	flags.DurationVar(&h.bootWait, "boot-wait", bootWait, "wait so long for recorded devices that the host does not have yet, while it starts; 0: not at all")
 	flags.DurationVar(&h.bootTime, "boot-time", bootTime, "the host starts until it has been up so long")
+	flags.BoolVar(&h.onDemand, "on-demand", false, "leave a container alone for which nothing is recorded or asked")
 	relabel := flags.Bool("with-relabel", false, "relabel the container's root file system for SELinux at its first start")
 	// Compat: hook-help, hook-unknown-flag; hook-extra-args: surplus arguments
 	// mean nothing.

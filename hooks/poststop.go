@@ -25,6 +25,9 @@ func (h *Hook) poststop(ctx context.Context, relabel bool) error {
 	if err != nil {
 		return err
 	}
+	if h.onDemand && !relabel && untouched(st) {
+		return nil
+	}
 	log := h.log.WithField("id", st.ID)
 	warn := func(err error) {
 		if err != nil {

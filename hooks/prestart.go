@@ -197,6 +197,9 @@ func (h *Hook) prestart(ctx context.Context, relabel bool) error {
 	if err != nil {
 		return err
 	}
+	if h.onDemand && !relabel && len(wanted) == 0 && !(sp.Mapped() && len(sp.Linux.Sysctl) > 0) && untouched(st) {
+		return nil
+	}
 	init, err := process.Find(st.Pid)
 	if err != nil {
 		return err

@@ -82,6 +82,9 @@ func (l Loader) place(elem ...string) string {
 	return filepath.Join(append([]string{l.Root, place.Modules}, elem...)...)
 }
 
+// AskPath is where it is written what a running container asks for.
+func (l Loader) AskPath(id string) string { return l.place(asksDir, id) }
+
 // makePlace makes the directory of all of it, in that of the generation whose
 // place it is.
 func (l Loader) makePlace() error {
@@ -148,7 +151,7 @@ func (l Loader) Record(by Asker, names []string) error {
 
 // Forget removes what a container asks for. What is gone already is fine.
 func (l Loader) Forget(id string) error {
-	err := os.Remove(l.place(asksDir, id))
+	err := os.Remove(l.AskPath(id))
 	if errors.Is(err, fs.ErrNotExist) {
 		err = nil
 	}
@@ -156,7 +159,7 @@ func (l Loader) Forget(id string) error {
 }
 
 func (l Loader) readAsk(id string) (a Ask, err error) {
-	path := l.place(asksDir, id)
+	path := l.AskPath(id)
 	data, err := open.Read(path, recordLimit)
 	if err != nil {
 		return a, err

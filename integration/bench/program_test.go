@@ -46,6 +46,8 @@ func buildPrograms(dir string) error {
 type sample struct {
 	wall time.Duration
 	cpu  time.Duration // user and system time; 0 when it was not a process
+	// faults are the page faults that needed no disk.
+	faults int64
 }
 
 // invocation is one run of a program, as a runtime runs a hook: in the bundle,
@@ -70,6 +72,7 @@ func (i invocation) run() (sample, error) {
 		_, err := retry(func() (int, error) { return syscall.Wait4(pid, &status, 0, &usage) })
 		s.wall = time.Since(started)
 		s.cpu = time.Duration(usage.Utime.Nano() + usage.Stime.Nano())
+		s.faults = usage.Minflt
 		return status, os.NewSyscallError("wait4", err)
 	})
 	return s, err

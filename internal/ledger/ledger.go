@@ -105,9 +105,9 @@ func Open(g place.Generation, id string, s Start) (l *Ledger, damaged error) {
 }
 
 func openIn(all []place.Generation, g place.Generation, id string, s Start) (l *Ledger, damaged error) {
-	l = &Ledger{start: s, path: filepath.Join(g.Starts(), name(id))}
+	l = &Ledger{start: s, path: Path(g, id)}
 	for _, other := range all {
-		path := filepath.Join(other.Starts(), name(id))
+		path := Path(other, id)
 		data, err := open.Read(path, maxSize)
 		if errors.Is(err, fs.ErrNotExist) {
 			continue
@@ -127,6 +127,9 @@ func openIn(all []place.Generation, g place.Generation, id string, s Start) (l *
 
 // name begins with a dot, as no container's id does: start records lie beside it.
 func name(id string) string { return "." + id + ".granted" }
+
+// Path is the ledger of container id, in the directory of a generation.
+func Path(g place.Generation, id string) string { return filepath.Join(g.Starts(), name(id)) }
 
 // Trees are the host's trees that the start had by its specification.
 func (l *Ledger) Trees() []Tree {
