@@ -21,6 +21,7 @@ var groups = []group{
 	startUp.with(userNS),
 	fewRecords("character devices", 10, 200, boundDevices).with(userNS),
 	commands,
+	lookups,
 	udevRules,
 	startUp.with(unified),
 	fewRecords("character devices", 10, 200, programDevices).with(unified),
