@@ -184,6 +184,9 @@ func (h *Hook) prestart(ctx context.Context, relabel bool) error {
 	if err != nil {
 		return err
 	}
+	if err := checkRoot(st); err != nil {
+		return err
+	}
 	sp, err := container.ReadSpec(st.Bundle)
 	if err != nil {
 		return err
