@@ -7,7 +7,7 @@ import (
 	"slices"
 )
 
-// ours is what an operator's host has of isulad-tools and of iSulad, or may get
+// ours is what an operator's host has of isulad-tools, of iSulad and of podman, or may get
 // meanwhile, besides what is in fresh trees. A test is to find a host without.
 var ours = []string{
 	"/.sharedpath", "/var/log/hyperagent",
@@ -16,6 +16,7 @@ var ours = []string{
 	"/lib/udev/isulad-tools_wrapper", "/lib/udev/syscontainer-tools_wrapper",
 	"/usr/bin/isula", "/usr/bin/isulad", "/usr/local/bin/isula", "/usr/local/bin/isulad",
 	"/var/lib/isulad", "/var/lib/lcrd",
+	"/usr/share/containers/oci/hooks.d", "/etc/containers/oci/hooks.d", "/etc/containers/storage.conf", "/usr/share/containers/storage.conf", "/var/lib/containers",
 }
 
 // emptied are folders of every host in which hosts have something of ours.
