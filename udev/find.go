@@ -22,12 +22,15 @@ import (
 const inspectWait = 3 * time.Second
 
 // find returns the container that a rule means: by its start record, which needs
-// no lock and no daemon, else by asking isulad. fs.ErrNotExist: it does not run,
-// and nobody tells where its records are.
+// no lock and no daemon, else in iSulad's files, else by asking isulad.
+// fs.ErrNotExist: it does not run, and nobody tells where its records are.
 func find(ctx context.Context, id string) (container.Container, error) {
 	found, err := started(id)
 	if !errors.Is(err, fs.ErrNotExist) || !maybeIsulads(id) {
 		return found, err
+	}
+	if known, err := engines.OfISulad(ctx, id); err == nil && container.Means(id, known.ID) {
+		return known, nil
 	}
 	client, err := command.Find("isula")
 	if err != nil {

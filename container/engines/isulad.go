@@ -83,6 +83,11 @@ func (i iSulad) Find(_ context.Context, name string) (container.Container, error
 	return c, err
 }
 
+// OfISulad finds a container in the files of the configured iSulad alone.
+func OfISulad(ctx context.Context, name string) (container.Container, error) {
+	return iSulad{}.Find(ctx, name)
+}
+
 func (s store) find(word string) (container.Container, error) {
 	if container.ValidID(word) {
 		for _, r := range s.runtimes {

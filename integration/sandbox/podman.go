@@ -2,6 +2,7 @@ package sandbox
 
 import (
 	"bytes"
+	"cmp"
 	"errors"
 	"fmt"
 	"io/fs"
@@ -29,6 +30,7 @@ func (p Podman) Bundle(id string) string {
 // PodmanContainer is what `podman create` is told of one.
 type PodmanContainer struct {
 	Name, Rootfs string
+	Network      string // "" for one of its own, without anything
 	Env          []string
 	Args         []string // other options
 	Command      []string
@@ -37,7 +39,7 @@ type PodmanContainer struct {
 // Create makes a container and returns its id.
 func (p Podman) Create(c PodmanContainer) (id string, err error) {
 	args := []string{
-		"create", "--name", c.Name, "--network", "none", "--cgroup-parent", CgroupParent(), "--security-opt", "seccomp=unconfined",
+		"create", "--name", c.Name, "--network", cmp.Or(c.Network, "none"), "--cgroup-parent", CgroupParent(), "--security-opt", "seccomp=unconfined",
 		"--ulimit", "nofile=1024:1024", "--ulimit", "nproc=4096:4096", // or podman asks for more than it may have
 	}
 	for _, e := range c.Env {

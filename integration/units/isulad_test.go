@@ -124,3 +124,44 @@ func TestOfTwoGraphsTheOneThatIsAskedForAnswers(t *testing.T) {
 		}
 	}
 }
+
+// The udev helper has no time to wait for a daemon that is busy with the container.
+func TestTheHelperFindsAContainerInISuladsFiles(t *testing.T) {
+	must(t, os.MkdirAll("/var/lib/isulad", 0o750))
+	must(t, os.CopyFS("/var/lib/isulad", os.DirFS(recordedGraph)))
+	t.Cleanup(func() { must(t, os.RemoveAll("/var/lib/isulad")) })
+	asked := hangs(t, "isula")
+	standIn(t, "udevadm", "")
+	const stopped = "5b25249727ba14fb03210ab2ccba75c75b27280fdd885334c1f57111df1e925d"
+	write(t, filepath.Join("/var/lib/isulad/engines/runc", stopped, container.SpecName), "{}")
+	if log := helper(t, 0, "add", stopped[:8], "sda1", "/dev/x", "sda"); asked() != "" || strings.Contains(log, "does not run") {
+		t.Errorf("isula was asked %q; logged %s", asked(), log)
+	}
+}
+
+func TestANameThatTwoEnginesHaveIsSaid(t *testing.T) {
+	graph := filepath.Join(t.TempDir(), "graph")
+	must(t, os.CopyFS(graph, os.DirFS(recordedGraph)))
+	write(t, "/var/lib/containers/storage/overlay-containers/containers.json",
+		`[{"id":"`+strings.Repeat("c", 64)+`","names":["created"]},{"id":"`+strings.Repeat("d", 64)+`","names":["only"]}]`)
+	t.Cleanup(func() { must(t, os.RemoveAll("/var/lib/containers")) })
+	for _, digit := range []string{"c", "d"} {
+		must(t, os.MkdirAll("/var/lib/containers/storage/overlay-containers/"+strings.Repeat(digit, 64)+"/userdata", 0o700))
+	}
+	for word, want := range map[string]string{
+		"created":      "container created: iSulad's is meant, of which podman has another: --engine podman means that\n",
+		"only":         "container only: iSulad does not have it, podman does\n",
+		"db-main":      "",
+		"ddddddddd":    "container ddddddddd: iSulad does not have it, podman does\n",
+		"e4bba75bcbd4": "",
+	} {
+		if got := start(t, "", "--graph", graph, "list-path", word).wait(); got.code != 0 || got.said != want {
+			t.Errorf("%s: %+v, want %q", word, got, want)
+		}
+	}
+	for _, engine := range []string{"isula", "podman"} {
+		if got := start(t, "", "--graph", graph, "--engine", engine, "list-path", "created").wait(); got.code != 0 || got.said != "" {
+			t.Errorf("--engine %s: %+v, want nothing", engine, got)
+		}
+	}
+}
