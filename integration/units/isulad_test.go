@@ -38,7 +38,6 @@ func TestCommandsWaitForNoISulad(t *testing.T) {
 			"root": map[string]any{"path": h.image}, "linux": map[string]any{"cgroupsPath": h.cgroup},
 		}))
 	}
-	data := hostDir(t)
 	for how, isula := range map[string]func(*testing.T) func() string{
 		"hangs": func(t *testing.T) func() string { return hangs(t, "isula") },
 		"is dead": func(t *testing.T) func() string {
@@ -67,19 +66,19 @@ func TestCommandsWaitForNoISulad(t *testing.T) {
 						}
 						return got.said
 					}
-					tool("add-path", c.word, data+":/mnt/x")
-					if list := tool("list-path", c.word); !strings.Contains(list, "/mnt/x") {
+					tool("add-device", c.word, "/dev/fuse:/dev/x")
+					if list := tool("list-device", c.word); !strings.Contains(list, "/dev/x") {
 						t.Errorf("listed is %q", list)
 					}
-					if file := read(t, filepath.Join(dir(c.id), config.Name)); !strings.Contains(file, "/mnt/x") {
+					if file := read(t, filepath.Join(dir(c.id), config.Name)); !strings.Contains(file, "/dev/x") {
 						t.Errorf("recorded is %s", file)
 					}
 					if c.id == "8e12" {
-						if mounts := mountsOf(t, h.pid); !strings.Contains(mounts, "/mnt/x") {
-							t.Errorf("the container's mounts are\n%s", mounts)
+						if rules := h.allowed(t); !strings.Contains(rules, "10:229") {
+							t.Errorf("the container may use\n%s", rules)
 						}
 					}
-					tool("remove-path", c.word, data+":/mnt/x")
+					tool("remove-device", c.word, "/dev/fuse:/dev/x")
 				})
 			}
 			if said := asked(); said != "" {

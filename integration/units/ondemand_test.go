@@ -77,12 +77,11 @@ func TestWhatACommandGaveOnDemandGoesWithTheContainer(t *testing.T) {
 	if got := b.onDemand(t, "prestart"); got.code != 0 {
 		t.Fatalf("%+v", got)
 	}
-	path := hostDir(t) + ":/mnt/x"
-	if got := b.tool(t, "add-path", b.id, path); got.code != 0 {
+	if got := b.tool(t, "add-device", b.id, "/dev/fuse:/dev/x"); got.code != 0 {
 		t.Fatalf("%+v", got)
 	}
-	if mounts := mountsOf(t, b.pid); !strings.Contains(mounts, "/mnt/x ") {
-		t.Errorf("the container's mounts are\n%s", mounts)
+	if rules := b.allowed(t); !strings.Contains(rules, "10:229") {
+		t.Errorf("the container may use\n%s", rules)
 	}
 	if got := b.onDemand(t, "poststop"); got.code != 0 {
 		t.Errorf("%+v", got)
