@@ -15,16 +15,17 @@ const (
 	daemonJSON   = "/etc/isulad/daemon.json"
 	defaultGraph = "/var/lib/isulad"
 	oldGraph     = "/var/lib/lcrd" // of some installations of 2019
+	defaultState = "/var/run/isulad"
 	// isuladParent is the parent of containers' cgroups, where nothing else is said.
 	isuladParent = "/isulad"
 )
 
 // daemon is what we read of iSulad's configuration. The keys' case counts, as to iSulad.
-type daemon struct{ graph, parent string }
+type daemon struct{ graph, state, parent string }
 
 // readDaemon reads iSulad's configuration: what it leaves out is iSulad's default.
 func readDaemon() (daemon, error) {
-	d := daemon{defaultGraph, isuladParent}
+	d := daemon{defaultGraph, defaultState, isuladParent}
 	data, err := open.Read(daemonJSON, maxFile)
 	if errors.Is(err, fs.ErrNotExist) {
 		if !isDir(defaultGraph) && isDir(oldGraph) {
@@ -39,7 +40,7 @@ func readDaemon() (daemon, error) {
 	if err := json.Unmarshal(data, &config); err != nil {
 		return d, fmt.Errorf("%s: %w", daemonJSON, err)
 	}
-	for key, to := range map[string]*string{"graph": &d.graph, "cgroup-parent": &d.parent} {
+	for key, to := range map[string]*string{"graph": &d.graph, "state": &d.state, "cgroup-parent": &d.parent} {
 		var value string
 		if raw, ok := config[key]; ok && json.Unmarshal(raw, &value) == nil && value != "" {
 			*to = value

@@ -26,6 +26,7 @@ import (
 // right from the container's creation on; its process only once the container runs.
 type iSulad struct {
 	graph string // "": its configured one
+	state string // where its runtimes keep their states; "": the configured one
 }
 
 // The files.
@@ -45,13 +46,14 @@ const fullID = 64
 // store is a graph as it was found.
 type store struct {
 	root     string
+	state    string
 	parent   string   // of cgroups, by default
 	runtimes []string // directories of containers
 }
 
 func (i iSulad) open() (s store, err error) {
 	d, err := readDaemon()
-	s.root, s.parent = d.graph, d.parent
+	s.root, s.state, s.parent = d.graph, cmp.Or(i.state, d.state), d.parent
 	if i.graph != "" {
 		s.root = filepath.Clean(i.graph)
 	} else if err != nil {
@@ -220,10 +222,25 @@ func (s store) read(dir string) (c container.Container, err error) {
 			return c, err
 		}
 	}
+	if !init.Lives() {
+		init = s.starting(dir)
+	}
 	if init.Lives() {
 		c.PID, c.Start = init.PID, init.Start
 	}
 	return c, nil
+}
+
+// starting is the process that runc has made, of which iSulad writes only when the start
+// is over. runc's --root is one for all containers, or one for each.
+func (s store) starting(dir string) process.ID {
+	id := filepath.Base(dir)
+	for _, root := range []string{filepath.Join(s.state, runc), filepath.Join(s.state, runc, id, runc)} {
+		if c, err := (Runc{Root: root}).read(id); err == nil && c.Dir == dir {
+			return process.ID{PID: c.PID, Start: c.Start}
+		}
+	}
+	return process.ID{}
 }
 
 // readState returns the process that iSulad has written down when the container was

@@ -1,6 +1,7 @@
 package engines
 
 import (
+	"cmp"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -10,7 +11,7 @@ import (
 	"strings"
 	"testing"
 
-	"github.com/google/go-cmp/cmp"
+	gocmp "github.com/google/go-cmp/cmp"
 
 	"isula.org/isulad-tools/internal/process"
 )
@@ -239,6 +240,38 @@ func TestIsuladsProcessIsTheOneThatStillRuns(t *testing.T) {
 	}
 }
 
+func TestWhileAContainerStartsItsProcessIsRuncs(t *testing.T) {
+	t.Parallel()
+	self, err := process.Find(os.Getpid())
+	if err != nil {
+		t.Fatal(err)
+	}
+	for name, c := range map[string]struct {
+		root, bundle string
+		start        uint64
+		want         int
+	}{
+		"with one root for all":     {root: "runc", start: self.Start, want: self.PID},
+		"with a root of its own":    {root: "runc/" + starting + "/runc", start: self.Start, want: self.PID},
+		"its process is gone":       {root: "runc", start: 1},
+		"runc means another bundle": {root: "runc", start: self.Start, bundle: "/elsewhere"},
+		"runc has no state of it":   {root: "lcr", start: self.Start},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			i := iSulad{graph: graph(t), state: t.TempDir()}
+			dir := filepath.Join(i.state, c.root, starting)
+			must(t, os.MkdirAll(dir, 0o700))
+			put(t, filepath.Join(dir, "state.json"), fmt.Sprintf(`{"id":%q,"init_process_pid":%d,"init_process_start":%d,"config":{"labels":["bundle=%s"]}}`,
+				starting, self.PID, c.start, cmp.Or(c.bundle, dirOf(i.graph, starting))))
+			got, err := i.Find(t.Context(), "midstart")
+			if err != nil || got.PID != c.want {
+				t.Errorf("its process is %d, %v; want %d", got.PID, err, c.want)
+			}
+		})
+	}
+}
+
 func TestTheCgroupParentIsTheContainersElseISulads(t *testing.T) {
 	t.Parallel()
 	g := graph(t)
@@ -265,7 +298,7 @@ func TestAllOfIsuladsContainersAreListed(t *testing.T) {
 		got = append(got, c.Name)
 	}
 	slices.Sort(got)
-	if d := cmp.Diff([]string{"created", "db-main", "gone", "midstart", "paused1", "web-renamed"}, got); d != "" {
+	if d := gocmp.Diff([]string{"created", "db-main", "gone", "midstart", "paused1", "web-renamed"}, got); d != "" {
 		t.Errorf("(-want +got)\n%s", d)
 	}
 	put(t, filepath.Join(dirOf(g, created), configFile), "{")
