@@ -15,6 +15,7 @@ func TestAPathIsAddedThoughTheRuntimeHasCutTheSharedPathOff(t *testing.T) {
 	if got := b.hook(t, "prestart"); got.code != 0 {
 		t.Fatalf("%+v", got)
 	}
+	t.Cleanup(func() { b.hook(t, "poststop") })
 	must(t, b.target(t, resource.Owner{UID: -1, GID: -1}).NS.Do(func() error { return unix.Mount("", "/", "", unix.MS_REC|unix.MS_PRIVATE, "") }))
 	path := hostDir(t) + ":/mnt/x"
 	if lacks(unix.SYS_MOUNT_SETATTR) {
@@ -32,5 +33,4 @@ func TestAPathIsAddedThoughTheRuntimeHasCutTheSharedPathOff(t *testing.T) {
 	if got := b.tool(t, "remove-path", b.id, path); got.code != 0 || strings.Contains(mountsOf(t, b.pid), "/mnt/x ") {
 		t.Errorf("%+v; the mounts are\n%s", got, mountsOf(t, b.pid))
 	}
-	b.hook(t, "poststop")
 }
