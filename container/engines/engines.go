@@ -47,9 +47,9 @@ func New(word, graph string) (container.Engine, error) {
 	}
 	switch {
 	case name == Any:
-		return first{iSulad{graph: graph}, []container.Engine{Podman{}, Runc{Root: RuncRoot}, crunOf(CrunRoot)}}, nil
+		return first{iSulad{graph: graph}, graph == "", []container.Engine{Podman{}, Runc{Root: RuncRoot}, crunOf(CrunRoot)}}, nil
 	case name == Isulad:
-		return first{iSulad{graph: graph}, nil}, nil
+		return first{iSulad{graph: graph}, graph == "", nil}, nil
 	case name == podman:
 		return Podman{Root: root}, nil
 	case name == runc && hasRoot:
@@ -82,15 +82,16 @@ func List(ctx context.Context, graph string) ([]container.Container, error) {
 	return all, failed
 }
 
-// unknownWait is what the client gets where the files have told already that iSulad has
-// no such container: then it has nothing to wait for.
-const unknownWait = 5 * time.Second
+// shortWait is what the client gets where an answer of iSulad's is not expected: its
+// files have told that it has no such container, or another engine has one.
+const shortWait = 5 * time.Second
 
-// first is the first engine that knows the container. iSulad is asked by its files, by
-// its client where these leave a doubt, and at last, as its daemon may have another
-// root directory than its configuration says.
+// first is the first engine that knows the container. iSulad is asked by its files, and
+// by its client where these leave a doubt, or nobody has the container: the daemon may
+// have another root directory than its configuration says.
 type first struct {
 	isulad iSulad
+	client bool // iSulad may be asked: it is its own root directory that is meant
 	others []container.Engine
 }
 
@@ -104,31 +105,35 @@ func (f first) Find(ctx context.Context, name string) (container.Container, erro
 		return c, err
 	}
 	looked := []error{err}
-	client := Client{}
-	unknown := errors.Is(err, errUnknown)
-	var said error
-	if !unknown && f.isulad.graph == "" {
-		if c, said = client.Find(ctx, name); said == nil || ctx.Err() != nil {
-			return c, said
+	other, found, errs := f.elsewhere(ctx, name)
+	if unknown := errors.Is(err, errUnknown); f.client && !(unknown && found) {
+		client := Client{}
+		if unknown || found {
+			client.Wait = shortWait
 		}
+		c, err := client.Find(ctx, name)
+		if err == nil || ctx.Err() != nil || !found && !errors.Is(err, errNoClient) {
+			return c, err
+		}
+		errs = append(errs, err)
 	}
+	if found {
+		return other, errs[0]
+	}
+	return container.Container{}, notFound(append(looked, errs...))
+}
+
+// elsewhere finds the container with the other engines. The first error is of that which
+// has it, nil, or that several are meant.
+func (f first) elsewhere(ctx context.Context, name string) (c container.Container, found bool, errs []error) {
 	for _, e := range f.others {
 		c, err := e.Find(ctx, name)
 		if err == nil || errors.As(err, new(ambiguous)) {
-			return c, err
+			return c, true, []error{err}
 		}
-		looked = append(looked, err)
+		errs = append(errs, err)
 	}
-	if unknown && f.isulad.graph == "" {
-		client.Wait = unknownWait
-		if c, said = client.Find(ctx, name); said == nil || ctx.Err() != nil {
-			return c, said
-		}
-	}
-	if said != nil && !errors.Is(said, errNoClient) {
-		return container.Container{}, said
-	}
-	return container.Container{}, notFound{name, looked, said}
+	return c, false, errs
 }
 
 // also is another engine that has a container of this very name or id, in another
@@ -144,19 +149,12 @@ func (f first) also(ctx context.Context, c container.Container, word string) str
 }
 
 // notFound says where a container was looked for.
-type notFound struct {
-	name   string
-	looked []error
-	said   error
-}
+type notFound []error
 
 func (n notFound) Error() string {
 	var where []string
-	for _, err := range n.looked {
+	for _, err := range n {
 		where = append(where, err.Error())
-	}
-	if n.said != nil {
-		where = append(where, n.said.Error())
 	}
 	return strings.Join(where, "; ")
 }

@@ -12,8 +12,8 @@ import (
 func TestAnEngineIsAWord(t *testing.T) {
 	t.Parallel()
 	for word, want := range map[string]container.Engine{
-		"any":                first{iSulad{}, []container.Engine{Podman{}, Runc{Root: "/run/runc"}, crunOf("/run/crun")}},
-		"isula":              first{iSulad{}, nil},
+		"any":                first{iSulad{}, true, []container.Engine{Podman{}, Runc{Root: "/run/runc"}, crunOf("/run/crun")}},
+		"isula":              first{iSulad{}, true, nil},
 		"podman":             Podman{},
 		"podman:/srv/pods":   Podman{Root: "/srv/pods"},
 		"crun":               crunOf("/run/crun"),
