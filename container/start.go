@@ -88,6 +88,28 @@ func FindStart(word string) (id string, s Start, err error) {
 	return id, s, err
 }
 
+// Starts are the containers that run and of whose start there is a record.
+func Starts() (list []Container, err error) {
+	seen := map[string]bool{}
+	for _, g := range place.Generations {
+		entries, err := os.ReadDir(g.Starts())
+		if err != nil && !errors.Is(err, fs.ErrNotExist) {
+			return list, err
+		}
+		for _, e := range entries {
+			id := e.Name()
+			if seen[id] || !ValidID(id) { // a ledger, or what is being written
+				continue
+			}
+			if s, err := ReadStart(id); err == nil && s.Init.Lives() {
+				seen[id] = true
+				list = append(list, Container{ID: id, Dir: s.Bundle, PID: s.Init.PID, Start: s.Init.Start})
+			}
+		}
+	}
+	return list, nil
+}
+
 // Running returns how c, as an engine described it, runs now; false if it does
 // not. A start record beats what the engine said: that was before the
 // container's lock was taken.

@@ -242,3 +242,25 @@ func dial(ctx context.Context, socket string) (*dbus.Conn, error) {
 	}
 	return conn, nil
 }
+
+// Lacking names those of the devices, with their access, that AllowDevices would add. nil: the
+// unit is left alone.
+func Lacking(ctx context.Context, unit string, devices []Device) ([]string, error) {
+	conn, err := connect(ctx)
+	if err != nil {
+		return nil, err
+	}
+	defer conn.Close()
+	policy, have, err := current(ctx, conn, unit)
+	if err != nil {
+		return nil, fmt.Errorf("systemd: unit %q: %w", unit, err)
+	}
+	if policy == "" || policy == "auto" && len(have) == 0 {
+		return nil, nil
+	}
+	list := []string{}
+	for _, e := range lacking(have, devices) {
+		list = append(list, e.Path+" "+e.Access)
+	}
+	return list, nil
+}
