@@ -23,6 +23,7 @@ const Schema = 1
 // Subject is the container that is looked at.
 type Subject struct {
 	Name, ID, Bundle string // Name as it was typed
+	Engine           string // who knows it
 	Generation       place.Generation
 	Doc              *config.Document // nil: Broken says why
 	Broken           error
@@ -48,7 +49,8 @@ type Report struct {
 	Name          string  `json:"name"`
 	ID            string  `json:"id"`
 	Engine        string  `json:"engine,omitempty"`
-	PID           int     `json:"pid,omitempty"` // 0: it does not run
+	Runtime       string  `json:"runtime,omitempty"` // in iSulad's path of the bundle
+	PID           int     `json:"pid,omitempty"`     // 0: it does not run
 	Bundle        string  `json:"bundle"`
 	Cgroup        *Cgroup `json:"cgroup,omitempty"`
 	UserNamespace bool    `json:"userNamespace"`
@@ -109,7 +111,7 @@ type kind interface {
 // Look looks at everything. The error says of which kinds it could not; the report has the
 // others.
 func Look(s *Subject) (Report, error) {
-	r := Report{Schema: Schema, Name: s.Name, ID: s.ID, Bundle: s.Bundle, Engine: container.EngineOf(s.Bundle), UserNamespace: s.Spec.UserNS(), Kinds: []Kind{}}
+	r := Report{Schema: Schema, Name: s.Name, ID: s.ID, Bundle: s.Bundle, Engine: s.Engine, Runtime: container.EngineOf(s.Bundle), UserNamespace: s.Spec.UserNS(), Kinds: []Kind{}}
 	if s.Target != nil {
 		r.PID, r.Hook, r.Cgroup = s.Target.Init.PID, s.Start.Cgroups != nil, cgroupOf(s.Target)
 	}

@@ -56,7 +56,7 @@ func (a App) showReport(r inspection.Report) error {
 	}
 	lines := [][2]string{{"container", r.Name}, {"id", r.ID}, {"", runs}, {"bundle", r.Bundle}}
 	if r.Engine != "" {
-		lines = append(lines, [2]string{"runtime", r.Engine})
+		lines = append(lines, [2]string{"engine", strings.TrimSpace(r.Engine + " " + r.Runtime)})
 	}
 	if r.Cgroup != nil {
 		lines = append(lines, [2]string{fmt.Sprintf("cgroup v%d", r.Cgroup.Version), r.Cgroup.Path})

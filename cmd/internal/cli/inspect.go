@@ -1,6 +1,7 @@
 package cli
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -11,6 +12,7 @@ import (
 
 	"isula.org/isulad-tools/config"
 	"isula.org/isulad-tools/container"
+	"isula.org/isulad-tools/container/engines"
 	"isula.org/isulad-tools/inspection"
 	"isula.org/isulad-tools/internal/command"
 	"isula.org/isulad-tools/internal/deadline"
@@ -47,6 +49,13 @@ func (a App) inspectCommands() []cli.Command {
 			Flags:     []cli.Flag{allFlag, dryRunFlag},
 			Action:    a.repair,
 		},
+		{
+			Name:      "who",
+			Usage:     "tell which containers have, or are to have, a device, a path of the host, what is above it or below it, a link, or a bridge",
+			ArgsUsage: "PATH|LINK",
+			Flags:     []cli.Flag{showFlag("table, a line each; json; or a Go template for each")},
+			Action:    a.who,
+		},
 	}
 }
 
@@ -64,14 +73,14 @@ func (s *session) subject(found container.Container) (subject *inspection.Subjec
 
 func (s *session) asSubject() *inspection.Subject {
 	return &inspection.Subject{
-		Name: s.name, ID: s.id, Bundle: s.dir, Generation: s.app.Generation,
+		Name: s.name, ID: s.id, Bundle: s.dir, Engine: s.engine, Generation: s.app.Generation,
 		Doc: s.doc, Broken: s.broken, Spec: s.spec, Start: s.start, Target: s.target,
 	}
 }
 
 // look looks at a container; under its lock, nothing of ours changes meanwhile.
 func (a App) look(found container.Container, name string, locked bool) (r inspection.Report, err error) {
-	s := &session{app: a, name: name, id: found.ID, dir: found.Dir, wait: deadline.NewWaiter(a.interrupts)}
+	s := &session{app: a, name: name, id: found.ID, dir: found.Dir, engine: found.Engine, wait: deadline.NewWaiter(a.interrupts)}
 	defer s.wait.Close()
 	if locked {
 		lock, err := config.LockContainer(a.interrupts, found.Dir, lookWait)
@@ -112,16 +121,7 @@ func (a App) named(c *cli.Context, do func(found container.Container, name strin
 		if err := noMore(c, 0); err != nil {
 			return err
 		}
-		all, err := container.Starts()
-		if err != nil {
-			return err
-		}
-		for _, found := range all {
-			if err := do(found, found.ID, nil); err != nil {
-				return err
-			}
-		}
-		return nil
+		return a.each(c, do)
 	}
 	if err := minimum(c, 1); err != nil {
 		return err
@@ -129,6 +129,36 @@ func (a App) named(c *cli.Context, do func(found container.Container, name strin
 	for _, name := range c.Args() {
 		found, err := a.search(c, name)
 		if err := do(found, name, err); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// each calls do for all containers: those that an engine knows, and those that run and of
+// whose start there is a record, under whatever engine.
+func (a App) each(c *cli.Context, do func(found container.Container, name string, err error) error) error {
+	all, err := engines.List(a.interrupts, c.GlobalString(graphFlag.Name))
+	if err != nil {
+		if err := do(container.Container{}, "all containers", err); err != nil {
+			return err
+		}
+	}
+	started, err := container.Starts()
+	if err != nil {
+		return err
+	}
+	known := make(map[string]bool, len(all))
+	for _, found := range all {
+		known[found.Dir] = true
+	}
+	for _, found := range started {
+		if !known[found.Dir] {
+			all = append(all, found)
+		}
+	}
+	for _, found := range all {
+		if err := do(found, cmp.Or(found.Name, found.ID), nil); err != nil {
 			return err
 		}
 	}

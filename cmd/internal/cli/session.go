@@ -35,7 +35,8 @@ type session struct {
 	id     string
 	dir    string // its bundle
 	doc    *config.Document
-	broken error // why there is no doc
+	broken error  // why there is no doc
+	engine string // who knows it
 	// spec is the container's specification; without a config.json it is empty.
 	spec   *container.Spec
 	noSpec bool // there is no config.json
