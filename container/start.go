@@ -9,6 +9,7 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"strings"
 
 	"isula.org/isulad-tools/internal/atomicfile"
 	"isula.org/isulad-tools/internal/mountpoint"
@@ -98,7 +99,7 @@ func Starts() (list []Container, err error) {
 		}
 		for _, e := range entries {
 			id := e.Name()
-			if seen[id] || !ValidID(id) { // a ledger, or what is being written
+			if seen[id] || strings.HasPrefix(id, ".") || !ValidID(id) { // a ledger, or what is being written
 				continue
 			}
 			if s, err := ReadStart(id); err == nil && s.Init.Lives() {

@@ -74,3 +74,19 @@ func rulesPath(g place.Generation) string { return filepath.Join(rulesDir, "99-"
 func oursIn(id string) []byte {
 	return []byte("_wrapper $env{ACTION} " + place.Short(id) + " $name ")
 }
+
+// RuleOwners are the words for containers in a generation's udev rules, each once.
+func RuleOwners(g place.Generation) (words []string, err error) {
+	text, err := open.Read(rulesPath(g), maxRules)
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil, nil
+	}
+	for line := range bytes.Lines(text) {
+		_, rest, ok := bytes.Cut(line, []byte("_wrapper $env{ACTION} "))
+		word, _, more := bytes.Cut(rest, []byte(" $name "))
+		if ok && more && !slices.Contains(words, string(word)) {
+			words = append(words, string(word))
+		}
+	}
+	return words, err
+}

@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
 	"time"
 
@@ -46,8 +47,14 @@ func (a App) inspectCommands() []cli.Command {
 			Name:      "repair",
 			Usage:     "make a running container have what is recorded, and nothing that it was granted besides",
 			ArgsUsage: "<container> [container...]",
-			Flags:     []cli.Flag{allFlag, dryRunFlag},
+			Flags:     []cli.Flag{allFlag, dryRunFlag, cli.BoolFlag{Name: "orphans", Usage: "remove what the host has of containers that are gone, instead"}},
 			Action:    a.repair,
+		},
+		{
+			Name:   "doctor",
+			Usage:  "look at the host: what containers need of it, and what of them is left; exit code 0: all is well, 1: something is not, 2: it cannot be looked at",
+			Flags:  []cli.Flag{showFlag("table, a line each; json; or a Go template for each")},
+			Action: a.doctor,
 		},
 		{
 			Name:      "who",
@@ -138,23 +145,10 @@ func (a App) named(c *cli.Context, do func(found container.Container, name strin
 // each calls do for all containers: those that an engine knows, and those that run and of
 // whose start there is a record, under whatever engine.
 func (a App) each(c *cli.Context, do func(found container.Container, name string, err error) error) error {
-	all, err := engines.List(a.interrupts, c.GlobalString(graphFlag.Name))
+	all, err := a.all(c)
 	if err != nil {
 		if err := do(container.Container{}, "all containers", err); err != nil {
 			return err
-		}
-	}
-	started, err := container.Starts()
-	if err != nil {
-		return err
-	}
-	known := make(map[string]bool, len(all))
-	for _, found := range all {
-		known[found.Dir] = true
-	}
-	for _, found := range started {
-		if !known[found.Dir] {
-			all = append(all, found)
 		}
 	}
 	for _, found := range all {
@@ -163,6 +157,26 @@ func (a App) each(c *cli.Context, do func(found container.Container, name string
 		}
 	}
 	return nil
+}
+
+// all are these containers; with an error, as far as they could be found.
+func (a App) all(c *cli.Context) ([]container.Container, error) {
+	word, graph := c.GlobalString(engineFlag.Name), c.GlobalString(graphFlag.Name)
+	all, unlisted := engines.List(a.interrupts, graph)
+	if engine, err := engines.New(word, graph); err == nil && word != engines.Any {
+		if l, ok := engine.(container.Lister); ok {
+			more, err := l.List(a.interrupts)
+			all, unlisted = append(all, more...), errors.Join(unlisted, err)
+		}
+	}
+	started, err := container.Starts()
+	all, unlisted = append(all, started...), errors.Join(unlisted, err)
+	seen := make(map[string]bool, len(all))
+	return slices.DeleteFunc(all, func(c container.Container) bool {
+		before := seen[c.Dir]
+		seen[c.Dir] = true
+		return before
+	}), unlisted
 }
 
 func (a App) inspect(c *cli.Context) error {
@@ -250,6 +264,9 @@ func (a App) differences(found container.Container, name string) (inspection.Rep
 }
 
 func (a App) repair(c *cli.Context) error {
+	if c.Bool("orphans") {
+		return a.repairOrphans(c)
+	}
 	var errs []error
 	err := a.named(c, func(found container.Container, name string, err error) error {
 		if err == nil {
