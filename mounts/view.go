@@ -39,6 +39,7 @@ type spot struct {
 	at    string   // its path in the mount namespace
 	id    int      // of the mount that it is on
 	on    *mount   // nil: not found in the table
+	alone bool     // it receives from no other mount
 	is    made     // what the ledger has
 	under tree     // what the mount shows that has its number now; the zero value: none has
 }
@@ -61,7 +62,7 @@ func Views(t *resource.Target, records, optional []Bind) ([]resource.View, error
 		for i := range spots {
 			s := &spots[i]
 			if s.file != nil && m.ID == s.id {
-				s.on = &mount{heldBy(m), m.Point.String()}
+				s.on, s.alone = &mount{heldBy(m), m.Point.String()}, len(groups(m, "master:")) == 0
 			}
 			if s.is.ID != 0 && m.ID == s.is.ID {
 				s.under = treeAt(m)
@@ -150,6 +151,8 @@ func (s *spot) view(t *resource.Target, optional bool, v *resource.View) error {
 		v.Differ("mount writable", "%s in the container can be written, and is recorded as ro", b.Container)
 	case t.Direct == nil && !staged(t, b, host.File):
 		v.Differ("transfer mount missing", "the host has unmounted the path below %s: what it mounts in %s does not arrive any more", place.SharedPath, b.Host)
+	case t.Direct == nil && s.alone && o.propagation&unix.MS_PRIVATE == 0:
+		v.Differ("mount cut off", "%s in the container receives nothing: what the host mounts in %s does not arrive any more", b.Container, b.Host)
 	case !o.readOnly && s.on.ReadOnly:
 		on, _, err := mountOf(host.File, 0)
 		if err != nil || on == nil || on.ReadOnly {
@@ -170,6 +173,27 @@ func staged(t *resource.Target, b Bind, host *os.File) bool {
 	return true
 }
 
+// restage removes transfer mounts of the path that do not hand on what they receive any more:
+// a command was killed that was about to unmount them.
+func restage(t *resource.Target, b Bind) error {
+	o, err := parseOptions(b.Options)
+	if err != nil || t.Direct != nil || o.propagation&unix.MS_PRIVATE != 0 {
+		return err
+	}
+	all, alone := stages(t.ID), false
+	master := filepath.Join(all[0], sha(b.Host))
+	err = mountpoint.Each(0, func(m *mountpoint.Mount) bool {
+		if m.Point.Is(master) {
+			alone = len(groups(m, "shared:")) == 0
+		}
+		return true
+	})
+	if err != nil || !alone {
+		return err
+	}
+	return mountpoint.Purge(master)
+}
+
 // Repairing is Kind for what is to be made real again: a mount that is in its place, and
 // shows something else, is made anew.
 func Repairing() *resource.Kind[Bind] {
@@ -185,6 +209,9 @@ func Repairing() *resource.Kind[Bind] {
 			if err := remove(ctx, t, b); err != nil {
 				return err
 			}
+		}
+		if err := restage(t, b); err != nil {
+			return err
 		}
 		var u undo.Stack
 		defer u.OnError(&err)

@@ -152,6 +152,18 @@ var pathMutations = []mutation{
 			}
 		}, want: []string{"path /ro: transfer mount missing"},
 	},
+	{name: "a path receives nothing any more", do: in("mount --make-private /data"), want: []string{"path /data: mount cut off"}},
+	{
+		name: "the host hands nothing on to a path", do: func(r *run) {
+			list, err := filepath.Glob(filepath.Join(place.Master, r.id, "*"))
+			check(r.t, err)
+			for _, p := range list {
+				if same(r.t, p, r.file) {
+					check(r.t, unix.Mount("", p, "", unix.MS_PRIVATE, ""))
+				}
+			}
+		}, want: []string{"path /etc/scenario.conf: mount cut off"},
+	},
 	{
 		name: "the host has another directory in a path's place", do: func(r *run) {
 			check(r.t, os.Rename(r.ro, r.ro+".old"))

@@ -316,6 +316,11 @@ func (a App) repairOne(c *cli.Context, found container.Container, name string) e
 		if err := inspection.Repair(subject, r, s.change); err != nil {
 			return err
 		}
+		if !dry { // what a command left that was killed while it wrote
+			if err := config.Sweep(s.dir); err != nil {
+				return err
+			}
+		}
 		for _, t := range s.change.Tasks {
 			s.done(t, "%s %s %s in container %s done", strings.ToUpper(t.Verb[:1])+t.Verb[1:], t.Kind, t.Record, name)
 		}
