@@ -22,7 +22,7 @@ func (permissions) look(s *Subject) ([]resource.View, error) {
 	if err != nil {
 		return nil, nil // the devices say so
 	}
-	return devices.Permissions(s.Target, slices.Concat(list, devices.Kind.Stale(s.Target, asGranted(&devices.Kind, list))))
+	return devices.Permissions(s.Target, slices.Concat(list, stale(&devices.Kind, s.Target, list)))
 }
 
 func (permissions) plan(s *Subject, c *resource.Change, views []resource.View) error {

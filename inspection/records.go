@@ -41,12 +41,21 @@ func (k records[T]) look(s *Subject) (views []resource.View, err error) {
 			return nil, err
 		}
 	}
-	for _, r := range k.kind.Stale(s.Target, asGranted(k.kind, list)) {
+	for _, r := range stale(k.kind, s.Target, list) {
 		v := resource.View{Name: r.String(), Granted: k.kind.Grant(s.Target, r), Grant: r}
 		v.Differ("granted, not recorded", "a command that removed or changed it was interrupted")
 		views = append(views, v)
 	}
 	return views, nil
+}
+
+// stale are the grants of no record, whatever number it has now.
+func stale[T resource.Record](k *resource.Kind[T], t *resource.Target, list []T) []T {
+	found := k.Stale(t, list)
+	if len(found) == 0 {
+		return nil // as it mostly is: the host is not asked
+	}
+	return k.Stale(t, asGranted(k, list))
 }
 
 // asGranted are records, and what a start makes of those whose numbers are old.

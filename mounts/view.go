@@ -73,10 +73,11 @@ func Views(t *resource.Target, records, optional []Bind) ([]resource.View, error
 	if err != nil {
 		return nil, err
 	}
+	stages := stages(t.ID)
 	views := make([]resource.View, len(records))
 	for i, s := range spots {
 		v := resource.View{Name: s.bind.Container, Recorded: s.bind, Granted: Kind.Grant(t, s.bind)}
-		if err := s.view(t, slices.Contains(optional, s.bind), &v); err != nil {
+		if err := s.view(t, stages, slices.Contains(optional, s.bind), &v); err != nil {
 			return nil, err
 		}
 		views[i] = v
@@ -102,7 +103,7 @@ func (s *spot) open(t *resource.Target, b Bind) (err error) {
 }
 
 // view says what is on the path, and what should be.
-func (s *spot) view(t *resource.Target, optional bool, v *resource.View) error {
+func (s *spot) view(t *resource.Target, stages []string, optional bool, v *resource.View) error {
 	b := s.bind
 	_, _, err := resolve(b)
 	o, _ := parseOptions(b.Options)
@@ -149,7 +150,7 @@ func (s *spot) view(t *resource.Target, optional bool, v *resource.View) error {
 		v.Differ("mount shows another tree", "%s in the container shows %s of file system %d:%d, and not what the host has at %s", b.Container, command.Printable(s.on.Root), s.on.Major, s.on.Minor, b.Host)
 	case o.readOnly && !s.on.ReadOnly:
 		v.Differ("mount writable", "%s in the container can be written, and is recorded as ro", b.Container)
-	case t.Direct == nil && !staged(t, b, host.File):
+	case t.Direct == nil && !staged(stages, b, host.File):
 		v.Differ("transfer mount missing", "the host has unmounted the path below %s: what it mounts in %s does not arrive any more", place.SharedPath, b.Host)
 	case t.Direct == nil && s.alone && o.propagation&unix.MS_PRIVATE == 0:
 		v.Differ("mount cut off", "%s in the container receives nothing: what the host mounts in %s does not arrive any more", b.Container, b.Host)
@@ -164,8 +165,8 @@ func (s *spot) view(t *resource.Target, optional bool, v *resource.View) error {
 }
 
 // staged tells whether the path's transfer mounts are there.
-func staged(t *resource.Target, b Bind, host *os.File) bool {
-	for _, dir := range stages(t.ID) {
+func staged(stages []string, b Bind, host *os.File) bool {
+	for _, dir := range stages {
 		if !mounted(filepath.Join(dir, sha(b.Host)), host) {
 			return false
 		}

@@ -26,8 +26,8 @@ func many(t *testing.T) int {
 	return n
 }
 
-// All containers are looked at in two milliseconds each, with five devices and five paths
-// each, and in little memory.
+// Many containers are looked at in little time of the processor and in little memory, with five
+// devices and five paths each: 1,000 take 1.5 s and 30 MiB (MANY_CONTAINERS=1000).
 func TestManyContainersAreCheckedAtOnce(t *testing.T) {
 	install(t)
 	sandbox.Udevadm(t, "true")
@@ -65,15 +65,14 @@ func TestManyContainersAreCheckedAtOnce(t *testing.T) {
 			check(t, b.held.End())
 		})
 	}
+	// Time is the processor's: others use it, too.
 	run := func(want int, args ...string) (time.Duration, int64) {
 		t.Helper()
 		cmd, err := first.command(args...)
 		check(t, err)
 		var out, said bytes.Buffer
 		cmd.Stdout, cmd.Stderr = &out, &said
-		begun := time.Now()
 		err = cmd.Run()
-		took := time.Since(begun)
 		var exit *exec.ExitError
 		code := 0
 		if errors.As(err, &exit) {
@@ -84,7 +83,7 @@ func TestManyContainersAreCheckedAtOnce(t *testing.T) {
 		if code != want {
 			t.Errorf("%q: exit code %d, want %d: %.2000s%.2000s", args, code, want, out.String(), said.String())
 		}
-		return took, cmd.ProcessState.SysUsage().(*syscall.Rusage).Maxrss >> 10
+		return cmd.ProcessState.UserTime() + cmd.ProcessState.SystemTime(), cmd.ProcessState.SysUsage().(*syscall.Rusage).Maxrss >> 10
 	}
 	took, peak := run(0, "check", "--all")
 	t.Logf("check --all of %d containers: %v, %d MiB", n, took, peak)
