@@ -27,6 +27,8 @@ type Start struct {
 	Bundle  string     `json:"bundle"`
 	Root    string     `json:"root"`    // as given by the runtime, a path of the host
 	Cgroups Cgroups    `json:"cgroups"` // directories, by controller
+	// Hook is the name and the version of the hook that started it; "": an older one.
+	Hook string `json:"hook,omitempty"`
 }
 
 // maxState bounds what is read of records and of engines' states.

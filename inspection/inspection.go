@@ -55,6 +55,7 @@ type Report struct {
 	Cgroup        *Cgroup `json:"cgroup,omitempty"`
 	UserNamespace bool    `json:"userNamespace"`
 	Hook          bool    `json:"hook"` // it runs, and was started with our hook
+	HookVersion   string  `json:"hookVersion,omitempty"`
 	Kinds         []Kind  `json:"kinds"`
 }
 
@@ -113,7 +114,7 @@ type kind interface {
 func Look(s *Subject) (Report, error) {
 	r := Report{Schema: Schema, Name: s.Name, ID: s.ID, Bundle: s.Bundle, Engine: s.Engine, Runtime: container.EngineOf(s.Bundle), UserNamespace: s.Spec.UserNS(), Kinds: []Kind{}}
 	if s.Target != nil {
-		r.PID, r.Hook, r.Cgroup = s.Target.Init.PID, s.Start.Cgroups != nil, cgroupOf(s.Target)
+		r.PID, r.Hook, r.HookVersion, r.Cgroup = s.Target.Init.PID, s.Start.Cgroups != nil, s.Start.Hook, cgroupOf(s.Target)
 	}
 	if s.Doc == nil {
 		v := resource.View{Name: filepath.Join(s.Bundle, config.Name)}

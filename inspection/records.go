@@ -14,6 +14,7 @@ import (
 type records[T resource.Record] struct {
 	kind   *resource.Kind[T]
 	repair *resource.Kind[T] // as a repair applies it
+	called func(T) string    // what the container calls it
 	// views looks at the records of a running container, one view each.
 	views func(*Subject, []T) ([]resource.View, error)
 }
@@ -32,7 +33,7 @@ func (k records[T]) look(s *Subject) (views []resource.View, err error) {
 	}
 	if s.Target == nil {
 		for _, r := range list {
-			views = append(views, resource.View{Name: r.String(), Recorded: r})
+			views = append(views, resource.View{Name: k.called(r), Recorded: r})
 		}
 		return views, nil
 	}

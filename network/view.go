@@ -2,6 +2,7 @@ package network
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -238,14 +239,14 @@ type Way string
 
 func (w Way) String() string { return string(w) }
 
+// Name is where the route leads.
+func (r Route) Name() string { return cmp.Or(r.trimmed().Dest, "default") }
+
 // RouteViews looks at the recorded routes of a running container.
 func RouteViews(t *resource.Target, records []Route) ([]resource.View, error) {
 	var views []resource.View
 	for _, r := range records {
-		v := resource.View{Name: r.trimmed().Dest, Recorded: r}
-		if v.Name == "" {
-			v.Name = "default"
-		}
+		v := resource.View{Name: r.Name(), Recorded: r}
 		if err := r.view(t, &v); err != nil {
 			return nil, err
 		}

@@ -1,6 +1,7 @@
 package cli
 
 import (
+	"cmp"
 	"fmt"
 	"io"
 	"strings"
@@ -51,7 +52,7 @@ func (a App) showReport(r inspection.Report) error {
 	if r.PID != 0 {
 		runs = fmt.Sprintf("runs as process %d, started without the hook", r.PID)
 		if r.Hook {
-			runs = fmt.Sprintf("runs as process %d, started with the hook", r.PID)
+			runs = fmt.Sprintf("runs as process %d, started with %s", r.PID, cmp.Or(r.HookVersion, "the hook"))
 		}
 	}
 	lines := [][2]string{{"container", r.Name}, {"id", r.ID}, {"", runs}, {"bundle", r.Bundle}}
@@ -160,7 +161,10 @@ func (a App) warnRow(s string) error {
 func wrap(s string, most int) (lines []string) {
 	for utf8.RuneCountInString(s) > most {
 		runes := []rune(s)
-		at := strings.LastIndexAny(string(runes[:most]), " /:,")
+		at := strings.LastIndexByte(string(runes[:most+1]), ' ')
+		if at < most/3 {
+			at = strings.LastIndexAny(string(runes[:most]), "/:,@")
+		}
 		if at < most/3 {
 			at = len(string(runes[:most])) - 1
 		}
