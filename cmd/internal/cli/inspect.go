@@ -257,8 +257,8 @@ func (a App) complain(what string, err error) {
 // its lock: a command may have been at work.
 func (a App) differences(found container.Container, name string) (inspection.Report, error) {
 	r, err := a.look(found, name, false)
-	if err == nil && len(r.Findings()) == 0 {
-		return r, nil
+	if err == nil && len(r.Findings()) == 0 || errors.As(err, new(*deadline.NoAnswer)) {
+		return r, err
 	}
 	return a.look(found, name, true)
 }
