@@ -32,15 +32,10 @@ func RuleViews(id string, disks []Disk) ([]resource.View, error) {
 	var views []resource.View
 	for _, d := range disks {
 		v := resource.View{Name: d.Path}
-		if !slices.ContainsFunc(place.Generations, func(g place.Generation) bool {
-			want := ruleLines(g, id, d)
-			if slices.ContainsFunc(want, func(l string) bool { return !slices.Contains(has, l) }) {
-				return false
-			}
-			has = slices.DeleteFunc(has, func(l string) bool { return slices.Contains(want, l) })
-			v.Real = Rules(strings.Join(want, "\n"))
-			return true
-		}) {
+		if lines := d.linesAmong(id, has); lines != nil {
+			has = slices.DeleteFunc(has, func(l string) bool { return slices.Contains(lines, l) })
+			v.Real = Rules(strings.Join(lines, "\n"))
+		} else {
 			v.Differ("udev rule missing", "udevd is not told of the partitions of the disk at %s", d.Path)
 		}
 		views = append(views, v)
@@ -51,6 +46,18 @@ func RuleViews(id string, disks []Disk) ([]resource.View, error) {
 		views = append(views, v)
 	}
 	return views, nil
+}
+
+// linesAmong are the disk's lines, as a generation writes them, if all are among those that
+// the container has; nil: they are not.
+func (d Disk) linesAmong(id string, has []string) []string {
+	for _, g := range place.Generations {
+		want := ruleLines(g, id, d)
+		if !slices.ContainsFunc(want, func(l string) bool { return !slices.Contains(has, l) }) {
+			return want
+		}
+	}
+	return nil
 }
 
 // linesOf are the lines of a generation's file for container id.

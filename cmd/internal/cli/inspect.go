@@ -297,6 +297,7 @@ func (a App) repairOne(c *cli.Context, found container.Container, name string) e
 		_, err := kmod.Loader{}.Load(context.WithoutCancel(a.interrupts), by, names)
 		left = append(left, err)
 		for _, m := range names {
+			a.audit(c, change{id: found.ID, name: name, what: "repair kernel module " + m, err: err})
 			if err == nil {
 				fmt.Fprintf(a.Stdout, "Repair kernel module %s in container %s done\n", m, name)
 			}
