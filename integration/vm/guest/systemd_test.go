@@ -208,7 +208,7 @@ func TestSystemdThatDoesNotAnswerIsNotWaitedFor(t *testing.T) {
 }
 
 // What systemd has forgotten, and what runc update replaces, is told and mended.
-func TestCheckSaysWhatSystemdForgotAndRuncReplaced(t *testing.T) {
+func TestSystemdForgetsAndRuncReplacesWhatCheckTells(t *testing.T) {
 	c := scope(t, nil)
 	is := func(want ...string) {
 		t.Helper()
