@@ -9,6 +9,7 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"strings"
 
 	"isula.org/isulad-tools/internal/atomicfile"
 	"isula.org/isulad-tools/internal/mountpoint"
@@ -26,6 +27,8 @@ type Start struct {
 	Bundle  string     `json:"bundle"`
 	Root    string     `json:"root"`    // as given by the runtime, a path of the host
 	Cgroups Cgroups    `json:"cgroups"` // directories, by controller
+	// Hook is the name and the version of the hook that started it; "": an older one.
+	Hook string `json:"hook,omitempty"`
 }
 
 // maxState bounds what is read of records and of engines' states.
@@ -86,6 +89,28 @@ func FindStart(word string) (id string, s Start, err error) {
 	}
 	s, err = ReadStart(id)
 	return id, s, err
+}
+
+// Starts are the containers that run and of whose start there is a record.
+func Starts() (list []Container, err error) {
+	seen := map[string]bool{}
+	for _, g := range place.Generations {
+		entries, err := os.ReadDir(g.Starts())
+		if err != nil && !errors.Is(err, fs.ErrNotExist) {
+			return list, err
+		}
+		for _, e := range entries {
+			id := e.Name()
+			if seen[id] || strings.HasPrefix(id, ".") || !ValidID(id) { // a ledger, or what is being written
+				continue
+			}
+			if s, err := ReadStart(id); err == nil && s.Init.Lives() {
+				seen[id] = true
+				list = append(list, Container{ID: id, Dir: s.Bundle, PID: s.Init.PID, Start: s.Init.Start})
+			}
+		}
+	}
+	return list, nil
 }
 
 // Running returns how c, as an engine described it, runs now; false if it does

@@ -88,6 +88,9 @@ func boundPath(t *resource.Target, d Device) string {
 func bindNode(t *resource.Target, d Device, p plot, host unix.Stat_t, own rootfs.Owner, u *undo.Stack) (plot, error) {
 	shared := boundPath(t, d)
 	cleared, err := rootfs.Get(t.Root, d.PathInContainer, func() (plot, error) { return p.clearForBind(shared, host) }, p.dir)
+	if err == nil && cleared.adopted && cleared.is.Bound {
+		err = dressShared(t, d, host, own)
+	}
 	if err != nil || cleared.adopted {
 		return cleared, err
 	}
@@ -151,9 +154,25 @@ func (p plot) clearForBind(shared string, host unix.Stat_t) (plot, error) {
 	return p, err
 }
 
+// openShared opens the directory of the nodes that are bound.
+func openShared(t *resource.Target) (*os.File, error) {
+	return open.File(filepath.Join(place.Master, t.ID), unix.O_RDONLY|unix.O_DIRECTORY|unix.O_NOFOLLOW, 0)
+}
+
+// dressShared gives a node that is bound already its owner and mode.
+func dressShared(t *resource.Target, d Device, host unix.Stat_t, own rootfs.Owner) error {
+	shared, err := openShared(t)
+	if err != nil {
+		return err
+	}
+	defer shared.Close()
+	_, err = dress(shared, boundName(d), host, own, false)
+	return err
+}
+
 // makeShared makes the node that is bound, and opens it as the container sees it.
 func makeShared(t *resource.Target, d Device, host unix.Stat_t, own rootfs.Owner, u *undo.Stack) (*os.File, error) {
-	shared, err := open.File(filepath.Join(place.Master, t.ID), unix.O_RDONLY|unix.O_DIRECTORY|unix.O_NOFOLLOW, 0)
+	shared, err := openShared(t)
 	if err != nil {
 		return nil, err
 	}

@@ -81,12 +81,14 @@ func unlisted(dir string, d Device) (string, error) {
 }
 
 // deny takes permissions away. The kernel takes them from the cgroups below, too.
-func deny(t *resource.Target, d Device, access string) error {
+func deny(t *resource.Target, d Device, access string) error { return denyRule(t, ruleFor(d, access)) }
+
+func denyRule(t *resource.Target, rule string) error {
 	f, err := t.Cgroups.File("devices", "devices.deny")
 	if err != nil {
 		return err
 	}
-	return open.WriteTo(f, ruleFor(d, access))
+	return open.WriteTo(f, rule)
 }
 
 // allowBelow writes a rule to the cgroups that the container made below its own:
@@ -200,7 +202,7 @@ func settleV2(t *resource.Target, all []Device) error {
 	for _, d := range all { // last, so that they win
 		rules = append(rules, d.rule())
 	}
-	return cgroup.SetDevices(dir, rules)
+	return attach(t, dir, rules, len(all) > 0)
 }
 
 func (d Device) rule() cgroup.DeviceRule {

@@ -82,7 +82,7 @@ func SyncRules(ctx context.Context, g place.Generation, id string, disks []Disk,
 }
 
 func syncFile(ctx context.Context, g place.Generation, id string, want []string, wait time.Duration) (bool, error) {
-	path := filepath.Join(rulesDir, "99-"+g.Tool+".rules")
+	path := rulesPath(g)
 	if _, err := os.Lstat(path); errors.Is(err, fs.ErrNotExist) && len(want) == 0 {
 		return false, nil
 	}
@@ -119,7 +119,7 @@ func syncFile(ctx context.Context, g place.Generation, id string, want []string,
 // is. Only lines of the container are looked at one by one.
 func editRules(g place.Generation, text []byte, id string, want []string) ([]byte, bool) {
 	missing := slices.Clone(want)
-	ours := []byte("_wrapper $env{ACTION} " + place.Short(id) + " $name ")
+	ours := oursIn(id)
 	changed := false
 	for from := 0; ; {
 		at := bytes.Index(text[from:], ours)

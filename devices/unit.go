@@ -3,6 +3,7 @@ package devices
 import (
 	"context"
 	"slices"
+	"strings"
 	"time"
 
 	"isula.org/isulad-tools/internal/systemd"
@@ -49,4 +50,22 @@ func Changed(c *resource.Change, t *resource.Target, before, now []Device) (got,
 		}
 	}
 	return got, lost
+}
+
+// UnitViews looks at whether systemd knows that a unit may use devices.
+func UnitViews(ctx context.Context, unit string, list []Device) ([]resource.View, error) {
+	if !systemd.Runs() {
+		return nil, nil
+	}
+	ctx, cancel := context.WithTimeout(ctx, unitWait)
+	defer cancel()
+	lacks, err := systemd.Lacking(ctx, unit, unitDevices(atTheirNumbers(list)))
+	if err != nil || lacks == nil {
+		return nil, err
+	}
+	v := resource.View{Name: unit}
+	if len(lacks) > 0 {
+		v.Differ("DeviceAllow missing", "systemd would take %s away at its next daemon-reload", strings.Join(lacks, ", "))
+	}
+	return []resource.View{v}, nil
 }

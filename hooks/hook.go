@@ -29,6 +29,7 @@ var Stages = []string{"prestart", "poststart", "poststop"}
 // Hook is the hook program of one generation.
 type Hook struct {
 	Generation     place.Generation
+	Version        string
 	Stdin          io.Reader
 	Stdout, Stderr io.Writer
 

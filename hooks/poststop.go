@@ -9,12 +9,8 @@ import (
 
 	"isula.org/isulad-tools/config"
 	"isula.org/isulad-tools/container"
-	"isula.org/isulad-tools/devices"
+	"isula.org/isulad-tools/inspection"
 	"isula.org/isulad-tools/internal/command"
-	"isula.org/isulad-tools/internal/ledger"
-	"isula.org/isulad-tools/kmod"
-	"isula.org/isulad-tools/mounts"
-	"isula.org/isulad-tools/network"
 )
 
 // poststop removes what the host has of a container that ended. It never
@@ -52,46 +48,12 @@ func (h *Hook) poststop(ctx context.Context, relabel bool) error {
 		log.Infof("poststop: nothing removed, the container runs as process %d", running.Init.PID)
 		return nil
 	}
-	h.reload, err = devices.SyncRules(ctx, h.Generation, st.ID, nil, lockWait)
-	warn(err)
 	if sp, err := container.ReadSpec(st.Bundle); err == nil { // the bundle may be gone
 		warn(h.unleak(st, sp))
 		if relabel {
 			warn(h.unlabel(st, sp))
 		}
 	}
-	warn(mounts.Clean(st.ID))
-	grants, err := container.OpenLedger(h.Generation, st.ID, container.Start{}, nil)
-	warn(err)
-	defer grants.Close()
-	err = freeNetwork(ctx, st, grants)
-	warn(err)
-	warn(kmod.Loader{}.Forget(st.ID))
-	warn(container.RemoveStart(st.ID))
-	if !errors.Is(err, network.ErrStuck) {
-		warn(grants.Remove())
-	}
+	h.reload = inspection.Clear(ctx, h.Generation, st.ID, st.Bundle, warn)
 	return nil
-}
-
-// freeNetwork takes back the interfaces of a container and unpins its network
-// namespace, unless one is still in there. What the ledger knows needs no record.
-func freeNetwork(ctx context.Context, st state, grants *ledger.Ledger) error {
-	var nics []network.NIC
-	var err error
-	if filepath.IsAbs(st.Bundle) {
-		var doc *config.Document
-		if doc, err = config.Load(st.Bundle); err == nil {
-			nics, err = config.List[network.NIC](doc, config.NetInterfaces)
-		}
-		if errors.Is(err, fs.ErrNotExist) {
-			err = nil // the bundle may be gone
-		}
-	}
-	if e := (network.Cleanup{ID: st.ID, Ledger: grants, Records: nics, Ports: true}).Do(ctx); errors.Is(e, network.ErrStuck) {
-		return e
-	} else if e != nil {
-		err = errors.Join(err, e)
-	}
-	return errors.Join(err, network.Unpin(st.ID))
 }

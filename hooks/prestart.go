@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io/fs"
 	"path/filepath"
+	"strings"
 
 	"isula.org/isulad-tools/container"
 	"isula.org/isulad-tools/devices"
@@ -268,7 +269,7 @@ func (s *start) run(ctx context.Context, h *Hook) error {
 	if !s.target.Init.Lives() {
 		return fmt.Errorf("process %d ended meanwhile", s.state.Pid)
 	}
-	return container.WriteStart(h.Generation, s.state.ID, s.record())
+	return container.WriteStart(h.Generation, s.state.ID, s.record(h))
 }
 
 // verify is what a second prestart of the same start does.
@@ -284,13 +285,14 @@ func (s *start) verify(ctx context.Context) error {
 	return nil
 }
 
-func (s *start) record() container.Start {
+func (s *start) record(h *Hook) container.Start {
 	r := container.Start{
 		Engine:  container.EngineOf(s.state.Bundle),
 		Init:    s.target.Init,
 		Bundle:  s.state.Bundle,
 		Root:    s.state.Root,
 		Cgroups: container.Cgroups{},
+		Hook:    strings.TrimSpace(h.Generation.Hook + " " + h.Version),
 	}
 	for _, controller := range []string{"devices", "blkio"} {
 		if dir, err := s.target.Cgroups.V1(controller); err == nil {

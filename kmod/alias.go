@@ -135,3 +135,6 @@ func (h *host) has(name string, afterwards bool) bool {
 	}
 	return there > 0 && (there == len(wanted) || !all)
 }
+
+// Has tells whether the kernel has what name stands for, loaded or built in.
+func (l Loader) Has(name string) bool { return l.host().has(name, false) }

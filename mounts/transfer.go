@@ -316,6 +316,11 @@ func makePoint(path string, isDir bool) error {
 	if err := mountpoint.Detach(path); err != nil {
 		return err
 	}
+	// With the mount point goes what is mounted there in the container still: a command was
+	// killed between the two.
+	if os.Remove(path) == nil {
+		return make()
+	}
 	var st unix.Stat_t
 	if err := unix.Lstat(path, &st); err != nil {
 		return err

@@ -29,7 +29,7 @@ type Change struct {
 
 // Task is one record's part of a change.
 type Task struct {
-	Verb   string // "add", "remove", "update" or "withdraw"
+	Verb   string // "add", "remove", "update", "withdraw" or "repair"
 	Kind   string
 	Record fmt.Stringer
 	// Needs is a task without whose success this one is not even tried.
@@ -61,6 +61,14 @@ func NewChange(d *config.Document, p Policy) *Change { return &Change{doc: d, Po
 // the Records as they then are. Its failure is that of the whole change; when
 // the change fails after it, it is done again, with the old records.
 func (c *Change) Last(do func(context.Context) error) { c.last = append(c.last, do) }
+
+// Step plans what is no matter of one kind's records. It is done in the running
+// container only.
+func (c *Change) Step(verb, kind string, what fmt.Stringer, do func(context.Context, *Target) error) *Task {
+	t := &Task{Verb: verb, Kind: kind, Record: what, do: do}
+	c.Tasks = append(c.Tasks, t)
+	return t
+}
 
 // Record puts what is planned into the document, and does nothing else: a start
 // makes everything in it real.

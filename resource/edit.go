@@ -2,7 +2,6 @@ package resource
 
 import (
 	"context"
-	"encoding/json"
 	"fmt"
 	"slices"
 
@@ -115,6 +114,12 @@ func (e *Edit[T]) Update(old, r T) *Task {
 	return e.plan("update", r, []T{old}, []T{r}, e.updates(old, r), e.updates(r, old))
 }
 
+// Repair plans that r, which stays as it is recorded, is made real again. What cannot be
+// made stays as far as it came: it was no better before.
+func (e *Edit[T]) Repair(r T) *Task {
+	return e.plan("repair", r, []T{r}, []T{r}, e.grants(r), nil)
+}
+
 // Refuse plans nothing: r cannot be had, and err says why.
 func (e *Edit[T]) Refuse(verb string, r T, err error) *Task {
 	t := e.plan(verb, r, nil, nil, nil, nil)
@@ -147,10 +152,14 @@ func (e *Edit[T]) begin(ctx context.Context, t *Target) error {
 	if err := e.kind.intend(t, got...); err != nil || !e.kind.PermissionFirst {
 		return err
 	}
-	return e.settle(ctx, t)
+	// What is added gets its permission last: it may fail.
+	return e.settleAs(ctx, t, e.list("add"))
 }
 
-func (e *Edit[T]) settle(ctx context.Context, t *Target) error {
+func (e *Edit[T]) settle(ctx context.Context, t *Target) error { return e.settleAs(ctx, t, e.list()) }
+
+// settleAs settles with what the container has now.
+func (e *Edit[T]) settleAs(ctx context.Context, t *Target, now []T) error {
 	if e.kind.Settle == nil || len(e.actions) == 0 {
 		return nil
 	}
@@ -164,9 +173,8 @@ func (e *Edit[T]) settle(ctx context.Context, t *Target) error {
 			gone = append(gone, a.lost...)
 		}
 	}
-	now := e.list()
 	if e.kind.PermissionFirst {
-		gone = append(gone, e.stale(t, slices.Concat(gone, now))...)
+		gone = append(gone, e.kind.Stale(t, slices.Concat(gone, now))...)
 	}
 	if e.settled && slices.Equal(now, e.now) && slices.Equal(gone, e.gone) {
 		return nil
@@ -176,26 +184,4 @@ func (e *Edit[T]) settle(ctx context.Context, t *Target) error {
 	}
 	e.settled, e.now, e.gone = true, now, gone
 	return nil
-}
-
-// stale are the records that the container was granted and that are not among those
-// known: a command was killed that updated them, or they were forgotten.
-func (e *Edit[T]) stale(t *Target, known []T) (list []T) {
-	all := make([]any, len(known))
-	for i, r := range known {
-		all[i] = r
-	}
-	for _, g := range t.Ledger.Others(e.kind.Name, all...) {
-		var r T
-		if json.Unmarshal(g.Record, &r) == nil && !slices.ContainsFunc(known, func(k T) bool { return e.means(k, r) }) {
-			list = append(list, r)
-		}
-	}
-	return list
-}
-
-// means tells whether a start grants r for the record k, which is left as it is.
-func (e *Edit[T]) means(k, r T) bool {
-	now, renewed, err := e.kind.Resolve(k)
-	return k == r || err == nil && !renewed && now == r
 }

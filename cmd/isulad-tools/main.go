@@ -36,7 +36,7 @@ func run(argv []string) int {
 	g, role, name := personality(argv[0])
 	stdout, stderr := terminal.NewWriter(os.Stdout), terminal.NewWriter(os.Stderr)
 	hook := func() *hooks.Hook {
-		return &hooks.Hook{Generation: g, Stdin: os.Stdin, Stdout: stdout, Stderr: stderr}
+		return &hooks.Hook{Generation: g, Version: version, Stdin: os.Stdin, Stdout: stdout, Stderr: stderr}
 	}
 	switch role {
 	case hookRole:

@@ -16,7 +16,7 @@ import (
 )
 
 // TestKilledCommands kills each command at every point. Then the command is
-// repeated, and taken back, or the container is started anew.
+// repeated, and taken back, or the container is started anew, or it is repaired.
 func TestKilledCommands(t *testing.T) {
 	newCommandWorld(t).killAll(t, changes)
 }
@@ -33,8 +33,11 @@ func (w *world) killAll(t *testing.T, changes []change) {
 				for n := 1; n <= len(points); n++ {
 					f := supervisor.Fault{At: n, Action: action}
 					sequel, name := w.repeated, "repeated and taken back"
-					if (n+j)%2 == 0 {
+					switch (n + j) % 3 {
+					case 0:
 						sequel, name = w.startedAnew, "started anew"
+					case 1:
+						sequel, name = w.repaired, "repaired"
 					}
 					w.up(c)
 					res := w.tool(c.args, f)
@@ -47,7 +50,7 @@ func (w *world) killAll(t *testing.T, changes []change) {
 					count.add(f, res.Hit, name, append(lines, w.end()...))
 				}
 			}
-			count.log("before/after, one of 2 sequels each")
+			count.log("before/after, one of 3 sequels each")
 		})
 	}
 }
@@ -82,15 +85,53 @@ func (w *world) repeated(c *change, e *expected) []string {
 func (w *world) startedAnew(_ *change, e *expected) []string {
 	w.t.Helper()
 	w.again()
+	lines := w.unlike()
 	now := w.now()
 	before, after := e.started.diff(now.facts), e.anew.diff(now.facts)
 	switch {
 	case cmp.Equal(now.file, e.before.file):
-		return prefix("started with what was recorded before", before)
+		return append(lines, prefix("started with what was recorded before", before)...)
 	case cmp.Equal(now.file, e.after.file):
-		return prefix("started with what is recorded after", after)
+		return append(lines, prefix("started with what is recorded after", after)...)
 	}
-	return e.between(now.file)
+	return append(lines, e.between(now.file)...)
+}
+
+// repaired has the container repaired: then it has exactly what the file says, and a second
+// repair has nothing to do.
+func (w *world) repaired(_ *change, e *expected) []string {
+	w.t.Helper()
+	lines := w.badEnd("check", w.tool([]string{"check", id}, supervisor.Fault{}), 0, 1)
+	if res := w.tool([]string{"repair", id}, supervisor.Fault{}); res.ExitCode != 0 {
+		lines = append(lines, fmt.Sprintf("repair: %v: %s", res, res.Stderr))
+	}
+	lines = append(lines, w.unlike()...)
+	if res := w.tool([]string{"repair", id}, supervisor.Fault{}); res.ExitCode != 0 || len(res.Stdout) > 0 {
+		lines = append(lines, fmt.Sprintf("a second repair: %v: %s%s", res, res.Stdout, res.Stderr))
+	}
+	now := w.now()
+	for f := range now.facts { // goes with the next rule that is written
+		if strings.Contains(f, "/.99-isulad-tools.rules.new") {
+			delete(now.facts, f)
+		}
+	}
+	switch {
+	case cmp.Equal(now.file, e.before.file):
+		return append(lines, prefix("repaired with what was recorded before", e.before.facts.diff(now.facts))...)
+	case cmp.Equal(now.file, e.after.file):
+		return append(lines, prefix("repaired with what is recorded after", e.after.facts.diff(now.facts))...)
+	}
+	return append(lines, e.between(now.file)...)
+}
+
+// unlike tells where check finds the container not as it is recorded.
+func (w *world) unlike() []string {
+	w.t.Helper()
+	res := w.tool([]string{"check", id}, supervisor.Fault{})
+	if res.ExitCode == 0 && len(res.Stdout) == 0 {
+		return nil
+	}
+	return []string{fmt.Sprintf("check: %v: %s%s", res, res.Stdout, res.Stderr)}
 }
 
 // TestFailingCommands lets every point of each command fail: it says so and has

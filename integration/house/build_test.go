@@ -90,7 +90,7 @@ func TestTwoClonesOfACommitGiveTheSameSmallStaticExecutable(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	const most = 8 << 20
+	const most = 9_000_000
 	t.Logf("%d bytes", info.Size())
 	if info.Size() > most {
 		t.Errorf("%d bytes, more than %d", info.Size(), most)

@@ -46,4 +46,4 @@ func lines(out string) []string {
 }
 
 // shipped are the folders that end up in the executable.
-var shipped = []string{"cmd", "hooks", "container", "devices", "mounts", "network", "kmod", "resource", "config", "internal", "selinux", "sysctl", "udev", "install"}
+var shipped = []string{"cmd", "hooks", "container", "inspection", "devices", "mounts", "network", "kmod", "resource", "config", "internal", "selinux", "sysctl", "udev", "install"}

@@ -13,6 +13,7 @@ var layers = [][]string{
 	{"config"},
 	{"resource"},
 	{"container", "devices", "kmod", "mounts", "network", "selinux", "sysctl", "install"},
+	{"inspection"},
 	{"cmd/internal/cli", "hooks", "udev"},
 	{"cmd/isulad-tools"},
 }

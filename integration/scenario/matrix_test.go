@@ -72,6 +72,7 @@ func scenario(t *testing.T, k kind) map[string]string {
 			r.box.t = t
 			defer func() { r.box.t = outer }()
 			cells[row.what] = row.do(r)
+			r.checks()
 		}) {
 			cells[row.what] = wrong
 		}

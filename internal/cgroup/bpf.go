@@ -1,6 +1,7 @@
 package cgroup
 
 import (
+	"encoding/hex"
 	"errors"
 	"fmt"
 	"os"
@@ -24,11 +25,53 @@ func SetDevices(dir string, rules []DeviceRule) error {
 	return nil
 }
 
+// DeviceTags are the tags of the device programs that are attached to a cgroup v2 directory:
+// each is the kernel's hash of a program's instructions.
+func DeviceTags(dir string) (tags []string, err error) {
+	cgroup, err := openDir(dir)
+	if err != nil {
+		return nil, err
+	}
+	defer unix.Close(cgroup)
+	programs, _, err := attached(cgroup)
+	for _, fd := range programs {
+		if tag := tagOf(fd); tag != "" {
+			tags = append(tags, tag)
+		}
+		unix.Close(fd)
+	}
+	return tags, err
+}
+
+// tagOf is the kernel's tag of a program, "" when it tells none.
+func tagOf(program int) string {
+	var info struct { // the beginning of struct bpf_prog_info
+		kind, id uint32
+		tag      [unix.BPF_TAG_SIZE]byte
+	}
+	attr := struct {
+		fd, size uint32
+		info     unsafe.Pointer
+	}{uint32(program), uint32(unsafe.Sizeof(info)), unsafe.Pointer(&info)}
+	if _, err := bpf("info", unix.BPF_OBJ_GET_INFO_BY_FD, &attr); err != nil {
+		return ""
+	}
+	return hex.EncodeToString(info.tag[:])
+}
+
+func openDir(dir string) (int, error) {
+	fd, err := unix.Open(dir, unix.O_RDONLY|unix.O_DIRECTORY|unix.O_CLOEXEC, 0)
+	if err != nil {
+		return -1, &os.PathError{Op: "open", Path: dir, Err: err}
+	}
+	return fd, nil
+}
+
 // replace makes program the only one that is attached to the cgroup dir.
 func replace(dir string, program []insn) error {
-	cgroup, err := unix.Open(dir, unix.O_RDONLY|unix.O_DIRECTORY|unix.O_CLOEXEC, 0)
+	cgroup, err := openDir(dir)
 	if err != nil {
-		return &os.PathError{Op: "open", Path: dir, Err: err}
+		return err
 	}
 	defer unix.Close(cgroup)
 	now, err := loadProgram(program)

@@ -121,9 +121,14 @@ func current(ctx context.Context, conn *dbus.Conn, unit string) (policy string, 
 	return policy, allow, nil
 }
 
+// leftAlone tells whether there is no such unit, or one that may use everything.
+func leftAlone(policy string, have []entry) bool {
+	return policy == "" || policy == "auto" && len(have) == 0
+}
+
 // change returns what to set of a unit that has this policy and these entries.
 func change(policy string, have []entry, allow, forget []Device) []property {
-	if policy == "" || policy == "auto" && len(have) == 0 {
+	if leftAlone(policy, have) {
 		return nil
 	}
 	rest := slices.DeleteFunc(slices.Clone(have), func(e entry) bool {
@@ -241,4 +246,32 @@ func dial(ctx context.Context, socket string) (*dbus.Conn, error) {
 		return nil, fmt.Errorf("%s: %w", socket, err)
 	}
 	return conn, nil
+}
+
+// Lacking names those of the devices, with their access, that AllowDevices would add. nil: the
+// unit is left alone.
+func Lacking(ctx context.Context, unit string, devices []Device) ([]string, error) {
+	conn, err := connect(ctx)
+	if err != nil {
+		return nil, err
+	}
+	defer conn.Close()
+	policy, have, err := current(ctx, conn, unit)
+	if err != nil {
+		return nil, fmt.Errorf("systemd: unit %q: %w", unit, err)
+	}
+	return lacks(policy, have, devices), nil
+}
+
+// lacks names the devices that a unit with this policy and these entries lacks; nil: it is
+// left alone.
+func lacks(policy string, have []entry, devices []Device) []string {
+	if leftAlone(policy, have) {
+		return nil
+	}
+	list := []string{}
+	for _, e := range lacking(have, devices) {
+		list = append(list, e.Path+" "+e.Access)
+	}
+	return list
 }

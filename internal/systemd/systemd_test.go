@@ -69,6 +69,29 @@ func TestWhatIsSetOfAUnit(t *testing.T) {
 	}
 }
 
+func TestWhatAUnitLacksIsNamed(t *testing.T) {
+	t.Parallel()
+	have := []entry{{"/dev/block/8:0", "r"}, {"/dev/char/1:3", "rwm"}}
+	for _, c := range []struct {
+		name, policy string
+		have         []entry
+		devices      []Device
+		want         []string // nil: it is left alone
+	}{
+		{"no unit", "", nil, []Device{{"b", 8, 0, "r"}}, nil},
+		{"a unit that may use all", "auto", nil, []Device{{"b", 8, 0, "r"}}, nil},
+		{"nothing", "strict", have, []Device{{"b", 8, 0, "r"}, {"c", 1, 3, "rw"}}, []string{}},
+		{"a device", "strict", have, []Device{{"b", 8, 1, "r"}}, []string{"/dev/block/8:1 r"}},
+		{"a permission", "auto", have, []Device{{"b", 8, 0, "w"}}, []string{"/dev/block/8:0 rw"}},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			if got := lacks(c.policy, c.have, c.devices); !slices.Equal(got, c.want) || (got == nil) != (c.want == nil) {
+				t.Errorf("%q, want %q", got, c.want)
+			}
+		})
+	}
+}
+
 func TestTheInterfaceIsThatOfTheUnitsType(t *testing.T) {
 	t.Parallel()
 	for unit, want := range map[string]string{

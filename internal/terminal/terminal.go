@@ -24,18 +24,36 @@ func NewWriter(f *os.File) Writer { return Writer{f} }
 
 // Write implements io.Writer. The text of one call is whole characters.
 func (w Writer) Write(text []byte) (int, error) {
+	if err := w.put([]byte(command.Text(string(text)))); err != nil {
+		return 0, err
+	}
+	return len(text), nil
+}
+
+// Warn is Write in a colour, where there are any: on a terminal whose user did not say
+// otherwise (no-color.org).
+func (w Writer) Warn(text string) error {
+	if _, err := unix.IoctlGetTermios(int(w.file.Fd()), unix.TCGETS); err != nil || os.Getenv("NO_COLOR") != "" {
+		_, err := w.Write([]byte(text))
+		return err
+	}
+	return w.put([]byte("\x1b[31m" + command.Text(text) + "\x1b[0m"))
+}
+
+// put writes text as it is.
+func (w Writer) put(rest []byte) error {
 	fd := int(w.file.Fd())
-	for rest := []byte(command.Text(string(text))); len(rest) > 0; {
+	for len(rest) > 0 {
 		n, err := open.Retry(func() (int, error) { return unix.Write(fd, rest) })
 		switch {
 		case errors.Is(err, unix.EAGAIN): // whoever started us made it non-blocking
 			// An interrupted poll is one that has seen nothing.
 			_, _ = unix.Poll([]unix.PollFd{{Fd: int32(fd), Events: unix.POLLOUT}}, -1)
 		case err != nil:
-			return 0, &os.PathError{Op: "write", Path: w.file.Name(), Err: err}
+			return &os.PathError{Op: "write", Path: w.file.Name(), Err: err}
 		default:
 			rest = rest[n:]
 		}
 	}
-	return len(text), nil
+	return nil
 }

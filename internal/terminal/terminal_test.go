@@ -4,8 +4,10 @@ import (
 	"bytes"
 	"encoding/json"
 	"errors"
+	"fmt"
 	"io"
 	"os"
+	"path/filepath"
 	"strings"
 	"testing"
 	"unicode"
@@ -109,4 +111,54 @@ func FuzzJSONStaysWhatItIs(f *testing.F) {
 			t.Errorf("got %q, which reads as %q, %v, want %q", got, again, err, s)
 		}
 	})
+}
+
+// A file is no terminal: there is no colour in it, whatever is said.
+func TestAWarningInAFileHasNoColour(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "out")
+	f, err := os.Create(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer f.Close()
+	if err := NewWriter(f).Warn("\x1b[2Jmissing\n"); err != nil {
+		t.Fatal(err)
+	}
+	if got, err := os.ReadFile(path); err != nil || string(got) != "\\x1b[2Jmissing\n" {
+		t.Errorf("%q, %v", got, err)
+	}
+}
+
+// On a terminal a warning has one, unless its user does not want any.
+func TestAWarningOnATerminalIsRedUnlessNOCOLORSaysOtherwise(t *testing.T) {
+	for _, c := range []struct{ noColor, want string }{{"", "\x1b[31mmissing\x1b[0m"}, {"1", "missing"}} {
+		t.Run("NO_COLOR="+c.noColor, func(t *testing.T) {
+			t.Setenv("NO_COLOR", c.noColor)
+			master, err := os.OpenFile("/dev/ptmx", os.O_RDWR, 0)
+			if err != nil {
+				t.Fatal(err)
+			}
+			defer master.Close()
+			if err := unix.IoctlSetPointerInt(int(master.Fd()), unix.TIOCSPTLCK, 0); err != nil {
+				t.Fatal(err)
+			}
+			n, err := unix.IoctlGetInt(int(master.Fd()), unix.TIOCGPTN)
+			if err != nil {
+				t.Fatal(err)
+			}
+			slave, err := os.OpenFile(fmt.Sprintf("/dev/pts/%d", n), os.O_RDWR|unix.O_NOCTTY, 0)
+			if err != nil {
+				t.Fatal(err)
+			}
+			defer slave.Close()
+			if err := NewWriter(slave).Warn("missing"); err != nil {
+				t.Fatal(err)
+			}
+			got := make([]byte, 64)
+			size, err := master.Read(got)
+			if err != nil || string(got[:size]) != c.want {
+				t.Errorf("%q, %v, want %q", got[:size], err, c.want)
+			}
+		})
+	}
 }

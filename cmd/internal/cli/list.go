@@ -5,6 +5,8 @@ import (
 	"fmt"
 	"io"
 	"slices"
+	"strings"
+	"text/tabwriter"
 
 	"github.com/urfave/cli"
 
@@ -12,7 +14,9 @@ import (
 	"isula.org/isulad-tools/container"
 	"isula.org/isulad-tools/container/engines"
 	"isula.org/isulad-tools/devices"
+	"isula.org/isulad-tools/internal/command"
 	"isula.org/isulad-tools/mounts"
+	"isula.org/isulad-tools/network"
 )
 
 var prettyFlag = cli.BoolFlag{Name: "pretty, p", Usage: "print JSON for people"}
@@ -23,7 +27,7 @@ func (a App) commands() []cli.Command {
 			Name:      "list-device",
 			Usage:     "list the devices added to a container",
 			ArgsUsage: "<container>",
-			Flags:     []cli.Flag{prettyFlag, cli.BoolFlag{Name: "sub-partition", Usage: "list the partitions of listed disks, too"}},
+			Flags:     []cli.Flag{prettyFlag, formatFlag, cli.BoolFlag{Name: "sub-partition", Usage: "list the partitions of listed disks, too"}},
 			Action: func(c *cli.Context) error {
 				return a.list(c, "device", func(d *config.Document) (any, error) {
 					list, err := config.List[devices.Device](d, config.Devices)
@@ -38,7 +42,7 @@ func (a App) commands() []cli.Command {
 			Name:      "list-path",
 			Usage:     "list the host paths added to a container",
 			ArgsUsage: "<container>",
-			Flags:     []cli.Flag{prettyFlag},
+			Flags:     []cli.Flag{prettyFlag, formatFlag},
 			Action: func(c *cli.Context) error {
 				return a.list(c, "path", func(d *config.Document) (any, error) {
 					list, err := config.List[mounts.Bind](d, config.Binds)
@@ -75,6 +79,10 @@ func some[T any](list []T) any {
 
 // list prints what pick finds in the container's resource file.
 func (a App) list(c *cli.Context, what string, pick func(*config.Document) (any, error)) error {
+	table, err := wantsTable(c)
+	if err != nil {
+		return err
+	}
 	found, err := a.one(c)
 	if err != nil {
 		return err
@@ -83,7 +91,7 @@ func (a App) list(c *cli.Context, what string, pick func(*config.Document) (any,
 	if err == nil {
 		var list any
 		if list, err = pick(doc); err == nil {
-			if err := printJSON(a.Stdout, list, c.Bool("pretty")); err != nil {
+			if err := printList(a.Stdout, list, table, c.Bool("pretty")); err != nil {
 				return err
 			}
 			a.log.Infof("list %s in container %q successfully", what, c.Args().First())
@@ -131,6 +139,44 @@ func (a App) find(c *cli.Context, name string) (container.Container, error) {
 		fmt.Fprintf(a.Stderr, "container %s: iSulad does not have it, %s does\n", name, found.Engine)
 	}
 	return found, err
+}
+
+// printList prints records as a table, or as JSON. Nothing is printed for nil.
+func printList(w io.Writer, list any, table, pretty bool) error {
+	if !table || list == nil {
+		return printJSON(w, list, pretty)
+	}
+	var rows [][]string
+	switch list := list.(type) {
+	case []devices.Device:
+		rows = append(rows, []string{"CONTAINER", "HOST", "DEVICE", "PERMISSIONS", "PART OF"})
+		for _, d := range list {
+			rows = append(rows, []string{d.PathInContainer, d.PathOnHost, fmt.Sprintf("%s %d:%d", d.Type, d.Major, d.Minor), d.CgroupPermissions, d.Parent})
+		}
+	case []mounts.Bind:
+		rows = append(rows, []string{"CONTAINER", "HOST", "OPTIONS"})
+		for _, b := range list {
+			rows = append(rows, []string{b.Container, b.Host, b.Options})
+		}
+	case []network.NIC:
+		rows = append(rows, []string{"CONTAINER", "HOST", "TYPE", "BRIDGE", "IP", "MAC", "MTU", "QLEN"})
+		for _, n := range list {
+			rows = append(rows, []string{n.Name, n.HostName, n.Type, n.Bridge, n.IP, n.MAC, fmt.Sprint(n.MTU), fmt.Sprint(n.QueueLen)})
+		}
+	case []network.Route:
+		rows = append(rows, []string{"DEST", "GW", "SRC", "DEV", "METRIC"})
+		for _, r := range list {
+			rows = append(rows, []string{r.Dest, r.GW, r.Src, r.Dev, string(r.Metric)})
+		}
+	}
+	t := tabwriter.NewWriter(w, 0, 8, 2, ' ', 0)
+	for _, cells := range rows {
+		for i, cell := range cells {
+			cells[i] = dash([]string{strings.ReplaceAll(command.Printable(cell), "\t", " ")})
+		}
+		fmt.Fprintln(t, strings.Join(cells, "\t"))
+	}
+	return t.Flush()
 }
 
 // printJSON prints v on one line, or indented. Nothing is printed for nil.

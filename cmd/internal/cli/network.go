@@ -61,6 +61,10 @@ func (s *session) hasNet() error {
 
 // networkList prints what pick finds in the container's resource file.
 func (a App) networkList(c *cli.Context, name, what string, pick func(*config.Document) (any, error)) error {
+	table, err := wantsTable(c)
+	if err != nil {
+		return err
+	}
 	found, err := a.networkFind(c, name)
 	if err != nil {
 		return err
@@ -69,7 +73,7 @@ func (a App) networkList(c *cli.Context, name, what string, pick func(*config.Do
 	if err == nil {
 		var list any
 		if list, err = pick(doc); err == nil {
-			err = printJSON(a.Stdout, list, c.Bool("pretty"))
+			err = printList(a.Stdout, list, table, c.Bool("pretty"))
 		}
 	}
 	if err != nil {

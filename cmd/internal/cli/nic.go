@@ -54,7 +54,7 @@ func (a App) nicCommands() []cli.Command {
 			Name:      "list-nic",
 			Usage:     "list the network interfaces added to a container",
 			ArgsUsage: "<container>",
-			Flags: []cli.Flag{prettyFlag, cli.StringFlag{
+			Flags: []cli.Flag{prettyFlag, formatFlag, cli.StringFlag{
 				Name: "filter, f", Usage: `only those that match, as '{"ip":"1.2.3.4/24","mtu":1500}'`,
 			}},
 			Action: a.listNICs,

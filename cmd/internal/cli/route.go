@@ -38,7 +38,7 @@ func (a App) routeCommands() []cli.Command {
 			Name:      "list-route",
 			Usage:     "list the routes added to a container",
 			ArgsUsage: "<container>",
-			Flags: []cli.Flag{prettyFlag, cli.StringFlag{
+			Flags: []cli.Flag{prettyFlag, formatFlag, cli.StringFlag{
 				Name: "filter, f", Usage: `only those that match, as '{"dest":"1.1.1.0/24","gw":"10.1.1.254"}'`,
 			}},
 			Action: a.listRoutes,

@@ -30,11 +30,13 @@ var (
 
 // session is one command's transaction on one container.
 type session struct {
-	app  App
-	name string // of the container, as it was typed
-	id   string
-	dir  string // its bundle
-	doc  *config.Document
+	app    App
+	name   string // of the container, as it was typed
+	id     string
+	dir    string // its bundle
+	doc    *config.Document
+	broken error  // why there is no doc
+	engine string // who knows it
 	// spec is the container's specification; without a config.json it is empty.
 	spec   *container.Spec
 	noSpec bool // there is no config.json
@@ -42,10 +44,12 @@ type session struct {
 	// target is the running container; nil when it does not run, or when only its
 	// file is meant.
 	target *resource.Target
+	start  container.Start // how it runs
 	change *resource.Change
 	forget bool            // what cannot be taken away is a warning
 	say    []func() string // what is printed afterwards; "" is nothing
 	reload bool            // udevd must be told that rules changed
+	after  func()          // once the change is done
 }
 
 // unprefixed is an error that says by itself what failed.
@@ -65,9 +69,17 @@ func (a App) transact(c *cli.Context, prefix string, p resource.Policy, plan fun
 
 // transactOn is transact on a container that is found already.
 func (a App) transactOn(c *cli.Context, found container.Container, prefix string, p resource.Policy, plan func(*session) error) error {
-	s := &session{app: a, name: c.Args().First(), id: found.ID, dir: found.Dir}
+	return a.transactNamed(c, found, c.Args().First(), prefix, p, plan)
+}
+
+// transactNamed is transactOn where the container is not the first argument.
+func (a App) transactNamed(c *cli.Context, found container.Container, name, prefix string, p resource.Policy, plan func(*session) error) error {
+	s := &session{app: a, name: name, id: found.ID, dir: found.Dir}
 	err := s.locked(a.interrupts, c, found, p, plan)
 	s.audit(c, err)
+	if s.after != nil {
+		s.after()
+	}
 	if s.reload {
 		// After all locks: udevd may wait for a helper that waits for one.
 		if e := devices.ReloadRules(context.Background()); e != nil {
@@ -105,6 +117,9 @@ func (s *session) locked(ctx context.Context, c *cli.Context, found container.Co
 		return err
 	}
 	defer closeTarget()
+	if s.target != nil && s.target.Doubt != nil {
+		s.app.warn("container "+s.name, s.target.Doubt)
+	}
 	if c.Bool(configOnlyFlag.Name) {
 		s.target = nil
 	}
@@ -141,6 +156,7 @@ func (s *session) open(found container.Container) (closeTarget func(), err error
 	if !ok || err != nil {
 		return nothing, err
 	}
+	s.start = start
 	s.target, closeTarget, err = container.Open(s.wait, s.app.Generation, found.ID, start, s.spec)
 	if errors.Is(err, process.ErrGone) || err != nil && !start.Init.Lives() {
 		return nothing, nil // it ended meanwhile
@@ -149,9 +165,6 @@ func (s *session) open(found container.Container) (closeTarget func(), err error
 		return nothing, err
 	}
 	s.target.Look = exec.LookPath // a person runs this
-	if s.target.Doubt != nil {
-		s.app.warn("container "+s.name, s.target.Doubt)
-	}
 	if s.noSpec {
 		s.target.DeviceRules = nil
 	}
@@ -210,15 +223,19 @@ func (s *session) report(prefix string, err error) error {
 
 // preview prints what would be done.
 func (s *session) preview() {
-	where := "now, and at every start"
+	always := "now, and at every start"
 	if s.target == nil {
-		where = "at the next start"
+		always = "at the next start"
 	}
 	for _, t := range s.change.Tasks {
 		if t.Err != nil && s.change.Policy == resource.Stop {
 			return
 		}
 		if t.Err == nil && t.Kind != "" && (t.Needs == nil || t.Needs.Err == nil) {
+			where := always
+			if t.Verb == "repair" || t.Verb == "withdraw" {
+				where = "now"
+			}
 			fmt.Fprintf(s.app.Stdout, "would %s %s %s, %s\n", t.Verb, t.Kind, t.Record, where)
 		}
 	}

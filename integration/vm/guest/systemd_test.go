@@ -206,3 +206,49 @@ func TestSystemdThatDoesNotAnswerIsNotWaitedFor(t *testing.T) {
 		t.Errorf("the log does not say that systemd was not told: %s", log)
 	}
 }
+
+// What systemd has forgotten, and what runc update replaces, is told and mended.
+func TestSystemdForgetsAndRuncReplacesWhatCheckTells(t *testing.T) {
+	c := scope(t, nil)
+	is := func(want ...string) {
+		t.Helper()
+		out, errs, code := tool("check", c.id)
+		if code != min(len(want), 1) {
+			t.Errorf("check: exit code %d: %s%s", code, out, errs)
+		}
+		for _, w := range want {
+			if !strings.Contains(out, w) {
+				t.Errorf("check does not say %q: %s", w, out)
+			}
+		}
+	}
+	repaired := func() {
+		t.Helper()
+		out, errs, code := tool("repair", c.id)
+		t.Logf("repair: %s%s", out, errs)
+		if code != 0 {
+			t.Errorf("repair: exit code %d", code)
+		}
+		is()
+		c.usesItsOwnOnly()
+		systemctl(t, "daemon-reload")
+		c.usesItsOwnOnly()
+		is()
+	}
+	is()
+	fuse := devices.Device{Type: "c", Major: 10, Minor: 229}
+	if err := devices.AllowInUnit(t.Context(), c.unit(), nil, fuse); err != nil {
+		t.Fatal(err)
+	}
+	systemctl(t, "daemon-reload")
+	c.fails("exec 3<>/dev/fuse", "Operation not permitted")
+	is("DeviceAllow missing", "/dev/char/10:229 rwm")
+	repaired()
+
+	if out, err := exec.Command("runc", "--systemd-cgroup", "update", "--pids-limit", "500", c.id).CombinedOutput(); err != nil {
+		t.Fatalf("runc update: %v: %s", err, out)
+	}
+	out, _, code := tool("check", c.id)
+	t.Logf("after runc update: exit code %d: %s", code, out)
+	repaired()
+}

@@ -1,0 +1,180 @@
+package cli
+
+import (
+	"cmp"
+	"fmt"
+	"io"
+	"strings"
+	"text/template"
+	"unicode/utf8"
+
+	"isula.org/isulad-tools/inspection"
+	"isula.org/isulad-tools/internal/command"
+	"isula.org/isulad-tools/internal/terminal"
+)
+
+// formatOf returns what shows a value in a format: "table", by show, "json", or a template
+// for the fields of the value.
+func formatOf[T any](format string, w io.Writer, show func(T) error) (func(T) error, error) {
+	switch format {
+	case "table":
+		return show, nil
+	case "json":
+		return func(v T) error { return printJSON(w, v, true) }, nil
+	}
+	if !strings.Contains(format, "{{") {
+		return nil, fmt.Errorf("unknown format %s: want table, json or a Go template", format)
+	}
+	t, err := template.New("format").Parse(format)
+	if err != nil {
+		return nil, fmt.Errorf("format: %w", err)
+	}
+	return func(v T) error {
+		if err := t.Execute(w, v); err != nil {
+			return err
+		}
+		_, err := fmt.Fprintln(w)
+		return err
+	}, nil
+}
+
+// width is that of what is printed for eyes.
+const width = 100
+
+// columns of a report, which together with the space between them are that wide.
+var columns = []struct {
+	title string
+	width int
+}{{"KIND", 13}, {"NAME", 18}, {"RECORDED", 31}, {"GRANTED", 7}, {"REAL", 23}}
+
+func (a App) showReport(r inspection.Report) error {
+	runs := "does not run"
+	if r.PID != 0 {
+		runs = fmt.Sprintf("runs as process %d, started without the hook", r.PID)
+		if r.Hook {
+			runs = fmt.Sprintf("runs as process %d, started with %s", r.PID, cmp.Or(r.HookVersion, "the hook"))
+		}
+	}
+	lines := [][2]string{{"container", r.Name}, {"id", r.ID}, {"", runs}, {"bundle", r.Bundle}}
+	if r.Engine != "" {
+		lines = append(lines, [2]string{"engine", strings.TrimSpace(r.Engine + " " + r.Runtime)})
+	}
+	if r.Cgroup != nil {
+		lines = append(lines, [2]string{fmt.Sprintf("cgroup v%d", r.Cgroup.Version), r.Cgroup.Path})
+	}
+	if r.UserNamespace {
+		lines = append(lines, [2]string{"users", "a namespace of its own"})
+	}
+	for _, l := range lines {
+		if l[1] == "" || l == [2]string{"id", r.Name} {
+			continue
+		}
+		if err := a.row([]string{l[0], l[1]}, []int{13, width - 15}); err != nil {
+			return err
+		}
+	}
+	var widths []int
+	var titles []string
+	for _, c := range columns {
+		widths, titles = append(widths, c.width), append(titles, c.title)
+	}
+	if len(r.Kinds) > 0 {
+		fmt.Fprintln(a.Stdout)
+		if err := a.row(titles, widths); err != nil {
+			return err
+		}
+	}
+	for _, k := range r.Kinds {
+		for _, v := range k.Resources {
+			granted := "-"
+			switch string(v.Granted) {
+			case "":
+			case "null":
+				granted = "?"
+			default:
+				granted = "yes"
+			}
+			if err := a.row([]string{k.Name, v.Name, said(v.Recorded), granted, said(v.Real)}, widths); err != nil {
+				return err
+			}
+			for _, d := range v.Differences {
+				if err := a.warnRow(d.What + ": " + d.Why); err != nil {
+					return err
+				}
+			}
+		}
+	}
+	return nil
+}
+
+// said is what there is, "-" for nothing.
+func said(v fmt.Stringer) string {
+	if v == nil {
+		return "-"
+	}
+	return v.String()
+}
+
+// row prints cells of these widths; what does not fit goes on below.
+func (a App) row(cells []string, widths []int) error {
+	lines := make([][]string, len(cells))
+	most := 0
+	for i, c := range cells {
+		lines[i] = wrap(command.Printable(c), widths[i])
+		most = max(most, len(lines[i]))
+	}
+	var b strings.Builder
+	for n := range most {
+		line := ""
+		for i := range cells {
+			cell := ""
+			if n < len(lines[i]) {
+				cell = lines[i][n]
+			}
+			line += cell + strings.Repeat(" ", widths[i]-utf8.RuneCountInString(cell)+2)
+		}
+		b.WriteString(strings.TrimRight(line, " ") + "\n")
+	}
+	_, err := io.WriteString(a.Stdout, b.String())
+	return err
+}
+
+// warnRow prints a line that is to be seen.
+func (a App) warnRow(s string) error {
+	text := ""
+	for i, line := range wrap(command.Printable(s), width-6) {
+		if i == 0 {
+			text += "    ! " + line + "\n"
+		} else {
+			text += "      " + line + "\n"
+		}
+	}
+	if w, ok := a.Stdout.(terminal.Writer); ok {
+		return w.Warn(text)
+	}
+	_, err := io.WriteString(a.Stdout, text)
+	return err
+}
+
+// wrap breaks a text into lines of so many characters: at a space, or where a part of a path
+// begins, when there is one.
+func wrap(s string, most int) (lines []string) {
+	for utf8.RuneCountInString(s) > most {
+		runes := []rune(s)
+		at := strings.LastIndexByte(string(runes[:most+1]), ' ')
+		if at < most/3 {
+			at = strings.LastIndexAny(string(runes[:most]), "/:,@")
+		}
+		if at < most/3 {
+			at = len(string(runes[:most])) - 1
+		}
+		lines = append(lines, strings.TrimRight(s[:at+1], " "))
+		s = strings.TrimLeft(s[at+1:], " ")
+	}
+	return append(lines, s)
+}
+
+func (a App) showFinding(f inspection.Finding) error {
+	_, err := fmt.Fprintln(a.Stdout, command.Printable(f.String()))
+	return err
+}

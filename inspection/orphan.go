@@ -1,0 +1,99 @@
+package inspection
+
+import (
+	"os"
+	"slices"
+	"strings"
+	"time"
+
+	"isula.org/isulad-tools/container"
+	"isula.org/isulad-tools/devices"
+	"isula.org/isulad-tools/internal/ledger"
+	"isula.org/isulad-tools/internal/place"
+)
+
+// Orphan is what the host has of a container that is gone.
+type Orphan struct {
+	ID     string   `json:"id"`
+	Bundle string   `json:"bundle,omitempty"`
+	Left   []string `json:"left"` // of what: "netns pin", ...
+}
+
+// startTakes is more than a start may take: what is younger may be of one that goes on.
+const startTakes = 30 * time.Second
+
+// Orphans are the containers of which something is left, which none of the known ones is and
+// of which no process lives.
+func Orphans(known []container.Container) (list []Orphan) {
+	found := map[string]*Orphan{}
+	alive := map[string]bool{}
+	for _, c := range known {
+		alive[c.ID], alive[place.Short(c.ID)] = true, true
+	}
+	note := func(id, what string) {
+		if found[id] == nil {
+			found[id] = &Orphan{ID: id}
+		}
+		if !slices.Contains(found[id].Left, what) {
+			found[id].Left = append(found[id].Left, what)
+		}
+	}
+	ledger.All(func(id string, s ledger.Start, _ []ledger.Grant) {
+		note(id, "ledger")
+		found[id].Bundle = s.Bundle
+		alive[id] = alive[id] || s.Init.Lives()
+	})
+	for _, dir := range []struct{ path, what string }{
+		{place.Isulad.Starts(), "start record"},
+		{place.Syscontainer.Starts(), "start record"},
+		{place.Isulad.NetNS(), "netns pin"},
+		{place.Syscontainer.NetNS(), "netns pin"},
+		{place.Master, "shared path"},
+		{place.Midpath, "transfer mounts"},
+	} {
+		entries, _ := os.ReadDir(dir.path) // none is there, mostly
+		for _, e := range entries {
+			id := e.Name()
+			if strings.HasPrefix(id, ".") || !container.ValidID(id) { // a ledger, or what is being written
+				continue
+			}
+			// A start makes the shared path before it notes anything.
+			if info, err := e.Info(); found[id] == nil && err == nil && time.Since(info.ModTime()) < startTakes {
+				alive[id] = true
+			}
+			note(id, dir.what)
+		}
+	}
+	for _, g := range place.Generations {
+		words, _ := devices.RuleOwners(g)
+		for _, w := range words {
+			if id := wholeID(found, w); id != "" {
+				note(id, "udev rules")
+			} else if !alive[w] {
+				note(w, "udev rules")
+			}
+		}
+	}
+	for id, o := range found {
+		s, err := container.ReadStart(id)
+		if alive[id] || alive[place.Short(id)] || err == nil && s.Init.Lives() {
+			continue
+		}
+		if o.Bundle == "" {
+			o.Bundle = s.Bundle
+		}
+		list = append(list, *o)
+	}
+	slices.SortFunc(list, func(a, b Orphan) int { return strings.Compare(a.ID, b.ID) })
+	return list
+}
+
+// wholeID is the id that a word of a udev rule stands for.
+func wholeID(found map[string]*Orphan, word string) string {
+	for id := range found {
+		if container.Means(word, id) {
+			return id
+		}
+	}
+	return ""
+}

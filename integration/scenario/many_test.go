@@ -1,0 +1,98 @@
+package scenario
+
+import (
+	"bytes"
+	"errors"
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strconv"
+	"syscall"
+	"testing"
+	"time"
+
+	"isula.org/isulad-tools/integration/holder"
+	"isula.org/isulad-tools/integration/sandbox"
+)
+
+// many is how many containers run at once.
+func many(t *testing.T) int {
+	t.Helper()
+	n, err := strconv.Atoi(os.Getenv("MANY_CONTAINERS"))
+	if err != nil {
+		return 40
+	}
+	return n
+}
+
+// Many containers are looked at in little time of the processor and in little memory, with five
+// devices and five paths each: 1,000 took 1.0 s and 29 MiB (MANY_CONTAINERS=1000).
+func TestManyContainersAreCheckedAtOnce(t *testing.T) {
+	install(t)
+	sandbox.Udevadm(t, "true")
+	n := many(t)
+	first := newBox(t, kind{}, fmt.Sprintf("%064x", 1<<20))
+	dir := scratch(t)
+	boxes := make([]*box, n)
+	for i := range boxes {
+		b := &box{kind: first.kind, t: t, id: fmt.Sprintf("%064x", 1<<21+i), rootfs: first.rootfs, root: first.root, isulad: nil, env: nil}
+		b.bundle = filepath.Join(graph, "engines", "lcr", b.id)
+		check(t, os.MkdirAll(b.bundle, 0o755))
+		t.Cleanup(func() { check(t, os.RemoveAll(b.bundle)) })
+		var r recorded
+		for j := range 5 {
+			host := filepath.Join(dir, fmt.Sprintf("%d-%d", i, j))
+			check(t, os.Mkdir(host, 0o755))
+			r.Binds = append(r.Binds, fmt.Sprintf("%s:/mnt/p%d:rw,rslave", host, j))
+			r.Devices = append(r.Devices, device{
+				Type: "c", Major: 10, Minor: 229, PathOnHost: "/dev/fuse", PathInContainer: fmt.Sprintf("/dev/sub/fuse%d", j), CgroupPermissions: "rw",
+			})
+		}
+		b.record(r)
+		b.write()
+		c, err := holder.Start(holder.Options{ID: b.id, Rootfs: b.rootfs, Pivoted: true})
+		check(t, err)
+		b.held = c
+		if b.said, err = b.prestart(); err != nil || b.said != "" {
+			t.Fatalf("prestart: %v: %s", err, b.said)
+		}
+		check(t, c.Release())
+		boxes[i] = b
+		t.Cleanup(func() {
+			check(t, b.held.Kill())
+			b.poststop()
+			check(t, b.held.End())
+		})
+	}
+	// Time is the processor's: others use it, too.
+	run := func(want int, args ...string) (time.Duration, int64) {
+		t.Helper()
+		cmd, err := first.command(args...)
+		check(t, err)
+		var out, said bytes.Buffer
+		cmd.Stdout, cmd.Stderr = &out, &said
+		err = cmd.Run()
+		var exit *exec.ExitError
+		code := 0
+		if errors.As(err, &exit) {
+			code = exit.ExitCode()
+		} else {
+			check(t, err)
+		}
+		if code != want {
+			t.Errorf("%q: exit code %d, want %d: %.2000s%.2000s", args, code, want, out.String(), said.String())
+		}
+		return cmd.ProcessState.UserTime() + cmd.ProcessState.SystemTime(), cmd.ProcessState.SysUsage().(*syscall.Rusage).Maxrss >> 10
+	}
+	took, peak := run(0, "check", "--all")
+	t.Logf("check --all of %d containers: %v, %d MiB", n, took, peak)
+	if limit := 500*time.Millisecond + time.Duration(n)*6*time.Millisecond; took > limit {
+		t.Errorf("it took %v, more than %v", took, limit)
+	}
+	if peak > 64 {
+		t.Errorf("it took %d MiB, more than 64", peak)
+	}
+	took, peak = run(0, "who", dir)
+	t.Logf("who: %v, %d MiB", took, peak)
+}

@@ -1,0 +1,323 @@
+package network
+
+import (
+	"bytes"
+	"cmp"
+	"context"
+	"errors"
+	"fmt"
+	"net/netip"
+	"slices"
+	"strings"
+
+	"isula.org/isulad-tools/internal/netspace"
+	"isula.org/isulad-tools/internal/undo"
+	"isula.org/isulad-tools/resource"
+)
+
+// InContainer is the link that a container has as an interface.
+type InContainer struct {
+	Name      string   `json:"name"`
+	MAC       string   `json:"mac"`
+	MTU       int      `json:"mtu"`
+	QueueLen  int      `json:"qlen"`
+	Up        bool     `json:"up"`
+	Addresses []string `json:"addresses"`
+	Host      string   `json:"host,omitempty"`   // the other end of a veth
+	Bridge    string   `json:"bridge,omitempty"` // what that is a port of
+}
+
+func (l InContainer) String() string {
+	state := "down"
+	if l.Up {
+		state = "up"
+	}
+	s := fmt.Sprintf("%s %s mtu %d %s", l.Name, state, l.MTU, strings.Join(l.Addresses, ","))
+	if l.Host != "" {
+		s += " " + l.Host + "@" + l.Bridge
+	}
+	return s
+}
+
+// Views looks at the recorded interfaces of a running container.
+func Views(t *resource.Target, records []NIC) ([]resource.View, error) {
+	var views []resource.View
+	for _, r := range records {
+		v := resource.View{Name: r.Name, Recorded: r, Granted: Interfaces.Grant(t, r)}
+		if err := r.view(t, &v); err != nil {
+			return nil, err
+		}
+		views = append(views, v)
+	}
+	return views, nil
+}
+
+func (r NIC) view(t *resource.Target, v *resource.View) error {
+	n, err := r.parse()
+	if err != nil {
+		v.Stuck("record refused", "%v", err)
+		return nil
+	}
+	w, err := enter(t)
+	if errors.Is(err, netspace.ErrHost) {
+		v.Stuck("record refused", "%v", err)
+		return nil
+	}
+	if err != nil {
+		return err
+	}
+	t.Ledger.Made(nicName, r, &n.is)
+	e, err := n.find(w, n)
+	switch {
+	case err != nil:
+		return err
+	case e.inside == nil && e.host != nil:
+		v.Differ("link missing", "the other end of the host's %s is not in the container's network namespace", e.host.Name)
+		return nil
+	case e.inside == nil && n.name == "eth":
+		return w.viewAway(n, v)
+	case e.inside == nil:
+		v.Differ("link missing", "the container has no link %s", n.Name)
+		return nil
+	}
+	has, err := w.inside.Addresses(e.inside.Index)
+	if err != nil {
+		return refused("list addresses", err)
+	}
+	real := InContainer{Name: e.inside.Name, MAC: e.inside.MAC.String(), MTU: e.inside.MTU, QueueLen: e.inside.QueueLen, Up: e.inside.Up, Addresses: []string{}}
+	for _, a := range has {
+		real.Addresses = append(real.Addresses, a.Prefix.String())
+	}
+	n.differ(e.inside, has, v)
+	if e.host != nil {
+		real.Host = e.host.Name
+		if real.Bridge, err = w.differHost(n, e.host, v); err != nil {
+			return err
+		}
+	}
+	v.Real = real
+	return nil
+}
+
+// viewAway tells whether the host has the link that is not in the container.
+func (w *work) viewAway(n nic, v *resource.View) error {
+	link, err := find(w.host, n.HostName)
+	if err != nil {
+		return err
+	}
+	if link == nil {
+		v.Stuck("link missing", "neither the container nor the host has the link %s", n.HostName)
+	} else {
+		v.Differ("link missing", "the host has its link %s itself", n.HostName)
+	}
+	return nil
+}
+
+// differ says in what the container's link is not as recorded.
+func (n nic) differ(link *netspace.Link, has []netspace.Address, v *resource.View) {
+	if link.Name != n.Name {
+		v.Differ("link renamed", "the container's link is called %s, to be %s", link.Name, n.Name)
+	}
+	if !link.Up {
+		v.Differ("link down", "the container's link %s is down", link.Name)
+	}
+	if n.MTU != 0 && link.MTU != n.MTU {
+		v.Differ("other MTU", "the container's link %s has an MTU of %d, to be %d", link.Name, link.MTU, n.MTU)
+	}
+	if link.QueueLen != n.QueueLen {
+		v.Differ("other queue length", "the container's link %s has a queue of %d, to be %d", link.Name, link.QueueLen, n.QueueLen)
+	}
+	if n.mac != nil && !bytes.Equal(n.mac, link.MAC) {
+		v.Differ("other hardware address", "the container's link %s has the address %s, to be %s", link.Name, link.MAC, n.MAC)
+	}
+	if n.ip.IsValid() && !slices.ContainsFunc(has, func(a netspace.Address) bool { return a.Prefix == n.ip }) {
+		v.Differ("address missing", "the container's link %s does not have the address %s", link.Name, n.IP)
+	}
+}
+
+// differHost does so for the host's end of a veth, and returns what it is a port of.
+func (w *work) differHost(n nic, host *netspace.Link, v *resource.View) (bridge string, err error) {
+	if host.Name != n.HostName && n.HostName != "" {
+		v.Differ("link renamed", "the host's end is called %s, to be %s", host.Name, n.HostName)
+	}
+	if !host.Up {
+		v.Differ("link down", "the host's end %s is down", host.Name)
+	}
+	if n.MTU != 0 && host.MTU != n.MTU {
+		v.Differ("other MTU", "the host's end %s has an MTU of %d, to be %d", host.Name, host.MTU, n.MTU)
+	}
+	if host.QueueLen != n.QueueLen {
+		v.Differ("other queue length", "the host's end %s has a queue of %d, to be %d", host.Name, host.QueueLen, n.QueueLen)
+	}
+	if host.Bridge != 0 {
+		master, err := w.host.LinkAt(host.Bridge)
+		if err != nil {
+			return "", refused("look for the bridge of "+host.Name, err)
+		}
+		if master != nil {
+			bridge = master.Name
+		}
+		if master != nil && master.Kind == "openvswitch" {
+			return n.Bridge, nil // only its database could tell which bridge of it
+		}
+	}
+	switch {
+	case bridge == n.Bridge:
+	case bridge == "":
+		v.Differ("bridge missing", "the host's end %s is a port of no bridge, to be one of %s", host.Name, n.Bridge)
+	default:
+		v.Differ("other bridge", "the host's end %s is a port of %s, to be one of %s", host.Name, bridge, n.Bridge)
+	}
+	return bridge, nil
+}
+
+// Repairing is Interfaces for what is to be made real again.
+func Repairing() *resource.Kind[NIC] {
+	k := Interfaces
+	k.Apply = repairNIC
+	return &k
+}
+
+// repairNIC is an update to what is recorded already, of names and states, too.
+func repairNIC(ctx context.Context, t *resource.Target, r NIC) (err error) {
+	n, err := r.parse()
+	if err != nil {
+		return err
+	}
+	w, err := enter(t)
+	if err != nil {
+		return err
+	}
+	t.Ledger.Made(nicName, r, &n.is)
+	e, err := n.find(w, n)
+	if err != nil {
+		return err
+	}
+	if e.inside == nil {
+		return updateNIC(ctx, t, r, r)
+	}
+	keep, err := remember(w.inside, e.inside.Index)
+	if err != nil {
+		return err
+	}
+	var u undo.Stack
+	defer u.OnError(&err)
+	for _, end := range []struct {
+		side *netspace.Side
+		link *netspace.Link
+		name string
+	}{{w.host, e.host, n.HostName}, {w.inside, e.inside, n.Name}} {
+		if end.link == nil {
+			continue
+		}
+		if err := rename(end.side, end.link, end.name, &u); err != nil {
+			return err
+		}
+		if err := setUp(end.side, end.link.Index); err != nil {
+			return err
+		}
+	}
+	keep.restore()
+	return updateNIC(ctx, t, r, r)
+}
+
+// rename gives a link its name again, for which the kernel wants it down.
+func rename(side *netspace.Side, link *netspace.Link, name string, u *undo.Stack) error {
+	if name == "" || link.Name == name {
+		return nil
+	}
+	give := func(name string) error {
+		down := false
+		return refused(setName, errors.Join(side.Set(link.Index, netspace.Attributes{Up: &down}), side.Set(link.Index, netspace.Attributes{Name: name})))
+	}
+	u.Push("restore name "+link.Name, func() error { return errors.Join(give(link.Name), setUp(side, link.Index)) })
+	return give(name)
+}
+
+// Way is that of a route as the kernel has it.
+type Way string
+
+func (w Way) String() string { return string(w) }
+
+// Name is where the route leads.
+func (r Route) Name() string { return cmp.Or(r.trimmed().Dest, "default") }
+
+// RouteViews looks at the recorded routes of a running container.
+func RouteViews(t *resource.Target, records []Route) ([]resource.View, error) {
+	var views []resource.View
+	for _, r := range records {
+		v := resource.View{Name: r.Name(), Recorded: r}
+		if err := r.view(t, &v); err != nil {
+			return nil, err
+		}
+		views = append(views, v)
+	}
+	return views, nil
+}
+
+func (r Route) view(t *resource.Target, v *resource.View) error {
+	p, err := r.parse()
+	if err != nil {
+		v.Stuck("record refused", "%v", err)
+		return nil
+	}
+	w, err := enter(t)
+	if errors.Is(err, netspace.ErrHost) {
+		v.Stuck("record refused", "%v", err)
+		return nil
+	}
+	if err != nil {
+		return err
+	}
+	want, err := w.request(p)
+	if gone := (*noLink)(nil); errors.As(err, &gone) {
+		v.Differ("route missing", "the container has no link %s for it", p.dev)
+		return nil
+	}
+	if err != nil {
+		return err
+	}
+	found, there, err := w.findRoute(want, false)
+	if err != nil {
+		return err
+	}
+	if there {
+		way, err := w.way(found)
+		v.Real = Way(way)
+		return err
+	}
+	routes, err := w.routes(p.dest.Addr())
+	if err != nil {
+		return err
+	}
+	// The kernel has one route of IPv4 to a destination with a metric.
+	if i := slices.IndexFunc(routes, func(o netspace.Route) bool { return o.Dest == p.dest && o.Metric == p.metric && p.dest.Addr().Is4() }); i >= 0 {
+		way, err := w.way(routes[i])
+		v.Real = Way(way)
+		v.Stuck("other route", "the container's way to %s is %s, which is not ours to delete: delete it (ip route del), and repair", v.Name, way)
+		return err
+	}
+	v.Differ("route missing", "the container has no route %s", r)
+	return nil
+}
+
+// way is a route in ip(8)'s words.
+func (w *work) way(r netspace.Route) (string, error) {
+	var words []string
+	for _, a := range []struct {
+		word string
+		addr netip.Addr
+	}{{"via", r.GW}, {"src", r.Src}} {
+		if a.addr.IsValid() {
+			words = append(words, a.word+" "+a.addr.String())
+		}
+	}
+	link, err := w.inside.LinkAt(r.Link)
+	if link != nil {
+		words = append(words, "dev "+link.Name)
+	}
+	if r.Metric != 0 {
+		words = append(words, fmt.Sprintf("metric %d", r.Metric))
+	}
+	return strings.Join(words, " "), refused("look for a link", err)
+}
