@@ -170,6 +170,18 @@ install: build ## put it into place: DESTDIR= for a package, GRAPH= when iSulad'
 uninstall: ## take it away again and bring back what was there before
 	$(INSTALL) -destdir "$(DESTDIR)" -graph "$(GRAPH)" uninstall
 
+PACKAGES := bin/packages
+ARCHES   := amd64 arm64
+
+.PHONY: packages
+packages: ## bin/packages/: deb and rpm, for amd64 and arm64
+	rm -rf $(PACKAGES)
+	for arch in $(ARCHES); do \
+		env $(HERMETIC) GOARCH=$$arch $(BUILD) -o $(PACKAGES)/isulad-tools.$$arch ./cmd/isulad-tools && \
+		env $(HERMETIC) GOARCH=$$arch $(GO) build -trimpath -buildvcs=false -ldflags "-s -w" -o $(PACKAGES)/install.$$arch ./hack/install || exit; \
+	done
+	env $(HERMETIC) packaging/build $(ARCHES)
+
 .PHONY: clean
 clean: ## remove bin/ (the VM's image stays in its cache)
 	rm -rf bin
