@@ -174,7 +174,7 @@ PACKAGES := bin/packages
 ARCHES   := amd64 arm64
 
 .PHONY: packages
-packages: build ## bin/packages/: deb and rpm, for amd64 and arm64
+packages: ## bin/packages/: deb and rpm, for amd64 and arm64
 	rm -rf $(PACKAGES)
 	for arch in $(ARCHES); do \
 		env $(HERMETIC) GOARCH=$$arch $(BUILD) -o $(PACKAGES)/isulad-tools.$$arch ./cmd/isulad-tools && \

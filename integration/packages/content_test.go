@@ -74,7 +74,7 @@ func TestBothPackagesHoldTheSameFiles(t *testing.T) {
 			files = append(files, rpm[i+1])
 		}
 	}
-	inDeb, inRPM := kept(deb, `^/usr/share/(lintian|doc/isulad-tools/changelog.gz)`), kept(files, `^/etc/.*/hookspec.json$`)
+	inDeb, inRPM := kept(deb, `^/usr/share/(lintian|zsh|doc/isulad-tools/changelog(.Debian)?.gz)`), kept(files, `^(/etc/.*/hookspec.json|/usr/share/zsh/.*)$`)
 	if inDeb != inRPM || len(inDeb) < 500 {
 		t.Errorf("deb has\n%s\nrpm has\n%s", inDeb, inRPM)
 	}

@@ -3,8 +3,11 @@ package packages
 import (
 	"encoding/json"
 	"os"
+	"path/filepath"
 	"strings"
 	"testing"
+
+	"isula.org/isulad-tools/integration/sandbox"
 )
 
 // Places that v0.9's deployments know, with iSulad's default root directory.
@@ -129,7 +132,23 @@ func TestAHostKeepsWorkingWhateverIsInstalledAndRemoved(t *testing.T) {
 				runsHook(t, hookSpecs[0], isuladNames[2])
 				untouched(t)
 			})
+			t.Run("upgraded to another version, by the scripts of both", func(t *testing.T) {
+				top, err := sandbox.Module()
+				if err != nil {
+					t.Fatal(err)
+				}
+				for _, call := range [][]string{{"removing", "upgrade", "2"}, {"removing", "1"}, {"removed", "upgrade", "2"}, {"removed", "1"}, {"removed", "failed-upgrade", "2"}} {
+					run(t, filepath.Join(top, "packaging/scripts", call[0]), call[1:]...)
+				}
+				each(t, isuladNames, ours)
+				each(t, syscontainerNames, ours)
+				for _, path := range append(isuladNames, syscontainerNames...) {
+					missing(t, path+".serving")
+				}
+			})
 			t.Run("installed once more", func(t *testing.T) {
+				const policy = "{\"default\":\"deny\"}\n"
+				put(t, "/etc/isulad-tools/kmod.json", policy)
 				before, err := os.ReadFile(hookSpecs[1])
 				if err != nil {
 					t.Fatal(err)
@@ -141,6 +160,7 @@ func TestAHostKeepsWorkingWhateverIsInstalledAndRemoved(t *testing.T) {
 				m.do(t, again, pkg)
 				each(t, syscontainerNames, ours)
 				holds(t, hookSpecs[1], string(before))
+				holds(t, "/etc/isulad-tools/kmod.json", policy)
 				untouched(t)
 			})
 			t.Run("removed while containers run", func(t *testing.T) {
@@ -196,6 +216,23 @@ func TestAHostKeepsWorkingWhateverIsInstalledAndRemoved(t *testing.T) {
 					t.Fatal(err)
 				}
 			}
+			t.Run("iSulad's configuration is broken", func(t *testing.T) {
+				put(t, "/etc/isulad/daemon.json", "{")
+				said := m.do(t, m.install, pkg)
+				for _, want := range []string{"daemon.json", "/usr/lib/isulad-tools/install install /usr/local/bin/isulad-tools"} {
+					if !strings.Contains(said, want) {
+						t.Errorf("got %q, want that it says %q", said, want)
+					}
+				}
+				each(t, isuladNames, ours)
+				m.do(t, m.remove, "isulad-tools")
+				if m.kind == "deb" {
+					run(t, "dpkg", "--purge", "isulad-tools")
+				}
+				if err := os.RemoveAll("/etc/isulad"); err != nil {
+					t.Fatal(err)
+				}
+			})
 			t.Run("iSulad's root directory is that of 2019", func(t *testing.T) {
 				put(t, "/var/lib/lcrd/engines/lcr/one/device_hook.json", record)
 				m.do(t, m.install, pkg)

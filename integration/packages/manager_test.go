@@ -33,6 +33,10 @@ func managers(t *testing.T) []manager {
 	if err := unix.Mount("/", root, "", unix.MS_BIND|unix.MS_REC, ""); err != nil {
 		t.Fatal(err)
 	}
+	// Else it would take /dev with it when it goes.
+	if err := unix.Mount("", root, "", unix.MS_PRIVATE|unix.MS_REC, ""); err != nil {
+		t.Fatal(err)
+	}
 	t.Cleanup(func() { unix.Unmount(root, unix.MNT_DETACH) })
 	rpm := []string{"rpm", "--root", root, "--dbpath", "/var/lib/rpm-of-the-test"}
 	with := func(args ...string) []string { return append(append([]string{}, rpm...), args...) }

@@ -2,7 +2,6 @@ package cli
 
 import (
 	"fmt"
-	"regexp"
 	"strings"
 	"time"
 
@@ -23,8 +22,20 @@ func newPage(name, section, usage string, day time.Time) *page {
 	return p
 }
 
-// sentenceEnd is a full stop that ends a sentence.
-var sentenceEnd = regexp.MustCompile(`(\pL\.) +`)
+// sentences are the lines of a text, and what full stops behind letters part.
+func sentences(s string) (all []string) {
+	for line := range strings.Lines(s) {
+		begin := 0
+		for i := 1; i+1 < len(line); i++ {
+			if line[i] == '.' && line[i+1] == ' ' && line[i-1] >= 'a' && line[i-1] <= 'z' {
+				all = append(all, strings.TrimSpace(line[begin:i+1]))
+				begin = i + 1
+			}
+		}
+		all = append(all, strings.TrimSpace(line[begin:]))
+	}
+	return all
+}
 
 func (p *page) line(format string, args ...any) { fmt.Fprintf(p, format+"\n", args...) }
 
@@ -32,8 +43,7 @@ func (p *page) section(name string) { p.line(".Sh %s", name) }
 
 // text is a paragraph, a sentence a line.
 func (p *page) text(s string) {
-	for line := range strings.Lines(sentenceEnd.ReplaceAllString(roff(s), "$1\n")) {
-		line = strings.TrimSpace(line)
+	for _, line := range sentences(roff(s)) {
 		if strings.HasPrefix(line, ".") || strings.HasPrefix(line, "'") {
 			line = `\&` + line
 		}
