@@ -118,6 +118,7 @@ func TestTheGuideDoesWhatItShows(t *testing.T) {
 	}
 	host(t)
 	put(t, "/etc/dpkg/dpkg.cfg.d/of-the-test", "no-triggers\nforce-unsafe-io\n")
+	purge(t)
 	dir := t.TempDir()
 	content, err := os.ReadFile(made(t, "deb"))
 	if err != nil {

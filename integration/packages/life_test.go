@@ -94,6 +94,7 @@ func TestAHostKeepsWorkingWhateverIsInstalledAndRemoved(t *testing.T) {
 	for _, m := range managers(t) {
 		t.Run(m.kind, func(t *testing.T) {
 			old, pkg := m.old(t), made(t, m.kind)
+			purge(t)
 			t.Run("installed on a fresh host", func(t *testing.T) {
 				m.do(t, m.install, pkg)
 				each(t, isuladNames, ours)
@@ -106,9 +107,7 @@ func TestAHostKeepsWorkingWhateverIsInstalledAndRemoved(t *testing.T) {
 				m.do(t, m.remove, "isulad-tools")
 				each(t, isuladNames, missing)
 				each(t, syscontainerNames, missing)
-				if m.kind == "deb" {
-					run(t, "dpkg", "--purge", "isulad-tools")
-				}
+				purge(t)
 				each(t, hookSpecs, missing)
 			})
 			t.Run("upgraded from v0.9 while containers run", func(t *testing.T) {
@@ -208,9 +207,7 @@ func TestAHostKeepsWorkingWhateverIsInstalledAndRemoved(t *testing.T) {
 				missing(t, "/data/isulad/hooks/isulad-hooks")
 				isOld(t, "/data/isulad/hooks/syscontainer-hooks")
 			})
-			if m.kind == "deb" {
-				run(t, "dpkg", "--purge", "isulad-tools")
-			}
+			purge(t)
 			for _, path := range []string{"/etc/isulad", "/etc/isulad-tools", "/etc/syscontainer-tools", "/var/lib/isulad", "/data/isulad", "/run/isulad-tools", "/run/syscontainer-tools"} {
 				if err := os.RemoveAll(path); err != nil {
 					t.Fatal(err)
@@ -226,9 +223,7 @@ func TestAHostKeepsWorkingWhateverIsInstalledAndRemoved(t *testing.T) {
 				}
 				each(t, isuladNames, ours)
 				m.do(t, m.remove, "isulad-tools")
-				if m.kind == "deb" {
-					run(t, "dpkg", "--purge", "isulad-tools")
-				}
+				purge(t)
 				if err := os.RemoveAll("/etc/isulad"); err != nil {
 					t.Fatal(err)
 				}

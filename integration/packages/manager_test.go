@@ -44,7 +44,8 @@ func managers(t *testing.T) []manager {
 	return []manager{
 		{
 			"deb",
-			append(append([]string{}, dpkg...), "-i"), append(append([]string{}, dpkg...), "-r"), []string{"dpkg", "-L"},
+			append(append([]string{}, dpkg...), "-i"), append(append([]string{}, dpkg...), "-r"),
+			[]string{"dpkg", "-L"},
 			"0.9-37", "", "/etc/syscontainer-tools/hookspec.json",
 		},
 		{
@@ -64,6 +65,12 @@ func (m manager) do(t *testing.T, verb []string, what string) string {
 func (m manager) knows(name string) bool {
 	out, err := exec.Command(m.list[0], append(append([]string{}, m.list[1:]...), name)...).Output()
 	return err == nil && strings.Contains(string(out), "/usr/local/bin/")
+}
+
+// purge has dpkg forget the package, which the machine may have installed, too.
+func purge(t *testing.T) {
+	t.Helper()
+	run(t, "dpkg", "--force-unsafe-io", "--no-triggers", "--purge", "isulad-tools")
 }
 
 // old makes v0.9's package.

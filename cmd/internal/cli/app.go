@@ -51,7 +51,7 @@ func (a App) Run(argv []string) int {
 	app.Flags = globalFlags
 	app.Commands = ofBundles(slices.Concat(a.deviceCommands(), a.pathCommands(), a.commands(), a.nicCommands(), a.routeCommands(), a.moduleCommands(), a.relabelCommands(), a.personalities()))
 	app.Commands = append(app.Commands, a.referenceCommands()...)
-	describe(app)
+	describe(app, argv)
 	app.Before = a.readGlobals
 	app.ExitErrHandler = func(*cli.Context, error) {} // only main exits
 	app.Action = func(c *cli.Context) error {

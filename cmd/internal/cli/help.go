@@ -37,35 +37,39 @@ func groupOf(name string) string {
 	return "more"
 }
 
-// describe completes what the commands' own table says: headings, examples, exit codes.
-func describe(app *cli.App) {
-	for i := range app.Commands {
-		c := &app.Commands[i]
-		c.Category = ""
-		c.CustomHelpTemplate = cli.CommandHelpTemplate
-		if lines := exampleOf(c.Name); len(lines) > 0 {
-			c.CustomHelpTemplate += "\nEXAMPLE:\n   " + strings.Join(lines, "\n   ") + "\n"
+// describe completes what help says: headings, examples, exit codes. It is called at
+// each start, and does only what help would be asked for.
+func describe(app *cli.App, argv []string) {
+	for i, c := range app.Commands {
+		if lines := exampleOf(c.Name); len(lines) > 0 && slices.Contains(argv, c.Name) {
+			app.Commands[i].CustomHelpTemplate = cli.CommandHelpTemplate + "\nEXAMPLE:\n   " + strings.Join(lines, "\n   ") + "\n"
 		}
 	}
-	var text strings.Builder
-	for i, g := range groups {
-		if i > 0 && g.name == groups[i-1].name {
-			continue
-		}
-		listGroup(&text, app, g.name)
-	}
-	listGroup(&text, app, "more")
-	// The library sorts headings by name.
+	// The library sorts headings by name, and calls ExtraInfo only for help.
 	head, rest, _ := strings.Cut(cli.AppHelpTemplate, "{{if .VisibleCommands}}")
 	_, tail, _ := strings.Cut(rest, "{{if .VisibleFlags}}")
-	app.CustomAppHelpTemplate = head + "\n\nCOMMANDS:\n" + text.String() + "   help, h\tShows a list of commands or help for one command{{if .VisibleFlags}}" + tail +
+	app.CustomAppHelpTemplate = head + "\n\nCOMMANDS:\n{{(ExtraInfo).commands}}{{if .VisibleFlags}}" + tail +
 		"\nEXIT STATUS:\n   0: all was done; 1: something failed, and standard error says what; 2: a hook does not know an option\n"
+	app.ExtraInfo = func() map[string]string { return map[string]string{"commands": commandList(app)} }
+}
+
+// commandList is the list of commands by groups.
+func commandList(app *cli.App) string {
+	var text strings.Builder
+	for i, g := range groups {
+		if i == 0 || g.name != groups[i-1].name {
+			listGroup(&text, app, g.name)
+		}
+	}
+	listGroup(&text, app, "more")
+	text.WriteString("   help, h\tShows a list of commands or help for one command")
+	return text.String()
 }
 
 func listGroup(text *strings.Builder, app *cli.App, group string) {
 	heading := "   " + group + ":\n"
 	for _, c := range app.Commands {
-		if c.Hidden || groupOf(c.Name) != group {
+		if c.Hidden || c.Name == "help" || groupOf(c.Name) != group {
 			continue
 		}
 		fmt.Fprintf(text, "%s     %s\t%s\n", heading, c.Name, c.Usage)
