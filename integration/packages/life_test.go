@@ -17,6 +17,8 @@ var (
 	hookSpecs         = []string{"/etc/isulad-tools/hookspec.json", "/etc/syscontainer-tools/hookspec.json"}
 )
 
+const rotation = "/etc/logrotate.d/isulad-tools"
+
 const record = `{"bindToAdd":["/data:/data:rw,rslave"],"unknown":1}`
 
 // containers are what a host has of two that run, one of which v0.9 started, and
@@ -102,13 +104,16 @@ func TestAHostKeepsWorkingWhateverIsInstalledAndRemoved(t *testing.T) {
 				runsHook(t, hookSpecs[0], isuladNames[2])
 				runsHook(t, hookSpecs[1], syscontainerNames[2])
 				holds(t, "/etc/isulad-tools/kmod.json", "{\"default\":\"allow\"}\n")
+				if !m.owns(t, rotation) {
+					t.Errorf("%s is nobody's", rotation)
+				}
 			})
 			t.Run("removed while nothing runs", func(t *testing.T) {
 				m.do(t, m.remove, "isulad-tools")
 				each(t, isuladNames, missing)
 				each(t, syscontainerNames, missing)
 				purge(t)
-				each(t, hookSpecs, missing)
+				each(t, append(hookSpecs, rotation), missing)
 			})
 			t.Run("upgraded from v0.9 while containers run", func(t *testing.T) {
 				m.do(t, m.install, old)

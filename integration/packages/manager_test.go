@@ -5,6 +5,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 
@@ -65,6 +66,13 @@ func (m manager) do(t *testing.T, verb []string, what string) string {
 func (m manager) knows(name string) bool {
 	out, err := exec.Command(m.list[0], append(append([]string{}, m.list[1:]...), name)...).Output()
 	return err == nil && strings.Contains(string(out), "/usr/local/bin/")
+}
+
+// owns tells whether a path is in the package's list, and there.
+func (m manager) owns(t *testing.T, path string) bool {
+	t.Helper()
+	_, err := os.Lstat(path)
+	return err == nil && slices.Contains(strings.Split(m.do(t, m.list, "isulad-tools"), "\n"), path)
 }
 
 // purge has dpkg forget the package, which the machine may have installed, too.
