@@ -86,6 +86,10 @@ OLDER = TestAgainOnOlderKernels
 fresh: ## forget how long the steps of the last run took
 	@$(if $(CI_RUN),,mkdir -p bin && rm -f "$(STAGES)")
 
+.PHONY: test-follow
+test-follow: deps build vm-image ## 20 rounds of devices that come and go, in a VM
+	$(ENV) GUEST_RUN='Follow' FOLLOW_ROUNDS=20 $(TEST) -count=1 -v -timeout 240m -run 'TestMachines/systemd' ./integration/vm
+
 .PHONY: test-operator
 test-operator: deps build vm-image ## the same on a host like an operator's: installed, and iSulad at work
 	hack/operator-host $(MAKE) test
@@ -167,6 +171,17 @@ install: build ## put it into place: DESTDIR= for a package, GRAPH= when iSulad'
 .PHONY: uninstall
 uninstall: build ## take it away again and bring back what was there before
 	$(BINARY) uninstall --root "$(DESTDIR)" --graph "$(GRAPH)"
+
+PACKAGES := bin/packages
+ARCHES   := amd64 arm64
+
+.PHONY: packages
+packages: ## bin/packages/: deb and rpm, for amd64 and arm64
+	rm -rf $(PACKAGES)
+	for arch in $(ARCHES); do \
+		env $(HERMETIC) GOARCH=$$arch $(BUILD) -o $(PACKAGES)/isulad-tools.$$arch ./cmd/isulad-tools || exit; \
+	done
+	env $(HERMETIC) packaging/build $(ARCHES)
 
 .PHONY: clean
 clean: ## remove bin/ (the VM's image stays in its cache)

@@ -50,6 +50,8 @@ func (a App) Run(argv []string) int {
 	app.Writer, app.ErrWriter = a.Stdout, a.Stderr
 	app.Flags = globalFlags
 	app.Commands = ofBundles(slices.Concat(a.deviceCommands(), a.pathCommands(), a.commands(), a.nicCommands(), a.routeCommands(), a.moduleCommands(), a.inspectCommands(), a.relabelCommands(), a.installCommands(), a.personalities()))
+	app.Commands = append(app.Commands, a.referenceCommands()...)
+	describe(app, argv)
 	app.Before = a.readGlobals
 	app.ExitErrHandler = func(*cli.Context, error) {} // only main exits
 	app.Action = func(c *cli.Context) error {
@@ -61,7 +63,7 @@ func (a App) Run(argv []string) int {
 	var notFound error
 	app.CommandNotFound = func(_ *cli.Context, name string) { notFound = unknownSubcommand(name) }
 
-	err := errors.Join(app.Run(argv), notFound)
+	err := withHint(app, argv, errors.Join(app.Run(argv), notFound))
 	var code exitCode
 	switch {
 	case err == nil:
@@ -107,17 +109,17 @@ func (a App) openLog(o logging.Options) error {
 func unknownSubcommand(name string) error { return fmt.Errorf("unknown subcommand %s", name) }
 
 var globalFlags = []cli.Flag{
-	cli.StringFlag{Name: "log", Value: logging.DefaultFile, Usage: "append the log to this file; . stands for standard output, \"\" for standard error"},
-	cli.StringFlag{Name: "log-level", Value: logging.DefaultLevel, Usage: "log what is at least as important: debug, info, warn, error, fatal or panic"},
+	cli.StringFlag{Name: "log", Value: logging.DefaultFile, Usage: "append the log to this `FILE`; . stands for standard output, \"\" for standard error"},
+	cli.StringFlag{Name: "log-level", Value: logging.DefaultLevel, Usage: "log what is at least of this `LEVEL`: debug, info, warn, error, fatal or panic"},
 	cli.BoolFlag{Name: "debug", Usage: "the same as --log-level debug"},
-	cli.StringFlag{Name: "log-format", Value: logging.DefaultFormat, Usage: "write the log as text or json"},
-	cli.StringFlag{Name: "syslog-service", Value: logging.DefaultSyslog, Usage: "log to syslog, too: unix://PATH, udp://HOST:PORT or tcp://HOST:PORT"},
+	cli.StringFlag{Name: "log-format", Value: logging.DefaultFormat, Usage: "write the log in this `FORMAT`: text or json"},
+	cli.StringFlag{Name: "syslog-service", Value: logging.DefaultSyslog, Usage: "log to the syslog at this `ADDRESS`, too: unix://PATH, udp://HOST:PORT or tcp://HOST:PORT"},
 	engineFlag, graphFlag,
 }
 
 var (
-	engineFlag = cli.StringFlag{Name: "engine", Value: engines.Any, Usage: "who knows the containers: isula, podman, podman:GRAPHROOT, runc, runc:ROOT with runc's --root, crun, or the first of them that knows the one: any"}
-	graphFlag  = cli.StringFlag{Name: "graph", EnvVar: "ISULAD_GRAPH", Usage: "iSulad's root `directory`, where its configuration does not say"}
+	engineFlag = cli.StringFlag{Name: "engine", Value: engines.Any, Usage: "the `ENGINE` that knows the containers: isula, podman, podman:GRAPHROOT, runc, runc:ROOT with runc's --root, crun, or the first of them that knows the one: any"}
+	graphFlag  = cli.StringFlag{Name: "graph", EnvVar: "ISULAD_GRAPH", Usage: "iSulad's root `DIR`, where its configuration does not say"}
 )
 
 // personalities are the hook's stages and the udev helper, as subcommands.

@@ -221,15 +221,18 @@ func blockOf(d devices.Device) (devices.Block, error) {
 	return block, err
 }
 
+// limitFlag is an option for I/O limits of one kind.
+type limitFlag struct{ kind, flag, usage string }
+
 // limitFlags are the options for I/O limits, by the kind's name, in the order in
 // which v0.9 looks at them. Only the first, that of weights, is not for
 // update-device.
-var limitFlags = [...]struct{ kind, flag, usage string }{
-	{"blkio weight", "blkio-weight-device", "set the I/O weight of a disk, PATH:WEIGHT: 10 to 1000, or 0 for none"},
-	{"read bps", "device-read-bps", "limit reading from a disk, PATH:SIZE a second: 512k, 1.5mb; 0 for no limit"},
-	{"write bps", "device-write-bps", "limit writing to a disk, PATH:SIZE a second"},
-	{"read iops", "device-read-iops", "limit reading from a disk, PATH:NUMBER of operations a second"},
-	{"write iops", "device-write-iops", "limit writing to a disk, PATH:NUMBER of operations a second"},
+var limitFlags = [...]limitFlag{
+	{"blkio weight", "blkio-weight-device", "set the I/O weight of a disk, `PATH:WEIGHT`: 10 to 1000, or 0 for none"},
+	{"read bps", "device-read-bps", "limit reading from a disk, `PATH:SIZE` a second: 512k, 1.5mb; 0 for no limit"},
+	{"write bps", "device-write-bps", "limit writing to a disk, `PATH:SIZE` a second"},
+	{"read iops", "device-read-iops", "limit reading from a disk, `PATH:NUMBER` of operations a second"},
+	{"write iops", "device-write-iops", "limit writing to a disk, `PATH:NUMBER` of operations a second"},
 }
 
 // wish is a limit that a command asks for.

@@ -111,7 +111,7 @@ func (a App) one(c *cli.Context) (container.Container, error) {
 	return a.find(c, name)
 }
 
-var bundleFlag = cli.StringFlag{Name: "bundle", Usage: "the container is the one of this bundle of plain runc's, whether or not it ever started; <container> is its id"}
+var bundleFlag = cli.StringFlag{Name: "bundle", Usage: "the container is the one of this bundle `DIR` of plain runc's, whether or not it ever started; <container> is its id"}
 
 // find asks the engine for the container that name stands for.
 func (a App) find(c *cli.Context, name string) (container.Container, error) {

@@ -22,7 +22,7 @@ const lockWait = 60 * time.Second
 // loadWait bounds modprobe; a module's init function may look for hardware.
 const loadWait = 120 * time.Second
 
-var formatFlag = cli.StringFlag{Name: "format", Value: "json", Usage: "print a `table` or json"}
+var formatFlag = cli.StringFlag{Name: "format", Value: "json", Usage: "print in this `FORMAT`: table or json"}
 
 func (a App) moduleCommands() []cli.Command {
 	return []cli.Command{
@@ -50,7 +50,7 @@ func (a App) moduleCommands() []cli.Command {
 			Name:      "check-module",
 			Usage:     "tell what a start that asks for kernel modules would come to, and touch nothing",
 			ArgsUsage: "NAME...",
-			Flags:     []cli.Flag{prettyFlag, cli.StringFlag{Name: "format", Value: "table", Usage: "print a `table` or json"}},
+			Flags:     []cli.Flag{prettyFlag, cli.StringFlag{Name: "format", Value: "table", Usage: "print in this `FORMAT`: table or json"}},
 			Action:    a.checkModules,
 		},
 	}

@@ -17,14 +17,14 @@ import (
 )
 
 func (a App) nicCommands() []cli.Command {
-	name := cli.StringFlag{Name: "name", Usage: "its name, [HOST:]CONTAINER; that of a veth on the host is made up when it is not given"}
+	name := cli.StringFlag{Name: "name", Usage: "its name, `[HOST:]CONTAINER`; that of a veth on the host is made up when it is not given"}
 	options := func(mtu, qlen int, more ...cli.Flag) []cli.Flag {
 		return append(more,
-			cli.StringFlag{Name: "ip", Usage: "its address with prefix length, as 172.17.28.2/24 or fd00::2/64; none: it gets none, as for DHCP in the container"},
-			cli.StringFlag{Name: "mac", Usage: "its hardware address, as 00:ff:48:23:e2:bb"},
-			cli.StringFlag{Name: "bridge", Usage: "the bridge, of Linux or Open vSwitch, that a veth is a port of"},
-			cli.IntFlag{Name: "mtu", Value: mtu, Usage: "its maximum transmission unit"},
-			cli.IntFlag{Name: "qlen", Value: qlen, Usage: "the length of its transmit queue"},
+			cli.StringFlag{Name: "ip", Usage: "its `ADDRESS/LENGTH`, as 172.17.28.2/24 or fd00::2/64; none: it gets none, as for DHCP in the container"},
+			cli.StringFlag{Name: "mac", Usage: "its hardware `ADDRESS`, as 00:ff:48:23:e2:bb"},
+			cli.StringFlag{Name: "bridge", Usage: "the `BRIDGE`, of Linux or Open vSwitch, that a veth is a port of"},
+			cli.IntFlag{Name: "mtu", Value: mtu, Usage: "its maximum transmission unit in `BYTES`"},
+			cli.IntFlag{Name: "qlen", Value: qlen, Usage: "the length of its transmit queue in `PACKETS`"},
 			configOnlyFlag, dryRunFlag,
 		)
 	}
@@ -33,21 +33,21 @@ func (a App) nicCommands() []cli.Command {
 			Name:      "add-nic",
 			Usage:     "add a network interface to a container",
 			ArgsUsage: "<container>",
-			Flags:     options(1500, 1000, cli.StringFlag{Name: "type", Usage: "veth, with an end in a bridge, or eth, a link of the host"}, name),
+			Flags:     options(1500, 1000, cli.StringFlag{Name: "type", Usage: "its `TYPE`: veth, with an end in a bridge, or eth, a link of the host"}, name),
 			Action:    a.addNIC,
 		},
 		{
 			Name:      "remove-nic",
 			Usage:     "remove a network interface from a container, with its routes",
 			ArgsUsage: "<container>",
-			Flags:     []cli.Flag{cli.StringFlag{Name: "type", Usage: "veth or eth"}, name, forgetFlag, dryRunFlag},
+			Flags:     []cli.Flag{cli.StringFlag{Name: "type", Usage: "its `TYPE`: veth or eth"}, name, forgetFlag, dryRunFlag},
 			Action:    a.removeNIC,
 		},
 		{
 			Name:      "update-nic",
 			Usage:     "change a network interface of a container; what is not given stays",
 			ArgsUsage: "<container>",
-			Flags:     options(0, 0, cli.StringFlag{Name: "name", Usage: "its name in the container"}),
+			Flags:     options(0, 0, cli.StringFlag{Name: "name", Usage: "its `NAME` in the container"}),
 			Action:    a.updateNIC,
 		},
 		{
@@ -55,7 +55,7 @@ func (a App) nicCommands() []cli.Command {
 			Usage:     "list the network interfaces added to a container",
 			ArgsUsage: "<container>",
 			Flags: []cli.Flag{prettyFlag, formatFlag, cli.StringFlag{
-				Name: "filter, f", Usage: `only those that match, as '{"ip":"1.2.3.4/24","mtu":1500}'`,
+				Name: "filter, f", Usage: "only those that match this `JSON`, as '{\"ip\":\"1.2.3.4/24\",\"mtu\":1500}'",
 			}},
 			Action: a.listNICs,
 		},

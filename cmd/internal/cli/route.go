@@ -39,7 +39,7 @@ func (a App) routeCommands() []cli.Command {
 			Usage:     "list the routes added to a container",
 			ArgsUsage: "<container>",
 			Flags: []cli.Flag{prettyFlag, formatFlag, cli.StringFlag{
-				Name: "filter, f", Usage: `only those that match, as '{"dest":"1.1.1.0/24","gw":"10.1.1.254"}'`,
+				Name: "filter, f", Usage: "only those that match this `JSON`, as '{\"dest\":\"1.1.1.0/24\",\"gw\":\"10.1.1.254\"}'",
 			}},
 			Action: a.listRoutes,
 		},

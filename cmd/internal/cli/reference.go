@@ -1,0 +1,62 @@
+package cli
+
+import (
+	"fmt"
+	"strings"
+	"time"
+
+	"github.com/urfave/cli"
+)
+
+// referenceCommands tell of the other commands: to a shell, and to man.
+func (a App) referenceCommands() []cli.Command {
+	return []cli.Command{
+		{
+			Name:      "completion",
+			Usage:     "print what makes a shell complete commands, options, and what containers have",
+			ArgsUsage: "bash|zsh",
+			Action:    a.printCompletion,
+		},
+		{
+			Name:      "manual",
+			Usage:     "print the source of a manual page, of a command or of all together",
+			ArgsUsage: "[COMMAND]",
+			Action: func(c *cli.Context) error {
+				if err := noMore(c, 1); err != nil {
+					return err
+				}
+				if c.NArg() == 0 {
+					fmt.Fprint(a.Stdout, toolPage(c.App, time.Now()))
+					return nil
+				}
+				command := c.App.Command(c.Args().First())
+				if command == nil || command.Hidden {
+					return unknownSubcommand(c.Args().First())
+				}
+				fmt.Fprint(a.Stdout, commandPage(*command, time.Now()))
+				return nil
+			},
+		},
+		{
+			Name: "complete", Usage: "print what may stand for the last of these words", Hidden: true, SkipFlagParsing: true,
+			Action: func(c *cli.Context) error {
+				for _, word := range complete(c.App, c.Args()) {
+					fmt.Fprintln(a.Stdout, word)
+				}
+				return nil
+			},
+		},
+	}
+}
+
+func (a App) printCompletion(c *cli.Context) error {
+	if c.NArg() != 1 {
+		return usageError(c, "needs the name of the shell: bash or zsh")
+	}
+	script, ok := map[string]string{"bash": bashCompletion, "zsh": zshCompletion}[c.Args().First()]
+	if !ok {
+		return fmt.Errorf("no completion for %s: only for bash and zsh", c.Args().First())
+	}
+	fmt.Fprint(a.Stdout, strings.TrimPrefix(script, "\n"))
+	return nil
+}
