@@ -7,6 +7,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io/fs"
 	"os"
 	"path/filepath"
 	"strings"
@@ -34,6 +35,9 @@ type Device struct {
 	// Own is not known to v0.9: the container had the node before the device was
 	// added. It is not ours to remove.
 	Own bool `json:",omitempty"`
+	// Identity is not known to v0.9: which device it is, where its path is a name that
+	// is written on a disk. Another one that has the name is not given.
+	Identity string `json:",omitempty"`
 }
 
 const kindName = "device"
@@ -96,8 +100,12 @@ func (d Device) Below(paths []string) int {
 // paths were mounted: nil, it does.
 func Hidden(t *resource.Target, d Device) error { return verifyNode(t, d) }
 
-// errVanished says that the host has a device no more.
-var errVanished = errors.New("the host has it no more")
+// errVanished says that the host has a device no more, errNoDevice that it has something
+// else there.
+var (
+	errVanished = errors.New("the host has it no more")
+	errNoDevice = errors.New("not a device")
+)
 
 // Find returns the device that the host has at path, to which links may lead.
 // It is given a container by that path unless the caller says otherwise.
@@ -111,7 +119,7 @@ func Find(path string) (Device, error) {
 		PathOnHost: path, PathInContainer: path, CgroupPermissions: "rwm",
 	}
 	if d.Type == "" {
-		return Device{}, errors.New("not a device")
+		return Device{}, errNoDevice
 	}
 	return d, nil
 }
@@ -174,7 +182,10 @@ func resolve(old Device) (now Device, renewed bool, err error) {
 	now.Major, now.Minor = int64(unix.Major(st.Rdev)), int64(unix.Minor(st.Rdev))
 	renewed = now != old
 	if now.Type = typeOf(st.Mode); now.Type == "" {
-		return old, false, fmt.Errorf("%s: not a device", old.PathOnHost)
+		return old, false, fmt.Errorf("%s: %w", old.PathOnHost, errNoDevice)
+	}
+	if err := now.checkIdentity(); err != nil {
+		return old, false, err
 	}
 	return now, renewed, nil
 }
@@ -191,10 +202,12 @@ func stat(p string) (st unix.Stat_t, err error) {
 	return st, nil
 }
 
-// vanished makes an error errVanished, too.
+// vanished makes an error errVanished and fs.ErrNotExist, too.
 type vanished struct{ error }
 
 func (v vanished) Unwrap() []error { return []error{v.error, errVanished} }
+
+func (vanished) Is(target error) bool { return target == fs.ErrNotExist }
 
 func checkPermissions(p string) error {
 	for i, c := range p {

@@ -89,7 +89,7 @@ func (a App) addDevices(c *cli.Context) error {
 			tasks[i] = s.addDevice(edit, &adder, d, recorded, paths)
 		}
 		s.tellSystemd(edit, recorded)
-		s.followDisks(edit, !c.Bool(configOnlyFlag.Name))
+		s.follow(edit, !c.Bool(configOnlyFlag.Name))
 		for i := range limits {
 			limits[i].Optional = slices.ContainsFunc(edit.Records(), func(d devices.Device) bool { return d.Optional && limits[i].Of(d) })
 		}
@@ -105,7 +105,8 @@ func (a App) addDevices(c *cli.Context) error {
 }
 
 // addDevice plans that the container gets d, or why it cannot. One that was recorded
-// before, by a command that was killed, it gets when it does not have it.
+// before it gets when it does not have it: a command was killed, or it is another device
+// now, or the same one under another number.
 func (s *session) addDevice(edit *resource.Edit[devices.Device], adder *devices.Adder, d devices.Device, recorded []devices.Device, paths []mounts.Bind) *resource.Task {
 	var task *resource.Task
 	for _, r := range edit.Records() {
@@ -113,13 +114,14 @@ func (s *session) addDevice(edit *resource.Edit[devices.Device], adder *devices.
 		case r.PathInContainer != d.PathInContainer && r.PathOnHost != d.PathOnHost:
 		case r.PathInContainer == d.PathInContainer && r.PathOnHost == d.PathOnHost && r.CgroupPermissions == d.CgroupPermissions &&
 			slices.Contains(recorded, r) && s.lostDevice(r):
-			task = edit.Update(r, r)
+			d.Own = r.Own
+			task = edit.Update(r, d)
 		default:
 			return edit.Refuse("add", d, fmt.Errorf("device %s:%s has been already added into container", r.PathOnHost, r.PathInContainer))
 		}
 	}
 	if task == nil {
-		if err := s.hides(paths, d); err != nil {
+		if err := cmp.Or(s.hides(paths, d), s.container().CheckDevice(s.wait, d.PathOnHost)); err != nil {
 			return edit.Refuse("add", d, err)
 		}
 		d.Own = s.target != nil && d.HadBefore(s.target)
@@ -135,26 +137,30 @@ func (s *session) addDevice(edit *resource.Edit[devices.Device], adder *devices.
 	return task
 }
 
-// lostDevice tells whether a recorded device is not there, or may not be.
+// lostDevice tells whether a recorded device is not there, or may not be, or was not when
+// the command began.
 func (s *session) lostDevice(d devices.Device) bool {
+	if slices.Contains(s.renewed, d) || s.target == nil && d.IsStale() {
+		return true
+	}
 	return s.target != nil && (s.target.Ledger.Pending(devices.Kind.Name, d) || devices.Kind.Verify(context.Background(), s.target, d) != nil)
 }
 
-// followDisks plans that the container's disks are followed from now on, by udevd's
+// follow plans that the container's devices are followed from now on, by udevd's
 // rules unless those are to be left alone, when one of them comes or goes.
-func (s *session) followDisks(edit *resource.Edit[devices.Device], rules bool) {
+func (s *session) follow(edit *resource.Edit[devices.Device], rules bool) {
 	if !slices.ContainsFunc(s.change.Tasks, func(t *resource.Task) bool {
-		d, ok := t.Record.(devices.Device)
-		return ok && d.Type == "b" && t.Err == nil
+		_, ok := t.Record.(devices.Device)
+		return ok && t.Err == nil
 	}) {
 		return
 	}
 	s.change.Last(func(ctx context.Context) error {
-		disks, err := devices.Follow(s.doc, edit.Records())
+		followed, err := devices.Follow(s.doc, edit.Records())
 		if err != nil || !rules {
 			return err
 		}
-		changed, err := devices.SyncRules(ctx, s.app.Generation, s.id, disks, lockWait)
+		changed, err := devices.SyncRules(ctx, s.app.Generation, s.id, followed, lockWait)
 		s.reload = s.reload || changed
 		return err
 	})
@@ -191,7 +197,7 @@ func (a App) removeDevices(c *cli.Context) error {
 			return err
 		}
 		s.tellSystemd(edit, recorded)
-		s.followDisks(edit, true)
+		s.follow(edit, true)
 		return nil
 	})
 }

@@ -210,7 +210,7 @@ func parseDevice(m mapping) (d devices.Device, block devices.Block, err error) {
 	if block.Partitionable() {
 		err = devices.CheckDiskPath(d.PathInContainer)
 	}
-	return d, block, err
+	return d.Bind(), block, err
 }
 
 func blockOf(d devices.Device) (devices.Block, error) {

@@ -17,6 +17,7 @@ import (
 	"isula.org/isulad-tools/devices"
 	"isula.org/isulad-tools/internal/command"
 	"isula.org/isulad-tools/internal/deadline"
+	"isula.org/isulad-tools/internal/ledger"
 	"isula.org/isulad-tools/internal/process"
 	"isula.org/isulad-tools/mounts"
 	"isula.org/isulad-tools/resource"
@@ -41,11 +42,12 @@ type session struct {
 	wait   *deadline.Waiter
 	// target is the running container; nil when it does not run, or when only its
 	// file is meant.
-	target *resource.Target
-	change *resource.Change
-	forget bool            // what cannot be taken away is a warning
-	say    []func() string // what is printed afterwards; "" is nothing
-	reload bool            // udevd must be told that rules changed
+	target  *resource.Target
+	change  *resource.Change
+	forget  bool             // what cannot be taken away is a warning
+	say     []func() string  // what is printed afterwards; "" is nothing
+	reload  bool             // udevd must be told that rules changed
+	renewed []devices.Device // that the container got by other numbers before all else
 }
 
 // unprefixed is an error that says by itself what failed.
@@ -108,6 +110,11 @@ func (s *session) locked(ctx context.Context, c *cli.Context, found container.Co
 	if c.Bool(configOnlyFlag.Name) {
 		s.target = nil
 	}
+	if s.target != nil && !c.Bool(dryRunFlag.Name) {
+		if err := s.renew(context.WithoutCancel(ctx)); err != nil {
+			return err
+		}
+	}
 	s.change = resource.NewChange(s.doc, p)
 	if err := plan(s); err != nil {
 		return err
@@ -123,6 +130,44 @@ func (s *session) locked(ctx context.Context, c *cli.Context, found container.Co
 		return err
 	}
 	return s.change.Do(context.WithoutCancel(ctx), s.target)
+}
+
+// container is the one for which the host's paths are opened.
+func (s *session) container() mounts.Container {
+	return mounts.Container{ID: s.id, Bundle: s.dir, Trees: func() []ledger.Tree { return s.spec.Trees(s.dir) }}
+}
+
+// renew makes the running container's devices what they are on the host now, whatever
+// the command is about: a number may be another device's by now.
+func (s *session) renew(ctx context.Context) error {
+	if !s.doc.Has(config.Devices) {
+		return nil
+	}
+	plan, err := devices.PlanHotplug(s.doc)
+	if err != nil {
+		return nil // whoever changes devices says so
+	}
+	plan.Check = func(path string) error { return s.container().CheckDevice(s.wait, path) }
+	if s.target.Doubt == nil {
+		plan.Has = devices.Granted(s.target.Ledger)
+	}
+	if err := plan.Renew(); err != nil || len(plan.Change.Tasks) == 0 {
+		return err
+	}
+	if err := plan.Do(ctx, s.target); err != nil {
+		return err
+	}
+	if err := plan.Failed(); err != nil {
+		s.app.warn("the container's devices are not all as the host has them now", err)
+	}
+	s.renewed = plan.Renewed()
+	if unit := s.target.Cgroups.Unit(); unit != "" {
+		got, lost := plan.Changed(s.target)
+		if err := devices.AllowInUnit(ctx, unit, got, lost...); err != nil {
+			s.app.warn("the container's devices change until systemd's next daemon-reload only", err)
+		}
+	}
+	return nil
 }
 
 // open finds out, under the lock, whether the container runs, and opens it if it
