@@ -45,8 +45,12 @@ func (d Device) Bind() Device {
 }
 
 // checkIdentity refuses a device that came under the name of the one which d is
-// bound to. d has the numbers of now.
+// bound to, and an array that was stopped: whoever opens its node has the kernel make
+// another one. d has the numbers of now.
 func (d Device) checkIdentity() error {
+	if d.Type == "b" && d.Major == arrayMajor && attribute(d.sysfsOf(), "md/array_state") == "clear" {
+		return vanished{fmt.Errorf("%s: the array was stopped", d.PathOnHost)}
+	}
 	if d.Identity == "" {
 		return nil
 	}
@@ -62,6 +66,9 @@ func (d Device) checkIdentity() error {
 	}
 	return nil
 }
+
+// arrayMajor is the kernel's MD_MAJOR.
+const arrayMajor = 9
 
 func (b Block) isMapped() bool { return strings.HasPrefix(b.Name, "dm-") }
 func (b Block) isArray() bool  { return strings.HasPrefix(b.Name, "md") }
