@@ -62,6 +62,41 @@ func (d Device) match(what string) string {
 	return what + `,ACTION=="` + actions + `"`
 }
 
+// Away is the record of a device that the host does not have now. Its type is what its
+// path looks like, until it comes.
+func Away(path string) Device {
+	d := Device{Type: "c", PathOnHost: path, PathInContainer: path, CgroupPermissions: "rwm"}
+	name := filepath.Base(path)
+	for _, block := range [...]string{"sd", "vd", "xvd", "nvme", "mmcblk", "dm-", "md", "sr", "nbd", "loop"} {
+		if strings.HasPrefix(name, block) {
+			d.Type = "b"
+		}
+	}
+	if strings.HasPrefix(path, linked) || filepath.Dir(path) == "/dev/mapper" || filepath.Dir(path) == "/dev/md" {
+		d.Type = "b"
+	}
+	return d
+}
+
+// IsAway tells whether the host does not have the device that d records.
+func (d Device) IsAway() bool {
+	_, _, err := resolve(d)
+	return errors.Is(err, fs.ErrNotExist)
+}
+
+// Unfollowed says why nobody tells when the device d goes; "": somebody does, or need not.
+func (d Device) Unfollowed() string {
+	switch {
+	case d.isSteady():
+		return ""
+	case CheckDiskPath(d.PathInContainer) != nil:
+		return "its path in the container cannot stand in a udev rule"
+	case strings.HasPrefix(d.PathOnHost, "/dev/") && d.matches() == nil:
+		return "its driver tells the kernel nothing"
+	}
+	return ""
+}
+
 // isLinkFolder tells whether udev makes links in the folder of a path, and nothing else.
 func isLinkFolder(path string) bool {
 	dir := filepath.Dir(path)

@@ -196,13 +196,19 @@ func (h *Hotplug) replug(d, now Device) {
 // renewLimits plans the limits of the disk d, which is now. One that was set by a
 // path that may be another disk's by now gets the link by which d is known.
 func (h *Hotplug) renewLimits(d, now Device, needs *resource.Task) {
+	major, minor := now.Major, now.Minor
+	if block, err := now.find(); err == nil && block.Type == "part" { // its limit is its disk's
+		if disk, err := block.Whole(); err == nil {
+			major, minor = disk.Major, disk.Minor
+		}
+	}
 	for _, edit := range h.limits {
 		for _, l := range edit.Records() {
 			if !h.isOf(l, d) {
 				continue
 			}
 			renewed := l
-			renewed.Major, renewed.Minor = now.Major, now.Minor
+			renewed.Major, renewed.Minor = major, minor
 			if d.IsLinked() && !d.Same(now) {
 				renewed.Path = d.PathOnHost
 			}

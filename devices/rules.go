@@ -184,6 +184,9 @@ func editRules(g place.Generation, text []byte, id string, want []string) ([]byt
 // seconds. A container can do without.
 const reloadWait = 5 * time.Second
 
+// UdevdRuns tells whether there is an udevd to be told.
+func UdevdRuns() bool { return exists("/run/udev/control") }
+
 // ReloadRules tells udevd that rules changed. It is called without any lock: udevd
 // may be waiting for a helper that waits for one.
 func ReloadRules(ctx context.Context) error {

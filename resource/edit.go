@@ -109,6 +109,16 @@ func (e *Edit[T]) Withdraw(r T) *Task { return e.plan("withdraw", r, []T{r}, nil
 // done: only the file is changed.
 func (e *Edit[T]) Forget(r T) *Task { return e.plan("remove", r, []T{r}, nil, nil, nil) }
 
+// Note plans that r is recorded, in the place of old if there is one. Only the file is
+// changed: the host does not have it now, and whoever finds that it has makes it real.
+func (e *Edit[T]) Note(r T, old ...T) *Task {
+	verb := "add"
+	if len(old) > 0 {
+		verb = "update"
+	}
+	return e.plan(verb, r, old, []T{r}, nil, nil)
+}
+
 // Update plans that the record old becomes r, in its place or, where the kind
 // says so, at the end.
 func (e *Edit[T]) Update(old, r T) *Task {

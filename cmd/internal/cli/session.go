@@ -74,7 +74,11 @@ func (a App) transactOn(c *cli.Context, found container.Container, prefix string
 		// After all locks: udevd may wait for a helper that waits for one.
 		if e := devices.ReloadRules(context.Background()); e != nil {
 			// All is done; it is what udevd will find when it starts.
-			a.warn("udev rules changed, but udevd was not told", e)
+			what := "udev rules changed, but udevd was not told"
+			if !devices.UdevdRuns() {
+				what += ", for none runs here: a device that goes or comes is noticed by the next command or start only"
+			}
+			a.warn(what, e)
 		}
 	}
 	return s.report(prefix, err)
