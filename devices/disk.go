@@ -17,8 +17,10 @@ type Followed struct {
 	// Of a disk, whose partitions are followed, too:
 	Name string // of the kernel; "" while it is away and known by its link
 	Link string // below /dev, when the operator gave the disk by such: disk/by-id/NAME
-	// Of any other device: the beginnings of its rules.
+	// Of any other device: the beginnings of its rules, and whether it is away. What
+	// the kernel calls it then, the rules of before know.
 	Matches []string
+	Away    bool
 }
 
 // Seen is a record of which partitions of a disk were there when somebody looked
@@ -56,7 +58,7 @@ func Follow(d *config.Document, records []Device) ([]Followed, error) {
 		block, isDisk := r.disk(known >= 0)
 		if !isDisk {
 			if matches := r.matches(); matches != nil && !isOfDisk(r, records) {
-				list = append(list, Followed{Path: r.PathInContainer, Matches: matches})
+				list = append(list, Followed{Path: r.PathInContainer, Matches: matches, Away: r.IsAway()})
 			}
 			continue
 		}

@@ -56,10 +56,18 @@ func (d Device) byLink(link string, there bool) []string {
 // file, come and go with a change.
 func (d Device) match(what string) string {
 	actions := "add|remove"
-	if d.Type == "b" && d.Parent == "" || strings.HasPrefix(d.PathOnHost, "/dev/mapper/") {
+	if d.Type == "b" && (d.Parent == "" || d.isStacked()) {
 		actions = "add|change|remove"
 	}
 	return what + `,ACTION=="` + actions + `"`
+}
+
+// isStacked tells whether d is made of other devices, a volume or an array. While it is
+// away its path tells.
+func (d Device) isStacked() bool {
+	is := func(name string) bool { return strings.HasPrefix(name, "dm-") || strings.HasPrefix(name, "md") }
+	dir := filepath.Dir(d.PathOnHost)
+	return d.Type == "b" && (is(d.nodeName()) || dir == "/dev/mapper" || dir == "/dev/md" || dir == "/dev" && is(filepath.Base(d.PathOnHost)))
 }
 
 // Away is the record of a device that the host does not have now. Its type is what its
@@ -166,7 +174,7 @@ func (d Device) isSteady() bool {
 
 // isOfDisk tells whether d is a partition of a disk in list, which is followed with it.
 func isOfDisk(d Device, list []Device) bool {
-	return d.Parent != "" && slices.ContainsFunc(list, func(disk Device) bool {
+	return d.Parent != "" && !d.isStacked() && slices.ContainsFunc(list, func(disk Device) bool {
 		_, ours := partitionOf(disk, d)
 		return disk.mayBeDisk() && (ours || d.Parent == disk.PathOnHost || d.Parent == "/dev/"+disk.nodeName())
 	})

@@ -166,7 +166,7 @@ func (h *Hotplug) Failed() error {
 func (h *Hotplug) unplug(d Device) {
 	h.devices.Withdraw(d)
 	for _, r := range h.devices.Records() {
-		if _, ours := partitionOf(d, r); r.Parent != "" && !ours && r.Type == "b" {
+		if _, ours := partitionOf(d, r); r.Parent != "" && !ours && r.Type == "b" && !r.isStacked() {
 			if _, err := r.find(); errors.Is(err, fs.ErrNotExist) {
 				h.devices.Withdraw(r)
 			}
@@ -321,7 +321,7 @@ func (h *Hotplug) taken(p Device) bool {
 // of which the container has to have them anew.
 func (h *Hotplug) followByHand(d Device, block Block, sure func(Block) bool) {
 	for _, r := range h.devices.Records() {
-		if _, ours := partitionOf(d, r); ours || r.Type != "b" || r.Parent != d.PathOnHost && r.Parent != "/dev/"+block.Name {
+		if _, ours := partitionOf(d, r); ours || r.Type != "b" || r.isStacked() || r.Parent != d.PathOnHost && r.Parent != "/dev/"+block.Name {
 			continue
 		}
 		p, err := r.find()

@@ -89,11 +89,9 @@ func CheckDiskPath(path string) error {
 func SyncRules(ctx context.Context, g place.Generation, id string, list []Followed, wait time.Duration) (changed bool, err error) {
 	var errs []error
 	for _, other := range place.Generations {
-		var want []string
+		var want []Followed
 		if other == g {
-			for _, f := range list {
-				want = append(want, ruleLines(g, id, f)...)
-			}
+			want = list
 		}
 		c, err := syncFile(ctx, other, id, want, wait)
 		changed = changed || c
@@ -102,9 +100,9 @@ func SyncRules(ctx context.Context, g place.Generation, id string, list []Follow
 	return changed, errors.Join(errs...)
 }
 
-func syncFile(ctx context.Context, g place.Generation, id string, want []string, wait time.Duration) (bool, error) {
+func syncFile(ctx context.Context, g place.Generation, id string, list []Followed, wait time.Duration) (bool, error) {
 	path := filepath.Join(rulesDir, "99-"+g.Tool+".rules")
-	if _, err := os.Lstat(path); errors.Is(err, fs.ErrNotExist) && len(want) == 0 {
+	if _, err := os.Lstat(path); errors.Is(err, fs.ErrNotExist) && len(list) == 0 {
 		return false, nil
 	}
 	if err := mountpoint.Mkdir(g.RunDir, 0o644); err != nil {
@@ -122,6 +120,14 @@ func syncFile(ctx context.Context, g place.Generation, id string, want []string,
 	if err != nil && !errors.Is(err, fs.ErrNotExist) {
 		return false, err
 	}
+	var want []string
+	for _, f := range list {
+		lines := ruleLines(g, id, f)
+		if before := linesOf(old, id, f.Path); f.Away && before != nil {
+			lines = before
+		}
+		want = append(want, lines...)
+	}
 	text, changed := editRules(g, old, id, want)
 	if !changed {
 		return false, nil
@@ -133,6 +139,20 @@ func syncFile(ctx context.Context, g place.Generation, id string, want []string,
 		return false, fmt.Errorf("save %s: %w", path, err)
 	}
 	return true, nil
+}
+
+// linesOf are the lines that text has for the device at path in container id.
+func linesOf(text []byte, id, path string) (lines []string) {
+	end := []byte(" $env{ACTION} " + place.Short(id) + " $name " + path + " " + Itself + `"`)
+	if !bytes.Contains(text, end) {
+		return nil
+	}
+	for line := range bytes.Lines(text) {
+		if line = bytes.TrimSuffix(line, []byte("\n")); bytes.HasSuffix(line, end) {
+			lines = append(lines, string(line))
+		}
+	}
+	return lines
 }
 
 // editRules returns text with the lines of container id replaced by want, and

@@ -311,11 +311,11 @@ func TestSystemdFollowAnArray(t *testing.T) {
 	for range rounds(t) {
 		run(t, "", "mdadm", "--stop", "/dev/md9")
 		for _, c := range containers {
-			c.loses(t, "/dev/data")
+			c.away(t, "/dev/data")
 		}
 		run(t, "", "mdadm", "--assemble", "/dev/md9", "/dev/ram0", "/dev/ram1")
 		for _, c := range containers {
-			c.gets(t, "/dev/data", "/dev/md9")
+			c.back(t, "/dev/data", "/dev/md9")
 		}
 	}
 	for _, c := range containers {
