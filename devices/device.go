@@ -17,6 +17,7 @@ import (
 	"isula.org/isulad-tools/config"
 	"isula.org/isulad-tools/internal/command"
 	"isula.org/isulad-tools/internal/place"
+	"isula.org/isulad-tools/internal/rootfs"
 	"isula.org/isulad-tools/resource"
 )
 
@@ -51,9 +52,12 @@ var Kind = resource.Kind[Device]{
 	Apply:   func(_ context.Context, t *resource.Target, d Device) error { return (&Adder{Force: true}).add(t, d) },
 	Remove:  func(_ context.Context, t *resource.Target, d Device) error { return removeNode(t, d) },
 	Update:  update,
-	Settle:  settle,
-	Verify:  verify,
-	Spare:   func(d Device, err error) bool { return d.Optional && errors.Is(err, errVanished) },
+
+	Withdraw: withdraw,
+
+	Settle: settle,
+	Verify: verify,
+	Spare:  func(d Device, err error) bool { return d.Optional && errors.Is(err, errVanished) },
 
 	PermissionFirst: true,
 	Granted:         true,
@@ -81,6 +85,11 @@ func (d Device) HadBefore(t *resource.Target) bool {
 // Same tells whether both are one device of the kernel.
 func (d Device) Same(o Device) bool {
 	return d.Type == o.Type && d.Major == o.Major && d.Minor == o.Minor
+}
+
+// is tells whether a file is a node of d.
+func (d Device) is(i rootfs.Identity) bool {
+	return typeOf(i.Type) == d.Type && i.Rdev == unix.Mkdev(uint32(d.Major), uint32(d.Minor))
 }
 
 // Below returns which of these paths in the container has d on it or below it, the

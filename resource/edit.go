@@ -103,7 +103,9 @@ func (e *Edit[T]) Remove(r T) *Task {
 
 // Withdraw plans that the running container loses r, which stays recorded: the
 // host does not have it at present, so it cannot be had back either.
-func (e *Edit[T]) Withdraw(r T) *Task { return e.plan("withdraw", r, []T{r}, nil, e.revokes(r), nil) }
+func (e *Edit[T]) Withdraw(r T) *Task {
+	return e.plan("withdraw", r, []T{r}, nil, func(ctx context.Context, t *Target) error { return e.kind.withdraw(ctx, t, r) }, nil)
+}
 
 // Forget plans a record less that is real no longer when the tasks before are
 // done: only the file is changed.

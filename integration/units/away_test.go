@@ -34,10 +34,14 @@ func TestAnOptionalDeviceThatIsAwayIsGivenWhenItComes(t *testing.T) {
 	if got := box.records(); got != "/dev/modem="+ours+"<(rw)188:3" {
 		t.Errorf("recorded %s", got)
 	}
+	// Removed while it is away, nothing of it is left.
+	host.pull(3)
+	box.do("/dev/modem", "ttyUSB3")
+	box.modem(-1)
 	if o := b.tool(t, "remove-device", h.id, ours); o.code != 0 {
 		t.Errorf("remove-device: %d, %s", o.code, o.said)
 	}
-	box.modem(-1)
+	gone(t, h.root+"/dev/modem")
 }
 
 func TestALimitOfADeviceThatIsAwayIsKeptForItsReturn(t *testing.T) {

@@ -58,7 +58,12 @@ func (b *box) modem(want int) {
 	b.t.Helper()
 	got := -1
 	var st unix.Stat_t
-	if unix.Lstat(b.root+"/dev/modem", &st) == nil {
+	switch err := unix.Lstat(b.root+"/dev/modem", &st); {
+	case err == nil && st.Mode&unix.S_IFMT == unix.S_IFLNK: // that nobody makes a file there
+		if to, err := os.Readlink(b.root + "/dev/modem"); err != nil || to != "/.isulad-tools/away" {
+			b.t.Errorf("it has a link to %s, %v", to, err)
+		}
+	case err == nil:
 		got = int(unix.Minor(st.Rdev))
 	}
 	if got != want {
@@ -134,7 +139,9 @@ func TestANumberThatAnotherRecordHasNowStaysAllowed(t *testing.T) {
 	host.plug(0, false)
 	b.do("/dev/modem", "ttyUSB0")
 	b.do("/dev/any", "ttyUSB0")
-	gone(t, b.root+"/dev/modem")
+	if to, _ := os.Readlink(b.root + "/dev/modem"); to != "/.isulad-tools/away" {
+		t.Errorf("in the node's place is %q", to)
+	}
 	node(t, b.root+"/dev/any", "c 0660 0:20 188:0")
 	if !strings.Contains(b.allowed(t), "c 188:0 rw\n") {
 		t.Errorf("it may use %s", b.allowed(t))
@@ -202,6 +209,7 @@ func TestUdevIsAskedToTellOfEachDeviceThatMayGo(t *testing.T) {
 		{"a loop device", devices.Device{Type: "b", PathOnHost: whole}, nil},
 		{"a partition alone", devices.Device{Type: "b", PathOnHost: "/dev/" + p.part(1), Parent: "/dev/" + p.name}, []string{`ENV{DEVNAME}=="/dev/` + p.part(1) + `",ACTION=="add|remove"`}},
 		{"a volume that is away", devices.Device{Type: "b", PathOnHost: "/dev/mapper/vg-lv"}, []string{`SYMLINK=="mapper/vg-lv",ACTION=="add|change|remove"`}},
+		{"an array that is away, of other devices", devices.Device{Type: "b", PathOnHost: "/dev/md/test", Parent: "/dev/sda"}, []string{`SYMLINK=="md/test",ACTION=="add|change|remove"`}},
 		{"a path that cannot stand in a rule", devices.Device{Type: "c", PathOnHost: ours, PathInContainer: "/dev/a b"}, nil},
 	} {
 		t.Run(c.name, func(t *testing.T) {
@@ -228,5 +236,34 @@ func TestUdevIsAskedToTellOfEachDeviceThatMayGo(t *testing.T) {
 				t.Errorf("the rules are\n%swant\n%s", got, want.String())
 			}
 		})
+	}
+}
+
+// What the kernel calls a device that is away, the rules of before know: nobody tells
+// udevd of other rules each time that a device goes.
+func TestTheRulesOfADeviceThatGoesStay(t *testing.T) {
+	host := newAdapters(t)
+	host.plug(0, false)
+	dir := t.TempDir()
+	write(t, filepath.Join(dir, config.Name), "{}")
+	doc, err := config.Load(dir)
+	must(t, err)
+	there := []devices.Followed{{Path: "/dev/modem", Matches: []string{`ENV{DEVNAME}=="/dev/ttyUSB0",ACTION=="add|remove"`}}}
+	sync := func(followed []devices.Followed) bool {
+		t.Helper()
+		changed, err := devices.SyncRules(t.Context(), place.Isulad, "c1", followed, 0)
+		must(t, err)
+		return changed
+	}
+	t.Cleanup(func() { os.Remove(rules) })
+	if !sync(there) {
+		t.Error("no rule is written")
+	}
+	host.pull(0)
+	away, err := devices.Follow(doc, []devices.Device{char("/dev/ttyUSB0")})
+	must(t, err)
+	before := read(t, rules)
+	if changed := sync(away); changed || read(t, rules) != before {
+		t.Errorf("the rules are now\n%s", read(t, rules))
 	}
 }
