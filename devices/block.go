@@ -194,7 +194,8 @@ func (d Device) partition(block Block, name string) (Device, error) {
 	}
 	p.PathInContainer, p.Parent = d.PathInContainer+strings.TrimPrefix(name, block.Name), d.PathOnHost
 	p = d.placed(p)
-	p.Own = false // the container has, or has not, each node by itself
+	p.Own = false   // the container has, or has not, each node by itself
+	p.Identity = "" // it is its disk's
 	return p, nil
 }
 

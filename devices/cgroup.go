@@ -146,13 +146,10 @@ func settle(_ context.Context, t *resource.Target, now, gone []Device) error {
 	return nil
 }
 
-// atTheirNumbers leaves out the block devices that the host does not have now, or
-// not by these numbers: those may be another's by now.
+// atTheirNumbers leaves out the devices that the host does not have now, or not by
+// these numbers: those may be another's by now.
 func atTheirNumbers(list []Device) []Device {
 	return slices.DeleteFunc(slices.Clone(list), func(d Device) bool {
-		if d.Type != "b" {
-			return false
-		}
 		now, _, err := resolve(d)
 		return errors.Is(err, fs.ErrNotExist) || err == nil && !d.Same(now)
 	})

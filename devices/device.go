@@ -7,6 +7,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io/fs"
 	"os"
 	"path/filepath"
 	"strings"
@@ -16,6 +17,7 @@ import (
 	"isula.org/isulad-tools/config"
 	"isula.org/isulad-tools/internal/command"
 	"isula.org/isulad-tools/internal/place"
+	"isula.org/isulad-tools/internal/rootfs"
 	"isula.org/isulad-tools/resource"
 )
 
@@ -34,6 +36,9 @@ type Device struct {
 	// Own is not known to v0.9: the container had the node before the device was
 	// added. It is not ours to remove.
 	Own bool `json:",omitempty"`
+	// Identity is not known to v0.9: which device it is, where its path is a name that
+	// is written on a disk. Another one that has the name is not given.
+	Identity string `json:",omitempty"`
 }
 
 const kindName = "device"
@@ -47,9 +52,12 @@ var Kind = resource.Kind[Device]{
 	Apply:   func(_ context.Context, t *resource.Target, d Device) error { return (&Adder{Force: true}).add(t, d) },
 	Remove:  func(_ context.Context, t *resource.Target, d Device) error { return removeNode(t, d) },
 	Update:  update,
-	Settle:  settle,
-	Verify:  verify,
-	Spare:   func(d Device, err error) bool { return d.Optional && errors.Is(err, errVanished) },
+
+	Withdraw: withdraw,
+
+	Settle: settle,
+	Verify: verify,
+	Spare:  func(d Device, err error) bool { return d.Optional && errors.Is(err, errVanished) },
 
 	PermissionFirst: true,
 	Granted:         true,
@@ -79,6 +87,11 @@ func (d Device) Same(o Device) bool {
 	return d.Type == o.Type && d.Major == o.Major && d.Minor == o.Minor
 }
 
+// is tells whether a file is a node of d.
+func (d Device) is(i rootfs.Identity) bool {
+	return typeOf(i.Type) == d.Type && i.Rdev == unix.Mkdev(uint32(d.Major), uint32(d.Minor))
+}
+
 // Below returns which of these paths in the container has d on it or below it, the
 // innermost; -1: none. Links are not looked at.
 func (d Device) Below(paths []string) int {
@@ -96,8 +109,12 @@ func (d Device) Below(paths []string) int {
 // paths were mounted: nil, it does.
 func Hidden(t *resource.Target, d Device) error { return verifyNode(t, d) }
 
-// errVanished says that the host has a device no more.
-var errVanished = errors.New("the host has it no more")
+// errVanished says that the host has a device no more, errNoDevice that it has something
+// else there.
+var (
+	errVanished = errors.New("the host has it no more")
+	errNoDevice = errors.New("not a device")
+)
 
 // Find returns the device that the host has at path, to which links may lead.
 // It is given a container by that path unless the caller says otherwise.
@@ -111,7 +128,7 @@ func Find(path string) (Device, error) {
 		PathOnHost: path, PathInContainer: path, CgroupPermissions: "rwm",
 	}
 	if d.Type == "" {
-		return Device{}, errors.New("not a device")
+		return Device{}, errNoDevice
 	}
 	return d, nil
 }
@@ -174,7 +191,10 @@ func resolve(old Device) (now Device, renewed bool, err error) {
 	now.Major, now.Minor = int64(unix.Major(st.Rdev)), int64(unix.Minor(st.Rdev))
 	renewed = now != old
 	if now.Type = typeOf(st.Mode); now.Type == "" {
-		return old, false, fmt.Errorf("%s: not a device", old.PathOnHost)
+		return old, false, fmt.Errorf("%s: %w", old.PathOnHost, errNoDevice)
+	}
+	if err := now.checkIdentity(); err != nil {
+		return old, false, err
 	}
 	return now, renewed, nil
 }
@@ -191,10 +211,12 @@ func stat(p string) (st unix.Stat_t, err error) {
 	return st, nil
 }
 
-// vanished makes an error errVanished, too.
+// vanished makes an error errVanished and fs.ErrNotExist, too.
 type vanished struct{ error }
 
 func (v vanished) Unwrap() []error { return []error{v.error, errVanished} }
+
+func (vanished) Is(target error) bool { return target == fs.ErrNotExist }
 
 func checkPermissions(p string) error {
 	for i, c := range p {

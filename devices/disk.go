@@ -11,12 +11,16 @@ import (
 	"isula.org/isulad-tools/config"
 )
 
-// Disk is a disk of a container about which, and about whose partitions, udevd
-// shall tell us.
-type Disk struct {
+// Followed is a device of a container about which udevd shall tell us.
+type Followed struct {
 	Path string // in the container
+	// Of a disk, whose partitions are followed, too:
 	Name string // of the kernel; "" while it is away and known by its link
 	Link string // below /dev, when the operator gave the disk by such: disk/by-id/NAME
+	// Of any other device: the beginnings of its rules, and whether it is away. What
+	// the kernel calls it then, the rules of before know.
+	Matches []string
+	Away    bool
 }
 
 // Seen is a record of which partitions of a disk were there when somebody looked
@@ -35,35 +39,34 @@ func (s Seen) String() string { return s.Path + ": " + s.Partitions }
 // has tells whether the partition with this suffix was seen.
 func (s Seen) has(suffix string) bool { return slices.Contains(strings.Fields(s.Partitions), suffix) }
 
-// Follow returns which of the recorded devices are disks to be followed, and
-// puts into d what is to be seen of those that are new; what is recorded of
-// others goes. A disk that is away is still followed, when it was before.
-func Follow(d *config.Document, records []Device) ([]Disk, error) {
+// Follow returns which of the recorded devices are to be followed, and puts into d
+// what is to be seen of disks that are new; what is recorded of others goes. A device
+// that is away is still followed.
+func Follow(d *config.Document, records []Device) ([]Followed, error) {
 	seen, err := config.List[Seen](d, config.Partitions)
 	if err != nil {
 		return nil, err
 	}
-	var disks []Disk
+	var list []Followed
 	var now []Seen
 	for _, r := range records {
-		// A path that cannot stand in a rule is an older version's.
-		if !r.mayBeDisk() || CheckDiskPath(r.PathInContainer) != nil {
+		// A path that cannot stand in a rule is an older version's, or no disk's.
+		if CheckDiskPath(r.PathInContainer) != nil {
 			continue
 		}
 		known := slices.IndexFunc(seen, func(s Seen) bool { return s.Path == r.PathInContainer })
-		block, err := r.find()
-		away := errors.Is(err, fs.ErrNotExist)
-		if err != nil && !away { // a start says what is wrong with the record
+		block, isDisk := r.disk(known >= 0)
+		if !isDisk {
+			if matches := r.matches(); matches != nil && !isOfDisk(r, records) {
+				list = append(list, Followed{Path: r.PathInContainer, Matches: matches, Away: r.IsAway()})
+			}
 			continue
 		}
-		if known < 0 && (away || !block.Partitionable()) {
-			continue
-		}
-		disk := r.disk(block)
+		disk := r.followed(block)
 		if disk.Name == "" && disk.Link == "" {
 			continue
 		}
-		disks = append(disks, disk)
+		list = append(list, disk)
 		if known >= 0 {
 			now = append(now, seen[known])
 			continue
@@ -77,7 +80,23 @@ func Follow(d *config.Document, records []Device) ([]Disk, error) {
 		}
 		now = append(now, Seen{r.PathInContainer, strings.Join(names, " "), r.plugged(block)})
 	}
-	return disks, config.Put(d, config.Partitions, now)
+	return list, config.Put(d, config.Partitions, now)
+}
+
+// disk tells whether d is a disk whose partitions are followed, as it was before when
+// it is known. While it is away block is empty.
+func (d Device) disk(known bool) (block Block, is bool) {
+	if !d.mayBeDisk() {
+		return block, false
+	}
+	block, err := d.find()
+	switch {
+	case errors.Is(err, fs.ErrNotExist):
+		return block, known
+	case err != nil: // a start says what is wrong with the record
+		return block, false
+	}
+	return block, known || block.Partitionable()
 }
 
 // mayBeDisk tells whether the record is of a block device that is no part of
@@ -104,10 +123,10 @@ const linked = "/dev/disk/"
 // IsLinked tells whether d is recorded by such a link.
 func (d Device) IsLinked() bool { return strings.HasPrefix(d.PathOnHost, linked) }
 
-// disk says how udevd knows the disk that d records and block is. While it is
+// followed says how udevd knows the disk that d records and block is. While it is
 // away block is empty; then the kernel's name is that of its path.
-func (d Device) disk(block Block) Disk {
-	disk := Disk{Path: d.PathInContainer, Name: block.Name}
+func (d Device) followed(block Block) Followed {
+	disk := Followed{Path: d.PathInContainer, Name: block.Name}
 	switch link, ok := strings.CutPrefix(d.PathOnHost, "/dev/"); {
 	case !ok || !isPlain(link):
 	case d.IsLinked():

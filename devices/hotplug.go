@@ -15,12 +15,16 @@ import (
 	"isula.org/isulad-tools/resource"
 )
 
-// Hotplug is what becomes of a container's disks and their partitions when those
-// of the host come and go. What is planned depends on what the host has when it
+// Hotplug is what becomes of a container's devices when those of the host come and go. What is planned depends on what the host has when it
 // is planned, not on what an event said: events come late, and overtake each
 // other.
 type Hotplug struct {
 	Change *resource.Change
+	// Has, when there is one, tells what the running container was given.
+	Has func(Device) bool
+	// Check, when there is one, refuses a host path at which a container chooses what
+	// device is there.
+	Check func(path string) error
 
 	doc     *config.Document
 	devices *resource.Edit[Device]
@@ -54,23 +58,34 @@ func PlanHotplug(d *config.Document) (*Hotplug, error) {
 	return h, nil
 }
 
-// Event plans that the disk at path in the container, and its partitions, are what
-// they are now. name is the kernel's of what udevd told of: that is made sure of
-// even where it is as recorded. A disk that is not recorded is not ours any more.
+// Event plans that the device at path in the container, and the partitions of a disk, are
+// what they are now. name is the kernel's of what udevd told of: a disk of that name is
+// made sure of even where it is as recorded. A device that is not recorded is not ours
+// any more.
 func (h *Hotplug) Event(path, name string) error {
-	d, ok := h.disk(path)
-	if !ok {
+	list := h.devices.Records()
+	i := slices.IndexFunc(list, func(d Device) bool { return d.PathInContainer == path })
+	if i < 0 {
 		return nil
 	}
-	block, err := d.find()
-	if errors.Is(err, fs.ErrNotExist) {
-		h.unplug(d)
+	_, known := h.seen(list[i])
+	block, isDisk := list[i].disk(known)
+	switch {
+	case isOfDisk(list[i], list): // it goes by the disk's event
+		return nil
+	case !isDisk:
+		h.renew(list[i])
+		return nil
+	case block.Name == "":
+		h.unplug(list[i])
 		return nil
 	}
-	if err != nil {
-		return err
-	}
-	now, _, err := resolve(d)
+	return h.disk(list[i], block, name)
+}
+
+// disk plans that the disk d, which block is, and its partitions are what they are now.
+func (h *Hotplug) disk(d Device, block Block, name string) error {
+	now, err := h.resolve(d)
 	if err != nil {
 		return err
 	}
@@ -105,8 +120,8 @@ func (h *Hotplug) Look() error {
 	return nil
 }
 
-// Disks returns the disks that are to be followed afterwards; see Follow.
-func (h *Hotplug) Disks() ([]Disk, error) { return Follow(h.doc, h.devices.Records()) }
+// Followed returns the devices that are to be followed afterwards; see Follow.
+func (h *Hotplug) Followed() ([]Followed, error) { return Follow(h.doc, h.devices.Records()) }
 
 // Record puts what is planned into the document: a start makes it real.
 func (h *Hotplug) Record() error {
@@ -146,22 +161,12 @@ func (h *Hotplug) Failed() error {
 	return errors.Join(errs...)
 }
 
-// disk returns the record of the disk at path in the container.
-func (h *Hotplug) disk(path string) (Device, bool) {
-	list := h.devices.Records()
-	i := slices.IndexFunc(list, func(d Device) bool { return d.PathInContainer == path && d.mayBeDisk() })
-	if i < 0 {
-		return Device{}, false
-	}
-	return list[i], true
-}
-
 // unplug plans what the container loses with a disk: its numbers, and those of
 // its partitions, may become another's. The disk stays recorded.
 func (h *Hotplug) unplug(d Device) {
 	h.devices.Withdraw(d)
 	for _, r := range h.devices.Records() {
-		if _, ours := partitionOf(d, r); r.Parent != "" && !ours && r.Type == "b" {
+		if _, ours := partitionOf(d, r); r.Parent != "" && !ours && r.Type == "b" && !r.isStacked() {
 			if _, err := r.find(); errors.Is(err, fs.ErrNotExist) {
 				h.devices.Withdraw(r)
 			}
@@ -191,13 +196,19 @@ func (h *Hotplug) replug(d, now Device) {
 // renewLimits plans the limits of the disk d, which is now. One that was set by a
 // path that may be another disk's by now gets the link by which d is known.
 func (h *Hotplug) renewLimits(d, now Device, needs *resource.Task) {
+	major, minor := now.Major, now.Minor
+	if block, err := now.find(); err == nil && block.Type == "part" { // its limit is its disk's
+		if disk, err := block.Whole(); err == nil {
+			major, minor = disk.Major, disk.Minor
+		}
+	}
 	for _, edit := range h.limits {
 		for _, l := range edit.Records() {
 			if !h.isOf(l, d) {
 				continue
 			}
 			renewed := l
-			renewed.Major, renewed.Minor = now.Major, now.Minor
+			renewed.Major, renewed.Minor = major, minor
 			if d.IsLinked() && !d.Same(now) {
 				renewed.Path = d.PathOnHost
 			}
@@ -310,11 +321,11 @@ func (h *Hotplug) taken(p Device) bool {
 // of which the container has to have them anew.
 func (h *Hotplug) followByHand(d Device, block Block, sure func(Block) bool) {
 	for _, r := range h.devices.Records() {
-		if _, ours := partitionOf(d, r); ours || r.Type != "b" || r.Parent != d.PathOnHost && r.Parent != "/dev/"+block.Name {
+		if _, ours := partitionOf(d, r); ours || r.Type != "b" || r.isStacked() || r.Parent != d.PathOnHost && r.Parent != "/dev/"+block.Name {
 			continue
 		}
 		p, err := r.find()
-		switch now, _, e := resolve(r); {
+		switch now, e := h.resolve(r); {
 		case errors.Is(err, fs.ErrNotExist) || err == nil && p.Parent() != block.Name:
 			h.devices.Withdraw(r)
 		case err == nil && e == nil && (now != r || sure(p)):

@@ -204,7 +204,10 @@ func (p *plot) clear(host unix.Stat_t) error {
 	if p.adopted = sameDevice(st, host); p.adopted {
 		return nil
 	}
-	if st.Mode&unix.S_IFMT == unix.S_IFLNK && !p.overLink {
+	switch link := st.Mode&unix.S_IFMT == unix.S_IFLNK; {
+	case link && isVacant(p.dir, p.base):
+		return unlink(p.dir, p.base, 0)
+	case link && !p.overLink:
 		return errLink
 	}
 	if !p.force {
@@ -353,7 +356,12 @@ func unlinkOurs(t *resource.Target, d Device, ours func(unix.Stat_t) bool) error
 	if bound, err := mounted(dir, node); bound || err != nil {
 		return err
 	}
-	return t.Root.Do(p, func() error { return unlinkAs(dir, path.Base(p), ours) }, dir)
+	return t.Root.Do(p, func() error {
+		if isVacant(dir, path.Base(p)) {
+			return unlink(dir, path.Base(p), 0)
+		}
+		return unlinkAs(dir, path.Base(p), ours)
+	}, dir)
 }
 
 // unlinkAs unlinks a file that is what it should be.
@@ -371,11 +379,6 @@ func unlinkAs(dir *os.File, base string, is func(unix.Stat_t) bool) error {
 
 func isDevice(st unix.Stat_t, d Device) bool {
 	return d.is(rootfs.Identity{Type: st.Mode & unix.S_IFMT, Rdev: st.Rdev})
-}
-
-// is tells whether a file is a node of d.
-func (d Device) is(i rootfs.Identity) bool {
-	return typeOf(i.Type) == d.Type && i.Rdev == unix.Mkdev(uint32(d.Major), uint32(d.Minor))
 }
 
 // verifyNode returns nil when the container has d's node.

@@ -26,30 +26,51 @@ const rulesDir = "/etc/udev/rules.d"
 // containers has megabytes.
 const maxRules = 64 << 20
 
-// ruleLines are the lines for one disk of container id: one for its partitions,
-// and one for itself. The latter goes by the disk's link, if it has one: it may
-// come back under another name. The former goes without one while it is away.
-func ruleLines(g place.Generation, id string, d Disk) []string {
+// ruleLines are the lines for one device of container id. A disk has one for its
+// partitions, and one for itself. The latter goes by the disk's link, if it has one: it
+// may come back under another name. The former goes without one while it is away.
+func ruleLines(g place.Generation, id string, f Followed) []string {
+	run := func(helper, disk string) string {
+		return fmt.Sprintf(`RUN{program}+="%s $env{ACTION} %s $name %s %s"`, helper, place.Short(id), f.Path, disk)
+	}
 	line := func(match, devtype, disk string) string {
-		return fmt.Sprintf(`%s,ACTION=="add|remove", ENV{DEVTYPE}=="%s", SUBSYSTEM=="block", RUN{program}+="%s $env{ACTION} %s $name %s %s"`,
-			match, devtype, HelperPath(g), place.Short(id), d.Path, disk)
+		return fmt.Sprintf(`%s,ACTION=="add|remove", ENV{DEVTYPE}=="%s", SUBSYSTEM=="block", %s`, match, devtype, run(HelperPath(g), disk))
 	}
 	var lines []string
-	if d.Name != "" {
-		lines = append(lines, line(`KERNEL=="`+d.Name+`*"`, "partition", d.Name))
+	for _, match := range f.Matches {
+		lines = append(lines, match+", "+run(strings.Join(Helper(g), " "), Itself))
 	}
-	if d.Link != "" {
-		return append(lines, line(`SYMLINK=="`+d.Link+`"`, "disk", Itself))
+	if f.Name != "" {
+		lines = append(lines, line(`KERNEL=="`+f.Name+`*"`, "partition", f.Name))
 	}
-	return append(lines, line(`KERNEL=="`+d.Name+`"`, "disk", Itself))
+	switch {
+	case f.Link != "":
+		lines = append(lines, line(`SYMLINK=="`+f.Link+`"`, "disk", Itself))
+	case f.Name != "":
+		lines = append(lines, line(`KERNEL=="`+f.Name+`"`, "disk", Itself))
+	}
+	return lines
 }
 
-// Itself stands in a disk's own rule where that of its partitions has the disk's
+// Itself stands in a device's own rule where that of a disk's partitions has the disk's
 // kernel name.
 const Itself = "-"
 
 // HelperPath is where udevd finds the helper of generation g.
 func HelperPath(g place.Generation) string { return "/lib/udev/" + g.Helper }
+
+// asHelper is the command by which the tool is the helper, too.
+const asHelper = "udev-event"
+
+// Helper is the helper's command line. Where it is not installed, the tool's program is
+// the helper, too.
+func Helper(g place.Generation) []string {
+	self, err := os.Executable()
+	if err == nil && filepath.Base(self) == g.Tool && CheckDiskPath(self) == nil && !exists(HelperPath(g)) {
+		return []string{self, asHelper}
+	}
+	return []string{HelperPath(g)}
+}
 
 // CheckDiskPath refuses a disk's path in the container that cannot stand in a rule:
 // the rule is text that root's udevd runs.
@@ -62,17 +83,15 @@ func CheckDiskPath(path string) error {
 	return nil
 }
 
-// SyncRules makes the udev rules of container id those of its disks, in the file of
+// SyncRules makes the udev rules of container id those of its devices, in the file of
 // generation g; an older generation's file loses what it has of the container.
 // Lines of others stay. It tells whether udevd must be told; see ReloadRules.
-func SyncRules(ctx context.Context, g place.Generation, id string, disks []Disk, wait time.Duration) (changed bool, err error) {
+func SyncRules(ctx context.Context, g place.Generation, id string, list []Followed, wait time.Duration) (changed bool, err error) {
 	var errs []error
 	for _, other := range place.Generations {
-		var want []string
+		var want []Followed
 		if other == g {
-			for _, d := range disks {
-				want = append(want, ruleLines(g, id, d)...)
-			}
+			want = list
 		}
 		c, err := syncFile(ctx, other, id, want, wait)
 		changed = changed || c
@@ -81,9 +100,9 @@ func SyncRules(ctx context.Context, g place.Generation, id string, disks []Disk,
 	return changed, errors.Join(errs...)
 }
 
-func syncFile(ctx context.Context, g place.Generation, id string, want []string, wait time.Duration) (bool, error) {
+func syncFile(ctx context.Context, g place.Generation, id string, list []Followed, wait time.Duration) (bool, error) {
 	path := rulesPath(g)
-	if _, err := os.Lstat(path); errors.Is(err, fs.ErrNotExist) && len(want) == 0 {
+	if _, err := os.Lstat(path); errors.Is(err, fs.ErrNotExist) && len(list) == 0 {
 		return false, nil
 	}
 	if err := mountpoint.Mkdir(g.RunDir, 0o644); err != nil {
@@ -101,6 +120,14 @@ func syncFile(ctx context.Context, g place.Generation, id string, want []string,
 	if err != nil && !errors.Is(err, fs.ErrNotExist) {
 		return false, err
 	}
+	var want []string
+	for _, f := range list {
+		lines := ruleLines(g, id, f)
+		if before := linesOf(old, id, f.Path); f.Away && before != nil {
+			lines = before
+		}
+		want = append(want, lines...)
+	}
 	text, changed := editRules(g, old, id, want)
 	if !changed {
 		return false, nil
@@ -114,17 +141,35 @@ func syncFile(ctx context.Context, g place.Generation, id string, want []string,
 	return true, nil
 }
 
+// linesOf are the lines that text has for the device at path in container id.
+func linesOf(text []byte, id, path string) (lines []string) {
+	end := []byte(" $env{ACTION} " + place.Short(id) + " $name " + path + " " + Itself + `"`)
+	if !bytes.Contains(text, end) {
+		return nil
+	}
+	for line := range bytes.Lines(text) {
+		if line = bytes.TrimSuffix(line, []byte("\n")); bytes.HasSuffix(line, end) {
+			lines = append(lines, string(line))
+		}
+	}
+	return lines
+}
+
 // editRules returns text with the lines of container id replaced by want, and
 // whether that is another text. A line that is wanted and there stays where it
 // is. Only lines of the container are looked at one by one.
 func editRules(g place.Generation, text []byte, id string, want []string) ([]byte, bool) {
 	missing := slices.Clone(want)
-	ours := oursIn(id)
+	ours := []byte(" $env{ACTION} " + place.Short(id) + " $name ")
 	changed := false
 	for from := 0; ; {
 		at := bytes.Index(text[from:], ours)
 		if at < 0 {
 			break
+		}
+		if before := text[:from+at]; !bytes.HasSuffix(before, []byte("_wrapper")) && !bytes.HasSuffix(before, []byte(" "+asHelper)) {
+			from += at + len(ours)
+			continue // somebody else's
 		}
 		start := bytes.LastIndexByte(text[:from+at], '\n') + 1
 		end := len(text)
@@ -158,6 +203,9 @@ func editRules(g place.Generation, text []byte, id string, want []string) ([]byt
 // reloadWait bounds udevadm, which gives up by itself, unless it hangs, after three
 // seconds. A container can do without.
 const reloadWait = 5 * time.Second
+
+// UdevdRuns tells whether there is an udevd to be told.
+func UdevdRuns() bool { return exists("/run/udev/control") }
 
 // ReloadRules tells udevd that rules changed. It is called without any lock: udevd
 // may be waiting for a helper that waits for one.

@@ -13,46 +13,52 @@ import (
 	"isula.org/isulad-tools/resource"
 )
 
-// Rules is how many lines the files of udev rules have for a disk.
+// Rules is how many lines the files of udev rules have for a device.
 type Rules string
 
 func (r Rules) String() string { return string(r) }
 
-// RuleViews looks at the udev rules of container id, whose disks these are. A container has
+// RuleViews looks at the udev rules of container id, whose followed devices these are. A container has
 // them in the file of one generation.
-func RuleViews(id string, disks []Disk) ([]resource.View, error) {
+func RuleViews(id string, list []Followed) ([]resource.View, error) {
 	var has []string // lines of the container, of any generation
 	for _, g := range place.Generations {
-		lines, err := linesOf(g, id)
+		err := eachRule(g, func(line, word string) {
+			if word == place.Short(id) {
+				has = append(has, line)
+			}
+		})
 		if err != nil {
 			return nil, err
 		}
-		has = append(has, lines...)
 	}
 	var views []resource.View
-	for _, d := range disks {
+	for _, d := range list {
 		v := resource.View{Name: d.Path}
 		if lines := d.linesAmong(id, has); lines != nil {
 			has = slices.DeleteFunc(has, func(l string) bool { return slices.Contains(lines, l) })
 			v.Real = Rules(strings.Join(lines, "\n"))
 		} else {
-			v.Differ("udev rule missing", "udevd is not told of the partitions of the disk at %s", d.Path)
+			v.Differ("udev rule missing", "udevd tells nobody when the device at %s comes or goes", d.Path)
 		}
 		views = append(views, v)
 	}
 	if len(has) > 0 && !slices.ContainsFunc(views, func(v resource.View) bool { return v.Differences != nil }) {
 		v := resource.View{Name: "rules", Real: Rules(strings.Join(has, "\n"))}
-		v.Differ("udev rule left", "udevd is told of disks that the container does not have")
+		v.Differ("udev rule left", "udevd tells of devices that the container does not have")
 		views = append(views, v)
 	}
 	return views, nil
 }
 
-// linesAmong are the disk's lines, as a generation writes them, if all are among those that
-// the container has; nil: they are not.
-func (d Disk) linesAmong(id string, has []string) []string {
+// linesAmong are the device's lines, as a generation writes them, if all are among those
+// that the container has; nil: they are not. One that is away keeps its lines of before.
+func (f Followed) linesAmong(id string, has []string) []string {
+	if f.Away {
+		return linesOf([]byte(strings.Join(has, "\n")), id, f.Path)
+	}
 	for _, g := range place.Generations {
-		want := ruleLines(g, id, d)
+		want := ruleLines(g, id, f)
 		if !slices.ContainsFunc(want, func(l string) bool { return !slices.Contains(has, l) }) {
 			return want
 		}
@@ -60,40 +66,30 @@ func (d Disk) linesAmong(id string, has []string) []string {
 	return nil
 }
 
-// linesOf are the lines of a generation's file for container id.
-func linesOf(g place.Generation, id string) ([]string, error) {
+// eachRule calls f with each line of a generation's file, and the word for its container.
+func eachRule(g place.Generation, f func(line, word string)) error {
 	text, err := open.Read(rulesPath(g), maxRules)
 	if errors.Is(err, fs.ErrNotExist) {
-		return nil, nil
+		return nil
 	}
-	var list []string
 	for line := range bytes.Lines(text) {
-		if bytes.Contains(line, oursIn(id)) {
-			list = append(list, strings.TrimSuffix(string(line), "\n"))
+		run, rest, ours := bytes.Cut(line, []byte(" $env{ACTION} "))
+		word, _, more := bytes.Cut(rest, []byte(" $name "))
+		if ours && more && (bytes.HasSuffix(run, []byte("_wrapper")) || bytes.HasSuffix(run, []byte(" "+asHelper))) {
+			f(strings.TrimSuffix(string(line), "\n"), string(word))
 		}
 	}
-	return list, err
+	return err
 }
 
 func rulesPath(g place.Generation) string { return filepath.Join(rulesDir, "99-"+g.Tool+".rules") }
 
-// oursIn is in each line of container id.
-func oursIn(id string) []byte {
-	return []byte("_wrapper $env{ACTION} " + place.Short(id) + " $name ")
-}
-
 // RuleOwners are the words for containers in a generation's udev rules, each once.
 func RuleOwners(g place.Generation) (words []string, err error) {
-	text, err := open.Read(rulesPath(g), maxRules)
-	if errors.Is(err, fs.ErrNotExist) {
-		return nil, nil
-	}
-	for line := range bytes.Lines(text) {
-		_, rest, ok := bytes.Cut(line, []byte("_wrapper $env{ACTION} "))
-		word, _, more := bytes.Cut(rest, []byte(" $name "))
-		if ok && more && !slices.Contains(words, string(word)) {
-			words = append(words, string(word))
+	err = eachRule(g, func(_, word string) {
+		if !slices.Contains(words, word) {
+			words = append(words, word)
 		}
-	}
+	})
 	return words, err
 }

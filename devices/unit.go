@@ -40,7 +40,7 @@ func unitDevices(list []Device) []systemd.Device {
 func Changed(c *resource.Change, t *resource.Target, before, now []Device) (got, lost []Device) {
 	now = atTheirNumbers(now)
 	for _, task := range c.Tasks {
-		if d, ok := task.Record.(Device); ok && task.Err == nil && (task.Verb == "add" || task.Verb == "update") {
+		if d, ok := task.Record.(Device); ok && task.Err == nil && (task.Verb == "add" || task.Verb == "update") && !d.IsAway() {
 			got = append(got, d)
 		}
 	}

@@ -36,8 +36,8 @@ type Hook struct {
 	log    *logrus.Logger
 	wait   *deadline.Waiter
 	reload bool // udevd must be told that rules changed
-	// again is how a start looks again whether its disks, when it follows some, got
-	// partitions: after all locks, when udevd knows the rules.
+	// again is how a start looks again what became of its devices, when it follows some:
+	// after all locks, when udevd knows the rules.
 	again   func() (got, lost []devices.Device, err error)
 	follows bool
 
@@ -122,7 +122,7 @@ func (h *Hook) Stage(stage, logFile string, relabel bool) int {
 	if err == nil && h.follows {
 		got, lost, e := h.again()
 		if e != nil {
-			h.log.Warn("partitions that came meanwhile: " + command.OneLine(e.Error()))
+			h.log.Warn("devices that came or went meanwhile: " + command.OneLine(e.Error()))
 		}
 		h.allowed, h.lost = append(h.allowed, got...), lost
 	}

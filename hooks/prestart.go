@@ -76,6 +76,11 @@ func (h *Hook) parameters(_ context.Context, s *start) error {
 }
 
 func (h *Hook) devices(ctx context.Context, s *start) error {
+	for _, d := range s.recorded.devices.Records {
+		if err := mounts.ContainerOf(s.target).CheckDevice(h.wait, d.PathOnHost); err != nil {
+			return &resource.RecordError{Verb: "add", Kind: devices.Kind.Name, Record: d, Err: err}
+		}
+	}
 	err := s.recorded.devices.Do(ctx, s.target, s.report)
 	for tries := 0; err != nil && tries < 3; tries++ {
 		// A partition may have gone since it was looked for: that ends no start.
@@ -100,15 +105,15 @@ func (h *Hook) devices(ctx context.Context, s *start) error {
 
 func (h *Hook) rules(ctx context.Context, s *start) error {
 	doc := s.recorded.doc
-	disks, err := devices.Follow(doc, s.recorded.devices.Records)
+	followed, err := devices.Follow(doc, s.recorded.devices.Records)
 	if err != nil {
 		return err
 	}
 	if err := doc.Save(); err != nil {
 		return err
 	}
-	h.follows = len(disks) > 0
-	h.reload, err = devices.SyncRules(ctx, h.Generation, s.state.ID, disks, lockWait)
+	h.follows = len(followed) > 0
+	h.reload, err = devices.SyncRules(ctx, h.Generation, s.state.ID, followed, lockWait)
 	return err
 }
 

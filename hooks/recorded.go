@@ -2,6 +2,7 @@ package hooks
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"path/filepath"
 
@@ -9,6 +10,7 @@ import (
 	"isula.org/isulad-tools/container"
 	"isula.org/isulad-tools/devices"
 	"isula.org/isulad-tools/internal/deadline"
+	"isula.org/isulad-tools/internal/ledger"
 	"isula.org/isulad-tools/internal/process"
 	"isula.org/isulad-tools/kmod"
 	"isula.org/isulad-tools/mounts"
@@ -88,8 +90,8 @@ func (r *recorded) look() (changed bool, err error) {
 	return true, err
 }
 
-// lookAgain gives the container the partitions that its disks got after it was
-// looked, and before udevd knew whom to tell of them.
+// lookAgain makes the container's devices what they became after it was looked, and
+// before udevd knew whom to tell of them.
 func (h *Hook) lookAgain(ctx context.Context, st state, sp *container.Spec, init process.ID) (got, lost []devices.Device, err error) {
 	lock, err := config.LockContainer(ctx, st.Bundle, lockWait)
 	if err != nil {
@@ -104,7 +106,15 @@ func (h *Hook) lookAgain(ctx context.Context, st state, sp *container.Spec, init
 	if err != nil {
 		return nil, nil, err
 	}
-	if err := plan.Look(); err != nil || len(plan.Change.Tasks) == 0 {
+	// Without a full ledger nobody knows what the container was given.
+	if grants, doubt := container.OpenLedger(h.Generation, st.ID, container.Start{Init: init, Bundle: st.Bundle}, nil); doubt == nil {
+		plan.Has = devices.Granted(grants)
+		defer grants.Close()
+	}
+	plan.Check = func(path string) error {
+		return mounts.Container{ID: st.ID, Bundle: st.Bundle, Trees: func() []ledger.Tree { return sp.Trees(st.Bundle) }}.CheckDevice(h.wait, path)
+	}
+	if err := errors.Join(plan.Look(), plan.Renew()); err != nil || len(plan.Change.Tasks) == 0 {
 		return nil, nil, err
 	}
 	target, closeTarget, err := container.Open(h.wait, h.Generation, st.ID, container.Start{Init: init, Bundle: st.Bundle, Root: st.Root}, sp)

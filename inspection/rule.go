@@ -8,7 +8,7 @@ import (
 	"isula.org/isulad-tools/resource"
 )
 
-// rules are those of udev for the container's disks.
+// rules are those of udev for the container's devices.
 type rules struct{}
 
 func (rules) name() string { return "udev rule" }
@@ -17,16 +17,16 @@ func (rules) look(s *Subject) ([]resource.View, error) {
 	if !s.hooked() {
 		return nil, nil
 	}
-	disks, err := s.disks()
+	list, err := s.followed()
 	if err != nil {
 		return nil, nil // the devices say so
 	}
-	return devices.RuleViews(s.ID, disks)
+	return devices.RuleViews(s.ID, list)
 }
 
-// disks are those that the container follows. They are found out from a document of their
+// followed are the devices that the container follows. They are found out from a document of their
 // own, which learns of new ones.
-func (s *Subject) disks() ([]devices.Disk, error) {
+func (s *Subject) followed() ([]devices.Followed, error) {
 	doc, err := config.Load(s.Bundle)
 	if err != nil {
 		return nil, err
@@ -42,12 +42,12 @@ func (rules) plan(s *Subject, c *resource.Change, views []resource.View) error {
 	if len(views) == 0 {
 		return nil
 	}
-	c.Step("repair", "udev rules", text("of the container's disks"), func(ctx context.Context, _ *resource.Target) error {
-		disks, err := s.disks()
+	c.Step("repair", "udev rules", text("of the container's devices"), func(ctx context.Context, _ *resource.Target) error {
+		list, err := s.followed()
 		if err != nil {
 			return err
 		}
-		changed, err := devices.SyncRules(ctx, s.Generation, s.ID, disks, lockWait)
+		changed, err := devices.SyncRules(ctx, s.Generation, s.ID, list, lockWait)
 		s.Reload = s.Reload || changed
 		return err
 	})

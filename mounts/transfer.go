@@ -93,7 +93,7 @@ func attachBind(t *resource.Target, b Bind, u *undo.Stack, added bool) error {
 		return err
 	}
 	own := t.Owner.Or(rootfs.Owner{})
-	host, dir, err := openHost(t.Wait, containerOf(t), b.Host, b.HostOwner(own), u)
+	host, dir, err := openHost(t.Wait, ContainerOf(t), b.Host, b.HostOwner(own), u)
 	if err != nil {
 		return err
 	}

@@ -2,10 +2,16 @@ package mounts
 
 import (
 	"encoding/json"
+	"errors"
 	"fmt"
+	"os"
+	"path/filepath"
+
+	"golang.org/x/sys/unix"
 
 	"isula.org/isulad-tools/config"
 	"isula.org/isulad-tools/internal/command"
+	"isula.org/isulad-tools/internal/deadline"
 	"isula.org/isulad-tools/internal/hostpath"
 	"isula.org/isulad-tools/internal/ledger"
 	"isula.org/isulad-tools/internal/place"
@@ -18,17 +24,92 @@ type Container struct {
 	Trees      func() []ledger.Tree // of the host, by its specification
 }
 
-func containerOf(t *resource.Target) Container { return Container{t.ID, t.Bundle, t.Ledger.Trees} }
+// ContainerOf is the container t.
+func ContainerOf(t *resource.Target) Container { return Container{t.ID, t.Bundle, t.Ledger.Trees} }
+
+// linkError is why a link is not followed.
+type linkError struct{ error }
 
 // follow refuses a link that a container may have made: with it the container would
 // choose what is mounted. An operator's own links lie where no container can write.
 func (c Container) follow(l hostpath.Link) error {
-	on, at, err := mountOf(l.Dir, 0)
+	whose, err := c.writer(l.Dir)
+	if whose == "" || err != nil {
+		return err
+	}
+	return linkError{fmt.Errorf("%s is a link to %s, and container %s may write the directory that it is in: it could lead anywhere, so it is not followed; give the path that it should lead to",
+		command.Printable(l.Path), command.Printable(l.Target), whose)}
+}
+
+// CheckDevice refuses a path of the host at which a container chooses what device is
+// there: by a link, or because it may write the directory. In /dev itself are udev's.
+func (c Container) CheckDevice(w *deadline.Waiter, p string) error {
+	if isPlainNode(p) {
+		return nil
+	}
+	err := w.Do(onHost, p, func() error {
+		f, err := hostpath.Open(p, c.followDevice)
+		if err != nil {
+			return err
+		}
+		defer f.Close()
+		at, err := os.Readlink(procFD(f))
+		if err != nil {
+			return err
+		}
+		dir, err := hostpath.Open(filepath.Dir(at), c.follow)
+		if err != nil {
+			return err
+		}
+		defer dir.Close()
+		if inDev(dir) {
+			return nil
+		}
+		whose, err := c.writer(dir)
+		if whose != "" {
+			err = linkError{fmt.Errorf("container %s may write %s: %s could be any device; choose a path below /dev", whose, dir.Name(), command.Printable(p))}
+		}
+		return err
+	})
+	if errors.As(err, new(linkError)) {
+		return err
+	}
+	return nil // whoever uses it finds out
+}
+
+// isPlainNode tells whether a path is a node in /dev, or in a folder there, without any
+// link: most are, and a start has to look at each.
+func isPlainNode(p string) bool {
+	dir := filepath.Dir(p)
+	var node, in, dev unix.Stat_t
+	return (dir == "/dev" || filepath.Dir(dir) == "/dev") && unix.Lstat(p, &node) == nil && node.Mode&unix.S_IFMT != unix.S_IFLNK &&
+		unix.Lstat(dir, &in) == nil && unix.Lstat("/dev", &dev) == nil && in.Mode&unix.S_IFMT == unix.S_IFDIR && in.Dev == dev.Dev
+}
+
+func (c Container) followDevice(l hostpath.Link) error {
+	if inDev(l.Dir) {
+		return nil
+	}
+	return c.follow(l)
+}
+
+// inDev tells whether a directory is one of the host's /dev, on that file system.
+func inDev(dir *os.File) bool {
+	at, err := os.Readlink(procFD(dir))
+	if err != nil || !place.Within(at, "/dev") {
+		return false
+	}
+	var is, dev unix.Stat_t
+	return unix.Fstat(int(dir.Fd()), &is) == nil && unix.Stat("/dev", &dev) == nil && is.Dev == dev.Dev
+}
+
+// writer is a container that may write the directory dir; "": none.
+func (c Container) writer(dir *os.File) (whose string, err error) {
+	on, at, err := mountOf(dir, 0)
 	if err != nil || on == nil {
-		return err // a mount that nobody sees, no container was given either
+		return "", err // a mount that nobody sees, no container was given either
 	}
 	in := on.at(at)
-	whose := ""
 	c.writable(func(id, path string) {
 		// All of the host is a container's that may do anything, and no reason to
 		// follow nothing any more.
@@ -45,11 +126,7 @@ func (c Container) follow(l hostpath.Link) error {
 			whose = id
 		}
 	})
-	if whose == "" {
-		return nil
-	}
-	return fmt.Errorf("%s is a link to %s, and container %s may write the directory that it is in: it could lead anywhere, so it is not followed; give the path that it should lead to",
-		command.Printable(l.Path), command.Printable(l.Target), whose)
+	return whose, nil
 }
 
 // writable visits the host's paths that containers may write: this one by its

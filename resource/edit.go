@@ -102,11 +102,23 @@ func (e *Edit[T]) Remove(r T) *Task {
 
 // Withdraw plans that the running container loses r, which stays recorded: the
 // host does not have it at present, so it cannot be had back either.
-func (e *Edit[T]) Withdraw(r T) *Task { return e.plan("withdraw", r, []T{r}, nil, e.revokes(r), nil) }
+func (e *Edit[T]) Withdraw(r T) *Task {
+	return e.plan("withdraw", r, []T{r}, nil, func(ctx context.Context, t *Target) error { return e.kind.withdraw(ctx, t, r) }, nil)
+}
 
 // Forget plans a record less that is real no longer when the tasks before are
 // done: only the file is changed.
 func (e *Edit[T]) Forget(r T) *Task { return e.plan("remove", r, []T{r}, nil, nil, nil) }
+
+// Note plans that r is recorded, in the place of old if there is one. Only the file is
+// changed: the host does not have it now, and whoever finds that it has makes it real.
+func (e *Edit[T]) Note(r T, old ...T) *Task {
+	verb := "add"
+	if len(old) > 0 {
+		verb = "update"
+	}
+	return e.plan(verb, r, old, []T{r}, nil, nil)
+}
 
 // Update plans that the record old becomes r, in its place or, where the kind
 // says so, at the end.

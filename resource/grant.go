@@ -66,7 +66,19 @@ func (k *Kind[T]) failed(t *Target, r T, err error) {
 
 // revoke takes r away.
 func (k *Kind[T]) revoke(ctx context.Context, t *Target, r T) error {
-	err := k.Remove(ctx, t, r)
+	return k.revokeBy(k.Remove, ctx, t, r)
+}
+
+// withdraw takes r away until it is back.
+func (k *Kind[T]) withdraw(ctx context.Context, t *Target, r T) error {
+	if k.Withdraw == nil {
+		return k.revoke(ctx, t, r)
+	}
+	return k.revokeBy(k.Withdraw, ctx, t, r)
+}
+
+func (k *Kind[T]) revokeBy(remove func(context.Context, *Target, T) error, ctx context.Context, t *Target, r T) error {
+	err := remove(ctx, t, r)
 	if _, failed := split(err); k.Granted && failed == nil {
 		t.Ledger.Revoke(k.Name, r)
 	}

@@ -48,6 +48,8 @@ type Kind[T Record] struct {
 	Apply func(context.Context, *Target, T) error
 	// Remove takes it away, all of it; what is gone already is fine.
 	Remove func(context.Context, *Target, T) error
+	// Withdraw, when there is one, is Remove of what is to come back.
+	Withdraw func(context.Context, *Target, T) error
 	// Update, when there is one, makes old what now is, all of it or nothing.
 	// Without one, applying now is enough.
 	Update func(ctx context.Context, t *Target, old, now T) error

@@ -122,10 +122,9 @@ func (h *helper) respawn(ctx context.Context, ev event) error {
 	if err != nil {
 		return err
 	}
-	args := append([]string{
-		"--no-block", "--collect", "--quiet", "--description=" + h.generation.Helper + " " + ev.action + " " + ev.name,
-		"--", devices.HelperPath(h.generation), direct,
-	}, ev.args()...)
+	args := slices.Concat([]string{
+		"--no-block", "--collect", "--quiet", "--description=" + h.generation.Helper + " " + ev.action + " " + ev.name, "--",
+	}, devices.Helper(h.generation), []string{direct}, ev.args())
 	_, err = command.Cmd{Path: run, Args: args}.Run(ctx)
 	return err
 }

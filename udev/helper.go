@@ -1,5 +1,5 @@
-// Package udev serves the rules by which the host's udevd tells us that a disk
-// of a container, or a partition of one, came or went. udevd waits for us, in
+// Package udev serves the rules by which the host's udevd tells us that a device
+// of a container, or a partition of a disk, came or went. udevd waits for us, in
 // its queue and with its locks: what cannot be done at once is left to the
 // container's next start, and what udevd's service may not do to a transient
 // unit of systemd.
@@ -39,16 +39,16 @@ const direct = "--direct"
 
 // event is what a rule hands over:
 //
-//	<add|remove> <container> <block device> <disk in the container> <disk>
+//	<add|change|remove> <container> <device> <device or disk in the container> <disk>
 //
-// A disk's own rule has devices.Itself as the last.
+// A device's own rule has devices.Itself as the last.
 type event struct {
 	action, container, name, path, disk string
 	direct                              bool
 }
 
-// ofDisk tells whether the event is of the disk and not of a partition.
-func (e event) ofDisk() bool { return e.disk == devices.Itself }
+// ofItself tells whether the event is of the device and not of a partition.
+func (e event) ofItself() bool { return e.disk == devices.Itself }
 
 func (e event) args() []string { return []string{e.action, e.container, e.name, e.path, e.disk} }
 
@@ -102,22 +102,22 @@ func parse(args []string) (event, error) {
 	}
 	ev.action, ev.container, ev.name, ev.path, ev.disk = args[0], args[1], args[2], args[3], args[4]
 	switch {
-	case ev.action != "add" && ev.action != "remove":
+	case ev.action != "add" && ev.action != "change" && ev.action != "remove":
 		return ev, fmt.Errorf("unknown action %q", ev.action)
 	case !container.ValidID(ev.container):
 		return ev, fmt.Errorf("%q is not a container's id", ev.container)
 	case !path.IsAbs(ev.path):
 		return ev, fmt.Errorf("path %q: not absolute", ev.path)
 	case !isKernelName(ev.name):
-		return ev, fmt.Errorf("%q is not a block device", ev.name)
-	case !ev.ofDisk() && !devices.IsPartition(ev.name, ev.disk):
+		return ev, fmt.Errorf("%q is not a device", ev.name)
+	case !ev.ofItself() && !devices.IsPartition(ev.name, ev.disk):
 		return ev, fmt.Errorf("%q is not a partition of %q", ev.name, ev.disk)
 	}
 	return ev, devices.CheckDiskPath(ev.path)
 }
 
-// isKernelName tells whether name can be that of a block device: sda1, dm-0,
-// cciss/c0d0.
+// isKernelName tells whether name can be that of a device: sda1, cciss/c0d0, ttyUSB0,
+// bus/usb/001/002, bsg/0:0:0:0.
 func isKernelName(name string) bool {
-	return path.Clean("/"+name) == "/"+name && strings.Trim(strings.ToLower(name), "abcdefghijklmnopqrstuvwxyz0123456789-_./!") == "" && !strings.HasPrefix(name, ".") && name != ""
+	return path.Clean("/"+name) == "/"+name && strings.Trim(strings.ToLower(name), "abcdefghijklmnopqrstuvwxyz0123456789-_./!:") == "" && !strings.HasPrefix(name, ".") && name != ""
 }

@@ -23,7 +23,7 @@ func TestARulesArgumentsAreFive(t *testing.T) {
 		return args
 	}
 	for _, args := range [][]string{
-		with(0, "remove"), with(1, "my_box.1+x"), with(1, "_web"), with(1, "+web"), with(1, "-t"), append([]string{"--direct"}, good...),
+		with(0, "remove"), with(0, "change"), with(1, "my_box.1+x"), with(1, "_web"), with(1, "+web"), with(1, "-t"), append([]string{"--direct"}, good...),
 		with(4, "-"),
 		{"add", "592419e5", "cciss/c0d0p1", "/dev/sdx", "cciss/c0d0"},
 	} {
@@ -38,7 +38,7 @@ func TestARulesArgumentsAreFive(t *testing.T) {
 		{nil, "5 arguments"},
 		{good[:4], "got 4"},
 		{append(slices.Clone(good), "x"), "got 6"},
-		{with(0, "change"), `"change"`},
+		{with(0, "move"), `"move"`},
 		{with(0, ""), `""`},
 		{with(0, "Add"), `"Add"`},
 		{with(1, ""), "container's id"},
@@ -49,7 +49,7 @@ func TestARulesArgumentsAreFive(t *testing.T) {
 		{with(1, "a\n"), "container's id"},
 		{with(2, "sdb1"), `"sdb1"`},
 		{with(2, "sdaa1"), `"sdaa1"`},
-		{with(2, ""), "not a block device"},
+		{with(2, ""), "not a device"},
 		{with(3, "dev/sdx"), `"dev/sdx"`},
 		{with(3, ""), "not absolute"},
 		{with(3, "/dev/x y"), `"/dev/x y"`},
@@ -57,12 +57,12 @@ func TestARulesArgumentsAreFive(t *testing.T) {
 		{with(3, "/dev/x\n"), `"/dev/x\n"`},
 		{append([]string{"--Direct"}, good...), "got 6"},
 		{append([]string{"--direct", "--direct"}, good...), "got 6"},
-		{[]string{"add", "592419e5", "..", "/dev/sdx", "-"}, "not a block device"},
-		{[]string{"add", "592419e5", "", "/dev/sdx", "-"}, "not a block device"},
-		{[]string{"add", "592419e5", "/sda", "/dev/sdx", "-"}, "not a block device"},
-		{[]string{"add", "592419e5", "x/../sda", "/dev/sdx", "-"}, "not a block device"},
-		{[]string{"add", "592419e5", "sd a", "/dev/sdx", "-"}, "not a block device"},
-		{[]string{"add", "592419e5", "sda;1", "/dev/sdx", "sda;"}, "not a block device"},
+		{[]string{"add", "592419e5", "..", "/dev/sdx", "-"}, "not a device"},
+		{[]string{"add", "592419e5", "", "/dev/sdx", "-"}, "not a device"},
+		{[]string{"add", "592419e5", "/sda", "/dev/sdx", "-"}, "not a device"},
+		{[]string{"add", "592419e5", "x/../sda", "/dev/sdx", "-"}, "not a device"},
+		{[]string{"add", "592419e5", "sd a", "/dev/sdx", "-"}, "not a device"},
+		{[]string{"add", "592419e5", "sda;1", "/dev/sdx", "sda;"}, "not a device"},
 		{with(4, ""), "not a partition"},
 		{with(4, "sd"), "not a partition"},
 	} {
@@ -116,7 +116,7 @@ func FuzzHelperArguments(f *testing.F) {
 			return
 		}
 		number := strings.TrimLeft(strings.TrimPrefix(ev.name, ev.disk), "p")
-		if !ev.ofDisk() && (ev.disk+number != ev.name && ev.disk+"p"+number != ev.name || number == "" || strings.Trim(number, "0123456789") != "") {
+		if !ev.ofItself() && (ev.disk+number != ev.name && ev.disk+"p"+number != ev.name || number == "" || strings.Trim(number, "0123456789") != "") {
 			t.Fatalf("%q accepted as %+v", args, ev)
 		}
 		if strings.ContainsAny(ev.container, "/ \n") || ev.container == "." || ev.container == ".." {

@@ -12,6 +12,7 @@ import (
 	"isula.org/isulad-tools/devices"
 	"isula.org/isulad-tools/internal/command"
 	"isula.org/isulad-tools/internal/deadline"
+	"isula.org/isulad-tools/internal/ledger"
 	"isula.org/isulad-tools/internal/place"
 	"isula.org/isulad-tools/internal/systemd"
 	"isula.org/isulad-tools/mounts"
@@ -78,11 +79,28 @@ func (h *helper) look(ctx context.Context, ev event, found container.Container, 
 	if err != nil {
 		return todo, err
 	}
-	if err := plan(hotplug); err != nil {
-		return todo, err
-	}
 	start, runs, err := container.Running(found)
 	if err != nil {
+		return todo, err
+	}
+	if runs {
+		// Without a full ledger nobody knows what the container was given.
+		if grants, doubt := container.OpenLedger(h.generation, found.ID, start, nil); doubt == nil {
+			hotplug.Has = devices.Granted(grants)
+			defer grants.Close()
+		}
+	}
+	wait := deadline.NewWaiter(ctx)
+	defer wait.Close()
+	whose := mounts.Container{ID: found.ID, Bundle: found.Dir, Trees: func() []ledger.Tree {
+		spec, err := container.ReadSpec(found.Dir)
+		if err != nil {
+			return nil
+		}
+		return spec.Trees(found.Dir)
+	}}
+	hotplug.Check = func(path string) error { return whose.CheckDevice(wait, path) }
+	if err := plan(hotplug); err != nil {
 		return todo, err
 	}
 	var target *resource.Target
@@ -94,8 +112,6 @@ func (h *helper) look(ctx context.Context, ev event, found container.Container, 
 		if todo.elsewhere = !ev.direct && systemd.Runs() && (spec.UserNS() || devices.Binds(found.ID)); todo.elsewhere {
 			return todo, nil // its nodes are bound
 		}
-		wait := deadline.NewWaiter(ctx)
-		defer wait.Close()
 		t, closeTarget, err := container.Open(wait, h.generation, found.ID, start, spec)
 		switch {
 		case err == nil:
@@ -120,7 +136,7 @@ func (h *helper) look(ctx context.Context, ev event, found container.Container, 
 		todo.unit = target.Cgroups.Unit()
 		todo.got, todo.lost = hotplug.Changed(target)
 	}
-	if ev.ofDisk() {
+	if ev.ofItself() {
 		var e error
 		todo.rules, e = h.sync(ctx, ev, found.ID, doc, hotplug)
 		err = errors.Join(err, e)
@@ -128,17 +144,17 @@ func (h *helper) look(ctx context.Context, ev event, found container.Container, 
 	return todo, err
 }
 
-// sync makes the rules those of the container's disks, by the names that they
+// sync makes the rules those of the container's devices, by the names that they
 // have now.
 func (h *helper) sync(ctx context.Context, ev event, id string, doc *config.Document, plan *devices.Hotplug) (bool, error) {
-	disks, err := plan.Disks()
+	list, err := plan.Followed()
 	if err != nil {
 		return false, err
 	}
 	if err := doc.Save(); err != nil {
 		return false, err
 	}
-	return devices.SyncRules(ctx, h.generation, id, disks, ev.lockWait())
+	return devices.SyncRules(ctx, h.generation, id, list, ev.lockWait())
 }
 
 // report logs what was done.

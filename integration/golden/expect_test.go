@@ -228,14 +228,16 @@ func dataStays(_ *testCase, e *effects) {
 }
 
 // with adjusts the effects that from describes.
-func with(from func(*testCase) effects, adjust func(*testCase, *effects)) func(*testCase) effects {
+func with(from func(*testCase) effects, adjust ...func(*testCase, *effects)) func(*testCase) effects {
 	return func(c *testCase) effects {
 		e := from(c)
 		e.CtrNodes, e.HostNodes = maps.Clone(e.CtrNodes), maps.Clone(e.HostNodes)
 		e.SharedPath, e.RunDir = maps.Clone(e.SharedPath), maps.Clone(e.RunDir)
 		e.CtrMounts.Added = slices.Clone(e.CtrMounts.Added)
 		e.HostMounts = change{slices.Clone(e.HostMounts.Added), slices.Clone(e.HostMounts.Removed)}
-		adjust(c, &e)
+		for _, do := range adjust {
+			do(c, &e)
+		}
 		return e
 	}
 }

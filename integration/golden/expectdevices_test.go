@@ -20,8 +20,14 @@ var deviceExpectations = map[string]expectation{
 		stdout: added("/goldhost/chr1"), hook: `{"deviceToAdd":[` + chr1 + `]}`,
 	},
 	// A partition without its disk is listed as a device.
-	"add-device-block-partition":  {stdout: sameOutput, effects: with(recordedEffects, partitionListed)},
+	"add-device-block-partition":  {stdout: sameOutput, effects: with(recordedEffects, partitionListed, followedAlone("/dev/loop40p1"))},
 	"list-device-only-partitions": {stdout: listed(loopPartition("3", "1"))},
+	"add-device-follow-partition-part": {
+		stdout: sameOutput, effects: with(recordedEffects, followedAlone("/dev/loop40p1")),
+	},
+	"remove-device-block-leaves-parent-partitions": {
+		stdout: sameOutput, effects: with(recordedEffects, followedAlone("/dev/gold0p1", "/dev/gold0p2")),
+	},
 
 	"remove-device-shared-numbers": {stdout: sameOutput, effects: with(recordedEffects, zeroStays)},
 

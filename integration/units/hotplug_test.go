@@ -135,7 +135,7 @@ func (b *box) do(path, name string) []string {
 	}
 	must(b.t, plan.Do(b.t.Context(), b.target))
 	must(b.t, plan.Failed())
-	_, err = plan.Disks()
+	_, err = plan.Followed()
 	must(b.t, err)
 	must(b.t, doc.Save())
 	var done []string

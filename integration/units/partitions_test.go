@@ -17,7 +17,8 @@ import (
 var optionsOfPartitions = map[string]string{
 	"Type": "fact", "Major": "fact", "Minor": "fact", "PathOnHost": "fact", "PathInContainer": "fact", "Parent": "fact",
 	"CgroupPermissions": "inherited", "Optional": "inherited",
-	"Own": "none", // whether the container had a node says nothing of another node
+	"Own":      "none", // whether the container had a node says nothing of another node
+	"Identity": "none", // its name is the kernel's
 }
 
 func TestAPartitionHasEveryOptionOfItsDisk(t *testing.T) {
@@ -40,6 +41,8 @@ func TestAPartitionHasEveryOptionOfItsDisk(t *testing.T) {
 			set := reflect.ValueOf(&disk).Elem().Field(i)
 			switch {
 			case means == "fact":
+			case field == "Identity": // any other is another disk's
+				set.SetString("loop:" + strings.TrimSpace(read(t, "/sys/block/"+p.name+"/loop/backing_file")))
 			case set.Kind() == reflect.Bool:
 				set.SetBool(true)
 			case set.Kind() == reflect.String:

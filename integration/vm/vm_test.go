@@ -4,8 +4,11 @@
 package vm
 
 import (
+	"cmp"
+	"os"
 	"os/exec"
 	"path/filepath"
+	"strconv"
 	"strings"
 	"sync"
 	"testing"
@@ -59,16 +62,23 @@ func TestMachines(t *testing.T) {
 // systemdIsPID1 runs them with cgroup v2 alone, as on today's hosts.
 func systemdIsPID1(t *testing.T) {
 	m := machine{
-		name: "systemd", limit: 900 * time.Second, sources: guests, script: tests("guest"),
+		name: "systemd", limit: systemdLimit(), sources: guests, script: tests("guest"),
 		options: []string{
 			"--systemd", "--cgroup", "v2", "--hot", "64M", "--hot", "64M",
 			// As a unit of their own, as daemons run.
-			"--env", "AS=systemd-run --quiet --wait --pipe --collect --same-dir --setenv=ISULAD_VM --setenv=GUEST_BOOT --setenv=HOME",
+			"--env", "AS=systemd-run --quiet --wait --pipe --collect --same-dir --setenv=ISULAD_VM --setenv=GUEST_BOOT --setenv=HOME --setenv=FOLLOW_ROUNDS",
+			"--env", "FOLLOW_ROUNDS=" + os.Getenv("FOLLOW_ROUNDS"),
 		},
 		flags:  []string{"-test.run", "^" + systemdBoot},
 		wanted: func(test string) bool { return strings.HasPrefix(test, systemdBoot) },
 	}
 	m.boot(t, share(t, "vm/guest"))
+}
+
+// systemdLimit is longer where devices come and go more often than they do otherwise.
+func systemdLimit() time.Duration {
+	rounds, _ := strconv.Atoi(cmp.Or(os.Getenv("FOLLOW_ROUNDS"), "2"))
+	return 1500*time.Second + time.Duration(rounds)*300*time.Second
 }
 
 // cgroupV1 boots twice: the second time with a disk as new, and in the shared

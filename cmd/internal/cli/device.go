@@ -63,6 +63,9 @@ func (a App) addDevices(c *cli.Context) error {
 	if err != nil {
 		return err
 	}
+	if i := slices.IndexFunc(limits, func(l wish) bool { return l.away != nil }); i >= 0 && !c.Bool(optionalFlag.Name) {
+		return limits[i].away
+	}
 	list, folders, err := parseDevices(c)
 	if err != nil {
 		return err
@@ -89,7 +92,7 @@ func (a App) addDevices(c *cli.Context) error {
 			tasks[i] = s.addDevice(edit, &adder, d, recorded, paths)
 		}
 		s.tellSystemd(edit, recorded)
-		s.followDisks(edit, !c.Bool(configOnlyFlag.Name))
+		s.follow(edit, !c.Bool(configOnlyFlag.Name))
 		for i := range limits {
 			limits[i].Optional = slices.ContainsFunc(edit.Records(), func(d devices.Device) bool { return d.Optional && limits[i].Of(d) })
 		}
@@ -105,7 +108,8 @@ func (a App) addDevices(c *cli.Context) error {
 }
 
 // addDevice plans that the container gets d, or why it cannot. One that was recorded
-// before, by a command that was killed, it gets when it does not have it.
+// before it gets when it does not have it: a command was killed, or it is another device
+// now, or the same one under another number.
 func (s *session) addDevice(edit *resource.Edit[devices.Device], adder *devices.Adder, d devices.Device, recorded []devices.Device, paths []mounts.Bind) *resource.Task {
 	var task *resource.Task
 	for _, r := range edit.Records() {
@@ -113,17 +117,24 @@ func (s *session) addDevice(edit *resource.Edit[devices.Device], adder *devices.
 		case r.PathInContainer != d.PathInContainer && r.PathOnHost != d.PathOnHost:
 		case r.PathInContainer == d.PathInContainer && r.PathOnHost == d.PathOnHost && r.CgroupPermissions == d.CgroupPermissions &&
 			slices.Contains(recorded, r) && s.lostDevice(r):
-			task = edit.Update(r, r)
+			d.Own = r.Own
+			task = edit.Update(r, d)
 		default:
 			return edit.Refuse("add", d, fmt.Errorf("device %s:%s has been already added into container", r.PathOnHost, r.PathInContainer))
 		}
 	}
 	if task == nil {
-		if err := s.hides(paths, d); err != nil {
+		if err := cmp.Or(s.hides(paths, d), s.container().CheckDevice(s.wait, d.PathOnHost)); err != nil {
 			return edit.Refuse("add", d, err)
 		}
-		d.Own = s.target != nil && d.HadBefore(s.target)
-		task = edit.Add(d)
+		if d.IsAway() {
+			task = edit.Note(d)
+			s.done(task, "device %s is not there now: the container gets it when it comes", d.PathOnHost)
+		} else {
+			d.Own = s.target != nil && d.HadBefore(s.target)
+			task = edit.Add(d)
+		}
+		s.unfollowed(task, d)
 	}
 	s.tell(func() string {
 		if task.Err == nil && adder.Replaced(d) {
@@ -135,26 +146,41 @@ func (s *session) addDevice(edit *resource.Edit[devices.Device], adder *devices.
 	return task
 }
 
-// lostDevice tells whether a recorded device is not there, or may not be.
+// unfollowed plans the word that nobody tells when d goes.
+func (s *session) unfollowed(task *resource.Task, d devices.Device) {
+	why := d.Unfollowed()
+	s.tell(func() string {
+		if why != "" && task.Err == nil {
+			s.app.warn(fmt.Sprintf("device %s is not followed when it goes and comes, but looked up at starts and by commands", d.PathOnHost), errors.New(why))
+		}
+		return ""
+	})
+}
+
+// lostDevice tells whether a recorded device is not there, or may not be, or was not when
+// the command began.
 func (s *session) lostDevice(d devices.Device) bool {
+	if slices.Contains(s.renewed, d) || s.target == nil && d.IsStale() {
+		return true
+	}
 	return s.target != nil && (s.target.Ledger.Pending(devices.Kind.Name, d) || devices.Kind.Verify(context.Background(), s.target, d) != nil)
 }
 
-// followDisks plans that the container's disks are followed from now on, by udevd's
+// follow plans that the container's devices are followed from now on, by udevd's
 // rules unless those are to be left alone, when one of them comes or goes.
-func (s *session) followDisks(edit *resource.Edit[devices.Device], rules bool) {
+func (s *session) follow(edit *resource.Edit[devices.Device], rules bool) {
 	if !slices.ContainsFunc(s.change.Tasks, func(t *resource.Task) bool {
-		d, ok := t.Record.(devices.Device)
-		return ok && d.Type == "b" && t.Err == nil
+		_, ok := t.Record.(devices.Device)
+		return ok && t.Err == nil
 	}) {
 		return
 	}
 	s.change.Last(func(ctx context.Context) error {
-		disks, err := devices.Follow(s.doc, edit.Records())
+		followed, err := devices.Follow(s.doc, edit.Records())
 		if err != nil || !rules {
 			return err
 		}
-		changed, err := devices.SyncRules(ctx, s.app.Generation, s.id, disks, lockWait)
+		changed, err := devices.SyncRules(ctx, s.app.Generation, s.id, followed, lockWait)
 		s.reload = s.reload || changed
 		return err
 	})
@@ -191,7 +217,7 @@ func (a App) removeDevices(c *cli.Context) error {
 			return err
 		}
 		s.tellSystemd(edit, recorded)
-		s.followDisks(edit, true)
+		s.follow(edit, true)
 		return nil
 	})
 }
@@ -274,113 +300,4 @@ func (s *session) takeDevices(edit *resource.Edit[devices.Device], gone []device
 		}
 	}
 	return nil
-}
-
-func (a App) updateDevices(c *cli.Context) error {
-	if err := minimum(c, 1); err != nil {
-		return err
-	}
-	if err := noMore(c, 1); err != nil {
-		return err
-	}
-	limits, err := parseLimits(c)
-	if err != nil {
-		return err
-	}
-	if len(limits) == 0 {
-		return errors.New("update device should specify at least one device QOS configuration")
-	}
-	return a.transact(c, "Failed to update device: ", resource.Stop, func(s *session) error {
-		recorded, err := config.List[devices.Device](s.doc, config.Devices)
-		if err != nil {
-			return err
-		}
-		if err := limitsHaveDevices(limits, recorded); err != nil {
-			return err
-		}
-		for i := range limits {
-			limits[i].Optional = slices.ContainsFunc(recorded, func(d devices.Device) bool { return d.Optional && limits[i].Of(d) })
-		}
-		return s.setLimits(limits, func(wish) *resource.Task { return nil })
-	})
-}
-
-// limitsHaveDevices refuses a limit of what is not in list, and finds out by which path
-// the others are recorded.
-func limitsHaveDevices(limits []wish, list []devices.Device) error {
-	for i, l := range limits {
-		if !slices.ContainsFunc(list, l.Of) {
-			return fmt.Errorf("device %s was not added to container or not in add-device args", cmp.Or(l.partition, l.Path))
-		}
-		limits[i].Path = l.recordedPath(list)
-	}
-	return nil
-}
-
-// recordedPath is as typed, but for a limit by a partition's path that of its disk in
-// list. Where list has only a partition, known by what it is or holds, so is the limit:
-// the name of its disk may be another's at the next start.
-func (l wish) recordedPath(list []devices.Device) string {
-	disk := slices.IndexFunc(list, func(d devices.Device) bool { return d.Type == "b" && d.Major == l.Major && d.Minor == l.Minor })
-	part := slices.IndexFunc(list, func(d devices.Device) bool { return d.IsLinked() && l.Of(d) })
-	switch {
-	case disk >= 0 && l.partition != "":
-		return list[disk].PathOnHost
-	case disk < 0 && part >= 0:
-		return list[part].PathOnHost
-	}
-	return l.Path
-}
-
-// setLimits plans I/O limits, each of which needs the task that brings its disk.
-func (s *session) setLimits(limits []wish, needs func(wish) *resource.Task) error {
-	for _, kind := range devices.LimitKinds() {
-		edit, err := kind.Edit(s.change)
-		if err != nil {
-			return err
-		}
-		for _, l := range limits {
-			if l.kind != kind.Name {
-				continue
-			}
-			none := fmt.Sprintf("device not support cfq:%s", l.Path)
-			if l.kind == "blkio weight" && l.Value != "0" && !l.CanHaveWeights() {
-				s.tell(func() string { return none })
-				continue
-			}
-			task := setLimit(edit, l.Limit)
-			task.Needs = needs(l)
-			s.done(task, "Update %s for device (%s,%s) done.", kind.Name, l.Path, l.Value)
-			if l.partition != "" {
-				s.done(task, "%s is a partition: the limit is that of its whole disk, %s", l.partition, l.disk)
-			}
-			s.tell(func() string {
-				if errors.Is(task.Err, devices.ErrNoWeights) {
-					return none
-				}
-				return ""
-			})
-		}
-	}
-	return nil
-}
-
-// setLimit plans one limit: a new one, another value for one that is recorded, or
-// by the value 0 its end.
-func setLimit(edit *resource.Edit[devices.Limit], l devices.Limit) *resource.Task {
-	list := edit.Records()
-	// While the container does not run, the recorded numbers may be older.
-	i := slices.IndexFunc(list, func(old devices.Limit) bool {
-		return old.Major == l.Major && old.Minor == l.Minor || old.Path == l.Path
-	})
-	switch {
-	case i < 0 && l.Value == "0":
-		return edit.Remove(l) // one that the runtime has set, perhaps
-	case i < 0:
-		return edit.Add(l)
-	case l.Value == "0":
-		return edit.Remove(list[i])
-	}
-	l.Path = list[i].Path
-	return edit.Update(list[i], l)
 }

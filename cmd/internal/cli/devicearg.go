@@ -118,6 +118,11 @@ func parseDevices(c *cli.Context) (list []devices.Device, folders bool, err erro
 // follow. of is what errors call it.
 func addParsed(list []devices.Device, m mapping, of string, follow, optional bool) ([]devices.Device, error) {
 	d, block, err := parseDevice(m)
+	if optional && m.host != "" && errors.Is(err, fs.ErrNotExist) {
+		away := devices.Away(m.host)
+		away.PathInContainer, away.CgroupPermissions, away.Optional = m.full().container, m.permissions, true
+		return append(list, away), nil
+	}
 	if err != nil {
 		//lint:ignore ST1005 the wording of v0.9
 		return list, fmt.Errorf("Failed to parse device: %s, %w", of, err)
@@ -210,7 +215,7 @@ func parseDevice(m mapping) (d devices.Device, block devices.Block, err error) {
 	if block.Partitionable() {
 		err = devices.CheckDiskPath(d.PathInContainer)
 	}
-	return d, block, err
+	return d.Bind(), block, err
 }
 
 func blockOf(d devices.Device) (devices.Block, error) {
@@ -240,6 +245,7 @@ type wish struct {
 	kind string
 	devices.Limit
 	partition, disk string // the path that was typed, where the limit is that of its disk; the kernel's name of that
+	away            error  // the host does not have the device now: it is kept for its return, if it is recorded
 }
 
 // parseLimits reads the options for I/O limits. Of several for one disk, the last
@@ -252,7 +258,9 @@ func parseLimits(c *cli.Context) ([]wish, error) {
 			if err != nil {
 				return nil, err
 			}
-			same := func(w wish) bool { return w.kind == f.kind && w.Major == l.Major && w.Minor == l.Minor }
+			same := func(w wish) bool {
+				return w.kind == f.kind && w.Major == l.Major && w.Minor == l.Minor && (l.away == nil || w.Path == l.Path)
+			}
 			list = append(deleteWish(list, same), l)
 		}
 	}
@@ -280,24 +288,8 @@ func parseLimit(kind, arg string) (l wish, err error) {
 	if err != nil {
 		return l, err
 	}
-	d, err := devices.Find(m.host)
-	if err != nil {
+	if l, err = limitOf(kind, path, m.host); err != nil {
 		return l, err
-	}
-	if d.Type == "c" {
-		return l, errors.New("cannot set Qos of a char device")
-	}
-	block, err := blockOf(d)
-	if err != nil {
-		return l, fmt.Errorf("%s: %w", path, err)
-	}
-	disk, err := block.Whole()
-	if err != nil {
-		return l, fmt.Errorf("cannot set Qos of a child device: %w", err)
-	}
-	l = wish{kind: kind, Limit: devices.Limit{Major: disk.Major, Minor: disk.Minor, Path: path}}
-	if disk != block {
-		l.partition, l.disk, l.Path = path, "/dev/"+disk.Name, diskPath(m.host, disk)
 	}
 	if kind == "blkio weight" {
 		if l.Value, ok = parseWeight(value); !ok {
@@ -316,6 +308,33 @@ func parseLimit(kind, arg string) (l wish, err error) {
 		//lint:ignore ST1005 the wording of v0.9
 		return l, fmt.Errorf("Invalid rate for device: %s. The correct format is <device-path>:<number>[<unit>]. "+
 			"Number must be a positive integer. Unit is optional and can be kb, mb, or gb", arg)
+	}
+	return l, nil
+}
+
+// limitOf is a limit without a value, of the device that the host has at a path.
+func limitOf(kind, path, host string) (l wish, err error) {
+	d, err := devices.Find(host)
+	if errors.Is(err, fs.ErrNotExist) {
+		return wish{kind: kind, Limit: devices.Limit{Major: -1, Minor: -1, Path: host}, away: err}, nil
+	}
+	if err != nil {
+		return l, err
+	}
+	if d.Type == "c" {
+		return l, errors.New("cannot set Qos of a char device")
+	}
+	block, err := blockOf(d)
+	if err != nil {
+		return l, fmt.Errorf("%s: %w", path, err)
+	}
+	disk, err := block.Whole()
+	if err != nil {
+		return l, fmt.Errorf("cannot set Qos of a child device: %w", err)
+	}
+	l = wish{kind: kind, Limit: devices.Limit{Major: disk.Major, Minor: disk.Minor, Path: path}}
+	if disk != block {
+		l.partition, l.disk, l.Path = path, "/dev/"+disk.Name, diskPath(host, disk)
 	}
 	return l, nil
 }

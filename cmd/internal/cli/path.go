@@ -13,7 +13,6 @@ import (
 	"golang.org/x/sys/unix"
 
 	"isula.org/isulad-tools/internal/deadline"
-	"isula.org/isulad-tools/internal/ledger"
 	"isula.org/isulad-tools/internal/place"
 	"isula.org/isulad-tools/internal/rootfs"
 	"isula.org/isulad-tools/mounts"
@@ -78,7 +77,7 @@ func (s *session) addPaths(binds []mounts.Bind, optional bool) error {
 		return err
 	}
 	own := s.spec.Owner().Or(rootfs.Owner{})
-	whose := mounts.Container{ID: s.id, Bundle: s.dir, Trees: func() []ledger.Tree { return s.spec.Trees(s.dir) }}
+	whose := s.container()
 	before := paths.Records()
 	for _, b := range binds {
 		var task *resource.Task

@@ -17,6 +17,7 @@ import (
 	"isula.org/isulad-tools/devices"
 	"isula.org/isulad-tools/internal/command"
 	"isula.org/isulad-tools/internal/deadline"
+	"isula.org/isulad-tools/internal/ledger"
 	"isula.org/isulad-tools/internal/process"
 	"isula.org/isulad-tools/mounts"
 	"isula.org/isulad-tools/resource"
@@ -43,13 +44,14 @@ type session struct {
 	wait   *deadline.Waiter
 	// target is the running container; nil when it does not run, or when only its
 	// file is meant.
-	target *resource.Target
-	start  container.Start // how it runs
-	change *resource.Change
-	forget bool            // what cannot be taken away is a warning
-	say    []func() string // what is printed afterwards; "" is nothing
-	reload bool            // udevd must be told that rules changed
-	after  func()          // once the change is done
+	target  *resource.Target
+	start   container.Start // how it runs
+	change  *resource.Change
+	forget  bool             // what cannot be taken away is a warning
+	say     []func() string  // what is printed afterwards; "" is nothing
+	reload  bool             // udevd must be told that rules changed
+	after   func()           // once the change is done
+	renewed []devices.Device // that the container got by other numbers before all else
 }
 
 // unprefixed is an error that says by itself what failed.
@@ -84,7 +86,11 @@ func (a App) transactNamed(c *cli.Context, found container.Container, name, pref
 		// After all locks: udevd may wait for a helper that waits for one.
 		if e := devices.ReloadRules(context.Background()); e != nil {
 			// All is done; it is what udevd will find when it starts.
-			a.warn("udev rules changed, but udevd was not told", e)
+			what := "udev rules changed, but udevd was not told"
+			if !devices.UdevdRuns() {
+				what += ", for none runs here: a device that goes or comes is noticed by the next command or start only"
+			}
+			a.warn(what, e)
 		}
 	}
 	return s.report(prefix, err)
@@ -123,6 +129,11 @@ func (s *session) locked(ctx context.Context, c *cli.Context, found container.Co
 	if c.Bool(configOnlyFlag.Name) {
 		s.target = nil
 	}
+	if s.target != nil && !c.Bool(dryRunFlag.Name) {
+		if err := s.renew(context.WithoutCancel(ctx)); err != nil {
+			return err
+		}
+	}
 	s.change = resource.NewChange(s.doc, p)
 	if err := plan(s); err != nil {
 		return err
@@ -138,6 +149,44 @@ func (s *session) locked(ctx context.Context, c *cli.Context, found container.Co
 		return err
 	}
 	return s.change.Do(context.WithoutCancel(ctx), s.target)
+}
+
+// container is the one for which the host's paths are opened.
+func (s *session) container() mounts.Container {
+	return mounts.Container{ID: s.id, Bundle: s.dir, Trees: func() []ledger.Tree { return s.spec.Trees(s.dir) }}
+}
+
+// renew makes the running container's devices what they are on the host now, whatever
+// the command is about: a number may be another device's by now.
+func (s *session) renew(ctx context.Context) error {
+	if !s.doc.Has(config.Devices) {
+		return nil
+	}
+	plan, err := devices.PlanHotplug(s.doc)
+	if err != nil {
+		return nil // whoever changes devices says so
+	}
+	plan.Check = func(path string) error { return s.container().CheckDevice(s.wait, path) }
+	if s.target.Doubt == nil {
+		plan.Has = devices.Granted(s.target.Ledger)
+	}
+	if err := plan.Renew(); err != nil || len(plan.Change.Tasks) == 0 {
+		return err
+	}
+	if err := plan.Do(ctx, s.target); err != nil {
+		return err
+	}
+	if err := plan.Failed(); err != nil {
+		s.app.warn("the container's devices are not all as the host has them now", err)
+	}
+	s.renewed = plan.Renewed()
+	if unit := s.target.Cgroups.Unit(); unit != "" {
+		got, lost := plan.Changed(s.target)
+		if err := devices.AllowInUnit(ctx, unit, got, lost...); err != nil {
+			s.app.warn("the container's devices change until systemd's next daemon-reload only", err)
+		}
+	}
+	return nil
 }
 
 // open finds out, under the lock, whether the container runs, and opens it if it

@@ -26,7 +26,7 @@ func (s *session) tellSystemd(edit *resource.Edit[devices.Device], before []devi
 		now := edit.Records()
 		got, lost := devices.Changed(s.change, s.target, told, now)
 		for _, d := range now { // also what is back because the change failed
-			if !slices.ContainsFunc(told, d.Same) {
+			if !slices.ContainsFunc(told, d.Same) && !d.IsAway() {
 				got = append(got, d)
 			}
 		}

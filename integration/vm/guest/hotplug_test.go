@@ -14,15 +14,13 @@ import (
 	"testing"
 	"time"
 
-	"golang.org/x/sys/unix"
-
 	"isula.org/isulad-tools/devices"
 	"isula.org/isulad-tools/integration/sandbox"
 )
 
 const rulesFile = "/etc/udev/rules.d/99-isulad-tools.rules"
 
-// newPlugged is a container that has disks recorded, by their paths on the host
+// newPlugged is a container that has devices recorded, by their paths on the host
 // and inside, and whose init is a probe. With mapped it has a user namespace.
 func newPlugged(t *testing.T, mapped bool, disks map[string]string) *container {
 	t.Helper()
@@ -55,11 +53,12 @@ func newPlugged(t *testing.T, mapped bool, disks map[string]string) *container {
 	}
 	var list []devices.Device
 	for _, host := range slices.Sorted(maps.Keys(disks)) {
-		st := stat(t, host)
-		list = append(list, devices.Device{
-			Type: "b", Major: int64(unix.Major(st.Rdev)), Minor: int64(unix.Minor(st.Rdev)),
-			PathOnHost: host, PathInContainer: disks[host], CgroupPermissions: "rwm",
-		})
+		d, err := devices.Find(host)
+		if err != nil {
+			t.Fatal(err)
+		}
+		d.PathInContainer = disks[host]
+		list = append(list, d.Bind())
 	}
 	data, err := json.Marshal(map[string]any{"deviceToAdd": list})
 	if err != nil {

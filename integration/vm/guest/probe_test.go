@@ -25,8 +25,9 @@ const (
 	probeSocket   = "/probe.sock"
 )
 
-// question asks a probe to wait until a path is a block device that can be
-// read, the one of that number unless it is 0, or until nothing is there.
+// question asks a probe to wait until a path is a block device that can be read, or a
+// character device that can be opened, the one of that number unless it is 0, or until
+// nothing is there.
 type question struct {
 	Path  string
 	Rdev  uint64
@@ -89,9 +90,9 @@ func (q question) answer() answer {
 	}
 }
 
-// look reads a block device's beginning.
+// look reads a block device's beginning, and opens a character device.
 func look(path string) (a answer, err error) {
-	f, err := os.Open(path)
+	f, err := os.OpenFile(path, unix.O_RDONLY|unix.O_NONBLOCK, 0) // a serial line may wait for its other end
 	if err != nil {
 		return a, err
 	}
@@ -100,10 +101,14 @@ func look(path string) (a answer, err error) {
 	if err := unix.Fstat(int(f.Fd()), &st); err != nil {
 		return a, err
 	}
-	if st.Mode&unix.S_IFMT != unix.S_IFBLK {
-		return a, errors.New("not a block device")
-	}
 	a.Rdev, a.Data = st.Rdev, make([]byte, 16)
+	switch st.Mode & unix.S_IFMT {
+	case unix.S_IFCHR:
+		return a, nil
+	case unix.S_IFBLK:
+	default:
+		return a, errors.New("not a device")
+	}
 	_, err = f.Read(a.Data)
 	return a, err
 }
@@ -148,7 +153,7 @@ func (c *container) asks(q question) (answer, error) {
 // it should, as this machine is slow and may be busy.
 const patience = 20 * time.Second
 
-// gets requires the container to have at path, in time, the block device that is
+// gets requires the container to have at path, in time, the device that is
 // at host's path outside, and returns when it could be used.
 func (c *container) gets(t *testing.T, path, host string) int64 {
 	t.Helper()

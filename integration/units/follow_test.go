@@ -1,0 +1,269 @@
+package units
+
+import (
+	"encoding/json"
+	"fmt"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"golang.org/x/sys/unix"
+
+	"isula.org/isulad-tools/config"
+	"isula.org/isulad-tools/devices"
+	"isula.org/isulad-tools/integration/sandbox"
+	"isula.org/isulad-tools/internal/place"
+)
+
+// adapters are serial adapters of the host, as udevd shows them: a node by the kernel's
+// number, and the link of the one that is ours.
+type adapters struct{ t testing.TB }
+
+const ours = "/dev/serial/by-id/usb-Ours-if00"
+
+func newAdapters(t testing.TB) adapters {
+	t.Helper()
+	must(t, os.MkdirAll(filepath.Dir(ours), 0o755))
+	t.Cleanup(func() {
+		nodes, _ := filepath.Glob("/dev/ttyUSB*")
+		for _, node := range append(nodes, "/dev/serial") {
+			must(t, os.RemoveAll(node))
+		}
+	})
+	return adapters{t}
+}
+
+func (a adapters) name(n int) string { return fmt.Sprintf("ttyUSB%d", n) }
+
+// plug puts an adapter in, ours or another.
+func (a adapters) plug(n int, isOurs bool) {
+	a.t.Helper()
+	must(a.t, sandbox.Mknod("/dev/"+a.name(n), unix.S_IFCHR|0o660, 188, uint32(n), 0, 20))
+	if isOurs {
+		must(a.t, os.Symlink("../../"+a.name(n), ours))
+	}
+}
+
+func (a adapters) pull(n int) {
+	a.t.Helper()
+	must(a.t, os.Remove("/dev/"+a.name(n)))
+	if to, _ := os.Readlink(ours); filepath.Base(to) == a.name(n) {
+		must(a.t, os.Remove(ours))
+	}
+}
+
+// modem requires the container to have and to be allowed an adapter, or none (-1).
+func (b *box) modem(want int) {
+	b.t.Helper()
+	got := -1
+	var st unix.Stat_t
+	switch err := unix.Lstat(b.root+"/dev/modem", &st); {
+	case err == nil && st.Mode&unix.S_IFMT == unix.S_IFLNK: // that nobody makes a file there
+		if to, err := os.Readlink(b.root + "/dev/modem"); err != nil || to != "/.isulad-tools/away" {
+			b.t.Errorf("it has a link to %s, %v", to, err)
+		}
+	case err == nil:
+		got = int(unix.Minor(st.Rdev))
+	}
+	if got != want {
+		b.t.Errorf("it has adapter %d, want %d", got, want)
+	}
+	for n := range 4 {
+		if may := strings.Contains(b.allowed(b.t), fmt.Sprintf("c 188:%d ", n)); may != (n == want) {
+			b.t.Errorf("it may use adapter %d: %v, want it to have %d", n, may, want)
+		}
+	}
+}
+
+func char(host string) devices.Device {
+	return devices.Device{Type: "c", Major: 188, PathOnHost: host, PathInContainer: "/dev/modem", CgroupPermissions: "rw"}
+}
+
+func TestACharacterDeviceOfALinkIsGoneWhenItIsGoneAndBackUnderAnyNumber(t *testing.T) {
+	either(t, func(t *testing.T, options ...option) {
+		host := newAdapters(t)
+		host.plug(0, true)
+		b := newBox(t, map[string]any{"deviceToAdd": []devices.Device{char(ours)}}, options...)
+		b.start()
+		b.modem(0)
+		host.pull(0)
+		for range 2 { // an event that comes twice
+			b.do("/dev/modem", "ttyUSB0")
+			b.modem(-1)
+		}
+		if got := b.records(); got != "/dev/modem="+ours+"<(rw)188:0" {
+			t.Errorf("recorded %s", got)
+		}
+		host.plug(0, false) // another has its name and number
+		b.do("/dev/modem", "ttyUSB0")
+		b.modem(-1)
+		host.plug(1, true)
+		for range 2 {
+			b.do("/dev/modem", "ttyUSB1")
+			b.modem(1)
+		}
+		if got := b.records(); got != "/dev/modem="+ours+"<(rw)188:1" {
+			t.Errorf("recorded %s", got)
+		}
+		// Without a moment in which it is away.
+		host.pull(1)
+		host.plug(2, true)
+		b.do("/dev/modem", "ttyUSB2")
+		b.modem(2)
+	})
+}
+
+func TestAKernelsNameMeansWhateverHasItNow(t *testing.T) {
+	host := newAdapters(t)
+	host.plug(0, false)
+	b := newBox(t, map[string]any{"deviceToAdd": []devices.Device{char("/dev/ttyUSB0")}}, pivoted)
+	b.start()
+	host.pull(0)
+	b.do("/dev/modem", "ttyUSB0")
+	b.modem(-1)
+	host.plug(0, true)
+	b.do("/dev/modem", "ttyUSB0")
+	b.modem(0)
+}
+
+// Two records may have one number at different times: neither loses it by the other.
+func TestANumberThatAnotherRecordHasNowStaysAllowed(t *testing.T) {
+	host := newAdapters(t)
+	host.plug(0, true)
+	kernels := char("/dev/ttyUSB0")
+	kernels.PathInContainer = "/dev/any"
+	b := newBox(t, map[string]any{"deviceToAdd": []devices.Device{char(ours), kernels}}, pivoted)
+	b.start()
+	host.pull(0)
+	host.plug(0, false)
+	b.do("/dev/modem", "ttyUSB0")
+	b.do("/dev/any", "ttyUSB0")
+	if to, _ := os.Readlink(b.root + "/dev/modem"); to != "/.isulad-tools/away" {
+		t.Errorf("in the node's place is %q", to)
+	}
+	node(t, b.root+"/dev/any", "c 0660 0:20 188:0")
+	if !strings.Contains(b.allowed(t), "c 188:0 rw\n") {
+		t.Errorf("it may use %s", b.allowed(t))
+	}
+}
+
+func TestEveryCommandRenewsTheNumbersOfDevices(t *testing.T) {
+	for _, c := range []struct {
+		name    string
+		command []string
+	}{
+		{"a path, which older kernels refuse", []string{"add-path", "/etc:/mnt/etc:ro"}},
+		{"another device", []string{"add-device", "/dev/null:/dev/other"}},
+		{"the same device again", []string{"add-device", ours + ":/dev/modem:rw"}},
+		{"a limit that is refused", []string{"update-device", "--device-read-bps", "/dev/loop0:1m"}},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			host := newAdapters(t)
+			host.plug(0, true)
+			h := hold(t, nil, pivoted)
+			b := inBundle(t, h, "")
+			standIn(t, "udevadm", "")
+			t.Cleanup(func() { must(t, os.Remove(rules)) })
+			if o := b.tool(t, "add-device", h.id, ours+":/dev/modem:rw"); o.code != 0 {
+				t.Fatalf("add-device: %d, %s", o.code, o.said)
+			}
+			host.pull(0)
+			host.plug(0, false)
+			host.plug(1, true)
+			args := append([]string{c.command[0], h.id}, c.command[1:]...)
+			o := b.tool(t, args...)
+			if o.code != 0 && c.command[0] == "add-device" {
+				t.Errorf("%q: %d, %s", args, o.code, o.said)
+			}
+			box := &box{holder: h, t: t, dir: b.dir}
+			box.modem(1)
+			if got := box.records(); !strings.HasPrefix(got, "/dev/modem="+ours+"<(rw)188:1") {
+				t.Errorf("recorded %s", got)
+			}
+		})
+	}
+}
+
+func TestUdevIsAskedToTellOfEachDeviceThatMayGo(t *testing.T) {
+	host := newAdapters(t)
+	host.plug(0, true)
+	p := plug(t)
+	p.cut(t, 1)
+	minor := sandbox.Loop(t, 1<<20)
+	whole := fmt.Sprintf("/dev/loop%d", minor)
+	if _, err := os.Lstat(whole); err != nil {
+		must(t, sandbox.Mknod(whole, unix.S_IFBLK|0o660, 7, uint32(minor), 0, 6))
+		t.Cleanup(func() { must(t, os.Remove(whole)) })
+	}
+	wrapper := place.Isulad.Helper
+	for _, c := range []struct {
+		name   string
+		record devices.Device
+		want   []string
+	}{
+		{"by a link", char(ours), []string{`SYMLINK=="serial/by-id/usb-Ours-if00",ACTION=="add|remove"`}},
+		{"by a link that leads nowhere", char("/dev/serial/by-id/usb-Away"), []string{`SYMLINK=="serial/by-id/usb-Away",ACTION=="add|remove"`}},
+		{"by a name that is not there", char("/dev/ttyACM7"), []string{`SYMLINK=="ttyACM7",ACTION=="add|remove"`, `ENV{DEVNAME}=="/dev/ttyACM7",ACTION=="add|remove"`}},
+		{"a part of the kernel", devices.Device{Type: "c", Major: 1, Minor: 5, PathOnHost: "/dev/zero"}, nil},
+		{"a loop device", devices.Device{Type: "b", PathOnHost: whole}, nil},
+		{"a partition alone", devices.Device{Type: "b", PathOnHost: "/dev/" + p.part(1), Parent: "/dev/" + p.name}, []string{`ENV{DEVNAME}=="/dev/` + p.part(1) + `",ACTION=="add|remove"`}},
+		{"a volume that is away", devices.Device{Type: "b", PathOnHost: "/dev/mapper/vg-lv"}, []string{`SYMLINK=="mapper/vg-lv",ACTION=="add|change|remove"`}},
+		{"an array that is away, of other devices", devices.Device{Type: "b", PathOnHost: "/dev/md/test", Parent: "/dev/sda"}, []string{`SYMLINK=="md/test",ACTION=="add|change|remove"`}},
+		{"a path that cannot stand in a rule", devices.Device{Type: "c", PathOnHost: ours, PathInContainer: "/dev/a b"}, nil},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			dir := t.TempDir()
+			if c.record.PathInContainer == "" {
+				c.record.PathInContainer = "/dev/x"
+			}
+			data, err := json.Marshal(map[string]any{"deviceToAdd": []devices.Device{c.record}})
+			must(t, err)
+			write(t, filepath.Join(dir, config.Name), string(data))
+			doc, err := config.Load(dir)
+			must(t, err)
+			followed, err := devices.Follow(doc, []devices.Device{c.record})
+			must(t, err)
+			_, err = devices.SyncRules(t.Context(), place.Isulad, "c1", followed, 0)
+			must(t, err)
+			defer os.Remove(rules)
+			text, _ := os.ReadFile(rules)
+			var want strings.Builder
+			for _, match := range c.want {
+				fmt.Fprintf(&want, "%s, RUN{program}+=\"/lib/udev/%s $env{ACTION} c1 $name %s -\"\n", match, wrapper, c.record.PathInContainer)
+			}
+			if _, got, _ := strings.Cut(string(text), "IT\n\n"); got != want.String() {
+				t.Errorf("the rules are\n%swant\n%s", got, want.String())
+			}
+		})
+	}
+}
+
+// What the kernel calls a device that is away, the rules of before know: nobody tells
+// udevd of other rules each time that a device goes.
+func TestTheRulesOfADeviceThatGoesStay(t *testing.T) {
+	host := newAdapters(t)
+	host.plug(0, false)
+	dir := t.TempDir()
+	write(t, filepath.Join(dir, config.Name), "{}")
+	doc, err := config.Load(dir)
+	must(t, err)
+	there := []devices.Followed{{Path: "/dev/modem", Matches: []string{`ENV{DEVNAME}=="/dev/ttyUSB0",ACTION=="add|remove"`}}}
+	sync := func(followed []devices.Followed) bool {
+		t.Helper()
+		changed, err := devices.SyncRules(t.Context(), place.Isulad, "c1", followed, 0)
+		must(t, err)
+		return changed
+	}
+	t.Cleanup(func() { os.Remove(rules) })
+	if !sync(there) {
+		t.Error("no rule is written")
+	}
+	host.pull(0)
+	away, err := devices.Follow(doc, []devices.Device{char("/dev/ttyUSB0")})
+	must(t, err)
+	before := read(t, rules)
+	if changed := sync(away); changed || read(t, rules) != before {
+		t.Errorf("the rules are now\n%s", read(t, rules))
+	}
+}
