@@ -187,6 +187,11 @@ func resolve(old Device) (now Device, renewed bool, err error) {
 	if err != nil {
 		return old, false, err
 	}
+	return resolveTo(old, st)
+}
+
+// resolveTo is resolve where st is the host's node.
+func resolveTo(old Device, st unix.Stat_t) (now Device, renewed bool, err error) {
 	now = old
 	now.Major, now.Minor = int64(unix.Major(st.Rdev)), int64(unix.Minor(st.Rdev))
 	renewed = now != old

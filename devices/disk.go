@@ -57,8 +57,9 @@ func Follow(d *config.Document, records []Device) ([]Followed, error) {
 		known := slices.IndexFunc(seen, func(s Seen) bool { return s.Path == r.PathInContainer })
 		block, isDisk := r.disk(known >= 0)
 		if !isDisk {
-			if matches := r.matches(); matches != nil && !isOfDisk(r, records) {
-				list = append(list, Followed{Path: r.PathInContainer, Matches: matches, Away: r.IsAway()})
+			h := r.onHost()
+			if matches := h.matches(); matches != nil && !isOfDisk(r, records) {
+				list = append(list, Followed{Path: r.PathInContainer, Matches: matches, Away: h.IsAway()})
 			}
 			continue
 		}

@@ -8,46 +8,71 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+
+	"golang.org/x/sys/unix"
 )
 
-// matches are the beginnings of the rules by which udevd tells of the device that d
-// records; nil: it does not, or need not.
-func (d Device) matches() []string {
-	name, below := strings.CutPrefix(d.PathOnHost, "/dev/")
-	target, err := os.Readlink(d.PathOnHost)
-	away := errors.Is(err, fs.ErrNotExist)
-	now, _, e := resolve(d)
-	switch {
-	case e == nil && now.isSteady():
-		return nil
-	case e == nil && target == "", !below || !isPlain(name):
-		return now.byName(name, below)
-	case !away || isLinkFolder(d.PathOnHost):
-		return now.byLink(name, e == nil)
+// hostDevice is what the host has at the path of a recorded device.
+type hostDevice struct {
+	Device // by its numbers of now, or of before
+	link   bool
+	err    error  // why it is not there: fs.ErrNotExist, it is away
+	sysfs  string // where the kernel has it; "": nowhere
+}
+
+// onHost looks once: a start follows many devices.
+func (d Device) onHost() hostDevice {
+	var st unix.Stat_t
+	err := unix.Lstat(d.PathOnHost, &st)
+	h := hostDevice{Device: d, link: err == nil && st.Mode&unix.S_IFMT == unix.S_IFLNK}
+	if err != nil || h.link {
+		st, err = stat(d.PathOnHost)
 	}
-	return []string{now.match(`SYMLINK=="` + name + `"`), now.match(`ENV{DEVNAME}=="/dev/` + name + `"`)}
+	if err == nil {
+		h.Device, _, err = resolveTo(d, st)
+	}
+	h.err, h.sysfs = err, h.sysfsOf()
+	return h
+}
+
+// IsAway tells whether the host does not have the device.
+func (h hostDevice) IsAway() bool { return errors.Is(h.err, fs.ErrNotExist) }
+
+// matches are the beginnings of the rules by which udevd tells of the device; nil: it does
+// not, or need not.
+func (h hostDevice) matches() []string {
+	name, below := strings.CutPrefix(h.PathOnHost, "/dev/")
+	switch {
+	case h.err == nil && h.isSteadyAt(h.link, h.sysfs):
+		return nil
+	case h.err == nil && !h.link, !below || !isPlain(name):
+		return h.byName(name, below)
+	case h.link || !h.IsAway() || isLinkFolder(h.PathOnHost):
+		return h.byLink(name)
+	}
+	return []string{h.match(`SYMLINK=="` + name + `"`), h.match(`ENV{DEVNAME}=="/dev/` + name + `"`)}
 }
 
 // byName is the rule for the kernel's name, which is that of the path where sysfs does
 // not know the device.
-func (d Device) byName(path string, below bool) []string {
-	node := d.nodeName()
+func (h hostDevice) byName(path string, below bool) []string {
+	node := nodeNameAt(h.sysfs)
 	switch {
 	case node != "":
 		path = node
-	case !below || !isPlain(path) || d.sysfsOf() == "" && exists(d.PathOnHost):
+	case !below || !isPlain(path) || h.sysfs == "" && exists(h.PathOnHost):
 		return nil // no kernel will tell of it
 	}
-	return []string{d.match(`ENV{DEVNAME}=="/dev/` + path + `"`)}
+	return []string{h.match(`ENV{DEVNAME}=="/dev/` + path + `"`)}
 }
 
 // byLink is the rule for a link. udevd knows those that it has made, and no others:
 // while such leads to a device, that one is told of by its name.
-func (d Device) byLink(link string, there bool) []string {
-	list := []string{d.match(`SYMLINK=="` + link + `"`)}
-	node := d.nodeName()
-	if there && node != "" && !d.hasLink(link) {
-		list = append(list, d.match(`ENV{DEVNAME}=="/dev/`+node+`", SYMLINK!="`+link+`"`))
+func (h hostDevice) byLink(link string) []string {
+	list := []string{h.match(`SYMLINK=="` + link + `"`)}
+	node := nodeNameAt(h.sysfs)
+	if h.err == nil && node != "" && !h.hasLink(link) {
+		list = append(list, h.match(`ENV{DEVNAME}=="/dev/`+node+`", SYMLINK!="`+link+`"`))
 	}
 	return list
 }
@@ -99,7 +124,7 @@ func (d Device) Unfollowed() string {
 		return ""
 	case CheckDiskPath(d.PathInContainer) != nil:
 		return "its path in the container cannot stand in a udev rule"
-	case strings.HasPrefix(d.PathOnHost, "/dev/") && d.matches() == nil:
+	case strings.HasPrefix(d.PathOnHost, "/dev/") && d.onHost().matches() == nil:
 		return "its driver tells the kernel nothing"
 	}
 	return ""
@@ -129,8 +154,9 @@ func (d Device) numbers() string {
 }
 
 // nodeName is the kernel's name for the device's node below /dev.
-func (d Device) nodeName() string {
-	dir := d.sysfsOf()
+func (d Device) nodeName() string { return nodeNameAt(d.sysfsOf()) }
+
+func nodeNameAt(dir string) string {
 	if dir == "" {
 		return ""
 	}
@@ -162,13 +188,17 @@ const loopMajor = 7
 // that of a loop device, whatever file it has, and of a part of the kernel. A link may
 // lead to another.
 func (d Device) isSteady() bool {
-	if _, err := os.Readlink(d.PathOnHost); err == nil && strings.HasPrefix(d.PathOnHost, "/dev/") {
+	_, err := os.Readlink(d.PathOnHost)
+	return d.isSteadyAt(err == nil, d.sysfsOf())
+}
+
+func (d Device) isSteadyAt(link bool, dir string) bool {
+	if link && strings.HasPrefix(d.PathOnHost, "/dev/") {
 		return false
 	}
 	if d.Type == "b" {
 		return d.Major == loopMajor
 	}
-	dir := d.sysfsOf()
 	return dir != "" && slices.ContainsFunc(fixed[:], func(class string) bool { return strings.HasPrefix(dir, class) })
 }
 

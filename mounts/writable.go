@@ -82,8 +82,10 @@ func (c Container) CheckDevice(w *deadline.Waiter, p string) error {
 func isPlainNode(p string) bool {
 	dir := filepath.Dir(p)
 	var node, in, dev unix.Stat_t
-	return (dir == "/dev" || filepath.Dir(dir) == "/dev") && unix.Lstat(p, &node) == nil && node.Mode&unix.S_IFMT != unix.S_IFLNK &&
-		unix.Lstat(dir, &in) == nil && unix.Lstat("/dev", &dev) == nil && in.Mode&unix.S_IFMT == unix.S_IFDIR && in.Dev == dev.Dev
+	if dir != "/dev" && filepath.Dir(dir) != "/dev" || unix.Lstat(p, &node) != nil || node.Mode&unix.S_IFMT == unix.S_IFLNK {
+		return false
+	}
+	return dir == "/dev" || unix.Lstat(dir, &in) == nil && unix.Lstat("/dev", &dev) == nil && in.Mode&unix.S_IFMT == unix.S_IFDIR && in.Dev == dev.Dev
 }
 
 func (c Container) followDevice(l hostpath.Link) error {
