@@ -43,13 +43,21 @@ func (s Seen) has(suffix string) bool { return slices.Contains(strings.Fields(s.
 // what is to be seen of disks that are new; what is recorded of others goes. A device
 // that is away is still followed.
 func Follow(d *config.Document, records []Device) ([]Followed, error) {
+	return FollowFound(d, records, Look(records))
+}
+
+// FollowFound is Follow where the host has been looked at for these records.
+func FollowFound(d *config.Document, records []Device, found []Found) ([]Followed, error) {
+	if len(found) != len(records) {
+		found = Look(records)
+	}
 	seen, err := config.List[Seen](d, config.Partitions)
 	if err != nil {
 		return nil, err
 	}
 	var list []Followed
 	var now []Seen
-	for _, r := range records {
+	for i, r := range records {
 		// A path that cannot stand in a rule is an older version's, or no disk's.
 		if CheckDiskPath(r.PathInContainer) != nil {
 			continue
@@ -57,9 +65,8 @@ func Follow(d *config.Document, records []Device) ([]Followed, error) {
 		known := slices.IndexFunc(seen, func(s Seen) bool { return s.Path == r.PathInContainer })
 		block, isDisk := r.disk(known >= 0)
 		if !isDisk {
-			h := r.onHost()
-			if matches := h.matches(); matches != nil && !isOfDisk(r, records) {
-				list = append(list, Followed{Path: r.PathInContainer, Matches: matches, Away: h.IsAway()})
+			if matches := found[i].matches(); matches != nil && !isOfDisk(r, records) {
+				list = append(list, Followed{Path: r.PathInContainer, Matches: matches, Away: found[i].IsAway()})
 			}
 			continue
 		}

@@ -12,19 +12,31 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// hostDevice is what the host has at the path of a recorded device.
-type hostDevice struct {
+// Found is what the host has at the path of a recorded device.
+type Found struct {
 	Device // by its numbers of now, or of before
 	link   bool
 	err    error  // why it is not there: fs.ErrNotExist, it is away
 	sysfs  string // where the kernel has it; "": nowhere
 }
 
+// Look looks at the host's devices for all records.
+func Look(records []Device) []Found {
+	all := make([]Found, len(records))
+	for i, d := range records {
+		all[i] = d.onHost()
+	}
+	return all
+}
+
+// IsPlain tells whether it is a node in /dev itself, and no link.
+func (h Found) IsPlain() bool { return h.err == nil && !h.link && filepath.Dir(h.PathOnHost) == "/dev" }
+
 // onHost looks once: a start follows many devices.
-func (d Device) onHost() hostDevice {
+func (d Device) onHost() Found {
 	var st unix.Stat_t
 	err := unix.Lstat(d.PathOnHost, &st)
-	h := hostDevice{Device: d, link: err == nil && st.Mode&unix.S_IFMT == unix.S_IFLNK}
+	h := Found{Device: d, link: err == nil && st.Mode&unix.S_IFMT == unix.S_IFLNK}
 	if err != nil || h.link {
 		st, err = stat(d.PathOnHost)
 	}
@@ -36,11 +48,11 @@ func (d Device) onHost() hostDevice {
 }
 
 // IsAway tells whether the host does not have the device.
-func (h hostDevice) IsAway() bool { return errors.Is(h.err, fs.ErrNotExist) }
+func (h Found) IsAway() bool { return errors.Is(h.err, fs.ErrNotExist) }
 
 // matches are the beginnings of the rules by which udevd tells of the device; nil: it does
 // not, or need not.
-func (h hostDevice) matches() []string {
+func (h Found) matches() []string {
 	name, below := strings.CutPrefix(h.PathOnHost, "/dev/")
 	switch {
 	case h.err == nil && h.isSteadyAt(h.link, h.sysfs):
@@ -55,12 +67,12 @@ func (h hostDevice) matches() []string {
 
 // byName is the rule for the kernel's name, which is that of the path where sysfs does
 // not know the device.
-func (h hostDevice) byName(path string, below bool) []string {
+func (h Found) byName(path string, below bool) []string {
 	node := nodeNameAt(h.sysfs)
 	switch {
 	case node != "":
 		path = node
-	case !below || !isPlain(path) || h.sysfs == "" && exists(h.PathOnHost):
+	case !below || !isPlain(path) || h.sysfs == "" && h.err == nil:
 		return nil // no kernel will tell of it
 	}
 	return []string{h.match(`ENV{DEVNAME}=="/dev/` + path + `"`)}
@@ -68,7 +80,7 @@ func (h hostDevice) byName(path string, below bool) []string {
 
 // byLink is the rule for a link. udevd knows those that it has made, and no others:
 // while such leads to a device, that one is told of by its name.
-func (h hostDevice) byLink(link string) []string {
+func (h Found) byLink(link string) []string {
 	list := []string{h.match(`SYMLINK=="` + link + `"`)}
 	node := nodeNameAt(h.sysfs)
 	if h.err == nil && node != "" && !h.hasLink(link) {

@@ -26,6 +26,7 @@ type start struct {
 	spec     *container.Spec
 	target   *resource.Target
 	recorded recorded
+	found    []devices.Found // the host's, of the recorded devices
 	modules  modules
 	report   func(error) // of what a start survives
 }
@@ -76,8 +77,13 @@ func (h *Hook) parameters(_ context.Context, s *start) error {
 }
 
 func (h *Hook) devices(ctx context.Context, s *start) error {
-	for _, d := range s.recorded.devices.Records {
-		if err := mounts.ContainerOf(s.target).CheckDevice(h.wait, d.PathOnHost); err != nil {
+	whose := mounts.ContainerOf(s.target)
+	s.found = devices.Look(s.recorded.devices.Records)
+	for i, d := range s.recorded.devices.Records {
+		if s.found[i].IsPlain() {
+			continue // what there is a container never chooses
+		}
+		if err := whose.CheckDevice(h.wait, d.PathOnHost); err != nil {
 			return &resource.RecordError{Verb: "add", Kind: devices.Kind.Name, Record: d, Err: err}
 		}
 	}
@@ -91,6 +97,7 @@ func (h *Hook) devices(ctx context.Context, s *start) error {
 		if err := s.recorded.doc.Save(); err != nil {
 			return err
 		}
+		s.found = devices.Look(s.recorded.devices.Records)
 		err = s.recorded.devices.Do(ctx, s.target, s.report)
 	}
 	if err != nil {
@@ -105,7 +112,7 @@ func (h *Hook) devices(ctx context.Context, s *start) error {
 
 func (h *Hook) rules(ctx context.Context, s *start) error {
 	doc := s.recorded.doc
-	followed, err := devices.Follow(doc, s.recorded.devices.Records)
+	followed, err := devices.FollowFound(doc, s.recorded.devices.Records, s.found)
 	if err != nil {
 		return err
 	}

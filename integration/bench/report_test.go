@@ -109,7 +109,7 @@ func (r *report) footprint(w *world) error {
 		r.printf("  %-40s %9.2f %9s %9s", name, mib, "", "")
 		r.goal(mib, limit, "")
 	}
-	line("executable", info.Size(), 8)
+	line("executable", info.Size(), 9e6/(1<<20)) // 9 MB
 	for _, f := range footprints {
 		peak, err := f.peak(w)
 		if err != nil {
