@@ -35,7 +35,7 @@ func kinds() []kind {
 	return append(list,
 		pin{},
 		records[network.NIC]{
-			kind: &network.Interfaces, repair: network.Repairing(), called: func(n network.NIC) string { return n.Name },
+			kind: &network.Interfaces, repair: network.Repairing(), called: func(n network.NIC) string { return n.Name }, reverts: true,
 			views: func(s *Subject, list []network.NIC) ([]resource.View, error) { return network.Views(s.Target, list) },
 		},
 		records[network.Route]{

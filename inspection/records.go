@@ -15,6 +15,9 @@ type records[T resource.Record] struct {
 	kind   *resource.Kind[T]
 	repair *resource.Kind[T] // as a repair applies it
 	called func(T) string    // what the container calls it
+	// reverts: what the container calls the same is one thing, so that a grant which is
+	// not recorded cannot be taken away from beside one that is.
+	reverts bool
 	// views looks at the records of a running container, one view each.
 	views func(*Subject, []T) ([]resource.View, error)
 }
@@ -80,7 +83,13 @@ func (k records[T]) plan(_ *Subject, c *resource.Change, views []resource.View) 
 	}
 	for _, v := range views {
 		if r, ok := v.Grant.(T); ok {
-			edit.Withdraw(r)
+			records := edit.Records()
+			i := slices.IndexFunc(records, func(o T) bool { return k.reverts && k.called(o) == k.called(r) })
+			if i >= 0 {
+				edit.Revert(r, records[i])
+			} else {
+				edit.Withdraw(r)
+			}
 			continue
 		}
 		old, ok := v.Recorded.(T)

@@ -26,7 +26,9 @@ func updateNIC(ctx context.Context, t *resource.Target, old, r NIC) (err error) 
 	if err != nil {
 		return err
 	}
-	t.Ledger.Made(nicName, old, &n.is)
+	if !t.Ledger.Made(nicName, old, &n.is) {
+		t.Ledger.Made(nicName, r, &n.is)
+	}
 	e, err := n.find(w, n)
 	if err != nil {
 		return err

@@ -132,6 +132,12 @@ func (e *Edit[T]) Repair(r T) *Task {
 	return e.plan("repair", r, []T{r}, []T{r}, e.grants(r), nil)
 }
 
+// Revert plans that r, which stays as it is recorded, is made real in the place of stale,
+// which an interrupted change of r has made of it.
+func (e *Edit[T]) Revert(stale, r T) *Task {
+	return e.plan("repair", r, []T{r}, []T{r}, e.updates(stale, r), nil)
+}
+
 // Refuse plans nothing: r cannot be had, and err says why.
 func (e *Edit[T]) Refuse(verb string, r T, err error) *Task {
 	t := e.plan(verb, r, nil, nil, nil, nil)

@@ -305,6 +305,8 @@ func TestSystemdFollowAnArray(t *testing.T) {
 		settle(t)
 		run(t, "", "modprobe", "-r", "--wait", "5000", "brd")
 	})
+	// Monitoring arrays without anybody to tell fails.
+	systemctl(t, "mask", "--runtime", "mdmonitor.service")
 	run(t, "", "mdadm", "--create", "/dev/md9", "--run", "--assume-clean", "--level=1", "--metadata=1.2", "--raid-devices=2", "/dev/ram0", "/dev/ram1")
 	settle(t)
 	containers := twoContainers(t, map[string]string{"/dev/md9": "/dev/data"})
