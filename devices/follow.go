@@ -136,8 +136,6 @@ func (d Device) Unfollowed() string {
 		return ""
 	case CheckDiskPath(d.PathInContainer) != nil:
 		return "its path in the container cannot stand in a udev rule"
-	case strings.HasPrefix(d.PathOnHost, "/dev/") && d.onHost().matches() == nil:
-		return "its driver tells the kernel nothing"
 	}
 	return ""
 }

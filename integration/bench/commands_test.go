@@ -89,8 +89,7 @@ type command func(i int) (args []string, says string)
 
 func addDevice(i int) ([]string, string) {
 	path := charDevice(nil, i).path()
-	// No driver has the number, which is told first.
-	return []string{"add-device", id, path + ":" + path + ":rw"}, "warning: device " + path + " is not followed"
+	return []string{"add-device", id, path + ":" + path + ":rw"}, "Add device (" + path + ")"
 }
 
 func addPath(i int) ([]string, string) {

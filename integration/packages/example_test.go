@@ -2,6 +2,7 @@ package packages
 
 import (
 	"cmp"
+	"errors"
 	"fmt"
 	"os"
 	"os/exec"
@@ -24,6 +25,8 @@ func web(t *testing.T) {
 	t.Helper()
 	put(t, webDir+"/config.json", `{"ociVersion":"1.0.0","process":{"env":[]},"root":{"path":"rootfs"},"linux":{}}`)
 	put(t, webDir+"/config.v2.json", fmt.Sprintf(`{"CommonConfig":{"id":%q,"Name":"web"}}`, webID))
+	put(t, webDir+"/hostconfig.json", `{"CgroupParent":"","Runtime":"lcr"}`)
+	put(t, webDir+"/container_state.json", `{"Running":false,"Pid":0}`)
 	inspect := fmt.Sprintf(`[{"Id":%q,"State":{"Running":false,"Pid":0},"HostConfig":{"CgroupParent":"","Runtime":"lcr"},"LogPath":"%s/console.log","HostsPath":"%[2]s/hosts","ResolvConfPath":"%[2]s/resolv.conf"}]`, webID, webDir)
 	put(t, "/usr/local/bin/isula", "#!/bin/sh\n[ \"$2 $3\" = 'web ' ] || [ \"$2\" = web ] || { echo 'no such container'; exit 1; }\ncat <<'END'\n"+inspect+"\nEND\n")
 	content, err := os.ReadFile(sandbox.Binary(t))
@@ -61,8 +64,10 @@ func host(t *testing.T) {
 	put(t, dir+"/modules.builtin", "kernel/net/netfilter/ipvs/ip_vs.ko\n")
 	put(t, dir+"/modules.order", "")
 	run(t, "depmod")
-	if err := os.MkdirAll("/usr/share/bash-completion/completions", 0o755); err != nil {
-		t.Fatal(err)
+	for _, dir := range []string{"/usr/share/bash-completion/completions", "/host"} {
+		if err := os.MkdirAll(dir, 0o755); err != nil {
+			t.Fatal(err)
+		}
 	}
 }
 
@@ -107,6 +112,10 @@ func TestTheExamplesOfTheManualDoWhatTheySay(t *testing.T) {
 				if !strings.Contains(strings.ToLower(string(out)), "selinux") {
 					t.Errorf("got %v, %s, want that it says what it would do, or why not", err, out)
 				}
+				return
+			}
+			// Not all is well on a host without udevd.
+			if failed := (*exec.ExitError)(nil); e.command == "doctor" && errors.As(err, &failed) && failed.ExitCode() == 1 {
 				return
 			}
 			if err != nil {

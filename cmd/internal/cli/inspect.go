@@ -33,14 +33,14 @@ func (a App) inspectCommands() []cli.Command {
 			Name:      "inspect",
 			Usage:     "show what a container has: as recorded, as granted, and in the kernel",
 			ArgsUsage: "<container>",
-			Flags:     []cli.Flag{showFlag("table, json, or a Go template, such as {{.PID}}, for the fields of the JSON")},
+			Flags:     []cli.Flag{showFlag("print in this `FORMAT`: table, json, or a Go template, such as {{.PID}}, for the fields of the JSON")},
 			Action:    a.inspect,
 		},
 		{
 			Name:      "check",
 			Usage:     "tell where what a container has is not what is recorded; exit code 0: nowhere, 1: somewhere, 2: it cannot be looked at",
 			ArgsUsage: "<container> [container...]",
-			Flags:     []cli.Flag{allFlag, showFlag("table, a line each; json; or a Go template for each")},
+			Flags:     []cli.Flag{allFlag, showFlag("print in this `FORMAT`: table, a line each; json; or a Go template for each")},
 			Action:    a.check,
 		},
 		{
@@ -53,14 +53,14 @@ func (a App) inspectCommands() []cli.Command {
 		{
 			Name:   "doctor",
 			Usage:  "look at the host: what containers need of it, and what of them is left; exit code 0: all is well, 1: something is not, 2: it cannot be looked at",
-			Flags:  []cli.Flag{showFlag("table, a line each; json; or a Go template for each")},
+			Flags:  []cli.Flag{showFlag("print in this `FORMAT`: table, a line each; json; or a Go template for each")},
 			Action: a.doctor,
 		},
 		{
 			Name:      "who",
 			Usage:     "tell which containers have, or are to have, a device, a path of the host, what is above it or below it, a link, or a bridge",
 			ArgsUsage: "PATH|LINK",
-			Flags:     []cli.Flag{showFlag("table, a line each; json; or a Go template for each")},
+			Flags:     []cli.Flag{showFlag("print in this `FORMAT`: table, a line each; json; or a Go template for each")},
 			Action:    a.who,
 		},
 	}

@@ -9,8 +9,8 @@ import (
 // installCommands put the program itself into place.
 func (a App) installCommands() []cli.Command {
 	flags := []cli.Flag{
-		cli.StringFlag{Name: "root", Usage: "the `directory` that is the root of the system, instead of /"},
-		cli.StringFlag{Name: "graph", EnvVar: graphFlag.EnvVar, Usage: "iSulad's root `directory`; by default what its configuration says"},
+		cli.StringFlag{Name: "root", Usage: "the `DIR` that is the root of the system, instead of /"},
+		cli.StringFlag{Name: "graph", EnvVar: graphFlag.EnvVar, Usage: "iSulad's root `DIR`; by default what its configuration says"},
 	}
 	options := func(c *cli.Context) install.Options {
 		return install.Options{Root: c.String("root"), Graph: c.String("graph")}
