@@ -46,12 +46,13 @@ func (h *Hotplug) renew(d Device) {
 func (h *Hotplug) Renew() error {
 	list := h.devices.Records()
 	for _, d := range list {
-		if d.isSteady() {
+		now, err := h.resolve(d)
+		if err == nil && now == d && h.Has != nil && h.Has(d) || d.isSteady() {
 			continue
 		}
 		_, known := h.seen(d)
 		block, isDisk := d.disk(known)
-		switch now, err := h.resolve(d); {
+		switch {
 		case isDisk && (block.Name == "" && (h.Has == nil || h.Has(d)) || err == nil && now != d):
 			if err := h.Event(d.PathInContainer, ""); err != nil {
 				return err

@@ -192,7 +192,7 @@ func (e *Edit[T]) settleAs(ctx context.Context, t *Target, now []T) error {
 		}
 	}
 	if e.kind.PermissionFirst {
-		gone = append(gone, e.kind.Stale(t, slices.Concat(gone, now))...)
+		gone = append(gone, e.kind.Stale(t, slices.Concat(gone, now, e.list()))...)
 	}
 	if e.settled && slices.Equal(now, e.now) && slices.Equal(gone, e.gone) {
 		return nil

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"os/exec"
 	"path/filepath"
 	"slices"
 	"strings"
@@ -195,10 +196,7 @@ func TestIsuladsContainersAreFoundAsIsuladFindsThem(t *testing.T) {
 
 func TestIsuladsProcessIsTheOneThatStillRuns(t *testing.T) {
 	t.Parallel()
-	self, err := process.Find(os.Getpid())
-	if err != nil {
-		t.Fatal(err)
-	}
+	self := another(t)
 	recorded := func(pid int, start uint64) string {
 		return fmt.Sprintf(`{"Pid": %d, "StartTime": %d, "Running": true}`, pid, start)
 	}
@@ -242,10 +240,7 @@ func TestIsuladsProcessIsTheOneThatStillRuns(t *testing.T) {
 
 func TestWhileAContainerStartsItsProcessIsRuncs(t *testing.T) {
 	t.Parallel()
-	self, err := process.Find(os.Getpid())
-	if err != nil {
-		t.Fatal(err)
-	}
+	self := another(t)
 	for name, c := range map[string]struct {
 		root, bundle string
 		start        uint64
@@ -335,4 +330,18 @@ func FuzzIsuladsFiles(f *testing.F) {
 			}
 		}
 	})
+}
+
+// another is a process that is not this one: of that an emulator tells no start time.
+func another(t *testing.T) process.ID {
+	t.Helper()
+	sleep := exec.Command("sleep", "300")
+	must(t, sleep.Start())
+	t.Cleanup(func() {
+		_ = sleep.Process.Kill()
+		_ = sleep.Wait()
+	})
+	id, err := process.Find(sleep.Process.Pid)
+	must(t, err)
+	return id
 }
