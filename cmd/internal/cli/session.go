@@ -173,7 +173,7 @@ func (s *session) renew(ctx context.Context) error {
 	if err := plan.Renew(); err != nil || len(plan.Change.Tasks) == 0 {
 		return err
 	}
-	if err := plan.Do(ctx, s.target); err != nil {
+	if err := plan.Do(ctx, s.target); err != nil && s.target.Init.Lives() {
 		return err
 	}
 	if err := plan.Failed(); err != nil {
@@ -219,6 +219,10 @@ func (s *session) open(found container.Container) (closeTarget func(), err error
 	}
 	if err := mounts.Find(s.target); err != nil {
 		closeTarget()
+		s.target = nil
+		if errors.Is(err, process.ErrGone) || !start.Init.Lives() {
+			return nothing, nil // it ended meanwhile, too
+		}
 		return nothing, err
 	}
 	return closeTarget, nil
