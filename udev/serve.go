@@ -119,10 +119,11 @@ func (h *helper) look(ctx context.Context, ev event, found container.Container, 
 			if t.Doubt != nil {
 				h.log.WithField("id", found.ID).Warn(command.OneLine(t.Doubt.Error()))
 			}
-			if err := mounts.Find(t); err != nil {
+			if err := mounts.Find(t); err == nil {
+				target = t
+			} else if start.Init.Lives() {
 				return todo, err
 			}
-			target = t
 		case start.Init.Lives():
 			return todo, err
 		}
