@@ -35,7 +35,7 @@ func keepPlace(t *resource.Target, d Device) error {
 		return nil // it is gone, and so is the place
 	}
 	defer dir.Close()
-	if on, err := t.Root.Where(dir); err != nil || on != nil && on.OfHost {
+	if on, err := t.Root.Where(dir); err != nil || on.OfHost {
 		return err
 	}
 	maker := t.Root.Maker(t.Owner.Or(rootfs.Owner{}))

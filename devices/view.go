@@ -41,15 +41,9 @@ func Views(t *resource.Target, records []Device) ([]resource.View, error) {
 	if err != nil {
 		return nil, err
 	}
-	views := make([]resource.View, len(records))
-	for i, d := range records {
-		v := resource.View{Name: d.PathInContainer, Recorded: d, Granted: Kind.Grant(t, d)}
-		if err := d.view(t, list, &v); err != nil {
-			return nil, err
-		}
-		views[i] = v
-	}
-	return views, nil
+	return Kind.Views(t, records, func(d Device) string { return d.PathInContainer }, func(d Device, v *resource.View) error {
+		return d.view(t, list, v)
+	})
 }
 
 // allowed is the list of the controller of cgroup v1; nil: there is none.
@@ -153,7 +147,7 @@ func (d Device) missing(t *resource.Target, dir *os.File, v *resource.View) erro
 		if err != nil {
 			return err
 		}
-		if on != nil && on.OfHost {
+		if on.OfHost {
 			v.Stuck("node hidden", "%s in the container is in a tree of the host, mounted on %s: remove-device or remove-path one of them", d.PathInContainer, on.Point)
 			return nil
 		}

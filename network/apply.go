@@ -75,17 +75,21 @@ func (w *work) take(ctx context.Context, r NIC, is made) error {
 	return n.remove(ctx, w, n)
 }
 
-func verifyNIC(_ context.Context, t *resource.Target, r NIC) error {
-	n, err := r.parse()
-	if err != nil {
-		return err
+// locate finds the ends of the interface that r records, by what the ledger has of it.
+func (r NIC) locate(t *resource.Target) (w *work, n nic, e ends, err error) {
+	if n, err = r.parse(); err != nil {
+		return w, n, e, err
 	}
-	w, err := enter(t)
-	if err != nil {
-		return err
+	if w, err = enter(t); err != nil {
+		return w, n, e, err
 	}
 	t.Ledger.Made(nicName, r, &n.is)
-	e, err := n.find(w, n)
+	e, err = n.find(w, n)
+	return w, n, e, err
+}
+
+func verifyNIC(_ context.Context, t *resource.Target, r NIC) error {
+	w, n, e, err := r.locate(t)
 	if err != nil {
 		return err
 	}

@@ -41,29 +41,28 @@ func (l InContainer) String() string {
 
 // Views looks at the recorded interfaces of a running container.
 func Views(t *resource.Target, records []NIC) ([]resource.View, error) {
-	var views []resource.View
-	for _, r := range records {
-		v := resource.View{Name: r.Name, Recorded: r, Granted: Interfaces.Grant(t, r)}
-		if err := r.view(t, &v); err != nil {
-			return nil, err
-		}
-		views = append(views, v)
+	return Interfaces.Views(t, records, func(r NIC) string { return r.Name }, func(r NIC, v *resource.View) error { return r.view(t, v) })
+}
+
+// enterFor is enter for a look at a record, which may be refused when it is read, bad
+// saying why, or because of the host's network: then there is nothing more to look at.
+func enterFor(t *resource.Target, bad error, v *resource.View) (*work, error) {
+	var w *work
+	err := bad
+	if err == nil {
+		w, err = enter(t)
 	}
-	return views, nil
+	if bad != nil || errors.Is(err, netspace.ErrHost) {
+		v.Stuck("record refused", "%v", err)
+		return nil, nil
+	}
+	return w, err
 }
 
 func (r NIC) view(t *resource.Target, v *resource.View) error {
 	n, err := r.parse()
-	if err != nil {
-		v.Stuck("record refused", "%v", err)
-		return nil
-	}
-	w, err := enter(t)
-	if errors.Is(err, netspace.ErrHost) {
-		v.Stuck("record refused", "%v", err)
-		return nil
-	}
-	if err != nil {
+	w, err := enterFor(t, err, v)
+	if w == nil {
 		return err
 	}
 	t.Ledger.Made(nicName, r, &n.is)
@@ -180,16 +179,7 @@ func Repairing() *resource.Kind[NIC] {
 
 // repairNIC is an update to what is recorded already, of names and states, too.
 func repairNIC(ctx context.Context, t *resource.Target, r NIC) (err error) {
-	n, err := r.parse()
-	if err != nil {
-		return err
-	}
-	w, err := enter(t)
-	if err != nil {
-		return err
-	}
-	t.Ledger.Made(nicName, r, &n.is)
-	e, err := n.find(w, n)
+	w, n, e, err := r.locate(t)
 	if err != nil {
 		return err
 	}
@@ -244,29 +234,13 @@ func (r Route) Name() string { return cmp.Or(r.trimmed().Dest, "default") }
 
 // RouteViews looks at the recorded routes of a running container.
 func RouteViews(t *resource.Target, records []Route) ([]resource.View, error) {
-	var views []resource.View
-	for _, r := range records {
-		v := resource.View{Name: r.Name(), Recorded: r}
-		if err := r.view(t, &v); err != nil {
-			return nil, err
-		}
-		views = append(views, v)
-	}
-	return views, nil
+	return Routes.Views(t, records, Route.Name, func(r Route, v *resource.View) error { return r.view(t, v) })
 }
 
 func (r Route) view(t *resource.Target, v *resource.View) error {
 	p, err := r.parse()
-	if err != nil {
-		v.Stuck("record refused", "%v", err)
-		return nil
-	}
-	w, err := enter(t)
-	if errors.Is(err, netspace.ErrHost) {
-		v.Stuck("record refused", "%v", err)
-		return nil
-	}
-	if err != nil {
+	w, err := enterFor(t, err, v)
+	if w == nil {
 		return err
 	}
 	want, err := w.request(p)

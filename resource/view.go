@@ -46,6 +46,18 @@ func (v View) Mends() bool {
 	return slices.ContainsFunc(v.Differences, func(d Difference) bool { return d.Mends })
 }
 
+// Views are views of records, each with its name in the container, at which look looks.
+func (k *Kind[T]) Views(t *Target, records []T, name func(T) string, look func(T, *View) error) ([]View, error) {
+	views := make([]View, len(records))
+	for i, r := range records {
+		views[i] = View{Name: name(r), Recorded: r, Granted: k.Grant(t, r)}
+		if err := look(r, &views[i]); err != nil {
+			return nil, err
+		}
+	}
+	return views, nil
+}
+
 // Grant returns what the ledger has of r, for View.Granted.
 func (k *Kind[T]) Grant(t *Target, r T) json.RawMessage {
 	var is json.RawMessage
