@@ -120,8 +120,17 @@ var ErrNoWeights = errors.New("no scheduler with weights")
 // CanHaveWeights tells whether the disk's I/O scheduler has weights, or one that
 // could be chosen for it has.
 func (l Limit) CanHaveWeights() bool {
+	list := l.schedulers()
+	return strings.Contains(list, "cfq") || strings.Contains(list, "bfq")
+}
+
+// schedulers are those that the disk's I/O could have, the present one in brackets.
+func (l Limit) schedulers() string {
 	list, err := open.Read(fmt.Sprintf("%s/%d:%d/queue/scheduler", sysBlock, l.Major, l.Minor), 4096)
-	return err == nil && (strings.Contains(string(list), "cfq") || strings.Contains(string(list), "bfq"))
+	if err != nil {
+		return ""
+	}
+	return string(list)
 }
 
 // set writes the limit to the container's cgroup.

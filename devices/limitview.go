@@ -106,6 +106,6 @@ func (k limit) find(text string, l Limit) string {
 
 // hasWeights tells whether the disk's present I/O scheduler has weights.
 func (l Limit) hasWeights() bool {
-	list, err := open.Read(fmt.Sprintf("%s/%d:%d/queue/scheduler", sysBlock, l.Major, l.Minor), 4096)
-	return err == nil && (strings.Contains(string(list), "[cfq]") || strings.Contains(string(list), "[bfq]"))
+	list := l.schedulers()
+	return strings.Contains(list, "[cfq]") || strings.Contains(list, "[bfq]")
 }
