@@ -14,9 +14,11 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"isula.org/isulad-tools/devices"
 	"isula.org/isulad-tools/internal/command"
 	"isula.org/isulad-tools/internal/open"
 	"isula.org/isulad-tools/internal/place"
+	"isula.org/isulad-tools/internal/systemd"
 	"isula.org/isulad-tools/kmod"
 )
 
@@ -134,7 +136,7 @@ func (h Host) udev(context.Context) (facts []Fact) {
 	if _, err := command.Find("udevadm"); err != nil {
 		facts = append(facts, Fact{Warn, "udev", "udevadm is not installed: udevd is not told of rules", ""})
 	}
-	helper := "/lib/udev/" + place.Isulad.Helper
+	helper := devices.HelperPath(place.Isulad)
 	if _, err := os.Stat(helper); err != nil {
 		return append(facts, Fact{Bad, "udev", "the helper that the rules run is not there: " + err.Error(), "make install"})
 	}
@@ -145,10 +147,8 @@ func (h Host) udev(context.Context) (facts []Fact) {
 }
 
 func (h Host) systemd(context.Context) []Fact {
-	for _, socket := range []string{"/run/systemd/private", "/run/dbus/system_bus_socket"} {
-		if _, err := os.Lstat(socket); err == nil {
-			return []Fact{{OK, "systemd", "it is told of devices, so that a daemon-reload does not take them away", ""}}
-		}
+	if systemd.Runs() {
+		return []Fact{{OK, "systemd", "it is told of devices, so that a daemon-reload does not take them away", ""}}
 	}
 	return []Fact{{OK, "systemd", "there is none", ""}}
 }
@@ -182,7 +182,7 @@ func (h Host) isulad(ctx context.Context) []Fact {
 	if out, err := (command.Cmd{Path: path, Args: []string{"--version"}}).Run(ctx); err == nil {
 		version = command.OneLine(string(out.Stdout))
 	}
-	const config = "/etc/isulad/daemon.json"
+	const config = place.DaemonJSON
 	var daemon struct {
 		Spec string `json:"hook-spec"`
 	}

@@ -18,7 +18,7 @@ func (permissions) look(s *Subject) ([]resource.View, error) {
 	if s.Target == nil {
 		return nil, nil
 	}
-	list, err := config.List[devices.Device](s.Doc, config.Devices)
+	list, err := s.devices()
 	if err != nil {
 		return nil, nil // the devices say so
 	}
@@ -26,7 +26,7 @@ func (permissions) look(s *Subject) ([]resource.View, error) {
 }
 
 func (permissions) plan(s *Subject, c *resource.Change, views []resource.View) error {
-	list, err := config.List[devices.Device](s.Doc, config.Devices)
+	list, err := s.devices()
 	if err != nil {
 		return err
 	}
@@ -36,6 +36,11 @@ func (permissions) plan(s *Subject, c *resource.Change, views []resource.View) e
 		})
 	}
 	return nil
+}
+
+// devices are the recorded ones.
+func (s *Subject) devices() ([]devices.Device, error) {
+	return config.List[devices.Device](s.Doc, config.Devices)
 }
 
 // text is a word that is what it says.

@@ -3,7 +3,6 @@ package inspection
 import (
 	"context"
 
-	"isula.org/isulad-tools/config"
 	"isula.org/isulad-tools/devices"
 	"isula.org/isulad-tools/resource"
 )
@@ -18,7 +17,7 @@ func (unit) look(s *Subject) ([]resource.View, error) {
 	if s.Target == nil {
 		return nil, nil
 	}
-	list, err := config.List[devices.Device](s.Doc, config.Devices)
+	list, err := s.devices()
 	name := s.Target.Cgroups.Unit()
 	if err != nil || len(list) == 0 || name == "" {
 		return nil, nil
@@ -27,7 +26,7 @@ func (unit) look(s *Subject) ([]resource.View, error) {
 }
 
 func (unit) plan(s *Subject, c *resource.Change, views []resource.View) error {
-	list, err := config.List[devices.Device](s.Doc, config.Devices)
+	list, err := s.devices()
 	if err != nil {
 		return err
 	}

@@ -1,6 +1,7 @@
 package inspection
 
 import (
+	"cmp"
 	"context"
 	"encoding/json"
 	"fmt"
@@ -126,12 +127,7 @@ func (t *Thing) HeldBy(c container.Container, name string, granted Granted) ([]H
 	for i := range found {
 		found[i].Container, found[i].ID = name, c.ID
 	}
-	for _, e := range []error{errs, more, last} {
-		if err == nil {
-			err = e
-		}
-	}
-	return found, err
+	return found, cmp.Or(err, errs, more, last)
 }
 
 // holders appends the records, and the grants, of one kind that are of the thing.

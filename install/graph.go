@@ -6,14 +6,11 @@ import (
 	"fmt"
 	"io/fs"
 	"path/filepath"
+
+	"isula.org/isulad-tools/internal/place"
 )
 
-const (
-	daemonJSON   = "/etc/isulad/daemon.json"
-	defaultGraph = "/var/lib/isulad"
-	oldGraph     = "/var/lib/lcrd"
-	limit        = 1 << 20 // of a configuration file
-)
+const limit = 1 << 20 // of a configuration file
 
 // findGraph returns iSulad's root directory, below which the hooks are looked
 // for: the one asked for, else the one its configuration names, else its default.
@@ -23,7 +20,7 @@ func findGraph(t *tree, asked string) (string, error) {
 	if asked != "" {
 		return checkGraph(asked, "GRAPH")
 	}
-	content, err := t.read(daemonJSON, limit)
+	content, err := t.read(place.DaemonJSON, limit)
 	if errors.Is(err, fs.ErrNotExist) {
 		return guessGraph(t)
 	}
@@ -33,33 +30,33 @@ func findGraph(t *tree, asked string) (string, error) {
 	// A map, not a struct: the key is matched exactly, as iSulad does.
 	var config map[string]json.RawMessage
 	if err := json.Unmarshal(content, &config); err != nil {
-		return "", fmt.Errorf("parse %s: %w (give GRAPH=DIR to go on without it)", t.show(daemonJSON), err)
+		return "", fmt.Errorf("parse %s: %w (give GRAPH=DIR to go on without it)", t.show(place.DaemonJSON), err)
 	}
 	var graph string
 	if value, ok := config["graph"]; ok {
 		if err := json.Unmarshal(value, &graph); err != nil {
-			return "", fmt.Errorf("parse %s: graph: %w (give GRAPH=DIR to go on without it)", t.show(daemonJSON), err)
+			return "", fmt.Errorf("parse %s: graph: %w (give GRAPH=DIR to go on without it)", t.show(place.DaemonJSON), err)
 		}
 	}
 	if graph == "" {
-		return defaultGraph, nil
+		return place.Graph, nil
 	}
-	return checkGraph(graph, t.show(daemonJSON)+": graph")
+	return checkGraph(graph, t.show(place.DaemonJSON)+": graph")
 }
 
 func guessGraph(t *tree) (string, error) {
-	today, err := t.lstat(defaultGraph)
+	today, err := t.lstat(place.Graph)
 	if err != nil {
 		return "", err
 	}
-	old, err := t.lstat(oldGraph)
+	old, err := t.lstat(place.OldGraph)
 	if err != nil {
 		return "", err
 	}
 	if today == nil && old != nil {
-		return oldGraph, nil
+		return place.OldGraph, nil
 	}
-	return defaultGraph, nil
+	return place.Graph, nil
 }
 
 func checkGraph(dir, source string) (string, error) {

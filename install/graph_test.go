@@ -6,6 +6,8 @@ import (
 	"strings"
 	"syscall"
 	"testing"
+
+	"isula.org/isulad-tools/internal/place"
 )
 
 func mkfifo(path string) error { return syscall.Mkfifo(path, 0o600) }
@@ -38,7 +40,7 @@ func TestTheGraphRootIsTheOneAskedForElseConfiguredElseDefault(t *testing.T) {
 				}
 			}
 			if c.daemon != "" {
-				put(t, root, daemonJSON, c.daemon, 0o600)
+				put(t, root, place.DaemonJSON, c.daemon, 0o600)
 			}
 			dest, err := openTree(root, false)
 			if err != nil {
@@ -64,7 +66,7 @@ func TestABrokenConfigurationStopsBeforeAnythingIsTouched(t *testing.T) {
 		strings.Repeat(" ", 2<<20): "larger than",
 	} {
 		root := t.TempDir()
-		put(t, root, daemonJSON, daemon, 0o600)
+		put(t, root, place.DaemonJSON, daemon, 0o600)
 		out, err := do(t, root, "", build(t, "v1"))
 		if err == nil || !strings.Contains(err.Error(), word) {
 			t.Errorf("%.20q: error %v does not name %q\n%s", daemon, err, word, out)

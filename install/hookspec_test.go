@@ -6,6 +6,8 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
+
+	"isula.org/isulad-tools/internal/place"
 )
 
 const ourHook = "/var/lib/isulad/hooks/isulad-hooks"
@@ -98,7 +100,7 @@ func TestUninstallFindsTheGraphRootItWasInstalledFor(t *testing.T) {
 	t.Parallel()
 	root := t.TempDir()
 	mustInstall(t, root, "/data/isulad", build(t, "v1"))
-	put(t, root, daemonJSON, "{ broken", 0o600) // since then
+	put(t, root, place.DaemonJSON, "{ broken", 0o600) // since then
 	mustUninstall(t, root)
 	if got := files(t, root, false); len(got) != 1 {
 		t.Errorf("left %v", got)

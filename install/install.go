@@ -84,7 +84,7 @@ func install(t *tree, askedGraph, binary string, out io.Writer) error {
 		return err
 	}
 	for _, path := range binaries(graph) {
-		said, err := place(t, path, content, 0o755, isBuild(t, path))
+		said, err := deploy(t, path, content, 0o755, isBuild(t, path))
 		if err != nil {
 			return fmt.Errorf("install %s: %w", t.show(path), err)
 		}
@@ -151,13 +151,13 @@ func placeSpec(t *tree, s spec) (result, error) {
 	if err == nil && !bytes.Equal(have, want) && s.form.serves(have, s.hook) {
 		return result{"kept", "edited; it runs our hook"}, nil
 	}
-	return place(t, s.path, want, s.form.mode, err == nil && s.form.writtenFor(have) != "")
+	return deploy(t, s.path, want, s.form.mode, err == nil && s.form.writtenFor(have) != "")
 }
 
-// place writes content to path unless it is there. What was there and is not
+// deploy writes content to path unless it is there. What was there and is not
 // ours stays as a backup: the very file, by a hard link, so that its mode,
 // owner, times and attributes survive and path is at no moment missing.
-func place(t *tree, path string, content []byte, mode fs.FileMode, ours bool) (result, error) {
+func deploy(t *tree, path string, content []byte, mode fs.FileMode, ours bool) (result, error) {
 	info, err := t.lstat(path)
 	if err != nil {
 		return result{}, err

@@ -37,7 +37,7 @@ func placeRotation(t *tree) (result, error) {
 	if info != nil && !same(t, rotation, info, want, 0o644) {
 		return result{"kept", "edited, or somebody else's"}, nil
 	}
-	return place(t, rotation, want, 0o644, true)
+	return deploy(t, rotation, want, 0o644, true)
 }
 
 // isRotation tells whether the file is as we wrote it.

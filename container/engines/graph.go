@@ -9,12 +9,10 @@ import (
 	"path/filepath"
 
 	"isula.org/isulad-tools/internal/open"
+	"isula.org/isulad-tools/internal/place"
 )
 
 const (
-	daemonJSON   = "/etc/isulad/daemon.json"
-	defaultGraph = "/var/lib/isulad"
-	oldGraph     = "/var/lib/lcrd" // of some installations of 2019
 	defaultState = "/var/run/isulad"
 	// isuladParent is the parent of containers' cgroups, where nothing else is said.
 	isuladParent = "/isulad"
@@ -25,11 +23,11 @@ type daemon struct{ graph, state, parent string }
 
 // readDaemon reads iSulad's configuration: what it leaves out is iSulad's default.
 func readDaemon() (daemon, error) {
-	d := daemon{defaultGraph, defaultState, isuladParent}
-	data, err := open.Read(daemonJSON, maxFile)
+	d := daemon{place.Graph, defaultState, isuladParent}
+	data, err := open.Read(place.DaemonJSON, maxFile)
 	if errors.Is(err, fs.ErrNotExist) {
-		if !isDir(defaultGraph) && isDir(oldGraph) {
-			d.graph = oldGraph
+		if !isDir(place.Graph) && isDir(place.OldGraph) {
+			d.graph = place.OldGraph
 		}
 		return d, nil
 	}
@@ -38,7 +36,7 @@ func readDaemon() (daemon, error) {
 	}
 	var config map[string]json.RawMessage
 	if err := json.Unmarshal(data, &config); err != nil {
-		return d, fmt.Errorf("%s: %w", daemonJSON, err)
+		return d, fmt.Errorf("%s: %w", place.DaemonJSON, err)
 	}
 	for key, to := range map[string]*string{"graph": &d.graph, "state": &d.state, "cgroup-parent": &d.parent} {
 		var value string
@@ -47,7 +45,7 @@ func readDaemon() (daemon, error) {
 		}
 	}
 	if !filepath.IsAbs(d.graph) {
-		return d, fmt.Errorf("%s: graph: %q is not an absolute path", daemonJSON, d.graph)
+		return d, fmt.Errorf("%s: graph: %q is not an absolute path", place.DaemonJSON, d.graph)
 	}
 	return d, nil
 }

@@ -30,6 +30,15 @@ const (
 	Modules = "/run/isulad-tools/modules"
 )
 
+// iSulad's places.
+const (
+	DaemonJSON = "/etc/isulad/daemon.json"
+	// Graph is its root directory where its configuration names none, OldGraph that of
+	// some installations of 2019.
+	Graph    = "/var/lib/isulad"
+	OldGraph = "/var/lib/lcrd"
+)
+
 // Generation is the set of names and places of one generation of the tool.
 // What we write goes to the generation whose name we run under; what either
 // left behind is recognised.
