@@ -1,10 +1,12 @@
 package cli
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
 	"io/fs"
+	"slices"
 	"strings"
 
 	"github.com/urfave/cli"
@@ -13,17 +15,13 @@ import (
 	"isula.org/isulad-tools/container"
 	"isula.org/isulad-tools/devices"
 	"isula.org/isulad-tools/inspection"
-	"isula.org/isulad-tools/internal/command"
 )
 
 func (a App) doctor(c *cli.Context) error {
 	if err := noMore(c, 0); err != nil {
 		return err
 	}
-	show, err := formatOf(c.String("format"), a.Stdout, func(f inspection.Fact) error {
-		_, err := fmt.Fprintln(a.Stdout, command.Printable(f.String()))
-		return err
-	})
+	list, err := newListing(c.String("format"), a.Stdout, lines[inspection.Fact](a.Stdout))
 	if err != nil {
 		a.complain("doctor", err)
 		return notLooked
@@ -32,23 +30,13 @@ func (a App) doctor(c *cli.Context) error {
 	host.Containers, host.Unlisted = a.all(c)
 	facts := host.Examine(a.interrupts)
 	var code error
-	for _, f := range facts {
-		if f.State != inspection.OK {
-			code = differs
-		}
-		if c.String("format") == "json" {
-			continue
-		}
-		if err := show(f); err != nil {
-			return err
-		}
+	if slices.ContainsFunc(facts, func(f inspection.Fact) bool { return f.State != inspection.OK }) {
+		code = differs
 	}
-	if c.String("format") == "json" {
-		if err := printJSON(a.Stdout, facts, false); err != nil {
-			return err
-		}
+	if err := list.add(facts...); err != nil {
+		return err
 	}
-	return code
+	return cmp.Or(list.end(), code)
 }
 
 // repairOrphans removes what the host has of containers that are gone. Where not all

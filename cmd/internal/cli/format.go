@@ -38,6 +38,51 @@ func formatOf[T any](format string, w io.Writer, show func(T) error) (func(T) er
 	}, nil
 }
 
+// listing shows values one by one or, as JSON, as one list at its end.
+type listing[T any] struct {
+	show func(T) error // nil: as JSON
+	w    io.Writer
+	list []T
+}
+
+func newListing[T any](format string, w io.Writer, show func(T) error) (*listing[T], error) {
+	l := &listing[T]{w: w, list: []T{}}
+	if format == "json" {
+		return l, nil
+	}
+	var err error
+	l.show, err = formatOf(format, w, show)
+	return l, err
+}
+
+func (l *listing[T]) add(values ...T) error {
+	if l.show == nil {
+		l.list = append(l.list, values...)
+		return nil
+	}
+	for _, v := range values {
+		if err := l.show(v); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func (l *listing[T]) end() error {
+	if l.show != nil {
+		return nil
+	}
+	return printJSON(l.w, l.list, false)
+}
+
+// lines shows a value as a line.
+func lines[T fmt.Stringer](w io.Writer) func(T) error {
+	return func(v T) error {
+		_, err := fmt.Fprintln(w, command.Printable(v.String()))
+		return err
+	}
+}
+
 // width is that of what is printed for eyes.
 const width = 100
 
@@ -172,9 +217,4 @@ func wrap(s string, most int) (lines []string) {
 		s = strings.TrimLeft(s[at+1:], " ")
 	}
 	return append(lines, s)
-}
-
-func (a App) showFinding(f inspection.Finding) error {
-	_, err := fmt.Fprintln(a.Stdout, command.Printable(f.String()))
-	return err
 }

@@ -69,7 +69,7 @@ func TestFormatsShowTheSame(t *testing.T) {
 	} {
 		t.Run(c.format, func(t *testing.T) {
 			var out bytes.Buffer
-			show, err := formatOf(c.format, &out, (App{Stdout: &out}).showFinding)
+			show, err := formatOf(c.format, &out, lines[inspection.Finding](&out))
 			if err == nil {
 				err = show(f)
 			}

@@ -210,9 +210,7 @@ const (
 
 func (a App) check(c *cli.Context) error {
 	var code error
-	list := []inspection.Finding{}
-	json := c.String("format") == "json"
-	show, err := formatOf(c.String("format"), a.Stdout, a.showFinding)
+	list, err := newListing(c.String("format"), a.Stdout, lines[inspection.Finding](a.Stdout))
 	if err == nil {
 		err = a.named(c, func(found container.Container, name string, err error) error {
 			var r inspection.Report
@@ -223,21 +221,15 @@ func (a App) check(c *cli.Context) error {
 				a.complain(name, err)
 				code = notLooked
 			}
-			for _, f := range r.Findings() {
-				if code == nil {
-					code = differs
-				}
-				if json {
-					list = append(list, f)
-				} else if err := show(f); err != nil {
-					return err
-				}
+			findings := r.Findings()
+			if code == nil && len(findings) > 0 {
+				code = differs
 			}
-			return nil
+			return list.add(findings...)
 		})
 	}
-	if err == nil && json {
-		err = printJSON(a.Stdout, list, false)
+	if err == nil {
+		err = list.end()
 	}
 	if err != nil {
 		a.complain("check", err)
