@@ -41,7 +41,10 @@ func groupOf(name string) string {
 // each start, and does only what help would be asked for.
 func describe(app *cli.App, argv []string) {
 	for i, c := range app.Commands {
-		if lines := exampleOf(c.Name); len(lines) > 0 && slices.Contains(argv, c.Name) {
+		if !slices.Contains(argv, c.Name) {
+			continue
+		}
+		if lines := exampleOf(c.Name); len(lines) > 0 {
 			app.Commands[i].CustomHelpTemplate = cli.CommandHelpTemplate + "\nEXAMPLE:\n   " + strings.Join(lines, "\n   ") + "\n"
 		}
 	}
