@@ -95,17 +95,7 @@ func isBlock(path string) bool {
 // pulled out again.
 func disk(t *testing.T, backend string) string {
 	t.Helper()
-	before := blockDevices(t)
-	plug(t, "virtio-blk-pci", "disk-"+backend, map[string]any{"drive": backend})
-	var name string
-	within(t, 20*time.Second, "a disk appears", func() bool {
-		for n := range blockDevices(t) {
-			if !before[n] {
-				name = n
-			}
-		}
-		return name != "" && isBlock("/dev/"+name)
-	})
+	name := newDisk(t, func() { plug(t, "virtio-blk-pci", "disk-"+backend, map[string]any{"drive": backend}) })
 	t.Cleanup(func() { unplug(t, "disk-"+backend) })
 	return name
 }
