@@ -8,6 +8,7 @@ import (
 	"io"
 	"math"
 	"strings"
+	"sync"
 
 	"golang.org/x/sys/unix"
 
@@ -89,6 +90,8 @@ const (
 	maxField = 20 << 10
 )
 
+var buffers = sync.Pool{New: func() any { return bufio.NewReaderSize(nil, maxLine) }}
+
 // Each calls visit for one mount after the other that process pid sees, or with 0
 // this thread, until visit returns false. There may be 100,000 of them, with paths of
 // a hostile container's choice: none is kept.
@@ -105,11 +108,13 @@ func Each(pid int, visit func(*Mount) bool) error {
 		return err
 	}
 	defer f.Close()
-	return each(f, visit)
+	return each(&parts{from: f, size: 1 << 10}, visit)
 }
 
 func each(r io.Reader, visit func(*Mount) bool) error {
-	lines := bufio.NewReaderSize(r, maxLine)
+	lines := buffers.Get().(*bufio.Reader)
+	defer buffers.Put(lines)
+	lines.Reset(r)
 	var m Mount
 	for {
 		line, err := lines.ReadSlice('\n')
@@ -131,6 +136,19 @@ func each(r io.Reader, visit func(*Mount) bool) error {
 			return fmt.Errorf("mount table: %w", err)
 		}
 	}
+}
+
+// parts reads little first, and then ever more: the kernel writes the table while it is
+// read, and what is looked for is mostly near its beginning.
+type parts struct {
+	from io.Reader
+	size int
+}
+
+func (p *parts) Read(to []byte) (int, error) {
+	n, err := p.from.Read(to[:min(len(to), p.size)])
+	p.size = min(2*p.size, maxLine)
+	return n, err
 }
 
 // shorten returns the line that begins with part, with each field cut off that is
