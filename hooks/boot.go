@@ -25,7 +25,7 @@ const (
 // afterBoot waits for recorded devices that the host does not have yet, if it was started
 // lately. Meanwhile others have the container's lock. It returns what is recorded then.
 func (h *Hook) afterBoot(ctx context.Context, bundle string, lock *config.Lock, rec recorded) (*config.Lock, recorded, error) {
-	if h.bootWait <= 0 || !anyMissing(rec.devices.Records) || uptime() >= h.bootTime {
+	if h.bootWait <= 0 || uptime() >= h.bootTime || !anyMissing(rec.devices.Records) {
 		return lock, rec, nil
 	}
 	lock.Unlock()
