@@ -170,24 +170,19 @@ func (d Device) String() string {
 	return fmt.Sprintf("%s:%s:%s (%d:%d)", d.PathOnHost, d.PathInContainer, d.CgroupPermissions, d.Major, d.Minor)
 }
 
-// resolve renews type and numbers from the host's node, to which links may
-// lead: they change when drivers are loaded in another order.
-//
-// Compat: hook-prestart-device-type-changed, a changed type is used, not saved.
-func resolve(old Device) (now Device, renewed bool, err error) {
-	if err := checkPermissions(old.CgroupPermissions); err != nil {
-		return old, false, err
+func resolve(old Device) (now Device, renewed bool, err error) { return (*Host)(nil).resolve(old) }
+
+// check tells what is wrong with a record, whatever the host has.
+func (d Device) check() error {
+	if err := checkPermissions(d.CgroupPermissions); err != nil {
+		return err
 	}
-	for _, p := range []string{old.PathOnHost, old.PathInContainer} {
+	for _, p := range []string{d.PathOnHost, d.PathInContainer} {
 		if !filepath.IsAbs(p) {
-			return old, false, fmt.Errorf("path %q: not absolute", p)
+			return fmt.Errorf("path %q: not absolute", p)
 		}
 	}
-	st, err := stat(old.PathOnHost)
-	if err != nil {
-		return old, false, err
-	}
-	return resolveTo(old, st)
+	return nil
 }
 
 // resolveTo is resolve where st is the host's node.

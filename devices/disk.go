@@ -43,13 +43,13 @@ func (s Seen) has(suffix string) bool { return slices.Contains(strings.Fields(s.
 // what is to be seen of disks that are new; what is recorded of others goes. A device
 // that is away is still followed.
 func Follow(d *config.Document, records []Device) ([]Followed, error) {
-	return FollowFound(d, records, Look(records))
+	return FollowFound(d, records, new(Host).Look(records))
 }
 
 // FollowFound is Follow where the host has been looked at for these records.
 func FollowFound(d *config.Document, records []Device, found []Found) ([]Followed, error) {
 	if len(found) != len(records) {
-		found = Look(records)
+		found = new(Host).Look(records)
 	}
 	seen, err := config.List[Seen](d, config.Partitions)
 	if err != nil {

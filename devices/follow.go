@@ -20,30 +20,15 @@ type Found struct {
 	sysfs  string // where the kernel has it; "": nowhere
 }
 
-// Look looks at the host's devices for all records.
-func Look(records []Device) []Found {
-	all := make([]Found, len(records))
-	for i, d := range records {
-		all[i] = d.onHost()
-	}
-	return all
-}
-
 // IsPlain tells whether it is a node in /dev itself, and no link.
 func (h Found) IsPlain() bool { return h.err == nil && !h.link && filepath.Dir(h.PathOnHost) == "/dev" }
 
-// onHost looks once: a start follows many devices.
-func (d Device) onHost() Found {
-	var st unix.Stat_t
-	err := unix.Lstat(d.PathOnHost, &st)
-	h := Found{Device: d, link: err == nil && st.Mode&unix.S_IFMT == unix.S_IFLNK}
-	if err != nil || h.link {
-		st, err = stat(d.PathOnHost)
+func (d Device) onHost(n node) Found {
+	h := Found{Device: d, link: n.link, err: n.err}
+	if h.err == nil {
+		h.Device, _, h.err = resolveTo(d, n.Stat_t)
 	}
-	if err == nil {
-		h.Device, _, err = resolveTo(d, st)
-	}
-	h.err, h.sysfs = err, h.sysfsOf()
+	h.sysfs = h.sysfsOf()
 	return h
 }
 
@@ -152,11 +137,12 @@ func (d Device) sysfsOf() string {
 	if d.Type == "c" {
 		folder = "/sys/dev/char"
 	}
-	target, err := os.Readlink(folder + "/" + d.numbers())
-	if err != nil {
+	var target [1024]byte
+	n, err := unix.Readlink(folder+"/"+d.numbers(), target[:])
+	if err != nil || n == len(target) {
 		return ""
 	}
-	return filepath.Join(folder, target)
+	return filepath.Join(folder, string(target[:n]))
 }
 
 func (d Device) numbers() string {

@@ -25,6 +25,8 @@ type Hotplug struct {
 	// Check, when there is one, refuses a host path at which a container chooses what
 	// device is there.
 	Check func(path string) error
+	// Host, when there is one, is the host as it is looked at for all that is done.
+	Host *Host
 
 	doc     *config.Document
 	devices *resource.Edit[Device]

@@ -2,7 +2,6 @@ package devices
 
 import (
 	"errors"
-	"os"
 	"path"
 
 	"golang.org/x/sys/unix"
@@ -17,16 +16,15 @@ var errLink = errors.New("a link is there")
 
 // put makes d's node and its parent directories. Where a link stands that leads nowhere,
 // the node is made as what it names: /dev/cdrom -> sr0. Any other link is a file that is
-// in the way. Directories that stay open are put into dirs.
-func put(t *resource.Target, d Device, p plot, host unix.Stat_t, own rootfs.Owner, dirs *[]*os.File, u *undo.Stack) (plot, error) {
+// in the way.
+func put(t *resource.Target, d Device, p plot, host unix.Stat_t, own rootfs.Owner, u *undo.Stack) (plot, error) {
 	at := d.PathInContainer
 	for {
-		dir, base, err := t.Root.Dir(at, own, u)
+		dir, base, err := t.Root.Parent(at, own, u)
 		if err != nil {
 			return p, err
 		}
-		*dirs = append(*dirs, dir)
-		p.dir, p.base = dir, base
+		p.dir, p.on, p.base = dir.File, dir.On, base
 		made, err := placeNode(t, d, p, host, own, u)
 		if !errors.Is(err, errLink) {
 			return made, err

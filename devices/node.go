@@ -1,7 +1,6 @@
 package devices
 
 import (
-	"context"
 	"errors"
 	"fmt"
 	"os"
@@ -20,27 +19,6 @@ import (
 	"isula.org/isulad-tools/resource"
 )
 
-// Adder is how a command adds devices.
-type Adder struct {
-	// Force replaces what stands in a node's place. It is implied at a start.
-	Force bool
-
-	replaced map[Device]bool
-}
-
-// errExists says that something else stands in a node's place.
-var errExists = errors.New("the path already exists in the container, and only force replaces it")
-
-// Kind is the kind of devices as a command adds them.
-func (a *Adder) Kind() *resource.Kind[Device] {
-	k := Kind
-	k.Apply = func(_ context.Context, t *resource.Target, d Device) error { return a.add(t, d) }
-	return &k
-}
-
-// Replaced tells whether something else stood in d's place.
-func (a *Adder) Replaced(d Device) bool { return a.replaced[d] }
-
 // made is, in the ledger, the file that we made in the container for a device: the
 // node, or what it is bound onto. The zero value is the container's own node.
 type made struct {
@@ -53,70 +31,14 @@ func madeOf(st unix.Stat_t) made { return made{Dev: st.Dev, Ino: st.Ino} }
 // is tells whether it is the file st.
 func (m made) is(st unix.Stat_t) bool { return m.Dev == st.Dev && m.Ino == st.Ino }
 
-func (a *Adder) add(t *resource.Target, d Device) error {
-	// The permission comes last: what fails before it leaves no rule behind. Its
-	// file is opened first: without one nothing is changed at all.
-	grant, err := permission(t, d)
-	if err != nil {
-		return err
-	}
-	is, err := a.makeNode(t, d, grant)
-	if err == nil {
-		t.Ledger.Make(kindName, d, is)
-	}
-	return err
-}
-
-// makeNode makes d's node in the container, of the host node's mode and owner,
-// and its parent directories, 0755 and of the same owner; then it calls
-// commit. When anything fails, what it made is gone again. With force a
-// different file in its place is replaced; a node that is this device already is
-// adopted.
-func (a *Adder) makeNode(t *resource.Target, d Device, commit func() error) (is made, err error) {
-	host, err := stat(d.PathOnHost)
-	if err != nil {
-		return is, err
-	}
-	own := t.Owner.Or(rootfs.Owner{UID: int(host.Uid), GID: int(host.Gid)})
-	var dirs []*os.File
-	defer func() { // after the undo, which needs them
-		for _, dir := range dirs {
-			dir.Close()
-		}
-	}()
-	var u undo.Stack
-	defer u.OnError(&err)
-	p, err := put(t, d, plot{by: t.Root.Maker(own), force: a.Force}, host, own, &dirs, &u)
-	if p.replaced {
-		if a.replaced == nil {
-			a.replaced = map[Device]bool{}
-		}
-		a.replaced[d] = true
-	}
-	if err != nil {
-		return is, fmt.Errorf("make node %s: %w", d.PathInContainer, err)
-	}
-	switch {
-	case !d.isContainers(t), !p.adopted && !p.is.Bound:
-		is = p.is
-	case !p.adopted: // what it is bound onto may be the container's own node
-		is = made{Bound: true}
-	}
-	return is, commit()
-}
-
 // placeNode makes the node, of whichever sort works there.
 func placeNode(t *resource.Target, d Device, p plot, host unix.Stat_t, own rootfs.Owner, u *undo.Stack) (plot, error) {
 	at := d.PathInContainer
-	on, err := t.Root.Where(p.dir)
-	if err != nil {
-		return p, err
-	}
 	made, err := rootfs.Get(t.Root, at, func() (plot, error) {
 		switch {
-		case on.OfHost:
-			return plot{adopted: true}, inHostsTree(p, on, host)
-		case on.NoDev, t.UserNS && !nodesWork(p.dir):
+		case p.on.OfHost:
+			return plot{adopted: true}, inHostsTree(p, host)
+		case p.on.NoDev, t.UserNS && !nodesWork(p.dir):
 			return plot{bind: true}, nil
 		}
 		return p.build(host, own)
@@ -142,6 +64,7 @@ func (d Device) isContainers(t *resource.Target) bool {
 type plot struct {
 	dir               *os.File
 	base              string
+	on                *rootfs.Mount // dir's
 	by                credentials.Maker
 	force             bool
 	overLink          bool // a link there is as any other file
@@ -166,12 +89,12 @@ func (p plot) build(host unix.Stat_t, own rootfs.Owner) (plot, error) {
 // inHostsTree returns nil when the plot has the node, in a tree of the host that the
 // container has mounted: the host's /dev, or a folder. Nothing is made, replaced or
 // changed there.
-func inHostsTree(p plot, on *rootfs.Mount, host unix.Stat_t) error {
+func inHostsTree(p plot, host unix.Stat_t) error {
 	var st unix.Stat_t
 	if err := unix.Fstatat(int(p.dir.Fd()), p.base, &st, unix.AT_SYMLINK_NOFOLLOW); err == nil && sameDevice(st, host) {
 		return nil
 	}
-	return fmt.Errorf("its directory is a tree of the host, mounted on %s in the container, where no node is made: choose a path on the container's own file system", command.Printable(on.Point))
+	return fmt.Errorf("its directory is a tree of the host, mounted on %s in the container, where no node is made: choose a path on the container's own file system", command.Printable(p.on.Point))
 }
 
 // mknod makes the plot's file the device that host is.

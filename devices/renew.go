@@ -13,13 +13,13 @@ func Granted(l *ledger.Ledger) func(Device) bool {
 		return nil
 	}
 	return func(d Device) bool {
-		return l.Made(kindName, d, new(any)) || l.Pending(kindName, d)
+		return l.Has(kindName, d)
 	}
 }
 
 // resolve is resolve of a path that no container chooses.
 func (h *Hotplug) resolve(d Device) (Device, error) {
-	now, _, err := resolve(d)
+	now, _, err := h.Host.resolve(d)
 	if err == nil && now != d && h.Check != nil {
 		err = h.Check(d.PathOnHost)
 	}

@@ -78,7 +78,7 @@ func (h *Hook) parameters(_ context.Context, s *start) error {
 
 func (h *Hook) devices(ctx context.Context, s *start) error {
 	whose := mounts.ContainerOf(s.target)
-	s.found = devices.Look(s.recorded.devices.Records)
+	s.found = s.recorded.host.Look(s.recorded.devices.Records)
 	for i, d := range s.recorded.devices.Records {
 		if s.found[i].IsPlain() {
 			continue // what there is a container never chooses
@@ -97,7 +97,7 @@ func (h *Hook) devices(ctx context.Context, s *start) error {
 		if err := s.recorded.doc.Save(); err != nil {
 			return err
 		}
-		s.found = devices.Look(s.recorded.devices.Records)
+		s.found = s.recorded.host.Look(s.recorded.devices.Records)
 		err = s.recorded.devices.Do(ctx, s.target, s.report)
 	}
 	if err != nil {

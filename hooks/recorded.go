@@ -22,6 +22,7 @@ import (
 type recorded struct {
 	wait       *deadline.Waiter
 	doc        *config.Document
+	host       *devices.Host // as it was when the records were read
 	devices    resource.Plan[devices.Device]
 	paths      resource.Plan[mounts.Bind]
 	modules    []string
@@ -50,7 +51,7 @@ func (r *recorded) plan() (err error) {
 	if err = devices.RenewLimits(r.doc); err != nil {
 		return err
 	}
-	if r.devices, err = devices.Kind.Restore(r.doc); err != nil {
+	if err = r.planDevices(); err != nil {
 		return err
 	}
 	if r.paths, err = mounts.Restore(r.wait, r.doc); err != nil {
@@ -70,6 +71,13 @@ func (r *recorded) plan() (err error) {
 	return err
 }
 
+// planDevices plans the devices as the host has them now.
+func (r *recorded) planDevices() (err error) {
+	r.host = &devices.Host{}
+	r.devices, err = (&devices.Adder{Force: true, Host: r.host}).Kind().Restore(r.doc)
+	return err
+}
+
 // look plans the partitions that came and went while nobody could look, too, and
 // tells whether there were any.
 func (r *recorded) look() (changed bool, err error) {
@@ -86,8 +94,7 @@ func (r *recorded) look() (changed bool, err error) {
 	if err := plan.Record(); err != nil || len(plan.Change.Tasks) == 0 {
 		return false, err
 	}
-	r.devices, err = devices.Kind.Restore(r.doc)
-	return true, err
+	return true, r.planDevices()
 }
 
 // lookAgain makes the container's devices what they became after it was looked, and

@@ -50,6 +50,7 @@ func TestNothingIsLeftOpen(t *testing.T) {
 	below := d
 	below.PathInContainer = "/etc/file/node"
 	must(t, addDevice(t, target, d)) // opens the cgroup's file, once for the target
+	target.Root.Leave()
 	for _, c := range []struct {
 		what  string
 		fails bool
@@ -117,6 +118,7 @@ func TestNothingIsLeftOpen(t *testing.T) {
 		if err := c.do(); (err != nil) != c.fails {
 			t.Errorf("%s: %v", c.what, err)
 		}
+		target.Root.Leave() // the directory of the last node is kept for the next
 		if after := descriptors(t); after != before {
 			t.Errorf("%s: %d descriptors before, %d after", c.what, before, after)
 		}

@@ -199,6 +199,9 @@ func (l *Ledger) Intend(kind string, had func(last json.RawMessage) any, records
 	return nil
 }
 
+// Has tells whether a record was granted, or was about to be.
+func (l *Ledger) Has(kind string, record any) bool { return l.grant(kind, record) != nil }
+
 // Made reads into made what was made for a record. false: it is not known.
 func (l *Ledger) Made(kind string, record, made any) bool {
 	g := l.grant(kind, record)

@@ -32,6 +32,7 @@ type Root struct {
 	rights Rights
 	is     Identity       // the root's; the zero value: not asked yet
 	mounts map[int]*Mount // by their numbers, as far as they were asked for
+	parent *Parent        // of the file that was made last
 }
 
 // OfProcess opens the root directory of process pid, in that process's mount
@@ -60,7 +61,10 @@ func Get[T any](r *Root, p string, f func() (T, error), files ...*os.File) (T, e
 }
 
 // Close releases the root.
-func (r *Root) Close() error { return r.dir.Close() }
+func (r *Root) Close() error {
+	r.Leave()
+	return r.dir.Close()
+}
 
 // Sub returns the directory p below r as a root of its own.
 func (r *Root) Sub(p string) (*Root, error) {

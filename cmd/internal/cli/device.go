@@ -71,7 +71,7 @@ func (a App) addDevices(c *cli.Context) error {
 		return err
 	}
 	return a.transact(c, "Failed to add device: ", resource.Skip, func(s *session) error {
-		adder := devices.Adder{Force: c.Bool("force")}
+		adder := devices.Adder{Force: c.Bool("force"), Host: s.host}
 		edit, err := adder.Kind().Edit(s.change)
 		if err != nil {
 			return err
@@ -176,7 +176,8 @@ func (s *session) follow(edit *resource.Edit[devices.Device], rules bool) {
 		return
 	}
 	s.change.Last(func(ctx context.Context) error {
-		followed, err := devices.Follow(s.doc, edit.Records())
+		// What changed meanwhile is told of by the rules of before, for all but what is added.
+		followed, err := devices.FollowFound(s.doc, edit.Records(), s.host.Look(edit.Records()))
 		if err != nil || !rules {
 			return err
 		}

@@ -51,6 +51,7 @@ type session struct {
 	say     []func() string  // what is printed afterwards; "" is nothing
 	reload  bool             // udevd must be told that rules changed
 	after   func()           // once the change is done
+	host    *devices.Host    // looked at under the lock
 	renewed []devices.Device // that the container got by other numbers before all else
 }
 
@@ -76,7 +77,7 @@ func (a App) transactOn(c *cli.Context, found container.Container, prefix string
 
 // transactNamed is transactOn where the container is not the first argument.
 func (a App) transactNamed(c *cli.Context, found container.Container, name, prefix string, p resource.Policy, plan func(*session) error) error {
-	s := &session{app: a, name: name, id: found.ID, dir: found.Dir}
+	s := &session{app: a, name: name, id: found.ID, dir: found.Dir, host: &devices.Host{}}
 	err := s.locked(a.interrupts, c, found, p, plan)
 	s.audit(c, err)
 	if s.after != nil {
@@ -170,9 +171,11 @@ func (s *session) renew(ctx context.Context) error {
 	if s.target.Doubt == nil {
 		plan.Has = devices.Granted(s.target.Ledger)
 	}
+	plan.Host = s.host
 	if err := plan.Renew(); err != nil || len(plan.Change.Tasks) == 0 {
 		return err
 	}
+	s.host = &devices.Host{} // which may change meanwhile
 	if err := plan.Do(ctx, s.target); err != nil && s.target.Init.Lives() {
 		return err
 	}
