@@ -78,8 +78,12 @@ func (m *machine) boot(t *testing.T, share string) {
 	start := time.Now()
 	err = cmd.Run()
 	took := time.Since(start)
-	t.Logf("boot %s: the machine ran for %.0f s of at most %.0f", m.name, took.Seconds(), m.limit.Seconds())
-	noteTime(t, m.name, took)
+	if cmd.ProcessState == nil {
+		t.Fatalf("run %s: %v", run, err)
+	}
+	processor := cmd.ProcessState.UserTime() + cmd.ProcessState.SystemTime()
+	t.Logf("boot %s: the machine ran for %.0f s of at most %.0f, %.0f s of it on the processor", m.name, took.Seconds(), m.limit.Seconds(), processor.Seconds())
+	noteTime(t, m.name, took, processor)
 	if err != nil {
 		t.Fatalf("tests in the guest: %v", err)
 	}
@@ -89,7 +93,7 @@ func (m *machine) boot(t *testing.T, share string) {
 }
 
 // noteTime adds a line to the build's summary, see hack/stage.
-func noteTime(t *testing.T, boot string, took time.Duration) {
+func noteTime(t *testing.T, boot string, took, processor time.Duration) {
 	t.Helper()
 	file := os.Getenv("STAGES")
 	if file == "" {
@@ -99,7 +103,7 @@ func noteTime(t *testing.T, boot string, took time.Duration) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if _, err := fmt.Fprintf(f, "%.1f\t    boot %s\t\n", took.Seconds(), boot); err != nil {
+	if _, err := fmt.Fprintf(f, "%.1f\t    boot %s\t%.0f s of processor\n", took.Seconds(), boot, processor.Seconds()); err != nil {
 		t.Error(err)
 	}
 	if err := f.Close(); err != nil {
