@@ -181,7 +181,7 @@ packages: ## bin/packages/: deb and rpm, for amd64 and arm64
 	for arch in $(ARCHES); do \
 		env $(HERMETIC) GOARCH=$$arch $(BUILD) -o $(PACKAGES)/isulad-tools.$$arch ./cmd/isulad-tools || exit; \
 	done
-	env $(HERMETIC) packaging/build $(ARCHES)
+	env $(HERMETIC) packaging/build $(PACKAGES) $(ARCHES)
 
 .PHONY: clean
 clean: ## remove bin/ (the VM's image stays in its cache)
