@@ -50,9 +50,9 @@ func share(t *testing.T, programs ...string) string {
 	dependOn(t, root)
 	buildImage(t, root)
 	dir := t.TempDir()
-	build(t, root, "build", "-tags", "urfave_cli_no_docs", "-o", filepath.Join(dir, "isulad-tools"), "./cmd/isulad-tools")
+	build(t, root, "build", "-trimpath", "-tags", "urfave_cli_no_docs", "-o", filepath.Join(dir, "isulad-tools"), "./cmd/isulad-tools")
 	for _, p := range programs {
-		build(t, root, "test", "-c", "-tags", "vmguest", "-o", filepath.Join(dir, filepath.Base(p)+".test"), "./integration/"+p)
+		build(t, root, "test", "-trimpath", "-c", "-tags", "vmguest", "-o", filepath.Join(dir, filepath.Base(p)+".test"), "./integration/"+p)
 	}
 	return dir
 }
