@@ -62,14 +62,14 @@ test: fresh deps build vm-image ## everything: unit, recorded cases, real runc, 
 endif
 
 # Side by side the parts keep two cores busy to the end: the loops mostly wait until
-# the kernel lets go of containers and links. What only computes takes what is left.
-PARTS = elsewhere loops wires here
+# the kernel lets go of containers and links. The machines take longest, one after
+# another: what only computes takes what they leave.
+PARTS = elsewhere loops wires kernels worlds race
+LATER = $(if $(SIDE_BY_SIDE),nice -n 5)
 
-.PHONY: $(PARTS) machines worlds kernels
-elsewhere: # on machines and kernels that are not this one
-	$(MAKE) SIDE_BY_SIDE= machines kernels cross
-here:
-	nice -n 5 $(MAKE) SIDE_BY_SIDE= worlds race
+.PHONY: $(PARTS) machines
+elsewhere: # on machines that are not this one
+	$(MAKE) SIDE_BY_SIDE= machines cross
 machines:
 	$(STAGE) machines 900 $(ENV) $(TEST) -count=1 -timeout 60m ./integration/vm
 loops:
@@ -78,10 +78,10 @@ wires:
 	$(STAGE) wires 1000 $(ENV) $(TEST) -count=1 -timeout 60m -run '$(WIRED)' ./integration/fault
 WIRED = Network|Wires
 worlds:
-	$(STAGE) worlds 900 $(ENV) $(TEST) -count=1 -p 2 -timeout 60m $(WORLDS)
+	$(LATER) $(STAGE) worlds 900 $(ENV) $(TEST) -count=1 -p 4 -timeout 60m $(WORLDS)
 # The units again, without the system calls that older kernels lack.
 kernels:
-	$(STAGE) kernels 300 $(ENV) $(TEST) -count=1 -timeout 20m -run '$(OLDER)' ./integration/units
+	$(LATER) $(STAGE) kernels 300 $(ENV) $(TEST) -count=1 -timeout 20m -run '$(OLDER)' ./integration/units
 OLDER = TestAgainOnOlderKernels
 
 .PHONY: fresh
@@ -114,7 +114,7 @@ quick-wait:
 check: deps format vet staticcheck deadcode tidy $(if $(filter test,$(MAKECMDGOALS)),,race) ## formatting, vet, staticcheck, dead code, go.mod, unit tests with the race detector
 
 # Its steps; `make -k check` shows what all of them have to say.
-.PHONY: format vet staticcheck deadcode tidy race
+.PHONY: format vet staticcheck deadcode tidy
 format:
 	$(STAGE) --silent format 120 $(TOOL) gofumpt -l .
 vet:
@@ -129,7 +129,7 @@ deadcode:
 tidy:
 	$(STAGE) tidy 60 $(GO) mod tidy -diff
 race: build
-	$(STAGE) race 600 $(ENV) CGO_ENABLED=1 $(TEST) -race -p 4 -timeout 20m -skip '$(OLDER)' $(UNIT)
+	$(LATER) $(STAGE) race 600 $(ENV) CGO_ENABLED=1 $(TEST) -race -p 4 -timeout 20m -skip '$(OLDER)' $(UNIT)
 
 # Run under user-mode emulation, where a program cannot execute itself again: the
 # packages whose tests need no world of their own.
