@@ -62,14 +62,12 @@ test: fresh deps build vm-image ## everything: unit, recorded cases, real runc, 
 endif
 
 # Side by side the parts keep two cores busy to the end: the loops mostly wait until
-# the kernel lets go of containers and links. The machines take longest, one after
-# another: what only computes takes what they leave.
-PARTS = elsewhere loops wires kernels worlds race
+# the kernel lets go of containers and links. The machines take longest: what only
+# computes takes what they leave.
+PARTS = machines loops wires kernels worlds race cross
 LATER = $(if $(SIDE_BY_SIDE),nice -n 5)
 
-.PHONY: $(PARTS) machines
-elsewhere: # on machines that are not this one
-	$(MAKE) SIDE_BY_SIDE= machines cross
+.PHONY: $(PARTS)
 machines:
 	$(STAGE) machines 900 $(ENV) $(TEST) -count=1 -timeout 60m ./integration/vm
 loops:
@@ -81,7 +79,7 @@ worlds:
 	$(LATER) $(STAGE) worlds 900 $(ENV) $(TEST) -count=1 -p 4 -timeout 60m $(WORLDS)
 # The units again, without the system calls that older kernels lack.
 kernels:
-	$(LATER) $(STAGE) kernels 300 $(ENV) $(TEST) -count=1 -timeout 20m -run '$(OLDER)' ./integration/units
+	$(LATER) $(STAGE) kernels 600 $(ENV) $(TEST) -count=1 -timeout 20m -run '$(OLDER)' ./integration/units
 OLDER = TestAgainOnOlderKernels
 
 .PHONY: fresh
@@ -114,7 +112,7 @@ quick-wait:
 check: deps format vet staticcheck deadcode tidy $(if $(filter test,$(MAKECMDGOALS)),,race) ## formatting, vet, staticcheck, dead code, go.mod, unit tests with the race detector
 
 # Its steps; `make -k check` shows what all of them have to say.
-.PHONY: format vet staticcheck deadcode tidy
+.PHONY: format vet staticcheck deadcode tidy race
 format:
 	$(STAGE) --silent format 120 $(TOOL) gofumpt -l .
 vet:
@@ -140,9 +138,9 @@ EMULATOR = $(if $(filter aarch64,$(shell uname -m)),,-exec qemu-aarch64)
 .PHONY: cross
 cross: ## the same for arm64, with the unit tests under user-mode emulation
 	hack/packages build cross
-	$(STAGE) build-arm64 180 env $(HERMETIC) GOARCH=arm64 $(BUILD) -o $(BINARY).arm64 ./cmd/isulad-tools
-	$(STAGE) vet-arm64 180 env CGO_ENABLED=0 GOARCH=arm64 $(GO) vet -tags $(TAGS) ./...
-	$(STAGE) test-arm64 600 env CGO_ENABLED=0 GOARCH=arm64 $(TEST) -short -timeout 20m $(EMULATOR) $(PORTABLE)
+	$(LATER) $(STAGE) build-arm64 180 env $(HERMETIC) GOARCH=arm64 $(BUILD) -o $(BINARY).arm64 ./cmd/isulad-tools
+	$(LATER) $(STAGE) vet-arm64 180 env CGO_ENABLED=0 GOARCH=arm64 $(GO) vet -tags $(TAGS) ./...
+	$(LATER) $(STAGE) test-arm64 600 env CGO_ENABLED=0 GOARCH=arm64 $(TEST) -short -timeout 20m $(EMULATOR) $(PORTABLE)
 
 .PHONY: bench
 bench: deps build ## start-up, devices and binds against the bare system calls
