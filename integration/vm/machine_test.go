@@ -39,9 +39,11 @@ func tests(program string) string {
 	return "cp " + program + ".test /run/ && exec $AS /run/" + program + `.test -test.v "$@"`
 }
 
-// share makes the folder that the machine and the guest share: with the program
-// under test, its installer and test programs, by the names of their packages.
-func share(t *testing.T, programs ...string) string {
+// product is the program under test, which is its own installer, too.
+var product string
+
+// prepare makes what all machines have: their image, and the program under test.
+func prepare(t *testing.T) {
 	t.Helper()
 	root, err := sandbox.Module()
 	if err != nil {
@@ -49,8 +51,22 @@ func share(t *testing.T, programs ...string) string {
 	}
 	dependOn(t, root)
 	buildImage(t, root)
+	product = filepath.Join(t.TempDir(), "isulad-tools")
+	build(t, root, "build", "-trimpath", "-tags", "urfave_cli_no_docs", "-o", product, "./cmd/isulad-tools")
+}
+
+// share makes the folder that the machine and the guest share: with the program
+// under test and test programs, by the names of their packages.
+func share(t *testing.T, programs ...string) string {
+	t.Helper()
+	root, err := sandbox.Module()
+	if err != nil {
+		t.Fatal(err)
+	}
 	dir := t.TempDir()
-	build(t, root, "build", "-trimpath", "-tags", "urfave_cli_no_docs", "-o", filepath.Join(dir, "isulad-tools"), "./cmd/isulad-tools")
+	if err := os.Link(product, filepath.Join(dir, filepath.Base(product))); err != nil {
+		t.Fatal(err)
+	}
 	for _, p := range programs {
 		build(t, root, "test", "-trimpath", "-c", "-tags", "vmguest", "-o", filepath.Join(dir, filepath.Base(p)+".test"), "./integration/"+p)
 	}

@@ -43,6 +43,7 @@ var machines = []struct {
 
 // TestMachines runs two machines at a time, one on each core.
 func TestMachines(t *testing.T) {
+	prepare(t)
 	next := make(chan int, len(machines))
 	for i := range machines {
 		next <- i
