@@ -67,7 +67,7 @@ endif
 PARTS = machines loops wires kernels worlds race cross
 LATER = $(if $(SIDE_BY_SIDE),nice -n 5)
 
-.PHONY: $(PARTS)
+.PHONY: machines loops wires kernels worlds
 machines:
 	$(STAGE) machines 900 $(ENV) $(TEST) -count=1 -timeout 60m ./integration/vm
 loops:
