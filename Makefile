@@ -29,7 +29,9 @@ LOOK_AT := $(TAGS),vmguest
 
 TOOL  := $(GO) tool -modfile=hack/tools.mod
 STAGE := hack/stage
-TEST  := $(GO) test -tags $(TAGS)
+# Built as what ships is, from any folder, so that each package is compiled but once;
+# `make vet` looks at all of it.
+TEST  := $(GO) test -trimpath -vet=off -tags $(TAGS)
 
 BINARY := bin/isulad-tools
 
@@ -44,7 +46,7 @@ WORLDS = $$($(GO) list -tags $(TAGS) ./integration/... | grep -v -E '/integratio
 
 # A missing prerequisite fails a test instead of skipping it. CI= make test skips.
 CI ?= true
-ENV = env CI=$(CI) ISULAD_TOOLS_BIN="$(CURDIR)/$(BINARY)"
+ENV = env CI=$(CI) CGO_ENABLED=0 ISULAD_TOOLS_BIN="$(CURDIR)/$(BINARY)"
 
 # What each step took: .ci/run has a file of its own.
 export STAGES ?= $(CURDIR)/bin/times
@@ -60,14 +62,12 @@ test: fresh deps build vm-image ## everything: unit, recorded cases, real runc, 
 endif
 
 # Side by side the parts keep two cores busy to the end: the loops mostly wait until
-# the kernel lets go of containers and links. What only computes takes what is left.
-PARTS = elsewhere loops wires here
+# the kernel lets go of containers and links. The machines take longest: what only
+# computes takes what they leave.
+PARTS = machines loops wires kernels worlds race cross
+LATER = $(if $(SIDE_BY_SIDE),nice -n 5)
 
-.PHONY: $(PARTS) machines worlds kernels
-elsewhere: # on machines and kernels that are not this one
-	$(MAKE) SIDE_BY_SIDE= machines kernels cross
-here:
-	nice -n 5 $(MAKE) SIDE_BY_SIDE= worlds race
+.PHONY: machines loops wires kernels worlds
 machines:
 	$(STAGE) machines 900 $(ENV) $(TEST) -count=1 -timeout 60m ./integration/vm
 loops:
@@ -76,10 +76,10 @@ wires:
 	$(STAGE) wires 1000 $(ENV) $(TEST) -count=1 -timeout 60m -run '$(WIRED)' ./integration/fault
 WIRED = Network|Wires
 worlds:
-	$(STAGE) worlds 900 $(ENV) $(TEST) -count=1 -p 2 -timeout 60m $(WORLDS)
+	$(LATER) $(STAGE) worlds 900 $(ENV) $(TEST) -count=1 -p 4 -timeout 60m $(WORLDS)
 # The units again, without the system calls that older kernels lack.
 kernels:
-	$(STAGE) kernels 300 $(ENV) $(TEST) -count=1 -timeout 20m -run '$(OLDER)' ./integration/units
+	$(LATER) $(STAGE) kernels 600 $(ENV) $(TEST) -count=1 -timeout 20m -run '$(OLDER)' ./integration/units
 OLDER = TestAgainOnOlderKernels
 
 .PHONY: fresh
@@ -127,7 +127,7 @@ deadcode:
 tidy:
 	$(STAGE) tidy 60 $(GO) mod tidy -diff
 race: build
-	$(STAGE) race 600 $(ENV) CGO_ENABLED=1 $(TEST) -race -p 4 -timeout 20m -skip '$(OLDER)' $(UNIT)
+	$(LATER) $(STAGE) race 600 $(ENV) CGO_ENABLED=1 $(TEST) -race -p 4 -timeout 20m -skip '$(OLDER)' $(UNIT)
 
 # Run under user-mode emulation, where a program cannot execute itself again: the
 # packages whose tests need no world of their own.
@@ -138,9 +138,9 @@ EMULATOR = $(if $(filter aarch64,$(shell uname -m)),,-exec qemu-aarch64)
 .PHONY: cross
 cross: ## the same for arm64, with the unit tests under user-mode emulation
 	hack/packages build cross
-	$(STAGE) build-arm64 180 env $(HERMETIC) GOARCH=arm64 $(BUILD) -o $(BINARY).arm64 ./cmd/isulad-tools
-	$(STAGE) vet-arm64 180 env CGO_ENABLED=0 GOARCH=arm64 $(GO) vet -tags $(TAGS) ./...
-	$(STAGE) test-arm64 600 env CGO_ENABLED=0 GOARCH=arm64 $(TEST) -short -timeout 20m $(EMULATOR) $(PORTABLE)
+	$(LATER) $(STAGE) build-arm64 180 env $(HERMETIC) GOARCH=arm64 $(BUILD) -o $(BINARY).arm64 ./cmd/isulad-tools
+	$(LATER) $(STAGE) vet-arm64 180 env CGO_ENABLED=0 GOARCH=arm64 $(GO) vet -tags $(TAGS) ./...
+	$(LATER) $(STAGE) test-arm64 600 env CGO_ENABLED=0 GOARCH=arm64 $(TEST) -short -timeout 20m $(EMULATOR) $(PORTABLE)
 
 .PHONY: bench
 bench: deps build ## start-up, devices and binds against the bare system calls
@@ -181,7 +181,7 @@ packages: ## bin/packages/: deb and rpm, for amd64 and arm64
 	for arch in $(ARCHES); do \
 		env $(HERMETIC) GOARCH=$$arch $(BUILD) -o $(PACKAGES)/isulad-tools.$$arch ./cmd/isulad-tools || exit; \
 	done
-	env $(HERMETIC) packaging/build $(ARCHES)
+	env $(HERMETIC) packaging/build $(PACKAGES) $(ARCHES)
 
 .PHONY: clean
 clean: ## remove bin/ (the VM's image stays in its cache)

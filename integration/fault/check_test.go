@@ -171,7 +171,7 @@ func (w *world) learn() (prestart, poststop []supervisor.Point) {
 	w.reset()
 	w.start()
 	w.bare = w.snapshot()
-	up := w.run("prestart", supervisor.Fault{})
+	up := w.run("prestart", supervisor.Fault{Action: supervisor.Observe})
 	if up.ExitCode != 0 || len(up.Stderr) != 0 {
 		w.t.Fatalf("prestart: %v\nstderr: %s\nlog: %s", up, up.Stderr, w.log())
 	}
@@ -188,7 +188,7 @@ func (w *world) learn() (prestart, poststop []supervisor.Point) {
 	}
 	checkRecords(w.t, w.records, w.reference.records)
 	w.stop()
-	down := w.run("poststop", supervisor.Fault{})
+	down := w.run("poststop", supervisor.Fault{Action: supervisor.Observe})
 	if down.ExitCode != 0 || len(down.Stderr) != 0 {
 		w.t.Fatalf("poststop: %v\nstderr: %s\nlog: %s", down, down.Stderr, w.log())
 	}

@@ -240,7 +240,7 @@ func (w *world) whole(c *change) (expected, []supervisor.Point) {
 	w.again()
 	e.started = w.now().facts
 	w.up(c)
-	res := w.tool(c.args, supervisor.Fault{})
+	res := w.tool(c.args, supervisor.Fault{Action: supervisor.Observe})
 	if res.ExitCode != 0 {
 		w.t.Fatalf("%q: %v: %s", c.args, res, res.Stderr)
 	}

@@ -56,7 +56,7 @@ func TestKilledPrestartUnderRunc(t *testing.T) {
 
 	var whole *supervisor.Result
 	for range 2 { // the second has the places and mount points of the first, as all later ones
-		whole = disturbed(supervisor.Fault{})
+		whole = disturbed(supervisor.Fault{Action: supervisor.Observe})
 		if whole.ExitCode != 0 {
 			t.Fatalf("prestart: %v: %s", whole, whole.Stderr)
 		}

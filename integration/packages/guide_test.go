@@ -120,11 +120,11 @@ func TestTheGuideDoesWhatItShows(t *testing.T) {
 	put(t, "/etc/dpkg/dpkg.cfg.d/of-the-test", "no-triggers\nforce-unsafe-io\n")
 	purge(t)
 	dir := t.TempDir()
-	content, err := os.ReadFile(made(t, "deb"))
+	content, err := os.ReadFile(made(t, shipped, "deb"))
 	if err != nil {
 		t.Fatal(err)
 	}
-	put(t, filepath.Join(dir, filepath.Base(made(t, "deb"))), string(content))
+	put(t, filepath.Join(dir, filepath.Base(made(t, shipped, "deb"))), string(content))
 	s := newShell(t, dir)
 	disk := ""
 	defer func() {

@@ -95,10 +95,10 @@ func each(t *testing.T, paths []string, want func(*testing.T, string)) {
 func TestAHostKeepsWorkingWhateverIsInstalledAndRemoved(t *testing.T) {
 	for _, m := range managers(t) {
 		t.Run(m.kind, func(t *testing.T) {
-			old, pkg := m.old(t), made(t, m.kind)
+			old, pkg := m.old(t), made(t, light, m.kind)
 			purge(t)
 			t.Run("installed on a fresh host", func(t *testing.T) {
-				m.do(t, m.install, pkg)
+				m.do(t, m.install, made(t, shipped, m.kind))
 				each(t, isuladNames, ours)
 				each(t, syscontainerNames, ours)
 				runsHook(t, hookSpecs[0], isuladNames[2])

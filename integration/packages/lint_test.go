@@ -28,8 +28,8 @@ func TestCheckersOfPackagesHaveNothingToSay(t *testing.T) {
 		name string
 		args []string
 	}{
-		{"lintian", []string{"--allow-root", "--tag-display-limit", "0", made(t, "deb")}},
-		{"rpmlint", []string{"--rpmlintrc", filepath.Join(top, "packaging/rpmlintrc"), made(t, "rpm")}},
+		{"lintian", []string{"--allow-root", "--tag-display-limit", "0", made(t, shipped, "deb")}},
+		{"rpmlint", []string{"--rpmlintrc", filepath.Join(top, "packaging/rpmlintrc"), made(t, shipped, "rpm")}},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			out, err := exec.CommandContext(t.Context(), c.name, c.args...).CombinedOutput()

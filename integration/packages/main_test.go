@@ -1,6 +1,7 @@
 package packages
 
 import (
+	"errors"
 	"fmt"
 	"os"
 	"os/exec"
@@ -14,10 +15,17 @@ import (
 
 const arch = runtime.GOARCH
 
+// Where packages are, below the module's folder: those that ship, and the same in
+// a compression that costs less, for what does not depend on it.
+const (
+	shipped = "bin/packages"
+	light   = "bin/packages-light"
+)
+
 // The packages are made on the host, where the build cache is kept.
 func TestMain(m *testing.M) {
 	if os.Getenv("PACKAGES_MADE") == "" {
-		if err := makePackages(); err != nil {
+		if err := errors.Join(makePackages(shipped), makePackages(light)); err != nil {
 			fmt.Fprintln(os.Stderr, err)
 			os.Exit(1)
 		}
@@ -26,27 +34,30 @@ func TestMain(m *testing.M) {
 	sandbox.Main(m)
 }
 
-func makePackages(env ...string) error {
+func makePackages(folder string, env ...string) error {
 	dir, err := sandbox.Module()
 	if err != nil {
 		return err
 	}
-	cmd := exec.Command("make", "packages", "ARCHES="+arch)
+	cmd := exec.Command("make", "packages", "ARCHES="+arch, "PACKAGES="+folder)
 	cmd.Dir, cmd.Env = dir, append(os.Environ(), env...)
+	if folder != shipped {
+		cmd.Env = append(cmd.Env, "COMPRESSION=gzip:1")
+	}
 	if out, err := cmd.CombinedOutput(); err != nil {
 		return fmt.Errorf("make packages: %w\n%s", err, out)
 	}
 	return nil
 }
 
-// made is the package of a kind, "deb" or "rpm".
-func made(t *testing.T, kind string) string {
+// made is the package of a kind, "deb" or "rpm", in a folder.
+func made(t *testing.T, folder, kind string) string {
 	t.Helper()
 	dir, err := sandbox.Module()
 	if err != nil {
 		t.Fatal(err)
 	}
-	found, err := filepath.Glob(filepath.Join(dir, "bin/packages/isulad-tools*."+kind))
+	found, err := filepath.Glob(filepath.Join(dir, folder, "isulad-tools*."+kind))
 	if err != nil || len(found) != 1 {
 		t.Fatalf("got %q, %v, want one %s", found, err, kind)
 	}

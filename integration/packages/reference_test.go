@@ -96,7 +96,7 @@ func TestMistypedWordsAreAnsweredByTheNearest(t *testing.T) {
 func pages(t *testing.T) []string {
 	t.Helper()
 	dir := t.TempDir()
-	run(t, "dpkg-deb", "-x", made(t, "deb"), dir)
+	run(t, "dpkg-deb", "-x", made(t, light, "deb"), dir)
 	all, err := filepath.Glob(dir + "/usr/share/man/man*/*.gz")
 	// A link, to that of isulad-tools.
 	all = slices.DeleteFunc(all, func(p string) bool { return strings.HasPrefix(filepath.Base(p), "syscontainer") })

@@ -6,7 +6,9 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strings"
+	"sync"
 
 	"golang.org/x/sys/unix"
 )
@@ -43,20 +45,30 @@ func Rootfs(dir string) error {
 	if err := copyFile(busybox, filepath.Join(dir, "bin/busybox"), 0o755); err != nil {
 		return err
 	}
-	list, err := exec.Command(busybox, "--list").Output()
+	all, err := applets()
 	if err != nil {
-		return fmt.Errorf("busybox --list: %w", err)
+		return err
 	}
-	for applet := range strings.FieldsSeq(string(list)) {
-		if applet == "busybox" {
-			continue
-		}
+	for _, applet := range all {
 		if err := os.Symlink("busybox", filepath.Join(dir, "bin", applet)); err != nil {
 			return err
 		}
 	}
 	return os.Symlink("../bin/busybox", filepath.Join(dir, "sbin/init"))
 }
+
+// applets are busybox's, but itself.
+var applets = sync.OnceValues(func() ([]string, error) {
+	busybox, err := findBusybox()
+	if err != nil {
+		return nil, err
+	}
+	list, err := exec.Command(busybox, "--list").Output()
+	if err != nil {
+		return nil, fmt.Errorf("busybox --list: %w", err)
+	}
+	return slices.DeleteFunc(strings.Fields(string(list)), func(a string) bool { return a == "busybox" }), nil
+})
 
 func findBusybox() (string, error) {
 	for _, p := range busyboxPaths {

@@ -51,6 +51,9 @@ func TestContainerSeesItsBundle(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
+	if pid, err := runc.Pid(id); err != nil || pid != s.Pid {
+		t.Errorf("pid: got %d, %v, want %d as the state says", pid, err, s.Pid)
+	}
 	tree, err := sandbox.ContainerTree(s.Pid, "/")
 	if err != nil {
 		t.Fatal(err)
@@ -65,8 +68,17 @@ func TestContainerSeesItsBundle(t *testing.T) {
 	if diff := before.Diff(fingerprint(t), "file /run/runc"); len(diff) == 0 {
 		t.Error("the fingerprint does not show a running container")
 	}
+	if err := runc.Stop(id); err != nil {
+		t.Fatal(err)
+	}
+	if pid, err := runc.Pid(id); err == nil || !runc.Knows(id) {
+		t.Errorf("pid of a stopped container: got %d, %v, want an error", pid, err)
+	}
 	if err := runc.Delete(id); err != nil {
 		t.Fatal(err)
+	}
+	if runc.Knows(id) {
+		t.Error("a deleted container is known")
 	}
 	if err := os.RemoveAll(filepath.Join(graph, "engines")); err != nil {
 		t.Fatal(err)

@@ -108,7 +108,7 @@ func (b *box) ends() {
 		if b.podman != nil {
 			check(t, b.podman.Remove(b.name()))
 		} else if b.real {
-			if _, err := b.runc.State(b.id); err == nil {
+			if b.runc.Knows(b.id) {
 				check(t, b.runc.Delete(b.id))
 			}
 		} else if b.held != nil {
@@ -355,9 +355,9 @@ func (b *box) pid() int {
 	if !b.real {
 		return b.held.Pid
 	}
-	s, err := b.runc.State(b.id)
+	pid, err := b.runc.Pid(b.id)
 	check(b.t, err)
-	return s.Pid
+	return pid
 }
 
 // record writes device_hook.json.

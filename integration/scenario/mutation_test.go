@@ -70,7 +70,7 @@ func (r *run) isClean() {
 func (r *run) checks() {
 	r.t.Helper()
 	if r.real {
-		if s, err := r.runc.State(r.id); err != nil || s.Status != "running" {
+		if _, err := r.runc.Pid(r.id); err != nil {
 			return
 		}
 	} else if r.held == nil {

@@ -39,9 +39,11 @@ func tests(program string) string {
 	return "cp " + program + ".test /run/ && exec $AS /run/" + program + `.test -test.v "$@"`
 }
 
-// share makes the folder that the machine and the guest share: with the program
-// under test, its installer and test programs, by the names of their packages.
-func share(t *testing.T, programs ...string) string {
+// product is the program under test, which is its own installer, too.
+var product string
+
+// prepare makes what all machines have: their image, and the program under test.
+func prepare(t *testing.T) {
 	t.Helper()
 	root, err := sandbox.Module()
 	if err != nil {
@@ -49,10 +51,24 @@ func share(t *testing.T, programs ...string) string {
 	}
 	dependOn(t, root)
 	buildImage(t, root)
+	product = filepath.Join(t.TempDir(), "isulad-tools")
+	build(t, root, "build", "-trimpath", "-tags", "urfave_cli_no_docs", "-o", product, "./cmd/isulad-tools")
+}
+
+// share makes the folder that the machine and the guest share: with the program
+// under test and test programs, by the names of their packages.
+func share(t *testing.T, programs ...string) string {
+	t.Helper()
+	root, err := sandbox.Module()
+	if err != nil {
+		t.Fatal(err)
+	}
 	dir := t.TempDir()
-	build(t, root, "build", "-tags", "urfave_cli_no_docs", "-o", filepath.Join(dir, "isulad-tools"), "./cmd/isulad-tools")
+	if err := os.Link(product, filepath.Join(dir, filepath.Base(product))); err != nil {
+		t.Fatal(err)
+	}
 	for _, p := range programs {
-		build(t, root, "test", "-c", "-tags", "vmguest", "-o", filepath.Join(dir, filepath.Base(p)+".test"), "./integration/"+p)
+		build(t, root, "test", "-trimpath", "-c", "-tags", "vmguest", "-o", filepath.Join(dir, filepath.Base(p)+".test"), "./integration/"+p)
 	}
 	return dir
 }
@@ -78,8 +94,12 @@ func (m *machine) boot(t *testing.T, share string) {
 	start := time.Now()
 	err = cmd.Run()
 	took := time.Since(start)
-	t.Logf("boot %s: the machine ran for %.0f s of at most %.0f", m.name, took.Seconds(), m.limit.Seconds())
-	noteTime(t, m.name, took)
+	if cmd.ProcessState == nil {
+		t.Fatalf("run %s: %v", run, err)
+	}
+	processor := cmd.ProcessState.UserTime() + cmd.ProcessState.SystemTime()
+	t.Logf("boot %s: the machine ran for %.0f s of at most %.0f, %.0f s of it on the processor", m.name, took.Seconds(), m.limit.Seconds(), processor.Seconds())
+	noteTime(t, m.name, took, processor)
 	if err != nil {
 		t.Fatalf("tests in the guest: %v", err)
 	}
@@ -89,7 +109,7 @@ func (m *machine) boot(t *testing.T, share string) {
 }
 
 // noteTime adds a line to the build's summary, see hack/stage.
-func noteTime(t *testing.T, boot string, took time.Duration) {
+func noteTime(t *testing.T, boot string, took, processor time.Duration) {
 	t.Helper()
 	file := os.Getenv("STAGES")
 	if file == "" {
@@ -99,7 +119,7 @@ func noteTime(t *testing.T, boot string, took time.Duration) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if _, err := fmt.Fprintf(f, "%.1f\t    boot %s\t\n", took.Seconds(), boot); err != nil {
+	if _, err := fmt.Fprintf(f, "%.1f\t    boot %s\t%.0f s of processor\n", took.Seconds(), boot, processor.Seconds()); err != nil {
 		t.Error(err)
 	}
 	if err := f.Close(); err != nil {

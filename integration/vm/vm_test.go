@@ -28,21 +28,22 @@ const guests = "guest/*_test.go"
 // blacklisted is on the guest's kernel command line; package guest expects it.
 const blacklisted = "module_blacklist=nlmon"
 
-// machines are the boots, by what they have that this machine has not. The one that
-// takes longest is first.
+// machines are the boots, by what they have that this machine has not, those that take
+// longest first: so both cores have work to the end.
 var machines = []struct {
 	name string
 	test func(*testing.T)
 }{
-	{"cgroup v2", scenarioCgroupV2},
-	{"cgroup v1", cgroupV1},
 	{"systemd", systemdIsPID1},
+	{"cgroup v1", cgroupV1},
+	{"cgroup v2", scenarioCgroupV2},
 	{"Open vSwitch", openVSwitch},
 	{"SELinux", seLinux},
 }
 
 // TestMachines runs two machines at a time, one on each core.
 func TestMachines(t *testing.T) {
+	prepare(t)
 	next := make(chan int, len(machines))
 	for i := range machines {
 		next <- i

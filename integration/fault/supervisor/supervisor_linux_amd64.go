@@ -42,8 +42,11 @@ func (c Class) String() string {
 type Action int
 
 const (
+	// Leave lets everything pass and looks at nothing but the end, which costs a
+	// part of what it takes to list the points.
+	Leave Action = iota
 	// Observe lets everything pass and only lists the points.
-	Observe Action = iota
+	Observe
 	// KillBefore kills the program before the call is executed.
 	KillBefore
 	// KillAfter kills the program when the call has been executed, before the
@@ -54,10 +57,10 @@ const (
 )
 
 func (a Action) String() string {
-	return [...]string{"observe", "kill before", "kill after", "fail"}[a]
+	return [...]string{"leave", "observe", "kill before", "kill after", "fail"}[a]
 }
 
-// Fault is one interference. Its zero value only observes.
+// Fault is one interference. Its zero value is none.
 type Fault struct {
 	At     int // number of the point, from 1
 	Action Action
@@ -70,8 +73,8 @@ type Fault struct {
 
 func (f Fault) String() string {
 	switch {
-	case f.Action == Observe:
-		return "observe"
+	case f.Action <= Observe:
+		return f.Action.String()
 	case f.Action != Fail:
 		return fmt.Sprintf("%s #%d", f.Action, f.At)
 	case f.Sticky:

@@ -87,7 +87,7 @@ func tree(t *testing.T, dir string) string {
 
 func TestListsWhatTheProgramChanges(t *testing.T) {
 	dir := t.TempDir()
-	res := run(t, command(t, "files", dir), Fault{})
+	res := run(t, command(t, "files", dir), Fault{Action: Observe})
 	if res.ExitCode != 0 || res.Hit != nil || res.TimedOut {
 		t.Fatalf("%v: %s", res, res.Stderr)
 	}
@@ -118,9 +118,9 @@ func TestListsWhatTheProgramChanges(t *testing.T) {
 }
 
 func TestEveryRunHasTheSamePoints(t *testing.T) {
-	first := names(run(t, command(t, "files", t.TempDir()), Fault{}).Points)
+	first := names(run(t, command(t, "files", t.TempDir()), Fault{Action: Observe}).Points)
 	for range 10 {
-		if got := names(run(t, command(t, "files", t.TempDir()), Fault{}).Points); !slices.Equal(got, first) {
+		if got := names(run(t, command(t, "files", t.TempDir()), Fault{Action: Observe}).Points); !slices.Equal(got, first) {
 			t.Fatalf("points %v, before %v", got, first)
 		}
 	}
@@ -210,7 +210,7 @@ func TestOneCounterOverAllThreads(t *testing.T) {
 		}
 	}
 	dir := t.TempDir()
-	res := run(t, command(t, "threads", append([]string{dir}, args...)...), Fault{})
+	res := run(t, command(t, "threads", append([]string{dir}, args...)...), Fault{Action: Observe})
 	tids := map[int]bool{}
 	for i, p := range res.Points {
 		tids[p.Tid] = true
@@ -228,7 +228,7 @@ func TestCountsChildrenOnRequest(t *testing.T) {
 		dir := t.TempDir()
 		c := command(t, "parent", "files", dir)
 		c.Children = children
-		res := run(t, c, Fault{})
+		res := run(t, c, Fault{Action: Observe})
 		want := 0
 		if children {
 			want = len(fileSteps)
@@ -252,8 +252,22 @@ func TestCountsChildrenOnRequest(t *testing.T) {
 	}
 }
 
+func TestAProgramThatIsLeftAloneHasNoPoints(t *testing.T) {
+	dir := t.TempDir()
+	res := run(t, command(t, "files", dir), Fault{})
+	if res.ExitCode != 0 || len(res.Points) > 0 || res.Hit != nil || tree(t, dir) == "" {
+		t.Errorf("%v, points %v, hit %v, made %q, want exit 0, no point and a tree", res, res.Points, res.Hit, tree(t, dir))
+	}
+}
+
 func TestNothingOutlivesTheRun(t *testing.T) {
-	res := run(t, command(t, "orphan"), Fault{})
+	for _, action := range []Action{Leave, Observe} {
+		t.Run(action.String(), func(t *testing.T) { nothingOutlivesTheRun(t, action) })
+	}
+}
+
+func nothingOutlivesTheRun(t *testing.T, action Action) {
+	res := run(t, command(t, "orphan"), Fault{Action: action})
 	if res.ExitCode != 0 || res.Orphans != 1 {
 		t.Errorf("%v, %d orphans, want 1", res, res.Orphans)
 	}
@@ -269,16 +283,20 @@ func TestNothingOutlivesTheRun(t *testing.T) {
 }
 
 func TestHangIsBounded(t *testing.T) {
-	c := command(t, "hang")
-	c.Timeout = 300 * time.Millisecond
-	res := run(t, c, Fault{})
-	if !res.TimedOut || res.Signal != syscall.SIGKILL {
-		t.Errorf("%v, timed out %t", res, res.TimedOut)
+	for _, action := range []Action{Leave, Observe} {
+		t.Run(action.String(), func(t *testing.T) {
+			c := command(t, "hang")
+			c.Timeout = 300 * time.Millisecond
+			res := run(t, c, Fault{Action: action})
+			if !res.TimedOut || res.Signal != syscall.SIGKILL {
+				t.Errorf("%v, timed out %t", res, res.TimedOut)
+			}
+		})
 	}
 }
 
 func TestTellsSocketsPipesAndFilesApart(t *testing.T) {
-	res := run(t, command(t, "channels", t.TempDir()), Fault{})
+	res := run(t, command(t, "channels", t.TempDir()), Fault{Action: Observe})
 	if res.ExitCode != 0 {
 		t.Fatalf("%v: %s", res, res.Stderr)
 	}
@@ -291,7 +309,7 @@ func TestTellsSocketsPipesAndFilesApart(t *testing.T) {
 func TestLooksCountOnlyOnRequest(t *testing.T) {
 	c := command(t, "files", t.TempDir())
 	c.Classes = Change | Guard | Look
-	res := run(t, c, Fault{})
+	res := run(t, c, Fault{Action: Observe})
 	if !slices.ContainsFunc(res.Points, func(p Point) bool { return p.Class == Look }) {
 		t.Errorf("no read-only open among %v", res.Points)
 	}
@@ -300,7 +318,7 @@ func TestLooksCountOnlyOnRequest(t *testing.T) {
 func TestNothingIsCached(t *testing.T) {
 	c := command(t, "cached")
 	c.Classes = Look
-	res := run(t, c, Fault{})
+	res := run(t, c, Fault{Action: Observe})
 	if want := unix.EAGAIN.Error() + "\n<nil>\n"; string(res.Stdout) != want {
 		t.Errorf("from the cache, and from anywhere: %q, want %q", res.Stdout, want)
 	}
@@ -316,7 +334,7 @@ func TestNothingIsCached(t *testing.T) {
 }
 
 func TestMissingProgramIsAnError(t *testing.T) {
-	if res, err := (Command{Path: "/no/such/program"}).Run(Fault{}); err == nil {
+	if res, err := (Command{Path: "/no/such/program"}).Run(Fault{Action: Observe}); err == nil {
 		t.Errorf("result %v, want an error", res)
 	}
 }
@@ -333,7 +351,7 @@ func TestLeavesOtherChildrenAlone(t *testing.T) {
 			t.Fatal(err)
 		}
 		others = append(others, cmd)
-		if res := run(t, command(t, "files", t.TempDir()), Fault{}); res.ExitCode != 0 {
+		if res := run(t, command(t, "files", t.TempDir()), Fault{Action: Observe}); res.ExitCode != 0 {
 			t.Fatal(res)
 		}
 	}

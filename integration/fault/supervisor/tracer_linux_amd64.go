@@ -86,8 +86,10 @@ func (t *tracer) begin() error {
 	if err := unix.PtraceSetOptions(t.main, traceOptions); err != nil {
 		return os.NewSyscallError("ptrace setoptions", err)
 	}
-	if err := installFilter(t.main, filter(calls)); err != nil {
-		return fmt.Errorf("install seccomp filter: %w", err)
+	if t.fault.Action != Leave {
+		if err := installFilter(t.main, filter(calls)); err != nil {
+			return fmt.Errorf("install seccomp filter: %w", err)
+		}
 	}
 	t.threads[t.main] = &thread{pid: t.main, seen: true}
 	t.adopt(t.main)
@@ -215,7 +217,7 @@ func (t *tracer) entry(tid int, th *thread) {
 		t.busy = tid
 	}
 
-	hit := p.N == t.fault.At && t.fault.Action != Observe
+	hit := p.N == t.fault.At && t.fault.Action > Observe
 	switch {
 	case hit && t.fault.Action == KillBefore:
 		t.killAll()
@@ -273,7 +275,7 @@ func (t *tracer) point(s *stopped, th *thread, c call, nr uint64) (Point, bool) 
 		return Point{}, false
 	}
 	t.res.Points = append(t.res.Points, p)
-	if p.N == t.fault.At && t.fault.Action != Observe {
+	if p.N == t.fault.At && t.fault.Action > Observe {
 		hit := p
 		t.res.Hit = &hit
 	}

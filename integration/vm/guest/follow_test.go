@@ -49,11 +49,11 @@ func (l times) log(t *testing.T) {
 func (c *container) mayNot(t *testing.T, host string) {
 	t.Helper()
 	st := stat(t, host)
-	state, err := c.runc.State(c.id)
+	pid, err := c.runc.Pid(c.id)
 	if err != nil {
 		t.Fatal(err)
 	}
-	node := fmt.Sprintf("/proc/%d/root/dev/copy", state.Pid)
+	node := fmt.Sprintf("/proc/%d/root/dev/copy", pid)
 	switch err := unix.Mknod(node, st.Mode&unix.S_IFMT|0o666, int(st.Rdev)); {
 	case errors.Is(err, unix.EOVERFLOW):
 		return // no node works there: the container has a user namespace

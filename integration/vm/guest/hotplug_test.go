@@ -91,11 +91,11 @@ func (c *container) recorded(t *testing.T) map[string]devices.Device {
 // dev lists the container's /dev.
 func (c *container) dev(t *testing.T) []string {
 	t.Helper()
-	state, err := c.runc.State(c.id)
+	pid, err := c.runc.Pid(c.id)
 	if err != nil {
 		t.Fatal(err)
 	}
-	entries, err := os.ReadDir(fmt.Sprintf("/proc/%d/root/dev", state.Pid))
+	entries, err := os.ReadDir(fmt.Sprintf("/proc/%d/root/dev", pid))
 	if err != nil {
 		t.Fatal(err)
 	}

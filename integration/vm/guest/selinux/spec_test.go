@@ -72,9 +72,9 @@ func (c *container) works(command string, args ...string) {
 // pid is the container's init.
 func (c *container) pid() int {
 	c.t.Helper()
-	s, err := c.runc.State(c.id)
+	pid, err := c.runc.Pid(c.id)
 	must(c.t, err)
-	return s.Pid
+	return pid
 }
 
 // labelledBelow are the files below dirs with this label.
