@@ -123,6 +123,9 @@ func (s *session) locked(ctx context.Context, c *cli.Context, found container.Co
 		return err
 	}
 	defer closeTarget()
+	if err := s.findMounts(); err != nil {
+		return err
+	}
 	if s.target != nil && s.target.Doubt != nil {
 		s.app.warn("container "+s.name, s.target.Doubt)
 	}
@@ -149,6 +152,18 @@ func (s *session) locked(ctx context.Context, c *cli.Context, found container.Co
 		return err
 	}
 	return s.change.Do(context.WithoutCancel(ctx), s.target)
+}
+
+// findMounts finds how the container is served, if it runs.
+func (s *session) findMounts() error {
+	if s.target == nil {
+		return nil
+	}
+	err := mounts.Find(s.target)
+	if errors.Is(err, process.ErrGone) || err != nil && !s.target.Init.Lives() {
+		s.target, err = nil, nil // it ended meanwhile
+	}
+	return err
 }
 
 // container is the one for which the host's paths are opened.
@@ -216,14 +231,6 @@ func (s *session) open(found container.Container) (closeTarget func(), err error
 	s.target.Look = exec.LookPath // a person runs this
 	if s.noSpec {
 		s.target.DeviceRules = nil
-	}
-	if err := mounts.Find(s.target); err != nil {
-		closeTarget()
-		s.target = nil
-		if errors.Is(err, process.ErrGone) || !start.Init.Lives() {
-			return nothing, nil // it ended meanwhile, too
-		}
-		return nothing, err
 	}
 	return closeTarget, nil
 }
