@@ -54,7 +54,10 @@ func (h Host) leftovers(context.Context) []Fact {
 	if h.Unlisted != nil {
 		return []Fact{{Warn, "leftovers", "not all containers can be found, so nobody knows: " + h.Unlisted.Error(), ""}}
 	}
-	orphans := Orphans(h.Containers)
+	orphans, err := Orphans(h.Containers)
+	if err != nil {
+		return []Fact{{Warn, "leftovers", "not all that containers were granted can be read, so nobody knows: " + err.Error(), ""}}
+	}
 	if len(orphans) == 0 {
 		return []Fact{{OK, "leftovers", "none of containers that are gone", ""}}
 	}

@@ -23,8 +23,8 @@ type Orphan struct {
 const startTakes = 30 * time.Second
 
 // Orphans are the containers of which something is left, which none of the known ones is and
-// of which no process lives.
-func Orphans(known []container.Container) (list []Orphan) {
+// of which no process lives. The error says what could not be read: nobody knows then.
+func Orphans(known []container.Container) (list []Orphan, err error) {
 	found := map[string]*Orphan{}
 	alive := map[string]bool{}
 	for _, c := range known {
@@ -38,11 +38,14 @@ func Orphans(known []container.Container) (list []Orphan) {
 			found[id].Left = append(found[id].Left, what)
 		}
 	}
-	ledger.All(func(id string, s ledger.Start, _ []ledger.Grant) {
+	err = ledger.All(func(id string, s ledger.Start, _ []ledger.Grant) {
 		note(id, "ledger")
 		found[id].Bundle = s.Bundle
 		alive[id] = alive[id] || s.Init.Lives()
 	})
+	if err != nil {
+		return nil, err
+	}
 	for _, dir := range []struct{ path, what string }{
 		{place.Isulad.Starts(), "start record"},
 		{place.Syscontainer.Starts(), "start record"},
@@ -85,7 +88,7 @@ func Orphans(known []container.Container) (list []Orphan) {
 		list = append(list, *o)
 	}
 	slices.SortFunc(list, func(a, b Orphan) int { return strings.Compare(a.ID, b.ID) })
-	return list
+	return list, nil
 }
 
 // wholeID is the id that a word of a udev rule stands for.

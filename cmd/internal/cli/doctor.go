@@ -49,9 +49,13 @@ func (a App) repairOrphans(c *cli.Context) error {
 	if err != nil {
 		return fmt.Errorf("repair --orphans: not all containers can be found: %w", err)
 	}
+	orphans, err := inspection.Orphans(known)
+	if err != nil {
+		return fmt.Errorf("repair --orphans: not all that containers were granted can be read: %w", err)
+	}
 	var failed []error
 	reload := false
-	for _, o := range inspection.Orphans(known) {
+	for _, o := range orphans {
 		left := strings.Join(o.Left, ", ")
 		if c.Bool(dryRunFlag.Name) {
 			fmt.Fprintf(a.Stdout, "would remove what container %s left: %s\n", o.ID, left)

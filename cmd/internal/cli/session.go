@@ -17,7 +17,6 @@ import (
 	"isula.org/isulad-tools/devices"
 	"isula.org/isulad-tools/internal/command"
 	"isula.org/isulad-tools/internal/deadline"
-	"isula.org/isulad-tools/internal/ledger"
 	"isula.org/isulad-tools/internal/process"
 	"isula.org/isulad-tools/mounts"
 	"isula.org/isulad-tools/resource"
@@ -168,7 +167,7 @@ func (s *session) findMounts() error {
 
 // container is the one for which the host's paths are opened.
 func (s *session) container() mounts.Container {
-	return mounts.Container{ID: s.id, Bundle: s.dir, Trees: func() []ledger.Tree { return s.spec.Trees(s.dir) }}
+	return mounts.Container{ID: s.id, Bundle: s.dir, Trees: s.spec.Trees(s.dir)}
 }
 
 // renew makes the running container's devices what they are on the host now, whatever
@@ -181,7 +180,7 @@ func (s *session) renew(ctx context.Context) error {
 	if err != nil {
 		return nil // whoever changes devices says so
 	}
-	plan.Check = func(path string) error { return s.container().CheckDevice(s.wait, path) }
+	plan.Check = s.container().DeviceCheck(s.wait)
 	if s.target.Doubt == nil {
 		plan.Has = devices.Granted(s.target.Ledger)
 	}
