@@ -105,6 +105,13 @@ func (d *Document) Revert() bool {
 	return true
 }
 
+// Clone returns a document that changes by itself.
+func (d *Document) Clone() *Document {
+	c := *d
+	c.lists, c.decoded = maps.Clone(d.lists), maps.Clone(d.decoded)
+	return &c
+}
+
 func (d *Document) path() string { return filepath.Join(d.dir, Name) }
 
 func (d *Document) parse(data []byte) error {

@@ -73,9 +73,13 @@ func ReadSpec(bundle string) (*Spec, error) {
 	return s, nil
 }
 
-// Trees are the host's trees that the specification of a bundle gives the container;
-// without a specification nobody knows.
-func (s *Spec) Trees(bundle string) (list []ledger.Tree) {
+// Trees returns what tells the host's trees that the specification of a bundle gives the
+// container, for who may need them; without a specification nobody knows.
+func (s *Spec) Trees(bundle string) func() []ledger.Tree {
+	return func() []ledger.Tree { return s.trees(bundle) }
+}
+
+func (s *Spec) trees(bundle string) (list []ledger.Tree) {
 	var mounts []mount
 	if s == nil || json.Unmarshal(s.Mounts, &mounts) != nil {
 		return nil

@@ -263,10 +263,10 @@ func TestTheTreesOfASpecificationAreItsBinds(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if got, want := fmt.Sprint(s.Trees("/b")), "[{/srv/a true} {/srv/b false} {/b/c true} {/srv/d false}]"; got != want {
+	if got, want := fmt.Sprint(s.Trees("/b")()), "[{/srv/a true} {/srv/b false} {/b/c true} {/srv/d false}]"; got != want {
 		t.Errorf("%s, want %s", got, want)
 	}
-	if got := (*Spec)(nil).Trees("/b"); got != nil {
+	if got := (*Spec)(nil).Trees("/b")(); got != nil {
 		t.Errorf("without a specification: %v", got)
 	}
 }

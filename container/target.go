@@ -113,7 +113,7 @@ func rootOf(ns *nsenter.Mount, pid int, id string, w *deadline.Waiter) (root *ro
 // OpenLedger opens what container id was granted by the start s, with the specification
 // sp. doubt says what could not be read of it.
 func OpenLedger(g place.Generation, id string, s Start, sp *Spec) (l *ledger.Ledger, doubt error) {
-	return ledger.Open(g, id, ledger.Start{Engine: EngineOf(s.Bundle), Init: s.Init, Bundle: s.Bundle, Ask: func() []ledger.Tree { return sp.Trees(s.Bundle) }})
+	return ledger.Open(g, id, ledger.Start{Engine: EngineOf(s.Bundle), Init: s.Init, Bundle: s.Bundle, Ask: sp.Trees(s.Bundle)})
 }
 
 // netOf is the network namespace that the container was started in. Where our hook

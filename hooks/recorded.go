@@ -10,7 +10,6 @@ import (
 	"isula.org/isulad-tools/container"
 	"isula.org/isulad-tools/devices"
 	"isula.org/isulad-tools/internal/deadline"
-	"isula.org/isulad-tools/internal/ledger"
 	"isula.org/isulad-tools/internal/process"
 	"isula.org/isulad-tools/kmod"
 	"isula.org/isulad-tools/mounts"
@@ -118,9 +117,7 @@ func (h *Hook) lookAgain(ctx context.Context, st state, sp *container.Spec, init
 		plan.Has = devices.Granted(grants)
 		defer grants.Close()
 	}
-	plan.Check = func(path string) error {
-		return mounts.Container{ID: st.ID, Bundle: st.Bundle, Trees: func() []ledger.Tree { return sp.Trees(st.Bundle) }}.CheckDevice(h.wait, path)
-	}
+	plan.Check = mounts.Container{ID: st.ID, Bundle: st.Bundle, Trees: sp.Trees(st.Bundle)}.DeviceCheck(h.wait)
 	if err := errors.Join(plan.Look(), plan.Renew()); err != nil || len(plan.Change.Tasks) == 0 {
 		return nil, nil, err
 	}

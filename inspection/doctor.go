@@ -54,11 +54,21 @@ func (h Host) leftovers(context.Context) []Fact {
 	if h.Unlisted != nil {
 		return []Fact{{Warn, "leftovers", "not all containers can be found, so nobody knows: " + h.Unlisted.Error(), ""}}
 	}
-	orphans := Orphans(h.Containers)
-	if len(orphans) == 0 {
+	orphans, err := Orphans(h.Containers)
+	if err != nil {
+		return []Fact{{Warn, "leftovers", "not all that containers were granted can be read, so nobody knows: " + err.Error(), ""}}
+	}
+	links, err := OrphanLinks()
+	if err != nil {
+		return []Fact{{Warn, "leftovers", err.Error(), ""}}
+	}
+	if len(orphans)+len(links) == 0 {
 		return []Fact{{OK, "leftovers", "none of containers that are gone", ""}}
 	}
 	var facts []Fact
+	for _, l := range links {
+		facts = append(facts, Fact{Warn, "leftovers", fmt.Sprintf("link %s was lent to a container that is gone, and was called %s", l.Name, l.Was), "isulad-tools repair --orphans"})
+	}
 	for _, o := range orphans {
 		facts = append(facts, Fact{Warn, "leftovers", fmt.Sprintf("container %s is gone, and left: %s", o.ID, strings.Join(o.Left, ", ")), "isulad-tools repair --orphans"})
 	}

@@ -16,6 +16,7 @@ import (
 
 	"isula.org/isulad-tools/devices"
 	"isula.org/isulad-tools/internal/command"
+	"isula.org/isulad-tools/internal/hookspec"
 	"isula.org/isulad-tools/internal/open"
 	"isula.org/isulad-tools/internal/place"
 	"isula.org/isulad-tools/internal/systemd"
@@ -58,17 +59,14 @@ func specFacts(g place.Generation, path string, data []byte) (facts []Fact) {
 	if f := ownFact("hook spec", path, 0o640); f != nil {
 		facts = append(facts, *f)
 	}
-	var spec map[string][]struct {
-		Path string   `json:"path"`
-		Args []string `json:"args"`
-	}
-	if err := json.Unmarshal(data, &spec); err != nil {
-		return append(facts, Fact{Bad, "hook spec", path + ": " + err.Error(), "make install"})
-	}
 	hooks := []string{}
 	for _, stage := range []string{"prestart", "poststop"} {
 		one := ""
-		for _, hook := range spec[stage] {
+		listed, err := hookspec.Hooks(data, stage)
+		if err != nil {
+			return append(facts, Fact{Bad, "hook spec", path + ": " + err.Error(), "make install"})
+		}
+		for _, hook := range listed {
 			if filepath.Base(hook.Path) == g.Hook || slices.Contains(hook.Args, g.Hook) {
 				one = hook.Path
 			}

@@ -1,6 +1,7 @@
 package inspection
 
 import (
+	"encoding/json"
 	"os"
 	"slices"
 	"strings"
@@ -10,6 +11,7 @@ import (
 	"isula.org/isulad-tools/devices"
 	"isula.org/isulad-tools/internal/ledger"
 	"isula.org/isulad-tools/internal/place"
+	"isula.org/isulad-tools/network"
 )
 
 // Orphan is what the host has of a container that is gone.
@@ -23,8 +25,8 @@ type Orphan struct {
 const startTakes = 30 * time.Second
 
 // Orphans are the containers of which something is left, which none of the known ones is and
-// of which no process lives.
-func Orphans(known []container.Container) (list []Orphan) {
+// of which no process lives. The error says what could not be read: nobody knows then.
+func Orphans(known []container.Container) (list []Orphan, err error) {
 	found := map[string]*Orphan{}
 	alive := map[string]bool{}
 	for _, c := range known {
@@ -38,11 +40,14 @@ func Orphans(known []container.Container) (list []Orphan) {
 			found[id].Left = append(found[id].Left, what)
 		}
 	}
-	ledger.All(func(id string, s ledger.Start, _ []ledger.Grant) {
+	err = ledger.All(func(id string, s ledger.Start, _ []ledger.Grant) {
 		note(id, "ledger")
 		found[id].Bundle = s.Bundle
 		alive[id] = alive[id] || s.Init.Lives()
 	})
+	if err != nil {
+		return nil, err
+	}
 	for _, dir := range []struct{ path, what string }{
 		{place.Isulad.Starts(), "start record"},
 		{place.Syscontainer.Starts(), "start record"},
@@ -85,7 +90,27 @@ func Orphans(known []container.Container) (list []Orphan) {
 		list = append(list, *o)
 	}
 	slices.SortFunc(list, func(a, b Orphan) int { return strings.Compare(a.ID, b.ID) })
-	return list
+	return list, nil
+}
+
+// OrphanLinks are the host's links that are marked as lent to a container, and are back. A
+// container may give the one that it has such a mark, too: what another one is said to have
+// been called by its grant is left alone.
+func OrphanLinks() ([]network.Marked, error) {
+	links, err := network.MarkedLinks()
+	if len(links) == 0 || err != nil {
+		return nil, err
+	}
+	lent := map[string]bool{}
+	err = ledger.All(func(_ string, _ ledger.Start, grants []ledger.Grant) {
+		for _, g := range grants {
+			var n network.NIC
+			if g.Kind == network.Interfaces.Name && json.Unmarshal(g.Record, &n) == nil {
+				lent[n.HostName] = true
+			}
+		}
+	})
+	return slices.DeleteFunc(links, func(m network.Marked) bool { return lent[m.Was] }), err
 }
 
 // wholeID is the id that a word of a udev rule stands for.

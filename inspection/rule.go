@@ -17,20 +17,15 @@ func (rules) look(s *Subject) ([]resource.View, error) {
 	if !s.hooked() {
 		return nil, nil
 	}
-	list, err := s.followed()
+	list, err := followed(s.Doc.Clone())
 	if err != nil {
 		return nil, nil // the devices say so
 	}
 	return devices.RuleViews(s.ID, list)
 }
 
-// followed are the devices that the container follows. They are found out from a document of their
-// own, which learns of new ones.
-func (s *Subject) followed() ([]devices.Followed, error) {
-	doc, err := config.Load(s.Bundle)
-	if err != nil {
-		return nil, err
-	}
+// followed are the devices that the container follows. doc learns of new ones.
+func followed(doc *config.Document) ([]devices.Followed, error) {
 	list, err := config.List[devices.Device](doc, config.Devices)
 	if err != nil {
 		return nil, err
@@ -43,7 +38,11 @@ func (rules) plan(s *Subject, c *resource.Change, views []resource.View) error {
 		return nil
 	}
 	c.Step("repair", "udev rules", text("of the container's devices"), func(ctx context.Context, _ *resource.Target) error {
-		list, err := s.followed()
+		doc, err := config.Load(s.Bundle)
+		if err != nil {
+			return err
+		}
+		list, err := followed(doc)
 		if err != nil {
 			return err
 		}

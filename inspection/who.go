@@ -106,11 +106,10 @@ func (t *Thing) isLink(n network.NIC) bool {
 // Granted are the grants of all containers, by id.
 type Granted map[string][]ledger.Grant
 
-// AllGranted reads them.
-func AllGranted() Granted {
+// AllGranted reads them; with an error, as far as they can be read.
+func AllGranted() (Granted, error) {
 	all := Granted{}
-	ledger.All(func(id string, _ ledger.Start, grants []ledger.Grant) { all[id] = grants })
-	return all
+	return all, ledger.All(func(id string, _ ledger.Start, grants []ledger.Grant) { all[id] = grants })
 }
 
 // HeldBy returns how a container holds the thing. The error is of its records; its grants are

@@ -9,6 +9,8 @@ import (
 	"slices"
 
 	oci "github.com/opencontainers/runtime-spec/specs-go"
+
+	"isula.org/isulad-tools/internal/hookspec"
 )
 
 // form is one of the forms of files that name a hook.
@@ -56,12 +58,8 @@ func hookSpec(hookPath string) ([]byte, error) {
 
 // hookPaths returns the programs that spec runs at stage, none when it does not parse.
 func hookPaths(spec []byte, stage string) []string {
-	var parsed map[string]json.RawMessage
-	if json.Unmarshal(spec, &parsed) != nil {
-		return nil
-	}
-	var hooks []oci.Hook
-	if json.Unmarshal(parsed[stage], &hooks) != nil {
+	hooks, err := hookspec.Hooks(spec, stage)
+	if err != nil {
 		return nil
 	}
 	var paths []string

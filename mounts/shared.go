@@ -41,49 +41,66 @@ func Share(ctx context.Context, t *resource.Target, report func(error)) error {
 // Find tells how a running container is served: through its shared path, if it
 // was started with one, else directly, and Direct says so.
 func Find(t *resource.Target) error {
+	shared, err := findShared(t)
+	if err == nil && shared.id != 0 {
+		err = mountpoint.Each(t.Sees, func(m *mountpoint.Mount) bool { return !shared.see(m) })
+	}
+	t.Direct = shared.direct()
+	return err
+}
+
+// sharedPath is the mount by which a running container has its shared path.
+type sharedPath struct {
+	id       int // 0: there is none
+	receives bool
+}
+
+// see looks at a mount, and tells whether it is this one: crun makes all mounts of a
+// container private after its hooks have run, and then it receives nothing.
+func (s *sharedPath) see(m *mountpoint.Mount) bool {
+	if m.ID != s.id {
+		return false
+	}
+	s.receives = len(groups(m, "master:")) > 0
+	return true
+}
+
+// direct says why a container is served directly, for Target.Direct.
+func (s sharedPath) direct() error {
+	switch {
+	case s.id == 0:
+		return errNotShared
+	case !s.receives:
+		return errCutOff
+	}
+	return nil
+}
+
+// findShared looks for the mount. What it receives, the mount table says.
+func findShared(t *resource.Target) (s sharedPath, err error) {
 	const flags = unix.O_PATH | unix.O_DIRECTORY | unix.O_NOFOLLOW
 	own, err := open.File(filepath.Join(place.Master, t.ID), flags, 0)
 	if isNone(err) {
-		t.Direct = errNotShared
-		return nil
+		return s, nil
 	}
 	if err != nil {
-		return err
+		return s, err
 	}
 	defer own.Close()
 	inside, err := t.Root.Open(place.SharedPath, flags)
 	if isNone(err) {
-		t.Direct = errNotShared
-		return nil
+		return s, nil
 	}
 	if err != nil {
-		return err
+		return s, err
 	}
 	defer inside.Close()
 	same, err := t.Root.SameFile(inside, own)
 	if !same || err != nil {
-		t.Direct = errNotShared
-		return err
+		return s, err
 	}
-	receives, err := received(t, inside)
-	if !receives {
-		t.Direct = errCutOff
-	}
-	return err
-}
-
-// received tells whether the shared path in the container receives what the host mounts:
-// crun makes all mounts of a container private after its hooks have run.
-func received(t *resource.Target, inside *os.File) (is bool, err error) {
-	id, err := mountpoint.ID(inside)
-	if err != nil {
-		return false, err
-	}
-	err = mountpoint.Each(t.Sees, func(m *mountpoint.Mount) bool {
-		is = m.ID == id && len(groups(m, "master:")) > 0
-		return m.ID != id
-	})
-	return is, err
+	s.id, err = mountpoint.ID(inside)
+	return s, err
 }
 
 // isNone tells whether an error of opening means that there is no such thing.

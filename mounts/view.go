@@ -44,8 +44,8 @@ type spot struct {
 	under tree     // what the mount shows that has its number now; the zero value: none has
 }
 
-// Views looks at the recorded paths of a running container. Those that are optional may be
-// missing on the host.
+// Views looks at the recorded paths of a running container, and finds how it is served, as Find
+// does. Those that are optional may be missing on the host.
 func Views(t *resource.Target, records, optional []Bind) ([]resource.View, error) {
 	spots := make([]spot, len(records))
 	defer func() {
@@ -58,7 +58,12 @@ func Views(t *resource.Target, records, optional []Bind) ([]resource.View, error
 			return nil, err
 		}
 	}
-	err := mountpoint.Each(t.Sees, func(m *mountpoint.Mount) bool {
+	shared, err := findShared(t)
+	if err != nil {
+		return nil, err
+	}
+	err = mountpoint.Each(t.Sees, func(m *mountpoint.Mount) bool {
+		shared.see(m)
 		for i := range spots {
 			s := &spots[i]
 			if s.file != nil && m.ID == s.id {
@@ -73,6 +78,7 @@ func Views(t *resource.Target, records, optional []Bind) ([]resource.View, error
 	if err != nil {
 		return nil, err
 	}
+	t.Direct = shared.direct()
 	stages := stages(t.ID)
 	views := make([]resource.View, len(records))
 	for i, s := range spots {

@@ -1,6 +1,7 @@
 package mounts
 
 import (
+	"cmp"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -27,9 +28,6 @@ type Container struct {
 // ContainerOf is the container t.
 func ContainerOf(t *resource.Target) Container { return Container{t.ID, t.Bundle, t.Ledger.Trees} }
 
-// linkError is why a link is not followed.
-type linkError struct{ error }
-
 // follow refuses a link that a container may have made: with it the container would
 // choose what is mounted. An operator's own links lie where no container can write.
 func (c Container) follow(l hostpath.Link) error {
@@ -37,8 +35,8 @@ func (c Container) follow(l hostpath.Link) error {
 	if whose == "" || err != nil {
 		return err
 	}
-	return linkError{fmt.Errorf("%s is a link to %s, and container %s may write the directory that it is in: it could lead anywhere, so it is not followed; give the path that it should lead to",
-		command.Printable(l.Path), command.Printable(l.Target), whose)}
+	return fmt.Errorf("%s is a link to %s, and container %s may write the directory that it is in: it could lead anywhere, so it is not followed; give the path that it should lead to",
+		command.Printable(l.Path), command.Printable(l.Target), whose)
 }
 
 // CheckDevice refuses a path of the host at which a container chooses what device is
@@ -67,14 +65,22 @@ func (c Container) CheckDevice(w *deadline.Waiter, p string) error {
 		}
 		whose, err := c.writer(dir)
 		if whose != "" {
-			err = linkError{fmt.Errorf("container %s may write %s: %s could be any device; choose a path below /dev", whose, dir.Name(), command.Printable(p))}
+			err = fmt.Errorf("container %s may write %s: %s could be any device; choose a path below /dev", whose, dir.Name(), command.Printable(p))
 		}
 		return err
 	})
-	if errors.As(err, new(linkError)) {
-		return err
+	if leadsNowhere(err) {
+		return nil // whoever uses it finds out
 	}
-	return nil // whoever uses it finds out
+	return err
+}
+
+// leadsNowhere tells whether an error of opening a path means that there is nothing.
+func leadsNowhere(err error) bool { return isNone(err) || errors.Is(err, unix.EACCES) }
+
+// DeviceCheck is CheckDevice, for devices.Hotplug.
+func (c Container) DeviceCheck(w *deadline.Waiter) func(path string) error {
+	return func(path string) error { return c.CheckDevice(w, path) }
 }
 
 // isPlainNode tells whether a path is a node in /dev, or in a folder there, without any
@@ -112,28 +118,43 @@ func (c Container) writer(dir *os.File) (whose string, err error) {
 		return "", err // a mount that nobody sees, no container was given either
 	}
 	in := on.at(at)
-	c.writable(func(id, path string) {
+	var unknown error // a tree that could not be looked at
+	err = c.writable(func(id, path string) {
 		// All of the host is a container's that may do anything, and no reason to
 		// follow nothing any more.
 		if whose != "" || path == "/" {
 			return
 		}
 		f, err := lookUp(nil, path)
+		if err != nil && !leadsNowhere(err) {
+			unknown = err
+		}
 		if err != nil {
 			return
 		}
 		defer f.Close()
 		of, where, err := mountOf(f.File, 0)
-		if err == nil && of != nil && (of.at(where).covers(in) || place.Within(at, where)) {
+		if err != nil {
+			unknown = err
+		}
+		if of != nil && (of.at(where).covers(in) || place.Within(at, where)) {
 			whose = id
 		}
 	})
-	return whose, nil
+	if whose != "" {
+		return whose, nil
+	}
+	if err = cmp.Or(unknown, err); err != nil {
+		// Not wrapped: of the path that is opened it says nothing.
+		err = fmt.Errorf("find out which containers may write %s: %v", dir.Name(), err)
+	}
+	return "", err
 }
 
 // writable visits the host's paths that containers may write: this one by its
-// specification and its records, every one by what it was granted.
-func (c Container) writable(visit func(id, path string)) {
+// specification and its records, every one by what it was granted. The error says what could
+// not be read.
+func (c Container) writable(visit func(id, path string)) error {
 	trees := func(id string, list []ledger.Tree) {
 		for _, t := range list {
 			if t.Writable {
@@ -149,13 +170,20 @@ func (c Container) writable(visit func(id, path string)) {
 	if c.Trees != nil {
 		trees(c.ID, c.Trees())
 	}
-	if doc, err := config.Load(c.Bundle); c.Bundle != "" && err == nil {
-		recorded, _ := config.List[Bind](doc, config.Binds)
+	if c.Bundle != "" {
+		doc, err := config.Load(c.Bundle)
+		if err != nil {
+			return err
+		}
+		recorded, err := config.List[Bind](doc, config.Binds)
+		if err != nil {
+			return err
+		}
 		for _, b := range recorded {
 			bind(c.ID, b)
 		}
 	}
-	ledger.All(func(id string, s ledger.Start, grants []ledger.Grant) {
+	return ledger.All(func(id string, s ledger.Start, grants []ledger.Grant) {
 		trees(id, s.Trees)
 		for _, g := range grants {
 			var b Bind

@@ -176,7 +176,9 @@ func (w *work) farEnd(s *netspace.Space, near *netspace.Link) (*netspace.Link, e
 
 // mark is the alias that an older version gave a link of the host while the
 // container had it.
-func (n nic) mark() string { return "isulad-tools " + n.HostName }
+func (n nic) mark() string { return markOf(n.HostName) }
+
+func markOf(hostName string) string { return "isulad-tools " + hostName }
 
 // giveBack gives the host's link back to it under its name, and makes it what it
 // was. What that does not come to is a warning: the link is back.

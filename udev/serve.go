@@ -12,7 +12,6 @@ import (
 	"isula.org/isulad-tools/devices"
 	"isula.org/isulad-tools/internal/command"
 	"isula.org/isulad-tools/internal/deadline"
-	"isula.org/isulad-tools/internal/ledger"
 	"isula.org/isulad-tools/internal/place"
 	"isula.org/isulad-tools/internal/systemd"
 	"isula.org/isulad-tools/mounts"
@@ -92,22 +91,18 @@ func (h *helper) look(ctx context.Context, ev event, found container.Container, 
 	}
 	wait := deadline.NewWaiter(ctx)
 	defer wait.Close()
-	whose := mounts.Container{ID: found.ID, Bundle: found.Dir, Trees: func() []ledger.Tree {
-		spec, err := container.ReadSpec(found.Dir)
-		if err != nil {
-			return nil
-		}
-		return spec.Trees(found.Dir)
-	}}
-	hotplug.Check = func(path string) error { return whose.CheckDevice(wait, path) }
+	spec, specErr := container.ReadSpec(found.Dir)
+	if specErr != nil && !errors.Is(specErr, fs.ErrNotExist) {
+		return todo, specErr
+	}
+	hotplug.Check = mounts.Container{ID: found.ID, Bundle: found.Dir, Trees: spec.Trees(found.Dir)}.DeviceCheck(wait)
 	if err := plan(hotplug); err != nil {
 		return todo, err
 	}
 	var target *resource.Target
 	if runs && len(hotplug.Change.Tasks) > 0 {
-		spec, err := container.ReadSpec(found.Dir)
-		if err != nil {
-			return todo, err
+		if specErr != nil {
+			return todo, specErr
 		}
 		if todo.elsewhere = !ev.direct && systemd.Runs() && (spec.UserNS() || devices.Binds(found.ID)); todo.elsewhere {
 			return todo, nil // its nodes are bound

@@ -4,6 +4,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"maps"
 	"os"
 	"path/filepath"
 	"strings"
@@ -26,13 +27,14 @@ var commands = group{
 		{empty, warm(func(w *world) (sample, error) { return w.program("empty", "prestart").run() })},
 		{listing(few), func(w *world) (sample, error) { return w.lists(few) }},
 		{listing(many), func(w *world) (sample, error) { return w.lists(many) }},
+		{inspecting, inspects},
 		{adding("device", few), func(w *world) (sample, error) { return w.adds(few, charDevices, addDevice) }},
 		{adding("device", many), func(w *world) (sample, error) { return w.adds(many, charDevices, addDevice) }},
 		{adding("path", few), func(w *world) (sample, error) { return w.adds(few, binds, addPath) }},
 		{adding("path", many), func(w *world) (sample, error) { return w.adds(many, binds, addPath) }},
 	},
 	figures: []figure{
-		overEmpty(listing(few)), overEmpty(listing(many)),
+		overEmpty(listing(few)), overEmpty(listing(many)), overEmpty(inspecting).atMost(3),
 		overEmpty(adding("device", few)), overEmpty(adding("device", many)),
 		overEmpty(adding("path", few)), overEmpty(adding("path", many)),
 	},
@@ -66,6 +68,27 @@ func (w *world) tool(says string, args ...string) (invocation, error) {
 	return invocation{
 		path: filepath.Join(bin, "isulad-hooks"), args: append([]string{"isulad-tools", "--engine", "runc"}, args...), dir: "/", says: says,
 	}, os.WriteFile(filepath.Join(runcRoot, id, "state.json"), state, 0o600)
+}
+
+// inspecting looks at a container with a device and a path.
+const inspecting = "inspect, a device and a path"
+
+func inspects(w *world) (sample, error) {
+	if err := errors.Join(charDevices.prepare(w, few), binds.prepare(w, few)); err != nil {
+		return sample{}, err
+	}
+	records := charDevices.records(w, few)
+	maps.Copy(records, binds.records(w, few))
+	return w.started(records, func(hook invocation) (sample, error) {
+		if s, err := hook.run(); err != nil {
+			return s, err
+		}
+		look, err := w.tool("container  ", "inspect", id)
+		if err != nil {
+			return sample{}, err
+		}
+		return look.run()
+	})
 }
 
 func (w *world) lists(n int) (sample, error) {

@@ -134,6 +134,12 @@ func (w *world) begin() {
 	if res := w.run("prestart", supervisor.Fault{}); res.ExitCode != 0 {
 		w.t.Fatalf("prestart: %v: %s", res, res.Stderr)
 	}
+	w.known()
+}
+
+// known has runc know the container.
+func (w *world) known() {
+	w.t.Helper()
 	state := map[string]any{
 		"id": id, "init_process_pid": w.holder.Pid, "init_process_start": startTime(w.t, w.holder.Pid),
 		"config": map[string]any{"labels": []string{"bundle=" + bundle}},

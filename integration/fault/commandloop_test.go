@@ -101,14 +101,7 @@ func (w *world) startedAnew(_ *change, e *expected) []string {
 // repair has nothing to do.
 func (w *world) repaired(_ *change, e *expected) []string {
 	w.t.Helper()
-	lines := w.badEnd("check", w.tool([]string{"check", id}, supervisor.Fault{}), 0, 1)
-	if res := w.tool([]string{"repair", id}, supervisor.Fault{}); res.ExitCode != 0 {
-		lines = append(lines, fmt.Sprintf("repair: %v: %s", res, res.Stderr))
-	}
-	lines = append(lines, w.unlike()...)
-	if res := w.tool([]string{"repair", id}, supervisor.Fault{}); res.ExitCode != 0 || len(res.Stdout) > 0 {
-		lines = append(lines, fmt.Sprintf("a second repair: %v: %s%s", res, res.Stdout, res.Stderr))
-	}
+	_, lines := w.mended()
 	now := w.now()
 	for f := range now.facts { // goes with the next rule that is written
 		if strings.Contains(f, "/.99-isulad-tools.rules.new") {
@@ -124,11 +117,31 @@ func (w *world) repaired(_ *change, e *expected) []string {
 	return append(lines, e.between(now.file)...)
 }
 
+// mended has the container checked and repaired: then check finds nothing, and a second repair
+// has nothing to do. found tells whether it did before.
+func (w *world) mended() (found bool, lines []string) {
+	w.t.Helper()
+	res := w.tool([]string{"check", id}, supervisor.Fault{})
+	found, lines = res.ExitCode == 1, w.badEnd("check", res, 0, 1)
+	if res := w.tool([]string{"repair", id}, supervisor.Fault{}); res.ExitCode != 0 {
+		lines = append(lines, fmt.Sprintf("repair: %v: %s", res, res.Stderr))
+	}
+	lines = append(lines, w.unlike()...)
+	if res := w.tool([]string{"repair", id}, supervisor.Fault{}); res.ExitCode != 0 || len(res.Stdout) > 0 {
+		lines = append(lines, fmt.Sprintf("a second repair: %v: %s%s", res, res.Stdout, res.Stderr))
+	}
+	return found, lines
+}
+
+// cleanChecks counts the looks at containers that are as they should be.
+var cleanChecks int
+
 // unlike tells where check finds the container not as it is recorded.
 func (w *world) unlike() []string {
 	w.t.Helper()
 	res := w.tool([]string{"check", id}, supervisor.Fault{})
 	if res.ExitCode == 0 && len(res.Stdout) == 0 {
+		cleanChecks++
 		return nil
 	}
 	return []string{fmt.Sprintf("check: %v: %s%s", res, res.Stdout, res.Stderr)}

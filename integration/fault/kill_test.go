@@ -3,9 +3,14 @@
 package fault
 
 import (
+	"fmt"
+	"os"
+	"slices"
+	"strings"
 	"testing"
 
 	"isula.org/isulad-tools/integration/fault/supervisor"
+	"isula.org/isulad-tools/internal/place"
 )
 
 var kills = []supervisor.Action{supervisor.KillBefore, supervisor.KillAfter}
@@ -20,8 +25,13 @@ type scenario struct {
 // no more.
 func everyPoint(w *world, c *tally, action supervisor.Action, scenarios []scenario) {
 	c.t.Helper()
+	everyPointFrom(w, c, action, 1, scenarios)
+}
+
+func everyPointFrom(w *world, c *tally, action supervisor.Action, first int, scenarios []scenario) {
+	c.t.Helper()
 	for _, s := range scenarios {
-		for n := 1; ; n++ {
+		for n := first; ; n++ {
 			f := supervisor.Fault{At: n, Action: action}
 			w.reset()
 			hit, lines := s.run(w, f)
@@ -40,13 +50,19 @@ func TestKilledPrestart(t *testing.T) {
 	listPoints(t, "prestart", points)
 	c := newTally(t, "kill loop, prestart")
 	for _, action := range kills {
-		everyPoint(w, c, action, []scenario{
-			{"stopped and started anew", killedThenStopped},
-			{"started anew at once", killedThenStarted},
-			{"the hook again for the same start", killedThenRepeated},
-		})
+		everyPoint(w, c, action, prestartSequels(action))
 	}
 	c.log("before/after × 3 sequels")
+}
+
+// prestartSequels are what may follow. What is so after one call is so before the next: the
+// last two share the points.
+func prestartSequels(action supervisor.Action) []scenario {
+	last := scenario{"the hook again for the same start", killedThenRepeated}
+	if action == supervisor.KillAfter {
+		last = scenario{"repaired", killedThenRepaired}
+	}
+	return []scenario{{"stopped and started anew", killedThenStopped}, {"started anew at once", killedThenStarted}, last}
 }
 
 // TestKilledPrestartPivoted kills prestart at every point of a start by a runtime
@@ -106,6 +122,47 @@ func killedThenRepeated(w *world, f supervisor.Fault) (*supervisor.Point, []stri
 	return res.Hit, append(lines, w.cleanStop()...)
 }
 
+// killedThenRepaired is a container that goes on although its start was not whole: check
+// names what it lacks, and repair gives it that.
+func killedThenRepaired(w *world, f supervisor.Fault) (*supervisor.Point, []string) {
+	w.t.Helper()
+	w.start()
+	w.known()
+	defer func() { must(w.t, os.RemoveAll(runcRoot)) }()
+	res := w.run("prestart", f)
+	lacked := w.lacks()
+	found, lines := w.mended()
+	if len(lacked) > 0 && !found {
+		lines = append(lines, prefix("check finds nothing", lacked)...)
+	}
+	lines = slices.Concat(lines, prefix("repaired", w.lacks()), w.dataTouched(), w.recordsDamaged(), w.unnoted())
+	unpinned := w.wired && w.pin() != "the container's"
+	w.stop()
+	after := w.cleanStop()
+	if unpinned { // then what is lent goes with the namespace, unless it is hardware
+		after = slices.DeleteFunc(after, func(l string) bool {
+			return strings.Contains(l, "link "+lent) || strings.Contains(l, "link "+cable) || strings.Contains(l, "."+id+".granted")
+		})
+	}
+	return res.Hit, append(lines, after...)
+}
+
+// lacks lists which recorded devices, permissions and paths the container does not have,
+// whichever way it would have got them.
+func (w *world) lacks() (lines []string) {
+	w.t.Helper()
+	devices, binds := w.items()
+	for _, line := range w.reference.started.diff(w.snapshot()) {
+		fact := strings.TrimLeft(line, "-+~ ")
+		what, rest, _ := strings.Cut(fact, " ")
+		real := what == "rule" || what == "inside" || what == "container" && !strings.HasPrefix(rest, place.SharedPath+"/")
+		if real && slices.ContainsFunc(slices.Concat(devices, binds), func(i item) bool { return i.owns(fact) }) {
+			lines = append(lines, line)
+		}
+	}
+	return lines
+}
+
 // wholeLife starts and stops a container without interference.
 func (w *world) wholeLife() []string {
 	w.t.Helper()
@@ -129,14 +186,48 @@ func (w *world) cleanStop() []string {
 	return append(lines, w.dataTouched()...)
 }
 
+// cleared removes the container after a poststop that was not whole: doctor names what is left,
+// and repair --orphans removes that.
+func (w *world) cleared() (lines []string) {
+	w.t.Helper()
+	must(w.t, removeTree(bundle))
+	left := func() []string {
+		return slices.DeleteFunc(w.leftBehind(), func(l string) bool { return strings.Contains(l, bundle) })
+	}
+	before := left()
+	res := w.tool([]string{"doctor"}, supervisor.Fault{})
+	if named := strings.Contains(string(res.Stdout), "container "+id+" is gone"); named != (len(before) > 0) {
+		lines = append(prefix(fmt.Sprintf("doctor names leftovers: %v", named), before), string(res.Stderr))
+	}
+	for _, says := range []string{"Remove what container " + id + " left", ""} {
+		res := w.tool([]string{"repair", "--orphans"}, supervisor.Fault{})
+		if len(before) == 0 {
+			says = ""
+		}
+		if res.ExitCode != 0 || !strings.HasPrefix(string(res.Stdout), says) || (says == "") != (len(res.Stdout) == 0) {
+			lines = append(lines, fmt.Sprintf("repair --orphans: %v: %s%s", res, res.Stdout, res.Stderr))
+		}
+	}
+	return append(lines, left()...)
+}
+
 // TestKilledPoststop kills poststop at every point.
 func TestKilledPoststop(t *testing.T) {
 	w := newWorld(t)
 	_, points := w.learn()
 	listPoints(t, "poststop", points)
 	c := newTally(t, "kill loop, poststop")
-	disturbed := func(sequel func(*world) []string) func(*world, supervisor.Fault) (*supervisor.Point, []string) {
+	for _, action := range kills {
+		everyPoint(w, c, action, poststopSequels(action))
+	}
+	c.log("before/after × 2 sequels")
+}
+
+// poststopSequels are a killed poststop, and what may follow, as prestartSequels.
+func poststopSequels(action supervisor.Action) []scenario {
+	killed := func(sequel func(*world) []string) func(*world, supervisor.Fault) (*supervisor.Point, []string) {
 		return func(w *world, f supervisor.Fault) (*supervisor.Point, []string) {
+			w.t.Helper()
 			w.start()
 			lines := w.badEnd("prestart", w.run("prestart", supervisor.Fault{}), 0)
 			w.stop()
@@ -146,11 +237,9 @@ func TestKilledPoststop(t *testing.T) {
 			return res.Hit, append(lines, sequel(w)...)
 		}
 	}
-	for _, action := range kills {
-		everyPoint(w, c, action, []scenario{
-			{"stopped again", disturbed((*world).cleanStop)},
-			{"started anew at once", disturbed((*world).wholeLife)},
-		})
+	last := scenario{"started anew at once", killed((*world).wholeLife)}
+	if action == supervisor.KillAfter {
+		last = scenario{"removed", killed((*world).cleared)}
 	}
-	c.log("before/after × 2 sequels")
+	return []scenario{{"stopped again", killed((*world).cleanStop)}, last}
 }

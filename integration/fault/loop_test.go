@@ -48,7 +48,8 @@ func (c *tally) add(f supervisor.Fault, hit *supervisor.Point, variant string, l
 
 // log prints the figures.
 func (c *tally) log(how string) {
-	c.t.Logf("%s: %d points × %s, %d tries in %s, %d violations", c.what, c.points, how, c.tries, time.Since(c.begin).Round(100*time.Millisecond), c.violations)
+	c.t.Logf("%s: %d points × %s, %d tries in %s, %d violations; check has found nothing, as it should, %d times so far",
+		c.what, c.points, how, c.tries, time.Since(c.begin).Round(100*time.Millisecond), c.violations, cleanChecks)
 }
 
 // listPoints prints the points of an undisturbed run.

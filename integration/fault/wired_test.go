@@ -36,22 +36,7 @@ func TestKilledPrestartWithNetwork(t *testing.T) {
 	listPoints(t, "prestart, network,", points)
 	c := newTally(t, "kill loop, prestart, network")
 	for _, action := range kills {
-		for _, s := range []scenario{
-			{"stopped and started anew", killedThenStopped},
-			{"started anew at once", killedThenStarted},
-			{"the hook again for the same start", killedThenRepeated},
-		} {
-			for _, p := range points {
-				f := supervisor.Fault{At: p.N, Action: action}
-				w.reset()
-				hit, lines := s.run(w, f)
-				if hit == nil {
-					t.Errorf("%v: %v was not reached", f, p)
-					continue
-				}
-				c.add(f, hit, s.name, lines)
-			}
-		}
+		everyPointFrom(w, c, action, points[0].N, prestartSequels(action))
 	}
 	c.log("before/after × 3 sequels")
 }
@@ -63,25 +48,7 @@ func TestKilledPoststopWithNetwork(t *testing.T) {
 	listPoints(t, "poststop, network,", points)
 	c := newTally(t, "kill loop, poststop, network")
 	for _, action := range kills {
-		for _, sequel := range []struct {
-			name string
-			do   func(*world) []string
-		}{{"stopped again", (*world).cleanStop}, {"started anew at once", (*world).wholeLife}} {
-			for _, p := range points {
-				f := supervisor.Fault{At: p.N, Action: action}
-				w.reset()
-				w.start()
-				lines := w.badEnd("prestart", w.run("prestart", supervisor.Fault{}), 0)
-				w.stop()
-				res := w.run("poststop", f)
-				if res.Hit == nil {
-					t.Errorf("%v: %v was not reached", f, p)
-					continue
-				}
-				lines = append(lines, w.recordsDamaged()...)
-				c.add(f, res.Hit, sequel.name, append(lines, sequel.do(w)...))
-			}
-		}
+		everyPoint(w, c, action, poststopSequels(action))
 	}
 	c.log("before/after × 2 sequels")
 }

@@ -10,6 +10,8 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/vishvananda/netlink"
+
 	"isula.org/isulad-tools/integration/sandbox"
 	"isula.org/isulad-tools/internal/place"
 )
@@ -100,6 +102,50 @@ func TestOrphansAreFoundAndRemoved(t *testing.T) {
 	lives.stop()
 	for _, do := range lives.after {
 		do()
+	}
+}
+
+// A link that an older version lent, and that the kernel returned when its container was gone,
+// has the container's name and a mark: it gets its own name again.
+func TestMarkedLinksAreFoundAndReturned(t *testing.T) {
+	install(t)
+	sandbox.Udevadm(t, "true")
+	b := newBox(t, kind{}, id)
+	const now, was, peer = links + "net0", links + "eth7", links + "far"
+	pair := &netlink.Veth{LinkAttrs: netlink.LinkAttrs{Name: now}, PeerName: peer}
+	check(t, netlink.LinkAdd(pair))
+	t.Cleanup(func() {
+		l, err := netlink.LinkByName(peer)
+		check(t, err)
+		check(t, netlink.LinkDel(l))
+	})
+	if states, texts := b.facts("leftovers"); !slices.Equal(states, []string{"ok"}) {
+		t.Errorf("before: %q: %s", states, texts)
+	}
+	check(t, netlink.LinkSetAlias(pair, "isulad-tools "+was))
+	states, texts := b.facts("leftovers")
+	if want := "link " + now + " was lent to a container that is gone, and was called " + was + "\n"; !slices.Equal(states, []string{"warn"}) || texts != want {
+		t.Errorf("marked: %q: %s, want %q", states, texts, want)
+	}
+	returned := "link " + now + ", which was lent to a container that is gone, as " + was
+	for _, c := range []struct {
+		args []string
+		want string
+	}{
+		{[]string{"repair", "--orphans", "--dry-run"}, "would return " + returned + "\n"},
+		{[]string{"repair", "--orphans"}, "Return " + returned + " done\n"},
+		{[]string{"repair", "--orphans"}, ""},
+	} {
+		if out := b.exits(0, c.args...); out != c.want {
+			t.Errorf("%q: %q, want %q", c.args, out, c.want)
+		}
+	}
+	l, err := netlink.LinkByName(was)
+	if err != nil || l.Attrs().Alias != "" {
+		t.Errorf("link %s: %v, %v, want it without an alias", was, l, err)
+	}
+	if states, texts := b.facts("leftovers"); !slices.Equal(states, []string{"ok"}) {
+		t.Errorf("at the end: %q: %s", states, texts)
 	}
 }
 

@@ -1,6 +1,8 @@
 package ledger
 
 import (
+	"errors"
+	"io/fs"
 	"os"
 	"path/filepath"
 	"strings"
@@ -10,12 +12,14 @@ import (
 )
 
 // All visits what each container of this host was granted: its latest start, and the
-// grants that nobody revoked. Lines that cannot be understood are left out.
-func All(visit func(id string, s Start, grants []Grant)) {
+// grants that nobody revoked. Lines that cannot be understood are left out. The error says
+// what could not be read.
+func All(visit func(id string, s Start, grants []Grant)) error {
+	var errs []error
 	for _, g := range place.Generations {
 		entries, err := os.ReadDir(g.Starts())
-		if err != nil {
-			continue // there are none, mostly
+		if err != nil && !errors.Is(err, fs.ErrNotExist) { // there are none, mostly
+			errs = append(errs, err)
 		}
 		for _, e := range entries {
 			id := strings.TrimSuffix(strings.TrimPrefix(e.Name(), "."), ".granted")
@@ -23,10 +27,14 @@ func All(visit func(id string, s Start, grants []Grant)) {
 				continue
 			}
 			l := &Ledger{path: filepath.Join(g.Starts(), e.Name()), any: true}
-			if data, err := open.Read(l.path, maxSize); err == nil {
+			switch data, err := open.Read(l.path, maxSize); {
+			case err == nil:
 				_ = l.read(data)
 				visit(id, l.start, l.list(func(*Grant) bool { return true }))
+			case !errors.Is(err, fs.ErrNotExist): // its container has ended meanwhile
+				errs = append(errs, err)
 			}
 		}
 	}
+	return errors.Join(errs...)
 }

@@ -49,9 +49,13 @@ func (a App) repairOrphans(c *cli.Context) error {
 	if err != nil {
 		return fmt.Errorf("repair --orphans: not all containers can be found: %w", err)
 	}
+	orphans, err := inspection.Orphans(known)
+	if err != nil {
+		return fmt.Errorf("repair --orphans: not all that containers were granted can be read: %w", err)
+	}
 	var failed []error
 	reload := false
-	for _, o := range inspection.Orphans(known) {
+	for _, o := range orphans {
 		left := strings.Join(o.Left, ", ")
 		if c.Bool(dryRunFlag.Name) {
 			fmt.Fprintf(a.Stdout, "would remove what container %s left: %s\n", o.ID, left)
@@ -67,10 +71,38 @@ func (a App) repairOrphans(c *cli.Context) error {
 		}
 		a.audit(c, change{id: o.ID, name: o.ID, what: "remove leftovers: " + left, err: err})
 	}
+	failed = append(failed, a.returnLinks(c))
 	if reload {
 		if err := devices.ReloadRules(context.Background()); err != nil {
 			a.warn("udev rules changed, but udevd was not told", err)
 		}
+	}
+	return errors.Join(failed...)
+}
+
+// returnLinks gives links back to the host that were lent to containers that are gone.
+func (a App) returnLinks(c *cli.Context) error {
+	links, err := inspection.OrphanLinks()
+	if err != nil {
+		return fmt.Errorf("repair --orphans: %w", err)
+	}
+	var failed []error
+	for _, l := range links {
+		what := fmt.Sprintf("link %s, which was lent to a container that is gone, as %s", l.Name, l.Was)
+		if c.Bool(dryRunFlag.Name) {
+			fmt.Fprintf(a.Stdout, "would return %s\n", what)
+			continue
+		}
+		if err := a.interrupts.begin(); err != nil {
+			return errors.Join(append(failed, err)...)
+		}
+		err := l.Return()
+		if err != nil {
+			failed = append(failed, fmt.Errorf("return %s: %w", what, err))
+		} else {
+			fmt.Fprintf(a.Stdout, "Return %s done\n", what)
+		}
+		a.audit(c, change{what: "return link " + l.Name + " as " + l.Was, err: err})
 	}
 	return errors.Join(failed...)
 }

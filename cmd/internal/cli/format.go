@@ -2,6 +2,7 @@ package cli
 
 import (
 	"cmp"
+	"errors"
 	"fmt"
 	"io"
 	"strings"
@@ -110,13 +111,12 @@ func (a App) showReport(r inspection.Report) error {
 	if r.UserNamespace {
 		lines = append(lines, [2]string{"users", "a namespace of its own"})
 	}
+	out := screen{w: a.Stdout}
 	for _, l := range lines {
 		if l[1] == "" || l == [2]string{"id", r.Name} {
 			continue
 		}
-		if err := a.row([]string{l[0], l[1]}, []int{13, width - 15}); err != nil {
-			return err
-		}
+		out.row([]string{l[0], l[1]}, []int{13, width - 15})
 	}
 	var widths []int
 	var titles []string
@@ -124,10 +124,8 @@ func (a App) showReport(r inspection.Report) error {
 		widths, titles = append(widths, c.width), append(titles, c.title)
 	}
 	if len(r.Kinds) > 0 {
-		fmt.Fprintln(a.Stdout)
-		if err := a.row(titles, widths); err != nil {
-			return err
-		}
+		out.text.WriteByte('\n')
+		out.row(titles, widths)
 	}
 	for _, k := range r.Kinds {
 		for _, v := range k.Resources {
@@ -139,17 +137,15 @@ func (a App) showReport(r inspection.Report) error {
 			default:
 				granted = "yes"
 			}
-			if err := a.row([]string{k.Name, v.Name, said(v.Recorded), granted, said(v.Real)}, widths); err != nil {
-				return err
-			}
+			out.row([]string{k.Name, v.Name, said(v.Recorded), granted, said(v.Real)}, widths)
 			for _, d := range v.Differences {
-				if err := a.warnRow(d.What + ": " + d.Why); err != nil {
+				if err := out.warn(d.What + ": " + d.Why); err != nil {
 					return err
 				}
 			}
 		}
 	}
-	return nil
+	return out.flush()
 }
 
 // said is what there is, "-" for nothing.
@@ -160,15 +156,27 @@ func said(v fmt.Stringer) string {
 	return v.String()
 }
 
-// row prints cells of these widths; what does not fit goes on below.
-func (a App) row(cells []string, widths []int) error {
+// screen is text that is printed at once, as far as it has one colour.
+type screen struct {
+	text strings.Builder
+	w    io.Writer
+}
+
+func (s *screen) flush() error {
+	text := s.text.String()
+	s.text.Reset()
+	_, err := io.WriteString(s.w, text)
+	return err
+}
+
+// row adds cells of these widths; what does not fit goes on below.
+func (s *screen) row(cells []string, widths []int) {
 	lines := make([][]string, len(cells))
 	most := 0
 	for i, c := range cells {
 		lines[i] = wrap(command.Printable(c), widths[i])
 		most = max(most, len(lines[i]))
 	}
-	var b strings.Builder
 	for n := range most {
 		line := ""
 		for i := range cells {
@@ -178,27 +186,25 @@ func (a App) row(cells []string, widths []int) error {
 			}
 			line += cell + strings.Repeat(" ", widths[i]-utf8.RuneCountInString(cell)+2)
 		}
-		b.WriteString(strings.TrimRight(line, " ") + "\n")
+		s.text.WriteString(strings.TrimRight(line, " ") + "\n")
 	}
-	_, err := io.WriteString(a.Stdout, b.String())
-	return err
 }
 
-// warnRow prints a line that is to be seen.
-func (a App) warnRow(s string) error {
+// warn prints what there is, and a line that is to be seen.
+func (s *screen) warn(words string) error {
 	text := ""
-	for i, line := range wrap(command.Printable(s), width-6) {
+	for i, line := range wrap(command.Printable(words), width-6) {
 		if i == 0 {
 			text += "    ! " + line + "\n"
 		} else {
 			text += "      " + line + "\n"
 		}
 	}
-	if w, ok := a.Stdout.(terminal.Writer); ok {
-		return w.Warn(text)
+	if w, ok := s.w.(terminal.Writer); ok {
+		return errors.Join(s.flush(), w.Warn(text))
 	}
-	_, err := io.WriteString(a.Stdout, text)
-	return err
+	s.text.WriteString(text)
+	return nil
 }
 
 // wrap breaks a text into lines of so many characters: at a space, or where a part of a path

@@ -105,7 +105,11 @@ func (a App) look(found container.Container, name string, locked bool) (r inspec
 		return r, err
 	}
 	defer closeAll()
-	return inspection.Look(subject)
+	if r, err = inspection.Look(subject); err != nil && subject.Target != nil && !subject.Target.Init.Lives() {
+		subject.Target = nil // it ended meanwhile
+		return inspection.Look(subject)
+	}
+	return r, err
 }
 
 // search finds a container also while its engine does not answer: by its start.

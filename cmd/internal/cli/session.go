@@ -17,7 +17,6 @@ import (
 	"isula.org/isulad-tools/devices"
 	"isula.org/isulad-tools/internal/command"
 	"isula.org/isulad-tools/internal/deadline"
-	"isula.org/isulad-tools/internal/ledger"
 	"isula.org/isulad-tools/internal/process"
 	"isula.org/isulad-tools/mounts"
 	"isula.org/isulad-tools/resource"
@@ -124,6 +123,9 @@ func (s *session) locked(ctx context.Context, c *cli.Context, found container.Co
 		return err
 	}
 	defer closeTarget()
+	if err := s.findMounts(); err != nil {
+		return err
+	}
 	if s.target != nil && s.target.Doubt != nil {
 		s.app.warn("container "+s.name, s.target.Doubt)
 	}
@@ -152,9 +154,21 @@ func (s *session) locked(ctx context.Context, c *cli.Context, found container.Co
 	return s.change.Do(context.WithoutCancel(ctx), s.target)
 }
 
+// findMounts finds how the container is served, if it runs.
+func (s *session) findMounts() error {
+	if s.target == nil {
+		return nil
+	}
+	err := mounts.Find(s.target)
+	if errors.Is(err, process.ErrGone) || err != nil && !s.target.Init.Lives() {
+		s.target, err = nil, nil // it ended meanwhile
+	}
+	return err
+}
+
 // container is the one for which the host's paths are opened.
 func (s *session) container() mounts.Container {
-	return mounts.Container{ID: s.id, Bundle: s.dir, Trees: func() []ledger.Tree { return s.spec.Trees(s.dir) }}
+	return mounts.Container{ID: s.id, Bundle: s.dir, Trees: s.spec.Trees(s.dir)}
 }
 
 // renew makes the running container's devices what they are on the host now, whatever
@@ -167,7 +181,7 @@ func (s *session) renew(ctx context.Context) error {
 	if err != nil {
 		return nil // whoever changes devices says so
 	}
-	plan.Check = func(path string) error { return s.container().CheckDevice(s.wait, path) }
+	plan.Check = s.container().DeviceCheck(s.wait)
 	if s.target.Doubt == nil {
 		plan.Has = devices.Granted(s.target.Ledger)
 	}
@@ -219,14 +233,6 @@ func (s *session) open(found container.Container) (closeTarget func(), err error
 	s.target.Look = exec.LookPath // a person runs this
 	if s.noSpec {
 		s.target.DeviceRules = nil
-	}
-	if err := mounts.Find(s.target); err != nil {
-		closeTarget()
-		s.target = nil
-		if errors.Is(err, process.ErrGone) || !start.Init.Lives() {
-			return nothing, nil // it ended meanwhile, too
-		}
-		return nothing, err
 	}
 	return closeTarget, nil
 }

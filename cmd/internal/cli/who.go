@@ -24,8 +24,12 @@ func (a App) who(c *cli.Context) error {
 	if err != nil {
 		return err
 	}
-	granted := inspection.AllGranted()
 	var failed error
+	granted, err := inspection.AllGranted()
+	if err != nil {
+		a.complain("what containers were granted", err)
+		failed = exitCode(1)
+	}
 	err = a.each(c, func(found container.Container, name string, err error) error {
 		var held []inspection.Holder
 		if err == nil {

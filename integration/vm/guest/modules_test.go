@@ -33,6 +33,43 @@ func TestModulesAreThereWhenTheContainerStarts(t *testing.T) {
 	}
 }
 
+// A module that somebody has unloaded is told, and loaded again.
+func TestModuleThatIsGoneIsToldAndMended(t *testing.T) {
+	without(t, ipvs...)
+	c := newContainer(t, "ip_vs,ip_vs_wrr", nil)
+	c.start()
+	is := func(want ...string) {
+		t.Helper()
+		out, errs, code := tool("check", c.id)
+		lines := strings.FieldsFunc(out, func(r rune) bool { return r == '\n' })
+		if code != min(len(want), 1) || len(lines) != len(want) {
+			t.Fatalf("check: exit code %d: %s%s, want %q", code, out, errs, want)
+		}
+		for i, w := range want {
+			if !strings.Contains(lines[i], w) {
+				t.Errorf("check: %s, want %q", lines[i], w)
+			}
+		}
+	}
+	is()
+	for _, gone := range [][]string{{"ip_vs_wrr"}, {"ip_vs_wrr", "ip_vs"}} {
+		if out, err := exec.Command("rmmod", gone...).CombinedOutput(); err != nil {
+			t.Fatalf("rmmod %v: %v: %s", gone, err, out)
+		}
+		var want []string
+		for _, name := range slices.Backward(gone) { // in the order in which they are asked for
+			want = append(want, "kernel module "+name+": module gone: ")
+		}
+		is(want...)
+		works(t, "repair", c.id)
+		requireLoaded(t, ipvs...)
+		is()
+	}
+	if out := works(t, "repair", c.id); out != "" {
+		t.Errorf("a second repair: %s", out)
+	}
+}
+
 func TestMissingModuleStopsTheStart(t *testing.T) {
 	without(t, "ifb")
 	newContainer(t, "no_such_module", nil).refuse("no_such_module", "not found")

@@ -49,6 +49,9 @@ func leaveForSecondBoot() error {
 	if err := (kmod.Loader{}).Record(by, []string{"dummy"}); err != nil {
 		return err
 	}
+	if err := leaveRebooted(); err != nil {
+		return err
+	}
 	if err := os.CopyFS(keptRun, os.DirFS("/run/isulad-tools/modules")); err != nil {
 		return err
 	}

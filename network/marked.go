@@ -1,0 +1,51 @@
+package network
+
+import (
+	"strings"
+
+	"isula.org/isulad-tools/internal/netspace"
+	"isula.org/isulad-tools/resource"
+)
+
+// Marked is a link of the host that an older version lent to a container and that
+// the kernel returned when the container's namespace was gone: it has its mark still.
+type Marked struct {
+	Name string // now
+	Was  string // before it was lent
+}
+
+// MarkedLinks are those of the host.
+func MarkedLinks() (list []Marked, err error) {
+	host, err := netspace.Here()
+	if err != nil {
+		return nil, err
+	}
+	defer host.Close()
+	links, err := host.Links()
+	for _, l := range links {
+		if was, ok := strings.CutPrefix(l.Alias, markOf("")); ok && was != "" {
+			list = append(list, Marked{l.Name, was})
+		}
+	}
+	return list, refused("list links", err)
+}
+
+// Return gives the link its name of before, or one like that when another link has it,
+// and takes the mark away. A link that is not marked any more is left alone.
+func (m Marked) Return() error {
+	host, err := netspace.Here()
+	if err != nil {
+		return err
+	}
+	defer host.Close()
+	link, err := find(host, m.Name)
+	if err != nil || link == nil || link.Alias != markOf(m.Was) {
+		return err
+	}
+	w := &work{Target: &resource.Target{}, host: host, ended: true}
+	err = w.giveBack(nic{NIC: NIC{HostName: m.Was}}, nil, link)
+	if _, told := err.(resource.Warning); told {
+		return nil // it has another name
+	}
+	return err
+}
