@@ -150,7 +150,7 @@ func isLinkFolder(path string) bool {
 func (d Device) sysfsOf() string {
 	folder := sysBlock
 	if d.Type == "c" {
-		folder = "/sys/dev/char"
+		folder = sysChar
 	}
 	target, err := os.Readlink(folder + "/" + d.numbers())
 	if err != nil {
