@@ -105,7 +105,7 @@ func TestSystemdFollowAUSBDisk(t *testing.T) {
 	heard := listen(t)
 	waited := times{}
 	paths := func() map[string]string { // and those of the host
-		return map[string]string{"/dev/data": link, "/dev/data1": link + "-part1", "/dev/" + name: link, "/dev/" + name + "1": link + "-part1"}
+		return map[string]string{"/dev/data": link, "/dev/" + name: link, "/dev/" + name + "1": link + "-part1"}
 	}
 	for range rounds(t) {
 		for _, c := range containers {
