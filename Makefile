@@ -88,7 +88,7 @@ fresh: ## forget how long the steps of the last run took
 
 .PHONY: test-follow
 test-follow: deps build vm-image ## 20 rounds of devices that come and go, in a VM
-	$(ENV) GUEST_RUN='Follow' FOLLOW_ROUNDS=20 $(TEST) -count=1 -v -timeout 240m -run 'TestMachines/systemd' ./integration/vm
+	$(ENV) GUEST_RUN='$(or $(GUEST_RUN),Follow)' FOLLOW_ROUNDS=$(or $(FOLLOW_ROUNDS),20) $(TEST) -count=1 -v -timeout 240m -run 'TestMachines/systemd' ./integration/vm
 
 .PHONY: test-operator
 test-operator: deps build vm-image ## the same on a host like an operator's: installed, and iSulad at work

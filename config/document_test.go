@@ -218,7 +218,7 @@ func TestListsAreWrittenInTheOrderOfTheFormat(t *testing.T) {
 		t.Errorf("rewritten as\n%swant\n%s", got, want)
 	}
 	// The names that the old tool's files have, and then the others.
-	if want := "bindToAdd deviceToAdd readIops writeIops readBps writeBps blkioWeight networkInterfaces networkRoute kernelModules optionalPaths diskPartitions"; strings.Join(order, " ") != want {
+	if want := "bindToAdd deviceToAdd readIops writeIops readBps writeBps blkioWeight networkInterfaces networkRoute kernelModules optionalPaths diskPartitions deviceSelectors selectedDevices"; strings.Join(order, " ") != want {
 		t.Errorf("the lists are %s, want %s", order, want)
 	}
 }

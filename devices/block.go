@@ -11,8 +11,11 @@ import (
 	"isula.org/isulad-tools/internal/open"
 )
 
-// sysBlock is sysfs' folder of all block devices by number.
-const sysBlock = "/sys/dev/block"
+// sysfs' folders of all devices by number.
+const (
+	sysBlock = "/sys/dev/block"
+	sysChar  = "/sys/dev/char"
+)
 
 // Block is what sysfs tells about a block device.
 type Block struct {
@@ -196,6 +199,7 @@ func (d Device) partition(block Block, name string) (Device, error) {
 	p = d.placed(p)
 	p.Own = false   // the container has, or has not, each node by itself
 	p.Identity = "" // it is its disk's
+	p.Select = ""   // and so is its selector
 	return p, nil
 }
 

@@ -39,7 +39,12 @@ type Device struct {
 	// Identity is not known to v0.9: which device it is, where its path is a name that
 	// is written on a disk. Another one that has the name is not given.
 	Identity string `json:",omitempty"`
+	// Select is the Selector by which the container has the device, while the host has it.
+	Select string `json:",omitempty"`
 }
+
+// Apart tells whether v0.9 must not find the record: it would not start without the device.
+func (d Device) Apart() bool { return d.Select != "" }
 
 const kindName = "device"
 

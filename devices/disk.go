@@ -48,6 +48,14 @@ func Follow(d *config.Document, records []Device) ([]Followed, error) {
 
 // FollowFound is Follow where the host has been looked at for these records.
 func FollowFound(d *config.Document, records []Device, found []Found) ([]Followed, error) {
+	selectors, err := config.List[Selector](d, config.Selectors)
+	if err != nil {
+		return nil, err
+	}
+	return followAll(d, records, found, selectors)
+}
+
+func followAll(d *config.Document, records []Device, found []Found, selectors []Selector) ([]Followed, error) {
 	if len(found) != len(records) {
 		found = new(Host).Look(records)
 	}
@@ -55,11 +63,14 @@ func FollowFound(d *config.Document, records []Device, found []Found) ([]Followe
 	if err != nil {
 		return nil, err
 	}
-	var list []Followed
+	list, err := followSelected(selectors)
+	if err != nil {
+		return nil, err
+	}
 	var now []Seen
 	for i, r := range records {
 		// A path that cannot stand in a rule is an older version's, or no disk's.
-		if CheckDiskPath(r.PathInContainer) != nil {
+		if CheckDiskPath(r.PathInContainer) != nil || r.Select != "" { // its selector is followed
 			continue
 		}
 		known := slices.IndexFunc(seen, func(s Seen) bool { return s.Path == r.PathInContainer })
@@ -108,8 +119,8 @@ func (d Device) disk(known bool) (block Block, is bool) {
 }
 
 // mayBeDisk tells whether the record is of a block device that is no part of
-// another one.
-func (d Device) mayBeDisk() bool { return d.Type == "b" && d.Parent == "" }
+// another one. The partitions of a selected disk are selected, too.
+func (d Device) mayBeDisk() bool { return d.Type == "b" && d.Parent == "" && d.Select == "" }
 
 // find returns what the kernel has now of the device that d records, whatever
 // numbers it had then. fs.ErrNotExist: it is away.

@@ -135,7 +135,7 @@ func isLinkFolder(path string) bool {
 func (d Device) sysfsOf() string {
 	folder := sysBlock
 	if d.Type == "c" {
-		folder = "/sys/dev/char"
+		folder = sysChar
 	}
 	var target [1024]byte
 	n, err := unix.Readlink(folder+"/"+d.numbers(), target[:])

@@ -15,9 +15,9 @@ import (
 	"isula.org/isulad-tools/resource"
 )
 
-// Hotplug is what becomes of a container's devices when those of the host come and go. What is planned depends on what the host has when it
-// is planned, not on what an event said: events come late, and overtake each
-// other.
+// Hotplug is what becomes of a container's devices when those of the host come and go.
+// What is planned depends on what the host has when it is planned, not on what an event
+// said: events come late, and overtake each other.
 type Hotplug struct {
 	Change *resource.Change
 	// Has, when there is one, tells what the running container was given.
@@ -27,12 +27,15 @@ type Hotplug struct {
 	Check func(path string) error
 	// Host, when there is one, is the host as it is looked at for all that is done.
 	Host *Host
+	// Hides, when there is one, refuses a device that the container could not see.
+	Hides func(Device) error
 
-	doc     *config.Document
-	devices *resource.Edit[Device]
-	before  []Device
-	limits  []*resource.Edit[Limit]
-	looks   []look
+	doc       *config.Document
+	devices   *resource.Edit[Device]
+	selectors *resource.Edit[Selector]
+	before    []Device
+	limits    []*resource.Edit[Limit]
+	looks     []look
 }
 
 // look is one disk that was looked at.
@@ -44,12 +47,22 @@ type look struct {
 // PlanHotplug returns a plan with nothing in it, for the records in d. The caller
 // holds the container's lock.
 func PlanHotplug(d *config.Document) (*Hotplug, error) {
-	h := &Hotplug{Change: resource.NewChange(d, resource.Skip), doc: d}
-	var err error
-	if h.devices, err = Kind.Edit(h.Change); err != nil {
+	c := resource.NewChange(d, resource.Skip)
+	edit, err := Kind.Edit(c)
+	if err != nil {
 		return nil, err
 	}
-	h.before = h.devices.Records()
+	return PlanHotplugIn(c, d, edit)
+}
+
+// PlanHotplugIn is PlanHotplug as a part of a change of the records in d, by which its
+// devices are edited.
+func PlanHotplugIn(c *resource.Change, d *config.Document, edit *resource.Edit[Device]) (*Hotplug, error) {
+	h := &Hotplug{Change: c, doc: d, devices: edit, before: edit.Records()}
+	var err error
+	if h.selectors, err = Selectors.Edit(h.Change); err != nil {
+		return nil, err
+	}
 	for _, kind := range LimitKinds() {
 		edit, err := kind.Edit(h.Change)
 		if err != nil {
@@ -63,10 +76,13 @@ func PlanHotplug(d *config.Document) (*Hotplug, error) {
 // Event plans that the device at path in the container, and the partitions of a disk, are
 // what they are now. name is the kernel's of what udevd told of: a disk of that name is
 // made sure of even where it is as recorded. A device that is not recorded is not ours
-// any more.
+// any more. Of a selector's devices, path is the selector.
 func (h *Hotplug) Event(path, name string) error {
+	if h.isSelector(path) {
+		return h.selected(true)
+	}
 	list := h.devices.Records()
-	i := slices.IndexFunc(list, func(d Device) bool { return d.PathInContainer == path })
+	i := slices.IndexFunc(list, func(d Device) bool { return d.PathInContainer == path && d.Select == "" })
 	if i < 0 {
 		return nil
 	}
@@ -102,28 +118,10 @@ func (h *Hotplug) disk(d Device, block Block, name string) error {
 	return h.follow(now, block, name)
 }
 
-// Look plans that the container gets the partitions of its disks that came since
-// somebody looked last, and loses those that went.
-func (h *Hotplug) Look() error {
-	for _, d := range h.devices.Records() {
-		if !d.mayBeDisk() {
-			continue
-		}
-		switch block, err := d.find(); {
-		case errors.Is(err, fs.ErrNotExist):
-			h.unfollow(d)
-		case err != nil: // a start says what is wrong with the record
-		default:
-			if err := h.follow(d, block, ""); err != nil {
-				return err
-			}
-		}
-	}
-	return nil
-}
-
 // Followed returns the devices that are to be followed afterwards; see Follow.
-func (h *Hotplug) Followed() ([]Followed, error) { return Follow(h.doc, h.devices.Records()) }
+func (h *Hotplug) Followed() ([]Followed, error) {
+	return followAll(h.doc, h.devices.Records(), nil, h.selectors.Records())
+}
 
 // Record puts what is planned into the document: a start makes it real.
 func (h *Hotplug) Record() error {
@@ -168,7 +166,7 @@ func (h *Hotplug) Failed() error {
 func (h *Hotplug) unplug(d Device) {
 	h.devices.Withdraw(d)
 	for _, r := range h.devices.Records() {
-		if _, ours := partitionOf(d, r); r.Parent != "" && !ours && r.Type == "b" && !r.isStacked() {
+		if _, ours := partitionOf(d, r); r.Parent != "" && r.Select == "" && !ours && r.Type == "b" && !r.isStacked() {
 			if _, err := r.find(); errors.Is(err, fs.ErrNotExist) {
 				h.devices.Withdraw(r)
 			}
@@ -211,8 +209,11 @@ func (h *Hotplug) renewLimits(d, now Device, needs *resource.Task) {
 			}
 			renewed := l
 			renewed.Major, renewed.Minor = major, minor
-			if d.IsLinked() && !d.Same(now) {
+			switch {
+			case d.IsLinked() && !d.Same(now):
 				renewed.Path = d.PathOnHost
+			case d.Select != "":
+				renewed.Path = now.PathOnHost
 			}
 			edit.Update(l, renewed).Needs = needs
 		}
@@ -323,7 +324,7 @@ func (h *Hotplug) taken(p Device) bool {
 // of which the container has to have them anew.
 func (h *Hotplug) followByHand(d Device, block Block, sure func(Block) bool) {
 	for _, r := range h.devices.Records() {
-		if _, ours := partitionOf(d, r); ours || r.Type != "b" || r.isStacked() || r.Parent != d.PathOnHost && r.Parent != "/dev/"+block.Name {
+		if _, ours := partitionOf(d, r); ours || r.Type != "b" || r.Select != "" || r.isStacked() || r.Parent != d.PathOnHost && r.Parent != "/dev/"+block.Name {
 			continue
 		}
 		p, err := r.find()
@@ -340,7 +341,7 @@ func (h *Hotplug) followByHand(d Device, block Block, sure func(Block) bool) {
 // names that it gets by itself, and returns what the kernel appended to them.
 func partitionOf(d, r Device) (suffix string, ours bool) {
 	suffix, ok := strings.CutPrefix(r.PathInContainer, d.PathInContainer)
-	return suffix, ok && r.Parent != "" && r.Type == "b" && isSuffix(suffix) &&
+	return suffix, ok && r.Parent != "" && r.Select == "" && r.Type == "b" && isSuffix(suffix) &&
 		strings.HasPrefix(r.PathOnHost, "/dev/") && !strings.HasPrefix(r.PathOnHost, linked) && appended(r.PathOnHost, suffix)
 }
 

@@ -51,6 +51,9 @@ func (d Device) checkIdentity() error {
 	if d.Type == "b" && d.Major == arrayMajor && attribute(d.sysfsOf(), "md/array_state") == "clear" {
 		return vanished{fmt.Errorf("%s: the array was stopped", d.PathOnHost)}
 	}
+	if d.Select != "" && !d.isSelected() {
+		return vanished{fmt.Errorf("%s is no node of %s now", d.PathOnHost, d.Select)}
+	}
 	if d.Identity == "" {
 		return nil
 	}
@@ -103,7 +106,7 @@ func (b Block) identity() string {
 // it is in, or its place.
 func (b Block) bus() string {
 	for dir := filepath.Dir(b.sysfs); strings.HasPrefix(dir, "/sys/devices/"); dir = filepath.Dir(dir) {
-		if usb := usbOf(dir); usb != "" {
+		if usb := usbAt(dir); strings.Count(usb, ":") > 2 { // with a serial number
 			return usb
 		}
 		subsystem, _ := os.Readlink(filepath.Join(dir, "subsystem"))
@@ -112,16 +115,6 @@ func (b Block) bus() string {
 		}
 	}
 	return "name:" + b.Name
-}
-
-// usbOf is the USB device whose directory of sysfs is dir, if it has a serial number.
-func usbOf(dir string) string {
-	serial := attribute(dir, "serial")
-	vendor, product := attribute(dir, "idVendor"), attribute(dir, "idProduct")
-	if serial == "" || vendor == "" {
-		return ""
-	}
-	return "usb:" + vendor + ":" + product + ":" + serial
 }
 
 func prefixed(prefix, id string) string {

@@ -44,8 +44,14 @@ func (h *Hotplug) renew(d Device) {
 // Renew plans that the container has its devices by the numbers that they have now, and
 // none whose number is another's.
 func (h *Hotplug) Renew() error {
+	if err := h.selected(true); err != nil {
+		return err
+	}
 	list := h.devices.Records()
 	for _, d := range list {
+		if d.Select != "" {
+			continue
+		}
 		now, err := h.resolve(d)
 		if err == nil && now == d && h.Has != nil && h.Has(d) || d.isSteady() {
 			continue
@@ -59,6 +65,29 @@ func (h *Hotplug) Renew() error {
 			}
 		case !isDisk && !isOfDisk(d, list):
 			h.renew(d)
+		}
+	}
+	return nil
+}
+
+// Look plans that the container gets the partitions of its disks, and the devices of its
+// selectors, that came since somebody looked last, and loses those that went.
+func (h *Hotplug) Look() error {
+	if err := h.selected(false); err != nil {
+		return err
+	}
+	for _, d := range h.devices.Records() {
+		if !d.mayBeDisk() {
+			continue
+		}
+		switch block, err := d.find(); {
+		case errors.Is(err, fs.ErrNotExist):
+			h.unfollow(d)
+		case err != nil: // a start says what is wrong with the record
+		default:
+			if err := h.follow(d, block, ""); err != nil {
+				return err
+			}
 		}
 	}
 	return nil

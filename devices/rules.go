@@ -122,9 +122,12 @@ func syncFile(ctx context.Context, g place.Generation, id string, list []Followe
 	}
 	var want []string
 	for _, f := range list {
-		lines := ruleLines(g, id, f)
-		if before := linesOf(old, id, f.Path); f.Away && before != nil {
-			lines = before
+		var lines []string
+		if f.Away { // of a large file nothing is looked for in vain
+			lines = linesOf(old, id, f.Path)
+		}
+		if lines == nil {
+			lines = ruleLines(g, id, f)
 		}
 		want = append(want, lines...)
 	}

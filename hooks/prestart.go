@@ -8,6 +8,7 @@ import (
 	"path/filepath"
 	"strings"
 
+	"isula.org/isulad-tools/config"
 	"isula.org/isulad-tools/container"
 	"isula.org/isulad-tools/devices"
 	"isula.org/isulad-tools/internal/cgroup"
@@ -104,7 +105,7 @@ func (h *Hook) devices(ctx context.Context, s *start) error {
 		return err
 	}
 	h.allowed = s.recorded.devices.Made
-	if len(s.recorded.devices.Records) > 0 {
+	if doc := s.recorded.doc; doc.Has(config.Devices) || doc.Has(config.Selectors) {
 		h.unit = s.target.Cgroups.Unit()
 	}
 	return nil

@@ -77,10 +77,10 @@ func (r *recorded) planDevices() (err error) {
 	return err
 }
 
-// look plans the partitions that came and went while nobody could look, too, and
-// tells whether there were any.
+// look plans the partitions and selected devices that came and went while nobody could
+// look, too, and tells whether there were any.
 func (r *recorded) look() (changed bool, err error) {
-	if len(r.devices.Records) == 0 {
+	if !r.doc.Has(config.Devices) && !r.doc.Has(config.Selectors) {
 		return false, nil
 	}
 	plan, err := devices.PlanHotplug(r.doc)

@@ -18,6 +18,7 @@ func kinds() []kind {
 			kind: &devices.Kind, repair: &devices.Kind, called: func(d devices.Device) string { return d.PathInContainer },
 			views: func(s *Subject, list []devices.Device) ([]resource.View, error) { return devices.Views(s.Target, list) },
 		},
+		selectors{},
 		rules{},
 		unit{},
 		records[mounts.Bind]{

@@ -41,10 +41,17 @@ const direct = "--direct"
 //
 //	<add|change|remove> <container> <device> <device or disk in the container> <disk>
 //
-// A device's own rule has devices.Itself as the last.
+// A device's own rule has devices.Itself as the last, and so has a selector's, with the
+// selector in the place of the device.
 type event struct {
 	action, container, name, path, disk string
 	direct                              bool
+}
+
+// ofSelector tells whether the event is of what a selector means.
+func (e event) ofSelector() bool {
+	_, err := devices.ParseSelector(e.path)
+	return err == nil && e.ofItself()
 }
 
 // ofItself tells whether the event is of the device and not of a partition.
@@ -106,7 +113,7 @@ func parse(args []string) (event, error) {
 		return ev, fmt.Errorf("unknown action %q", ev.action)
 	case !container.ValidID(ev.container):
 		return ev, fmt.Errorf("%q is not a container's id", ev.container)
-	case !path.IsAbs(ev.path):
+	case !path.IsAbs(ev.path) && !ev.ofSelector():
 		return ev, fmt.Errorf("path %q: not absolute", ev.path)
 	case !isKernelName(ev.name):
 		return ev, fmt.Errorf("%q is not a device", ev.name)

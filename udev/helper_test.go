@@ -25,6 +25,7 @@ func TestARulesArgumentsAreFive(t *testing.T) {
 	for _, args := range [][]string{
 		with(0, "remove"), with(0, "change"), with(1, "my_box.1+x"), with(1, "_web"), with(1, "+web"), with(1, "-t"), append([]string{"--direct"}, good...),
 		with(4, "-"),
+		{"add", "592419e5", "bus/usb/001/002", "usb:0403:6001:A1", "-"},
 		{"add", "592419e5", "cciss/c0d0p1", "/dev/sdx", "cciss/c0d0"},
 	} {
 		if _, err := parse(args); err != nil {
@@ -52,6 +53,8 @@ func TestARulesArgumentsAreFive(t *testing.T) {
 		{with(2, ""), "not a device"},
 		{with(3, "dev/sdx"), `"dev/sdx"`},
 		{with(3, ""), "not absolute"},
+		{with(3, "usb:0403:6001"), "not absolute"},
+		{[]string{"add", "592419e5", "ttyUSB0", "usb:0403:6001:$x", "-"}, "not absolute"},
 		{with(3, "/dev/x y"), `"/dev/x y"`},
 		{with(3, "/dev/$x"), `"/dev/$x"`},
 		{with(3, "/dev/x\n"), `"/dev/x\n"`},

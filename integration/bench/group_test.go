@@ -23,6 +23,7 @@ var groups = []group{
 	commands,
 	lookups,
 	udevRules,
+	events,
 	startUp.with(unified),
 	fewRecords("character devices", 10, 200, programDevices).with(unified),
 }

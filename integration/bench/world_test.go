@@ -35,6 +35,7 @@ type world struct {
 	*holder
 	tb    testing.TB
 	loops []int // minor numbers, see loop
+	crowd []*holder
 }
 
 func newWorld(tb testing.TB) (*world, error) {

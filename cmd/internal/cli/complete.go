@@ -120,6 +120,11 @@ func (l *line) values() []string {
 		return []string{"debug", "info", "warn", "error", "fatal", "panic"}
 	case "name":
 		return l.recordedNICs()
+	case "select":
+		if l.command.Name == "remove-device" {
+			return recorded(l, config.Selectors, func(s devices.Selector) string { return s.Host })
+		}
+		return devices.Selectable()
 	}
 	if !slices.ContainsFunc(limitFlags[:], func(f limitFlag) bool { return f.flag == l.pending }) {
 		return nil

@@ -26,11 +26,14 @@ func (a App) deviceCommands() []cli.Command {
 			Usage:     "give a container devices of the host",
 			ArgsUsage: "<container> HOST[:CONTAINER][:PERMISSIONS]...",
 			Description: "A directory as HOST, such as /dev/snd, stands for the devices in it, at any depth, but not for those that links lead\n" +
-				"   to. Each of them is recorded, and can be removed, by itself.",
+				"   to. Each of them is recorded, and can be removed, by itself.\n\n" +
+				"   With --select there is no HOST: the container gets all nodes of that USB device whenever it is plugged in, by the\n" +
+				"   kernel's names; or, if it has only one, at the path that may follow <container>, /dev/modem or /dev/modem:rw.",
 			Flags: append([]cli.Flag{
 				cli.BoolFlag{Name: "follow-partition", Usage: "add the partitions of disks, too"},
 				cli.BoolFlag{Name: "force", Usage: "replace what stands in a device's place in the container"},
 				optionalFlag,
+				selectFlag,
 				configOnlyFlag, dryRunFlag,
 			}, limits...),
 			Action: a.addDevices,
@@ -41,6 +44,7 @@ func (a App) deviceCommands() []cli.Command {
 			ArgsUsage: "<container> HOST[:CONTAINER]...",
 			Flags: []cli.Flag{
 				cli.BoolFlag{Name: "follow-partition", Usage: "remove the partitions of disks, too"},
+				selectFlag,
 				forgetFlag, dryRunFlag,
 			},
 			Action: a.removeDevices,
@@ -56,6 +60,9 @@ func (a App) deviceCommands() []cli.Command {
 }
 
 func (a App) addDevices(c *cli.Context) error {
+	if c.IsSet(selectFlag.Name) {
+		return a.addSelector(c)
+	}
 	if err := minimum(c, 2); err != nil {
 		return err
 	}
@@ -92,7 +99,7 @@ func (a App) addDevices(c *cli.Context) error {
 			tasks[i] = s.addDevice(edit, &adder, d, recorded, paths)
 		}
 		s.tellSystemd(edit, recorded)
-		s.follow(edit, !c.Bool(configOnlyFlag.Name))
+		s.follow(s.followed(edit), !c.Bool(configOnlyFlag.Name))
 		for i := range limits {
 			limits[i].Optional = slices.ContainsFunc(edit.Records(), func(d devices.Device) bool { return d.Optional && limits[i].Of(d) })
 		}
@@ -115,7 +122,7 @@ func (s *session) addDevice(edit *resource.Edit[devices.Device], adder *devices.
 	for _, r := range edit.Records() {
 		switch {
 		case r.PathInContainer != d.PathInContainer && r.PathOnHost != d.PathOnHost:
-		case r.PathInContainer == d.PathInContainer && r.PathOnHost == d.PathOnHost && r.CgroupPermissions == d.CgroupPermissions &&
+		case r.Select == "" && r.PathInContainer == d.PathInContainer && r.PathOnHost == d.PathOnHost && r.CgroupPermissions == d.CgroupPermissions &&
 			slices.Contains(recorded, r) && s.lostDevice(r):
 			d.Own = r.Own
 			task = edit.Update(r, d)
@@ -166,18 +173,26 @@ func (s *session) lostDevice(d devices.Device) bool {
 	return s.target != nil && (s.target.Ledger.Pending(devices.Kind.Name, d) || devices.Kind.Verify(context.Background(), s.target, d) != nil)
 }
 
+// followed returns what finds out which devices are to be followed.
+func (s *session) followed(edit *resource.Edit[devices.Device]) func() ([]devices.Followed, error) {
+	return func() ([]devices.Followed, error) {
+		// What changed meanwhile is told of by the rules of before, for all but what is added.
+		return devices.FollowFound(s.doc, edit.Records(), s.host.Look(edit.Records()))
+	}
+}
+
 // follow plans that the container's devices are followed from now on, by udevd's
 // rules unless those are to be left alone, when one of them comes or goes.
-func (s *session) follow(edit *resource.Edit[devices.Device], rules bool) {
+func (s *session) follow(list func() ([]devices.Followed, error), rules bool) {
 	if !slices.ContainsFunc(s.change.Tasks, func(t *resource.Task) bool {
 		_, ok := t.Record.(devices.Device)
-		return ok && t.Err == nil
+		_, selector := t.Record.(devices.Selector)
+		return (ok || selector) && t.Err == nil
 	}) {
 		return
 	}
 	s.change.Last(func(ctx context.Context) error {
-		// What changed meanwhile is told of by the rules of before, for all but what is added.
-		followed, err := devices.FollowFound(s.doc, edit.Records(), s.host.Look(edit.Records()))
+		followed, err := list()
 		if err != nil || !rules {
 			return err
 		}
@@ -188,6 +203,9 @@ func (s *session) follow(edit *resource.Edit[devices.Device], rules bool) {
 }
 
 func (a App) removeDevices(c *cli.Context) error {
+	if c.IsSet(selectFlag.Name) {
+		return a.removeSelector(c)
+	}
 	if err := minimum(c, 2); err != nil {
 		return err
 	}
@@ -209,6 +227,10 @@ func (a App) removeDevices(c *cli.Context) error {
 				edit.Refuse("remove", m.record(), fmt.Errorf("Device pair(%s) is not added by %s, can not remove it, please check input parameter.", m.full(), a.Name))
 				continue
 			}
+			if found.Select != "" {
+				edit.Refuse("remove", found, fmt.Errorf("device %s:%s is there as long as its selector: remove-device --select %s", found.PathOnHost, found.PathInContainer, found.Select))
+				continue
+			}
 			gone = append(gone, found)
 			if c.Bool("follow-partition") {
 				gone = append(gone, partitions(found, edit.Records(), gone)...)
@@ -218,7 +240,7 @@ func (a App) removeDevices(c *cli.Context) error {
 			return err
 		}
 		s.tellSystemd(edit, recorded)
-		s.follow(edit, true)
+		s.follow(s.followed(edit), true)
 		return nil
 	})
 }

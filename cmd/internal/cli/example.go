@@ -9,10 +9,14 @@ var examples = []struct {
 	{"add-device", []string{
 		"isulad-tools add-device web /dev/sdb:/dev/data:rw",
 		"isulad-tools add-device --device-read-bps /dev/sdc:10m web /dev/sdc",
+		"isulad-tools add-device --select usb:0403:6001:A50285BI web /dev/modem",
 	}},
 	{"update-device", []string{"isulad-tools update-device --device-write-iops /dev/sdb:500 web"}},
 	{"list-device", []string{"isulad-tools list-device --pretty web"}},
-	{"remove-device", []string{"isulad-tools remove-device web /dev/sdb:/dev/data"}},
+	{"remove-device", []string{
+		"isulad-tools remove-device web /dev/sdb:/dev/data",
+		"isulad-tools remove-device --select usb:0403:6001:A50285BI web",
+	}},
 	{"add-path", []string{"isulad-tools add-path web /srv/data:/data:ro"}},
 	{"list-path", []string{"isulad-tools list-path web"}},
 	{"remove-path", []string{"isulad-tools remove-path web /srv/data:/data"}},

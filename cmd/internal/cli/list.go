@@ -1,6 +1,7 @@
 package cli
 
 import (
+	"cmp"
 	"encoding/json"
 	"fmt"
 	"io"
@@ -33,6 +34,9 @@ func (a App) commands() []cli.Command {
 					list, err := config.List[devices.Device](d, config.Devices)
 					if !c.Bool("sub-partition") {
 						list = disks(list)
+					}
+					if err == nil {
+						list, err = devices.WithSelectors(d, list)
 					}
 					return some(list), err
 				})
@@ -151,7 +155,11 @@ func printList(w io.Writer, list any, table, pretty bool) error {
 	case []devices.Device:
 		rows = append(rows, []string{"CONTAINER", "HOST", "DEVICE", "PERMISSIONS", "PART OF"})
 		for _, d := range list {
-			rows = append(rows, []string{d.PathInContainer, d.PathOnHost, fmt.Sprintf("%s %d:%d", d.Type, d.Major, d.Minor), d.CgroupPermissions, d.Parent})
+			numbers := ""
+			if d.Type != "" {
+				numbers = fmt.Sprintf("%s %d:%d", d.Type, d.Major, d.Minor)
+			}
+			rows = append(rows, []string{d.PathInContainer, d.PathOnHost, numbers, d.CgroupPermissions, cmp.Or(d.Select, d.Parent)})
 		}
 	case []mounts.Bind:
 		rows = append(rows, []string{"CONTAINER", "HOST", "OPTIONS"})

@@ -174,7 +174,7 @@ func (s *session) container() mounts.Container {
 // renew makes the running container's devices what they are on the host now, whatever
 // the command is about: a number may be another device's by now.
 func (s *session) renew(ctx context.Context) error {
-	if !s.doc.Has(config.Devices) {
+	if !s.doc.Has(config.Devices) && !s.doc.Has(config.Selectors) {
 		return nil
 	}
 	plan, err := devices.PlanHotplug(s.doc)
