@@ -61,11 +61,11 @@ func (b bridge) join(ctx context.Context, w *work, port *netspace.Link, u *undo.
 	}
 	w.keepMAC(b)
 	u.Push("return "+name+" to its bridge", func() error { return w.setBridge(port.Index, was) })
-	to := netspace.Attributes{Bridge: &b.index}
+	to := netspace.LinkAttrs{Bridge: &b.index}
 	if !isPortMAC(port.MAC) {
 		to.MAC = portMAC()
 	}
-	return refused(join, w.host.Set(port.Index, to))
+	return refused(join, w.host.SetLink(port.Index, to))
 }
 
 // isPort tells whether the host's link is a port of the bridge that has this name. Of
@@ -85,13 +85,13 @@ func (w *work) isPort(link *netspace.Link, bridge string) (bool, error) {
 // port, another one with every container, and whoever has the bridge as a gateway would
 // go on sending to the one before. It is an improvement only.
 func (w *work) keepMAC(b bridge) {
-	if !b.link.Adopts {
+	if !b.link.InheritsMAC {
 		return
 	}
 	// The kernel puts an address into the bridge's id only when it is another one.
-	_ = w.host.Set(b.index, netspace.Attributes{MAC: portMAC()})
+	_ = w.host.SetLink(b.index, netspace.LinkAttrs{MAC: portMAC()})
 	if mac := b.link.MAC; !bytes.Equal(mac, make([]byte, len(mac))) { // else its last port is gone
-		_ = w.host.Set(b.index, netspace.Attributes{MAC: mac})
+		_ = w.host.SetLink(b.index, netspace.LinkAttrs{MAC: mac})
 	}
 }
 

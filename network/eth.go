@@ -73,7 +73,7 @@ func applyEth(ctx context.Context, w *work, n nic, u *undo.Stack) (is made, err 
 	if err := w.Ledger.Flush(); err != nil { // a move loses the rest
 		return is, err
 	}
-	to := netspace.Attributes{Name: n.Name, MTU: n.MTU, QueueLen: &n.QueueLen, MAC: n.mac, NS: w.space.FD()}
+	to := netspace.LinkAttrs{Name: n.Name, MTU: n.MTU, QueueLen: &n.QueueLen, MAC: n.mac, NS: w.space.FD()}
 	u.Push("return link "+n.HostName, func() error {
 		err := removeEth(ctx, w, n) // whatever became of it
 		if told := (resource.Warning{}); errors.As(err, &told) {
@@ -81,7 +81,7 @@ func applyEth(ctx context.Context, w *work, n nic, u *undo.Stack) (is made, err 
 		}
 		return err
 	})
-	if err := w.host.Set(link.Index, to); err != nil {
+	if err := w.host.SetLink(link.Index, to); err != nil {
 		return is, refused(moveLink, err)
 	}
 	// Not by its name: the container may have given it another one already.
@@ -105,7 +105,7 @@ func removeEth(_ context.Context, w *work, n nic) error {
 }
 
 // freeName returns a name like the one wanted that the host has no link of.
-func freeName(host *netspace.Side, wanted string) (string, error) {
+func freeName(host *netspace.Conn, wanted string) (string, error) {
 	for i := range 100 {
 		end := fmt.Sprintf("_%d", i)
 		name := wanted[:min(len(wanted), maxName-len(end))] + end

@@ -27,7 +27,7 @@ type lent struct {
 }
 
 // lend looks at a link before it is lent.
-func lend(host *netspace.Side, link *netspace.Link) (*lent, error) {
+func lend(host *netspace.Conn, link *netspace.Link) (*lent, error) {
 	has, err := remember(host, link.Index)
 	was := &lent{Link: *link}
 	for _, a := range has.addresses {
@@ -150,7 +150,7 @@ func (w *work) among(s *netspace.Space, n nic, peer *netspace.Link, abroad *bool
 		case n.is.Was != nil:
 			is, err = w.are(n.is, l, s)
 		case s == w.space && l.Name == n.Name || l.Alias == n.mark():
-			is, err = s.Lent(l)
+			is, err = s.IsHostLink(l)
 		}
 		if is || err != nil {
 			return l, err
@@ -166,7 +166,7 @@ func (w *work) farEnd(s *netspace.Space, near *netspace.Link) (*netspace.Link, e
 	side, here, err := w.host, near.PeerNS < 0, error(nil)
 	if s != nil {
 		side = s.Inside
-		here, err = s.Peered(near)
+		here, err = s.HasPeerOf(near)
 	}
 	if !here || err != nil {
 		return nil, err
@@ -202,10 +202,10 @@ func (w *work) giveBack(n nic, from *netspace.Space, link *netspace.Link) error 
 		if err := w.dropAltNames(n.is.Was, from, link); err != nil {
 			return err
 		}
-		err = refused(moveLink, from.Inside.Set(link.Index, netspace.Attributes{Name: name, NS: from.HostFD()}))
+		err = refused(moveLink, from.Inside.SetLink(link.Index, netspace.LinkAttrs{Name: name, NS: from.HostFD()}))
 	} else if link.Name != name {
 		down := false
-		err = refused(setName, errors.Join(w.host.Set(link.Index, netspace.Attributes{Up: &down}), w.host.Set(link.Index, netspace.Attributes{Name: name})))
+		err = refused(setName, errors.Join(w.host.SetLink(link.Index, netspace.LinkAttrs{Up: &down}), w.host.SetLink(link.Index, netspace.LinkAttrs{Name: name})))
 	}
 	if err != nil {
 		return err
@@ -227,7 +227,7 @@ func (w *work) dropAbove(m made, s *netspace.Space, link *netspace.Link) error {
 		}
 		var keep bool
 		if keep, err = w.mayBeLent(m, s, l); err == nil && !keep {
-			err = s.Inside.Delete(l.Index)
+			err = s.Inside.DeleteLink(l.Index)
 		}
 	}
 	return refused(dropLink, err)
@@ -244,7 +244,7 @@ func (w *work) dropAltNames(was *lent, from *netspace.Space, link *netspace.Link
 		if taken == nil && (was == nil || slices.Contains(was.AltNames, name)) {
 			continue
 		}
-		if err := refused("drop alternative name "+name, from.Inside.DropAltName(link.Index, name)); err != nil {
+		if err := refused("drop alternative name "+name, from.Inside.DeleteAltName(link.Index, name)); err != nil {
 			return err
 		}
 	}
@@ -259,25 +259,25 @@ func (w *work) restore(n nic, back *netspace.Link) error {
 		if back.Alias != n.mark() {
 			return nil
 		}
-		return refused("restore alias", w.host.Set(back.Index, netspace.Attributes{Alias: &none}))
+		return refused("restore alias", w.host.SetLink(back.Index, netspace.LinkAttrs{Alias: &none}))
 	}
 	var errs []error
 	for _, c := range []struct {
 		what string
 		same bool
-		was  netspace.Attributes
+		was  netspace.LinkAttrs
 	}{
-		{"MTU", back.MTU == was.MTU, netspace.Attributes{MTU: was.MTU}},
-		{"hardware address", bytes.Equal(back.MAC, was.MAC), netspace.Attributes{MAC: was.MAC}},
-		{"queue length", back.QueueLen == was.QueueLen, netspace.Attributes{QueueLen: &was.QueueLen}},
-		{"alias", back.Alias == was.Alias, netspace.Attributes{Alias: &was.Alias}},
-		{"bridge", was.Bridge == 0 || back.Bridge == was.Bridge, netspace.Attributes{Bridge: &was.Bridge}},
-		{"state", back.Up == was.Up, netspace.Attributes{Up: &was.Up}},
+		{"MTU", back.MTU == was.MTU, netspace.LinkAttrs{MTU: was.MTU}},
+		{"hardware address", bytes.Equal(back.MAC, was.MAC), netspace.LinkAttrs{MAC: was.MAC}},
+		{"queue length", back.QueueLen == was.QueueLen, netspace.LinkAttrs{QueueLen: &was.QueueLen}},
+		{"alias", back.Alias == was.Alias, netspace.LinkAttrs{Alias: &was.Alias}},
+		{"bridge", was.Bridge == 0 || back.Bridge == was.Bridge, netspace.LinkAttrs{Bridge: &was.Bridge}},
+		{"state", back.Up == was.Up, netspace.LinkAttrs{Up: &was.Up}},
 	} {
 		if c.same {
 			continue
 		}
-		if err := w.host.Set(back.Index, c.was); err != nil {
+		if err := w.host.SetLink(back.Index, c.was); err != nil {
 			errs = append(errs, fmt.Errorf("its %s is not as before: %w", c.what, err))
 		}
 	}
@@ -291,7 +291,7 @@ func (w *work) restore(n nic, back *netspace.Link) error {
 	}
 	for i, list := range [][][]byte{was.Addresses, was.Routes} {
 		for _, raw := range list {
-			if err := w.host.ReturnRaw(back.Index, raw, i == 1); err != nil {
+			if err := w.host.RestoreRaw(back.Index, raw, i == 1); err != nil {
 				errs = append(errs, fmt.Errorf("it has not all of its %s of before: %w", []string{"addresses", "routes"}[i], err))
 				break
 			}

@@ -13,8 +13,8 @@ import (
 type work struct {
 	*resource.Target
 	space  *netspace.Space
-	inside *netspace.Side
-	host   *netspace.Side
+	inside *netspace.Conn
+	host   *netspace.Conn
 
 	// ended: the container has. What cannot have its name on the host any more
 	// gets another one, for nobody else will bring it back.
@@ -39,13 +39,13 @@ func enter(t *resource.Target) (*work, error) {
 
 // lookUp returns the link that has this name, or this alternative name; nil for
 // none.
-func lookUp(side *netspace.Side, name string) (*netspace.Link, error) {
+func lookUp(side *netspace.Conn, name string) (*netspace.Link, error) {
 	link, err := side.Link(name)
 	return link, refused("look for link "+name, err)
 }
 
 // find is lookUp for the name proper.
-func find(side *netspace.Side, name string) (*netspace.Link, error) {
+func find(side *netspace.Conn, name string) (*netspace.Link, error) {
 	link, err := lookUp(side, name)
 	if link == nil || link.Name != name {
 		return nil, err
@@ -54,15 +54,15 @@ func find(side *netspace.Side, name string) (*netspace.Link, error) {
 }
 
 // setUp brings a link up.
-func setUp(side *netspace.Side, index int) error {
+func setUp(side *netspace.Conn, index int) error {
 	up := true
-	return refused("failed to set link up", side.Set(index, netspace.Attributes{Up: &up}))
+	return refused("failed to set link up", side.SetLink(index, netspace.LinkAttrs{Up: &up}))
 }
 
 // setBridge makes the host's link a port of the bridge with this index; 0 is none.
 // The kernel takes it out of the one that it is in first.
 func (w *work) setBridge(link, bridge int) error {
-	return refused(join, w.host.Set(link, netspace.Attributes{Bridge: &bridge}))
+	return refused(join, w.host.SetLink(link, netspace.LinkAttrs{Bridge: &bridge}))
 }
 
 // errGone says that a link went away while we worked on it.

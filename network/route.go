@@ -294,7 +294,7 @@ func removeRoute(_ context.Context, t *resource.Target, r Route) error {
 	if !there || err != nil {
 		return err
 	}
-	return refused(delRoute, w.inside.DropRoute(found))
+	return refused(delRoute, w.inside.DeleteRoute(found))
 }
 
 func verifyRoute(_ context.Context, t *resource.Target, r Route) error {

@@ -40,7 +40,7 @@ func (w *work) are(m made, link *netspace.Link, s *netspace.Space) (bool, error)
 	case was.Kind == "veth", was.PeerNS >= 0: // in a namespace that we do not have
 		return at && link.Peer == was.Peer, nil
 	}
-	host, err := s.Lent(&netspace.Link{Kind: "veth", PeerNS: link.PeerNS}) // whether that is the host's number
+	host, err := s.IsHostLink(&netspace.Link{Kind: "veth", PeerNS: link.PeerNS}) // whether that is the host's number
 	return host && link.Peer == was.Peer && (at || !w.lentTwin(m)), err
 }
 

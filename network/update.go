@@ -35,7 +35,7 @@ func updateNIC(ctx context.Context, t *resource.Target, old, r NIC) (err error) 
 	}
 	if e.inside == nil {
 		if e.host != nil { // the container has moved the other end elsewhere
-			if err := w.host.Delete(e.host.Index); err != nil {
+			if err := w.host.DeleteLink(e.host.Index); err != nil {
 				return refused(dropLink, err)
 			}
 		}
@@ -55,7 +55,7 @@ func updateNIC(ctx context.Context, t *resource.Target, old, r NIC) (err error) 
 		}
 	}
 	for _, end := range []struct {
-		side *netspace.Side
+		side *netspace.Conn
 		link *netspace.Link
 	}{{w.host, e.host}, {w.inside, e.inside}} {
 		if end.link == nil {
@@ -113,39 +113,39 @@ func (w *work) changeBridge(ctx context.Context, host *netspace.Link, from, to s
 }
 
 // resize sets the link's MTU and queue length.
-func resize(side *netspace.Side, link *netspace.Link, n nic, u *undo.Stack) error {
+func resize(side *netspace.Conn, link *netspace.Link, n nic, u *undo.Stack) error {
 	for _, c := range []struct {
 		what     string
 		same     bool
-		old, now netspace.Attributes
+		old, now netspace.LinkAttrs
 	}{
-		{setMTU, n.MTU == 0 || n.MTU == link.MTU, netspace.Attributes{MTU: link.MTU}, netspace.Attributes{MTU: n.MTU}},
-		{setQueue, n.QueueLen == link.QueueLen, netspace.Attributes{QueueLen: &link.QueueLen}, netspace.Attributes{QueueLen: &n.QueueLen}},
+		{setMTU, n.MTU == 0 || n.MTU == link.MTU, netspace.LinkAttrs{MTU: link.MTU}, netspace.LinkAttrs{MTU: n.MTU}},
+		{setQueue, n.QueueLen == link.QueueLen, netspace.LinkAttrs{QueueLen: &link.QueueLen}, netspace.LinkAttrs{QueueLen: &n.QueueLen}},
 	} {
 		if c.same {
 			continue
 		}
-		if err := side.Set(link.Index, c.now); err != nil {
+		if err := side.SetLink(link.Index, c.now); err != nil {
 			return refused(c.what, err)
 		}
-		u.Push("restore "+link.Name, func() error { return side.Set(link.Index, c.old) })
+		u.Push("restore "+link.Name, func() error { return side.SetLink(link.Index, c.old) })
 	}
 	return nil
 }
 
 // changeMAC sets the link's hardware address; a driver that wants it down for
 // that gets it down, and up again.
-func changeMAC(side *netspace.Side, link *netspace.Link, mac net.HardwareAddr, u *undo.Stack) error {
+func changeMAC(side *netspace.Conn, link *netspace.Link, mac net.HardwareAddr, u *undo.Stack) error {
 	set := func(mac net.HardwareAddr) error {
-		err := side.Set(link.Index, netspace.Attributes{MAC: mac})
+		err := side.SetLink(link.Index, netspace.LinkAttrs{MAC: mac})
 		if !errors.Is(err, unix.EBUSY) || !link.Up {
 			return refused(setMAC, err)
 		}
 		down := false
-		if err := side.Set(link.Index, netspace.Attributes{Up: &down}); err != nil {
+		if err := side.SetLink(link.Index, netspace.LinkAttrs{Up: &down}); err != nil {
 			return refused(setMAC, err)
 		}
-		err = refused(setMAC, side.Set(link.Index, netspace.Attributes{MAC: mac}))
+		err = refused(setMAC, side.SetLink(link.Index, netspace.LinkAttrs{MAC: mac}))
 		return errors.Join(err, setUp(side, link.Index))
 	}
 	u.Push("restore hardware address", func() error { return set(link.MAC) })
@@ -165,7 +165,7 @@ func (w *work) changeAddress(index int, old NIC, n nic, all kept, u *undo.Stack)
 			continue
 		}
 		u.Push("restore address "+a.Prefix.String(), func() error { return w.addAddress(index, a.Prefix) })
-		if err := w.inside.DropAddress(index, a.Prefix); err != nil {
+		if err := w.inside.DeleteAddress(index, a.Prefix); err != nil {
 			return left, refused(setIP, err)
 		}
 	}
@@ -173,20 +173,20 @@ func (w *work) changeAddress(index int, old NIC, n nic, all kept, u *undo.Stack)
 		return left, nil
 	}
 	if !slices.ContainsFunc(all.addresses, func(a netspace.Address) bool { return a.Prefix == n.ip }) {
-		u.Push("take back address "+n.IP, func() error { return w.inside.DropAddress(index, n.ip) })
+		u.Push("take back address "+n.IP, func() error { return w.inside.DeleteAddress(index, n.ip) })
 	}
 	return left, w.addAddress(index, n.ip)
 }
 
 // kept are a link's addresses and routes.
 type kept struct {
-	side      *netspace.Side
+	side      *netspace.Conn
 	addresses []netspace.Address
 	routes    []netspace.Route
 }
 
 // remember reads what the link has.
-func remember(side *netspace.Side, index int) (k kept, err error) {
+func remember(side *netspace.Conn, index int) (k kept, err error) {
 	k.side = side
 	if k.addresses, err = side.Addresses(index); err != nil {
 		return k, refused("list addresses", err)
@@ -211,9 +211,9 @@ func remember(side *netspace.Side, index int) (k kept, err error) {
 // from an address that is gone does not.
 func (k *kept) restore() {
 	for _, a := range k.addresses {
-		_ = k.side.Return(a)
+		_ = k.side.RestoreAddress(a)
 	}
 	for _, r := range k.routes {
-		_ = k.side.ReturnRoute(r)
+		_ = k.side.RestoreRoute(r)
 	}
 }

@@ -71,13 +71,13 @@ func applyVeth(ctx context.Context, w *work, n nic, u *undo.Stack) (is made, err
 	// host's end up and in its bridge. The peer cannot be up yet: the other end is
 	// not there when the kernel makes it.
 	up := true
-	end := netspace.Attributes{Name: n.HostName, MTU: n.MTU, QueueLen: &n.QueueLen, MAC: portMAC(), Up: &up}
+	end := netspace.LinkAttrs{Name: n.HostName, MTU: n.MTU, QueueLen: &n.QueueLen, MAC: portMAC(), Up: &up}
 	if !b.ovs {
 		w.keepMAC(b)
 		end.Bridge = &b.index
 	}
-	peer := netspace.Attributes{Name: n.Name, MTU: n.MTU, QueueLen: &n.QueueLen, MAC: n.mac, NS: w.space.FD()}
-	err = w.host.Pair(end, peer)
+	peer := netspace.LinkAttrs{Name: n.Name, MTU: n.MTU, QueueLen: &n.QueueLen, MAC: n.mac, NS: w.space.FD()}
+	err = w.host.AddVeth(end, peer)
 	made := err == nil
 	if err != nil && !errors.Is(err, unix.EEXIST) {
 		return is, refused(makePair, err)
@@ -126,7 +126,7 @@ func (w *work) deleteVeth(n nic) error {
 	if e.host == nil || err != nil {
 		return err
 	}
-	return refused(dropLink, w.host.Delete(e.host.Index))
+	return refused(dropLink, w.host.DeleteLink(e.host.Index))
 }
 
 func removeVeth(ctx context.Context, w *work, n nic) error {
@@ -150,7 +150,7 @@ func removeVeth(ctx context.Context, w *work, n nic) error {
 		return left
 	}
 	if e.host != nil {
-		if err := w.host.Delete(e.host.Index); err != nil {
+		if err := w.host.DeleteLink(e.host.Index); err != nil {
 			return errors.Join(left, refused(dropLink, err))
 		}
 	}
@@ -170,6 +170,6 @@ func (w *work) deleteVeths(grants []*grant) {
 		}
 	}
 	if len(links) > 1 {
-		_ = w.host.DeleteAll(links)
+		_ = w.host.DeleteLinks(links)
 	}
 }

@@ -193,7 +193,7 @@ func repairNIC(ctx context.Context, t *resource.Target, r NIC) (err error) {
 	var u undo.Stack
 	defer u.OnError(&err)
 	for _, end := range []struct {
-		side *netspace.Side
+		side *netspace.Conn
 		link *netspace.Link
 		name string
 	}{{w.host, e.host, n.HostName}, {w.inside, e.inside, n.Name}} {
@@ -212,13 +212,13 @@ func repairNIC(ctx context.Context, t *resource.Target, r NIC) (err error) {
 }
 
 // rename gives a link its name again, for which the kernel wants it down.
-func rename(side *netspace.Side, link *netspace.Link, name string, u *undo.Stack) error {
+func rename(side *netspace.Conn, link *netspace.Link, name string, u *undo.Stack) error {
 	if name == "" || link.Name == name {
 		return nil
 	}
 	give := func(name string) error {
 		down := false
-		return refused(setName, errors.Join(side.Set(link.Index, netspace.Attributes{Up: &down}), side.Set(link.Index, netspace.Attributes{Name: name})))
+		return refused(setName, errors.Join(side.SetLink(link.Index, netspace.LinkAttrs{Up: &down}), side.SetLink(link.Index, netspace.LinkAttrs{Name: name})))
 	}
 	u.Push("restore name "+link.Name, func() error { return errors.Join(give(link.Name), setUp(side, link.Index)) })
 	return give(name)

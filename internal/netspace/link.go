@@ -14,42 +14,42 @@ import (
 
 // Link is what we need to know of a link.
 type Link struct {
-	Index    int
-	Name     string
-	AltNames []string `json:",omitempty"` // which it is found by, too; since Linux 5.5
-	Alias    string   // a text that goes with it from one namespace to another
-	Kind     string   // "veth", "bridge", …; "" for hardware
-	Up       bool
-	MTU      int
-	QueueLen int
-	MAC      net.HardwareAddr
-	PermMAC  net.HardwareAddr // that of the hardware, which nobody can set; since Linux 5.6
-	Bridge   int              // index of what it is a port of; 0 for nothing
-	Peer     int              // a veth's other end, in its namespace
-	PeerNS   int              // this namespace's number of that; -1: this one
-	Adopts   bool             `json:"-"` // a bridge that takes the address of its first port
+	Index       int
+	Name        string
+	AltNames    []string `json:",omitempty"` // which it is found by, too; since Linux 5.5
+	Alias       string   // a text that goes with it from one namespace to another
+	Kind        string   // "veth", "bridge", …; "" for hardware
+	Up          bool
+	MTU         int
+	QueueLen    int
+	MAC         net.HardwareAddr
+	PermMAC     net.HardwareAddr // that of the hardware, which nobody can set; since Linux 5.6
+	Bridge      int              // index of what it is a port of; 0 for nothing
+	Peer        int              // a veth's other end, in its namespace
+	PeerNS      int              // this namespace's number of that; -1: this one
+	InheritsMAC bool             `json:"-"` // a bridge that takes the address of its first port
 }
 
 // Link returns the link that has this name, or this alternative name; nil for
 // none.
-func (s *Side) Link(name string) (*Link, error) {
-	r := s.request(unix.RTM_GETLINK, 0, nl.NewIfInfomsg(unix.AF_UNSPEC))
-	r.text(unix.IFLA_IFNAME, name)
+func (c *Conn) Link(name string) (*Link, error) {
+	r := c.request(unix.RTM_GETLINK, 0, nl.NewIfInfomsg(unix.AF_UNSPEC))
+	r.addString(unix.IFLA_IFNAME, name)
 	return r.link()
 }
 
 // LinkAt returns the link with this index; nil for none.
-func (s *Side) LinkAt(index int) (*Link, error) {
+func (c *Conn) LinkAt(index int) (*Link, error) {
 	header := nl.NewIfInfomsg(unix.AF_UNSPEC)
 	header.Index = int32(index)
-	return s.request(unix.RTM_GETLINK, 0, header).link()
+	return c.request(unix.RTM_GETLINK, 0, header).link()
 }
 
 // Links lists all links.
-func (s *Side) Links() (list []*Link, err error) {
-	r := s.request(unix.RTM_GETLINK, unix.NLM_F_DUMP, nl.NewIfInfomsg(unix.AF_UNSPEC))
-	r.number(unix.IFLA_EXT_MASK, skipStats)
-	answers, err := r.ask(unix.RTM_NEWLINK)
+func (c *Conn) Links() (list []*Link, err error) {
+	r := c.request(unix.RTM_GETLINK, unix.NLM_F_DUMP, nl.NewIfInfomsg(unix.AF_UNSPEC))
+	r.addUint32(unix.IFLA_EXT_MASK, skipStats)
+	answers, err := r.query(unix.RTM_NEWLINK)
 	for _, a := range answers {
 		var l *Link
 		if l, err = parseLink(a); err != nil {
@@ -63,8 +63,8 @@ func (s *Side) Links() (list []*Link, err error) {
 const skipStats = 1 << 3 // RTEXT_FILTER_SKIP_STATS: most of the answer
 
 func (r request) link() (*Link, error) {
-	r.number(unix.IFLA_EXT_MASK, skipStats)
-	answers, err := r.ask(unix.RTM_NEWLINK)
+	r.addUint32(unix.IFLA_EXT_MASK, skipStats)
+	answers, err := r.query(unix.RTM_NEWLINK)
 	if errors.Is(err, unix.ENODEV) {
 		return nil, nil
 	}
@@ -81,18 +81,18 @@ func parseLink(answer []byte) (*Link, error) {
 	header := nl.DeserializeIfInfomsg(answer)
 	l := &Link{Index: int(header.Index), Up: header.Flags&unix.IFF_UP != 0, PeerNS: -1}
 	var data []byte
-	err := attributes(answer, unix.SizeofIfInfomsg, func(kind uint16, value []byte) {
+	err := eachAttr(answer, unix.SizeofIfInfomsg, func(kind uint16, value []byte) {
 		switch kind {
 		case unix.IFLA_IFNAME:
-			l.Name = text(value)
+			l.Name = attrString(value)
 		case unix.IFLA_PROP_LIST:
-			_ = attributes(value, 0, func(kind uint16, value []byte) {
+			_ = eachAttr(value, 0, func(kind uint16, value []byte) {
 				if kind == unix.IFLA_ALT_IFNAME {
-					l.AltNames = append(l.AltNames, text(value))
+					l.AltNames = append(l.AltNames, attrString(value))
 				}
 			})
 		case unix.IFLA_IFALIAS:
-			l.Alias = text(value)
+			l.Alias = attrString(value)
 		case unix.IFLA_MTU:
 			l.MTU = uint32Of(value)
 		case unix.IFLA_TXQLEN:
@@ -108,10 +108,10 @@ func parseLink(answer []byte) (*Link, error) {
 		case unix.IFLA_LINK_NETNSID:
 			l.PeerNS = uint32Of(value)
 		case unix.IFLA_LINKINFO:
-			_ = attributes(value, 0, func(kind uint16, value []byte) {
+			_ = eachAttr(value, 0, func(kind uint16, value []byte) {
 				switch kind {
 				case nl.IFLA_INFO_KIND:
-					l.Kind = text(value)
+					l.Kind = attrString(value)
 				case nl.IFLA_INFO_DATA:
 					data = value
 				}
@@ -119,16 +119,16 @@ func parseLink(answer []byte) (*Link, error) {
 		}
 	})
 	if err == nil && l.Kind == "bridge" {
-		l.Adopts, err = adopts(data)
+		l.InheritsMAC, err = inheritsMAC(data)
 	}
 	return l, err
 }
 
-// adopts tells whether a bridge has no address in its id (struct ifla_bridge_id): it has
+// inheritsMAC tells whether a bridge has no address in its id (struct ifla_bridge_id): it has
 // no ports, and nobody has chosen the address of its link.
-func adopts(bridge []byte) (bool, error) {
+func inheritsMAC(bridge []byte) (bool, error) {
 	id := []byte{}
-	err := attributes(bridge, 0, func(kind uint16, value []byte) {
+	err := eachAttr(bridge, 0, func(kind uint16, value []byte) {
 		if kind == nl.IFLA_BR_BRIDGE_ID {
 			id = value
 		}
@@ -136,13 +136,13 @@ func adopts(bridge []byte) (bool, error) {
 	return len(id) == 8 && bytes.Equal(id[2:], make([]byte, 6)), err
 }
 
-func text(value []byte) string {
+func attrString(value []byte) string {
 	s, _, _ := strings.Cut(string(value), "\x00")
 	return s
 }
 
-// Attributes are what a link is given. Its zero values are not asked for.
-type Attributes struct {
+// LinkAttrs are what a link is given. Its zero values are not asked for.
+type LinkAttrs struct {
 	Name     string
 	Alias    *string
 	MTU      int
@@ -154,7 +154,7 @@ type Attributes struct {
 }
 
 // header is the part of a request about a link that names it, 0 for a new one.
-func (a Attributes) header(index int) *nl.IfInfomsg {
+func (a LinkAttrs) header(index int) *nl.IfInfomsg {
 	h := nl.NewIfInfomsg(unix.AF_UNSPEC)
 	h.Index = int32(index)
 	if a.Up != nil {
@@ -166,8 +166,8 @@ func (a Attributes) header(index int) *nl.IfInfomsg {
 	return h
 }
 
-// list is the other part. The kernel needs all that a peer is at once.
-func (a Attributes) list() (list []nl.NetlinkRequestData) {
+// attrs is the other part. The kernel needs all that a peer is at once.
+func (a LinkAttrs) attrs() (list []nl.NetlinkRequestData) {
 	number := func(attribute, value int) {
 		list = append(list, nl.NewRtAttr(attribute, nl.Uint32Attr(uint32(value))))
 	}
@@ -195,76 +195,76 @@ func (a Attributes) list() (list []nl.NetlinkRequestData) {
 	return list
 }
 
-// Pair makes a veth, both ends in one request.
-func (s *Side) Pair(end, peer Attributes) error {
-	r := s.request(unix.RTM_NEWLINK, unix.NLM_F_CREATE|unix.NLM_F_EXCL|unix.NLM_F_ACK, end.header(0))
-	for _, a := range end.list() {
+// AddVeth makes a veth, both ends in one request.
+func (c *Conn) AddVeth(end, peer LinkAttrs) error {
+	r := c.request(unix.RTM_NEWLINK, unix.NLM_F_CREATE|unix.NLM_F_EXCL|unix.NLM_F_ACK, end.header(0))
+	for _, a := range end.attrs() {
 		r.AddData(a)
 	}
 	info := nl.NewRtAttr(unix.IFLA_LINKINFO, nil)
 	info.AddRtAttr(nl.IFLA_INFO_KIND, nl.NonZeroTerminated("veth"))
 	of := info.AddRtAttr(nl.IFLA_INFO_DATA, nil).AddRtAttr(nl.VETH_INFO_PEER, nil)
 	of.AddChild(peer.header(0))
-	for _, a := range peer.list() {
+	for _, a := range peer.attrs() {
 		of.AddChild(a)
 	}
 	r.AddData(info)
-	return r.do()
+	return r.execute()
 }
 
-// Set gives a link what is asked for, in one request: another namespace and a
+// SetLink gives a link what is asked for, in one request: another namespace and a
 // name in it, too. The kernel takes a link that it moves down, and drops its
 // addresses. When it fails, part of it may be done.
-func (s *Side) Set(index int, a Attributes) error {
-	r := s.request(unix.RTM_NEWLINK, unix.NLM_F_ACK, a.header(index))
-	for _, a := range a.list() {
+func (c *Conn) SetLink(index int, a LinkAttrs) error {
+	r := c.request(unix.RTM_NEWLINK, unix.NLM_F_ACK, a.header(index))
+	for _, a := range a.attrs() {
 		r.AddData(a)
 	}
-	return r.do()
+	return r.execute()
 }
 
 // AddAltName gives a link another name by which it is found, too.
-func (s *Side) AddAltName(index int, name string) error {
-	return s.altName(unix.RTM_NEWLINKPROP, unix.NLM_F_CREATE|unix.NLM_F_EXCL, index, name)
+func (c *Conn) AddAltName(index int, name string) error {
+	return c.changeAltName(unix.RTM_NEWLINKPROP, unix.NLM_F_CREATE|unix.NLM_F_EXCL, index, name)
 }
 
-// DropAltName takes one away.
-func (s *Side) DropAltName(index int, name string) error {
-	return s.altName(unix.RTM_DELLINKPROP, 0, index, name)
+// DeleteAltName takes one away.
+func (c *Conn) DeleteAltName(index int, name string) error {
+	return c.changeAltName(unix.RTM_DELLINKPROP, 0, index, name)
 }
 
-func (s *Side) altName(kind, flags, index int, name string) error {
-	r := s.request(kind, flags|unix.NLM_F_ACK, Attributes{}.header(index))
+func (c *Conn) changeAltName(kind, flags, index int, name string) error {
+	r := c.request(kind, flags|unix.NLM_F_ACK, LinkAttrs{}.header(index))
 	list := nl.NewRtAttr(unix.IFLA_PROP_LIST|unix.NLA_F_NESTED, nil)
 	list.AddRtAttr(unix.IFLA_ALT_IFNAME, nl.ZeroTerminated(name))
 	r.AddData(list)
-	return r.do()
+	return r.execute()
 }
 
-// Delete deletes a link. One that is gone is fine.
-func (s *Side) Delete(index int) error {
-	err := s.request(unix.RTM_DELLINK, unix.NLM_F_ACK, Attributes{}.header(index)).do()
+// DeleteLink deletes a link. One that is gone is fine.
+func (c *Conn) DeleteLink(index int) error {
+	err := c.request(unix.RTM_DELLINK, unix.NLM_F_ACK, LinkAttrs{}.header(index)).execute()
 	if errors.Is(err, unix.ENODEV) {
 		return nil
 	}
 	return err
 }
 
-// DeleteAll deletes links as one group, whose number nobody else has: the kernel waits
+// DeleteLinks deletes links as one group, whose number nobody else has: the kernel waits
 // for their last users once, some 20 ms, and not for each. What fails leaves those that
 // are there to Delete.
-func (s *Side) DeleteAll(links []int) error {
+func (c *Conn) DeleteLinks(links []int) error {
 	var random [4]byte
 	_, _ = rand.Read(random[:]) // never fails
 	group := int(binary.NativeEndian.Uint32(random[:])>>1 | 1<<30)
 	for _, index := range links {
-		r := s.request(unix.RTM_NEWLINK, unix.NLM_F_ACK, Attributes{}.header(index))
-		r.number(unix.IFLA_GROUP, group)
-		if err := r.do(); err != nil && !errors.Is(err, unix.ENODEV) {
+		r := c.request(unix.RTM_NEWLINK, unix.NLM_F_ACK, LinkAttrs{}.header(index))
+		r.addUint32(unix.IFLA_GROUP, group)
+		if err := r.execute(); err != nil && !errors.Is(err, unix.ENODEV) {
 			return err
 		}
 	}
-	r := s.request(unix.RTM_DELLINK, unix.NLM_F_ACK, Attributes{}.header(0))
-	r.number(unix.IFLA_GROUP, group)
-	return r.do()
+	r := c.request(unix.RTM_DELLINK, unix.NLM_F_ACK, LinkAttrs{}.header(0))
+	r.addUint32(unix.IFLA_GROUP, group)
+	return r.execute()
 }

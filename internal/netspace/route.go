@@ -26,38 +26,38 @@ const (
 )
 
 // addressRequest is about an address of a link, without its broadcast address.
-func (s *Side) addressRequest(kind, flags, index int, p netip.Prefix) (request, *nl.IfAddrmsg) {
+func (c *Conn) addressRequest(kind, flags, index int, p netip.Prefix) (request, *nl.IfAddrmsg) {
 	header := nl.NewIfAddrmsg(family(p.Addr()))
 	header.Index, header.Prefixlen = uint32(index), uint8(p.Bits())
-	r := s.request(kind, flags, header)
-	r.bytes(unix.IFA_LOCAL, p.Addr().AsSlice())
-	r.bytes(unix.IFA_ADDRESS, p.Addr().AsSlice())
+	r := c.request(kind, flags, header)
+	r.addBytes(unix.IFA_LOCAL, p.Addr().AsSlice())
+	r.addBytes(unix.IFA_ADDRESS, p.Addr().AsSlice())
 	return r, header
 }
 
 // AddAddress gives a link an address; broadcast may be the zero value. One that
 // it has is fine. An IPv6 address is usable at once: a container does not start
 // again because its address was tentative when it looked.
-func (s *Side) AddAddress(index int, p netip.Prefix, broadcast netip.Addr) error {
-	r, header := s.addressRequest(unix.RTM_NEWADDR, unix.NLM_F_CREATE|unix.NLM_F_EXCL|unix.NLM_F_ACK, index, p)
+func (c *Conn) AddAddress(index int, p netip.Prefix, broadcast netip.Addr) error {
+	r, header := c.addressRequest(unix.RTM_NEWADDR, unix.NLM_F_CREATE|unix.NLM_F_EXCL|unix.NLM_F_ACK, index, p)
 	if p.Addr().Is6() {
 		header.Flags = unix.IFA_F_NODAD
 	}
 	if broadcast.IsValid() {
-		r.bytes(unix.IFA_BROADCAST, broadcast.AsSlice())
+		r.addBytes(unix.IFA_BROADCAST, broadcast.AsSlice())
 	}
-	r.bytes(ifaProto, []byte{ours})
-	if err := r.do(); !errors.Is(err, unix.EEXIST) {
+	r.addBytes(ifaProto, []byte{ours})
+	if err := r.execute(); !errors.Is(err, unix.EEXIST) {
 		return err
 	}
 	return nil
 }
 
-// DropAddress takes an address from a link. One that is gone is fine, and so is
+// DeleteAddress takes an address from a link. One that is gone is fine, and so is
 // a link that is.
-func (s *Side) DropAddress(index int, p netip.Prefix) error {
-	r, _ := s.addressRequest(unix.RTM_DELADDR, unix.NLM_F_ACK, index, p)
-	err := r.do()
+func (c *Conn) DeleteAddress(index int, p netip.Prefix) error {
+	r, _ := c.addressRequest(unix.RTM_DELADDR, unix.NLM_F_ACK, index, p)
+	err := r.execute()
 	if errors.Is(err, unix.EADDRNOTAVAIL) || errors.Is(err, unix.ENODEV) {
 		return nil
 	}
@@ -71,22 +71,22 @@ type Address struct {
 	answer []byte
 }
 
-// Raw is the address as the kernel told it, for ReturnRaw.
+// Raw is the address as the kernel told it, for RestoreRaw.
 func (a Address) Raw() []byte { return a.answer }
 
-// Raw is the route as the kernel told it, for ReturnRaw.
+// Raw is the route as the kernel told it, for RestoreRaw.
 func (t Route) Raw() []byte { return t.answer }
 
-// ReturnRaw gives the link what was listed before, an address or a route, whatever
+// RestoreRaw gives the link what was listed before, an address or a route, whatever
 // the link's index was then. What it has is fine.
-func (s *Side) ReturnRaw(index int, answer []byte, route bool) error {
+func (c *Conn) RestoreRaw(index int, answer []byte, route bool) error {
 	kind, data := unix.RTM_NEWADDR, bytes.Clone(answer)
 	switch {
 	case len(data) < unix.SizeofIfAddrmsg || route && len(data) < unix.SizeofRtMsg:
 		return unix.EBADMSG
 	case route:
-		kind, data = unix.RTM_NEWROUTE, settable(data)
-		if err := attributes(data, unix.SizeofRtMsg, func(kind uint16, value []byte) { // a view of data
+		kind, data = unix.RTM_NEWROUTE, clearReadOnlyFlags(data)
+		if err := eachAttr(data, unix.SizeofRtMsg, func(kind uint16, value []byte) { // a view of data
 			if kind == unix.RTA_OIF && len(value) == 4 {
 				binary.NativeEndian.PutUint32(value, uint32(index))
 			}
@@ -96,7 +96,7 @@ func (s *Side) ReturnRaw(index int, answer []byte, route bool) error {
 	default:
 		nl.DeserializeIfAddrmsg(data).Index = uint32(index)
 	}
-	err := s.request(kind, unix.NLM_F_CREATE|unix.NLM_F_EXCL|unix.NLM_F_ACK, raw(data)).do()
+	err := c.request(kind, unix.NLM_F_CREATE|unix.NLM_F_EXCL|unix.NLM_F_ACK, rawMessage(data)).execute()
 	if errors.Is(err, unix.EEXIST) {
 		return nil
 	}
@@ -105,8 +105,8 @@ func (s *Side) ReturnRaw(index int, answer []byte, route bool) error {
 
 // Addresses lists the addresses of a link, but those that the kernel gives every
 // link by itself.
-func (s *Side) Addresses(index int) ([]Address, error) {
-	answers, err := s.request(unix.RTM_GETADDR, unix.NLM_F_DUMP, nl.NewIfAddrmsg(unix.AF_UNSPEC)).ask(unix.RTM_NEWADDR)
+func (c *Conn) Addresses(index int) ([]Address, error) {
+	answers, err := c.request(unix.RTM_GETADDR, unix.NLM_F_DUMP, nl.NewIfAddrmsg(unix.AF_UNSPEC)).query(unix.RTM_NEWADDR)
 	if err != nil {
 		return nil, err
 	}
@@ -121,7 +121,7 @@ func (s *Side) Addresses(index int) ([]Address, error) {
 		}
 		var local, address []byte
 		mine := false
-		err := attributes(a, unix.SizeofIfAddrmsg, func(kind uint16, value []byte) {
+		err := eachAttr(a, unix.SizeofIfAddrmsg, func(kind uint16, value []byte) {
 			switch kind {
 			case unix.IFA_LOCAL:
 				local = value
@@ -144,17 +144,17 @@ func (s *Side) Addresses(index int) ([]Address, error) {
 	return list, nil
 }
 
-// Return gives back what was listed before, as it was.
-func (s *Side) Return(a Address) error {
-	r := s.request(unix.RTM_NEWADDR, unix.NLM_F_CREATE|unix.NLM_F_EXCL|unix.NLM_F_ACK, raw(a.answer))
-	return r.do()
+// RestoreAddress gives back what was listed before, as it was.
+func (c *Conn) RestoreAddress(a Address) error {
+	r := c.request(unix.RTM_NEWADDR, unix.NLM_F_CREATE|unix.NLM_F_EXCL|unix.NLM_F_ACK, rawMessage(a.answer))
+	return r.execute()
 }
 
-// raw is a message that came from the kernel.
-type raw []byte
+// rawMessage is a message that came from the kernel.
+type rawMessage []byte
 
-func (r raw) Len() int          { return len(r) }
-func (r raw) Serialize() []byte { return r }
+func (r rawMessage) Len() int          { return len(r) }
+func (r rawMessage) Serialize() []byte { return r }
 
 // Route is a route of the main table. Zero values are not there.
 type Route struct {
@@ -170,38 +170,38 @@ type Route struct {
 }
 
 // AddRoute adds a route as a person's "ip route add" does.
-func (s *Side) AddRoute(t Route) error {
+func (c *Conn) AddRoute(t Route) error {
 	header := nl.NewRtMsg() // main table, protocol boot, unicast
 	header.Scope = t.Scope
 	if t.OnLink {
 		header.Flags = unix.RTNH_F_ONLINK
 	}
 	header.Family, header.Dst_len = uint8(family(t.Dest.Addr())), uint8(t.Dest.Bits())
-	r := s.request(unix.RTM_NEWROUTE, unix.NLM_F_CREATE|unix.NLM_F_EXCL|unix.NLM_F_ACK, header)
+	r := c.request(unix.RTM_NEWROUTE, unix.NLM_F_CREATE|unix.NLM_F_EXCL|unix.NLM_F_ACK, header)
 	if t.Dest.Bits() > 0 {
-		r.bytes(unix.RTA_DST, t.Dest.Addr().AsSlice())
+		r.addBytes(unix.RTA_DST, t.Dest.Addr().AsSlice())
 	}
 	if t.Src.IsValid() {
-		r.bytes(unix.RTA_PREFSRC, t.Src.AsSlice())
+		r.addBytes(unix.RTA_PREFSRC, t.Src.AsSlice())
 	}
 	if t.GW.IsValid() {
-		r.bytes(unix.RTA_GATEWAY, t.GW.AsSlice())
+		r.addBytes(unix.RTA_GATEWAY, t.GW.AsSlice())
 	}
 	if t.Link > 0 {
-		r.number(unix.RTA_OIF, t.Link)
+		r.addUint32(unix.RTA_OIF, t.Link)
 	}
 	if t.Metric > 0 {
-		r.number(unix.RTA_PRIORITY, int(t.Metric))
+		r.addUint32(unix.RTA_PRIORITY, int(t.Metric))
 	}
-	return r.do()
+	return r.execute()
 }
 
 // Routes lists the unicast routes of a family, without those that the kernel
 // makes and drops by itself.
-func (s *Side) Routes(family int) ([]Route, error) {
+func (c *Conn) Routes(family int) ([]Route, error) {
 	header := &nl.RtMsg{}
 	header.Family = uint8(family)
-	answers, err := s.request(unix.RTM_GETROUTE, unix.NLM_F_DUMP, header).ask(unix.RTM_NEWROUTE)
+	answers, err := c.request(unix.RTM_GETROUTE, unix.NLM_F_DUMP, header).query(unix.RTM_NEWROUTE)
 	if err != nil {
 		return nil, err
 	}
@@ -232,7 +232,7 @@ func parseRoute(answer []byte, h *nl.RtMsg) (r Route, err error) {
 	r.answer = answer
 	r.Scope, r.OnLink = h.Scope, h.Flags&unix.RTNH_F_ONLINK != 0
 	r.Ours = h.Protocol == unix.RTPROT_BOOT && h.Tos == 0
-	err = attributes(answer, unix.SizeofRtMsg, func(kind uint16, value []byte) {
+	err = eachAttr(answer, unix.SizeofRtMsg, func(kind uint16, value []byte) {
 		switch kind {
 		case unix.RTA_DST:
 			dest, _ = netip.AddrFromSlice(value)
@@ -250,29 +250,29 @@ func parseRoute(answer []byte, h *nl.RtMsg) (r Route, err error) {
 	return r, err
 }
 
-// ReturnRoute adds a route that was listed before, as it was.
-func (s *Side) ReturnRoute(t Route) error {
-	return s.request(unix.RTM_NEWROUTE, unix.NLM_F_CREATE|unix.NLM_F_EXCL|unix.NLM_F_ACK, raw(settable(t.answer))).do()
+// RestoreRoute adds a route that was listed before, as it was.
+func (c *Conn) RestoreRoute(t Route) error {
+	return c.request(unix.RTM_NEWROUTE, unix.NLM_F_CREATE|unix.NLM_F_EXCL|unix.NLM_F_ACK, rawMessage(clearReadOnlyFlags(t.answer))).execute()
 }
 
 // SetScope gives a route of IPv4 that was listed another scope, in one step.
-func (s *Side) SetScope(t Route, scope uint8) error {
-	answer := settable(t.answer)
+func (c *Conn) SetScope(t Route, scope uint8) error {
+	answer := clearReadOnlyFlags(t.answer)
 	nl.DeserializeRtMsg(answer).Scope = scope // a view of it
-	return s.request(unix.RTM_NEWROUTE, unix.NLM_F_REPLACE|unix.NLM_F_ACK, raw(answer)).do()
+	return c.request(unix.RTM_NEWROUTE, unix.NLM_F_REPLACE|unix.NLM_F_ACK, rawMessage(answer)).execute()
 }
 
-// settable clears the flags that the kernel tells and does not take.
-func settable(answer []byte) []byte {
+// clearReadOnlyFlags clears the flags that the kernel tells and does not take.
+func clearReadOnlyFlags(answer []byte) []byte {
 	b := bytes.Clone(answer)
 	header := nl.DeserializeRtMsg(b) // a view of b
 	header.Flags &= unix.RTNH_F_ONLINK
 	return b
 }
 
-// DropRoute removes a route that was listed. One that is gone is fine.
-func (s *Side) DropRoute(t Route) error {
-	err := s.request(unix.RTM_DELROUTE, unix.NLM_F_ACK, raw(settable(t.answer))).do()
+// DeleteRoute removes a route that was listed. One that is gone is fine.
+func (c *Conn) DeleteRoute(t Route) error {
+	err := c.request(unix.RTM_DELROUTE, unix.NLM_F_ACK, rawMessage(clearReadOnlyFlags(t.answer))).execute()
 	if errors.Is(err, unix.ESRCH) {
 		return nil
 	}

@@ -8,24 +8,24 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// Side is one namespace, by a socket that was opened in it. Its errors are the
+// Conn is one namespace, by a socket that was opened in it. Its errors are the
 // kernel's.
-type Side struct {
+type Conn struct {
 	sockets map[int]*nl.SocketHandle
 }
 
 // Here is the namespace of the calling thread.
-func Here() (*Side, error) {
+func Here() (*Conn, error) {
 	socket, err := nl.Subscribe(unix.NETLINK_ROUTE) // to nothing
 	if err != nil {
 		return nil, err
 	}
-	return &Side{map[int]*nl.SocketHandle{unix.NETLINK_ROUTE: {Socket: socket}}}, nil
+	return &Conn{map[int]*nl.SocketHandle{unix.NETLINK_ROUTE: {Socket: socket}}}, nil
 }
 
 // Close closes the socket.
-func (s *Side) Close() {
-	for _, socket := range s.sockets {
+func (c *Conn) Close() {
+	for _, socket := range c.sockets {
 		socket.Close()
 	}
 }
@@ -33,29 +33,29 @@ func (s *Side) Close() {
 // request is one message to the kernel.
 type request struct{ *nl.NetlinkRequest }
 
-func (s *Side) request(kind, flags int, header nl.NetlinkRequestData) request {
+func (c *Conn) request(kind, flags int, header nl.NetlinkRequestData) request {
 	r := nl.NewNetlinkRequest(kind, flags)
-	r.Sockets = s.sockets
+	r.Sockets = c.sockets
 	r.AddData(header)
 	return request{r}
 }
 
-func (r request) text(attribute int, value string) {
+func (r request) addString(attribute int, value string) {
 	r.AddData(nl.NewRtAttr(attribute, nl.ZeroTerminated(value)))
 }
 
-func (r request) number(attribute, value int) {
+func (r request) addUint32(attribute, value int) {
 	r.AddData(nl.NewRtAttr(attribute, nl.Uint32Attr(uint32(value))))
 }
 
-func (r request) bytes(attribute int, value []byte) {
+func (r request) addBytes(attribute int, value []byte) {
 	if value != nil {
 		r.AddData(nl.NewRtAttr(attribute, value))
 	}
 }
 
-// ask returns the answers of one kind.
-func (r request) ask(kind uint16) ([][]byte, error) {
+// query returns the answers of one kind.
+func (r request) query(kind uint16) ([][]byte, error) {
 	for range 3 {
 		answers, err := r.Execute(unix.NETLINK_ROUTE, kind)
 		if !errors.Is(err, nl.ErrDumpInterrupted) {
@@ -65,14 +65,14 @@ func (r request) ask(kind uint16) ([][]byte, error) {
 	return nil, unix.EAGAIN // the list changes faster than it can be read
 }
 
-// do asks for no answer but whether it is done.
-func (r request) do() error {
+// execute asks for no answer but whether it is done.
+func (r request) execute() error {
 	_, err := r.Execute(unix.NETLINK_ROUTE, 0)
 	return err
 }
 
-// attributes are those of an answer, behind its header.
-func attributes(answer []byte, header int, each func(kind uint16, value []byte)) error {
+// eachAttr are those of an answer, behind its header.
+func eachAttr(answer []byte, header int, each func(kind uint16, value []byte)) error {
 	if len(answer) < header {
 		return unix.EBADMSG
 	}
@@ -91,15 +91,15 @@ func uint32Of(value []byte) int {
 	return int(int32(binary.NativeEndian.Uint32(value)))
 }
 
-// numberOf is the number by which this namespace knows another one; -1 for none.
-func (s *Side) numberOf(ns int) (int, error) {
-	r := s.request(unix.RTM_GETNSID, 0, nl.NewRtGenMsg())
+// nsid is the number by which this namespace knows another one; -1 for none.
+func (c *Conn) nsid(ns int) (int, error) {
+	r := c.request(unix.RTM_GETNSID, 0, nl.NewRtGenMsg())
 	const netnsaNSID, netnsaFD = 1, 3
-	r.number(netnsaFD, ns)
-	answers, err := r.ask(unix.RTM_NEWNSID)
+	r.addUint32(netnsaFD, ns)
+	answers, err := r.query(unix.RTM_NEWNSID)
 	number := -1
 	for _, a := range answers {
-		err = attributes(a, nl.NewRtGenMsg().Len(), func(kind uint16, value []byte) {
+		err = eachAttr(a, nl.NewRtGenMsg().Len(), func(kind uint16, value []byte) {
 			if kind == netnsaNSID {
 				number = uint32Of(value)
 			}
