@@ -36,13 +36,13 @@ func updateNIC(ctx context.Context, t *resource.Target, old, r NIC) (err error) 
 	if e.inside == nil {
 		if e.host != nil { // the container has moved the other end elsewhere
 			if err := w.host.DeleteLink(e.host.Index); err != nil {
-				return refused(dropLink, err)
+				return wrapOp(opDeleteLink, err)
 			}
 		}
 		return applyNIC(ctx, t, r)
 	}
 	// What the kernel drops on the way, and is not ours to drop, comes back.
-	keep, err := remember(w.inside, e.inside.Index)
+	keep, err := readConfig(w.inside, e.inside.Index)
 	if err != nil {
 		return err
 	}
@@ -81,7 +81,7 @@ func updateNIC(ctx context.Context, t *resource.Target, old, r NIC) (err error) 
 
 // changeBridge takes the host's end from one bridge to another. It goes by the link, not
 // by the record: a bridge that was made anew has lost its ports.
-func (w *work) changeBridge(ctx context.Context, host *netspace.Link, from, to string, u *undo.Stack) error {
+func (w *session) changeBridge(ctx context.Context, host *netspace.Link, from, to string, u *undo.Stack) error {
 	if from == to {
 		if is, err := w.isPort(host, to); is || err != nil {
 			return err
@@ -98,8 +98,8 @@ func (w *work) changeBridge(ctx context.Context, host *netspace.Link, from, to s
 		}
 	}
 	if before.ovs {
-		u.Push("return to "+from, func() error { return w.addPort(context.WithoutCancel(ctx), from, host.Name) })
-		if err := w.removePort(ctx, from, host.Name); err != nil {
+		u.Push("return to "+from, func() error { return w.ovsAddPort(context.WithoutCancel(ctx), from, host.Name) })
+		if err := w.ovsRemovePort(ctx, from, host.Name); err != nil {
 			return err
 		}
 	}
@@ -109,24 +109,24 @@ func (w *work) changeBridge(ctx context.Context, host *netspace.Link, from, to s
 			return err
 		}
 	}
-	return b.join(ctx, w, host, u)
+	return b.attach(ctx, w, host, u)
 }
 
 // resize sets the link's MTU and queue length.
-func resize(side *netspace.Conn, link *netspace.Link, n nic, u *undo.Stack) error {
+func resize(side *netspace.Conn, link *netspace.Link, n parsedNIC, u *undo.Stack) error {
 	for _, c := range []struct {
 		what     string
 		same     bool
 		old, now netspace.LinkAttrs
 	}{
-		{setMTU, n.MTU == 0 || n.MTU == link.MTU, netspace.LinkAttrs{MTU: link.MTU}, netspace.LinkAttrs{MTU: n.MTU}},
-		{setQueue, n.QueueLen == link.QueueLen, netspace.LinkAttrs{QueueLen: &link.QueueLen}, netspace.LinkAttrs{QueueLen: &n.QueueLen}},
+		{opSetMTU, n.MTU == 0 || n.MTU == link.MTU, netspace.LinkAttrs{MTU: link.MTU}, netspace.LinkAttrs{MTU: n.MTU}},
+		{opSetQueueLen, n.QueueLen == link.QueueLen, netspace.LinkAttrs{QueueLen: &link.QueueLen}, netspace.LinkAttrs{QueueLen: &n.QueueLen}},
 	} {
 		if c.same {
 			continue
 		}
 		if err := side.SetLink(link.Index, c.now); err != nil {
-			return refused(c.what, err)
+			return wrapOp(c.what, err)
 		}
 		u.Push("restore "+link.Name, func() error { return side.SetLink(link.Index, c.old) })
 	}
@@ -139,13 +139,13 @@ func changeMAC(side *netspace.Conn, link *netspace.Link, mac net.HardwareAddr, u
 	set := func(mac net.HardwareAddr) error {
 		err := side.SetLink(link.Index, netspace.LinkAttrs{MAC: mac})
 		if !errors.Is(err, unix.EBUSY) || !link.Up {
-			return refused(setMAC, err)
+			return wrapOp(opSetMAC, err)
 		}
 		down := false
 		if err := side.SetLink(link.Index, netspace.LinkAttrs{Up: &down}); err != nil {
-			return refused(setMAC, err)
+			return wrapOp(opSetMAC, err)
 		}
-		err = refused(setMAC, side.SetLink(link.Index, netspace.LinkAttrs{MAC: mac}))
+		err = wrapOp(opSetMAC, side.SetLink(link.Index, netspace.LinkAttrs{MAC: mac}))
 		return errors.Join(err, setUp(side, link.Index))
 	}
 	u.Push("restore hardware address", func() error { return set(link.MAC) })
@@ -155,7 +155,7 @@ func changeMAC(side *netspace.Conn, link *netspace.Link, mac net.HardwareAddr, u
 // changeAddress puts n's address in the place of the one that was recorded, and of
 // one that an update gave that was killed. They go first: the kernel makes a second
 // address of a network depend on the first. It returns what else the link had.
-func (w *work) changeAddress(index int, old NIC, n nic, all kept, u *undo.Stack) (left kept, err error) {
+func (w *session) changeAddress(index int, old NIC, n parsedNIC, all linkConfig, u *undo.Stack) (left linkConfig, err error) {
 	before, _ := parseAddress(old.IP)
 	left = all
 	left.addresses = nil
@@ -166,7 +166,7 @@ func (w *work) changeAddress(index int, old NIC, n nic, all kept, u *undo.Stack)
 		}
 		u.Push("restore address "+a.Prefix.String(), func() error { return w.addAddress(index, a.Prefix) })
 		if err := w.inside.DeleteAddress(index, a.Prefix); err != nil {
-			return left, refused(setIP, err)
+			return left, wrapOp(opSetAddress, err)
 		}
 	}
 	if !n.ip.IsValid() {
@@ -178,23 +178,23 @@ func (w *work) changeAddress(index int, old NIC, n nic, all kept, u *undo.Stack)
 	return left, w.addAddress(index, n.ip)
 }
 
-// kept are a link's addresses and routes.
-type kept struct {
+// linkConfig are a link's addresses and routes.
+type linkConfig struct {
 	side      *netspace.Conn
 	addresses []netspace.Address
 	routes    []netspace.Route
 }
 
-// remember reads what the link has.
-func remember(side *netspace.Conn, index int) (k kept, err error) {
+// readConfig reads what the link has.
+func readConfig(side *netspace.Conn, index int) (k linkConfig, err error) {
 	k.side = side
 	if k.addresses, err = side.Addresses(index); err != nil {
-		return k, refused("list addresses", err)
+		return k, wrapOp("list addresses", err)
 	}
 	for _, family := range []int{unix.AF_INET, unix.AF_INET6} {
 		routes, err := side.Routes(family)
 		if err != nil {
-			return k, refused("list routes", err)
+			return k, wrapOp("list routes", err)
 		}
 		for _, r := range routes {
 			if r.Link == index {
@@ -209,7 +209,7 @@ func remember(side *netspace.Conn, index int) (k kept, err error) {
 
 // restore brings back what is missing, as far as it still fits the link: a route
 // from an address that is gone does not.
-func (k *kept) restore() {
+func (k *linkConfig) restore() {
 	for _, a := range k.addresses {
 		_ = k.side.RestoreAddress(a)
 	}
