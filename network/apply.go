@@ -98,7 +98,7 @@ func verifyNIC(_ context.Context, t *resource.Target, r NIC) error {
 	}
 	addresses, err := w.inside.Addresses(e.inside.Index)
 	if err != nil {
-		return wrapOp("list addresses", err)
+		return err
 	}
 	if n.ip.IsValid() && !slices.ContainsFunc(addresses, func(a netspace.Address) bool { return a.Prefix == n.ip }) {
 		return fmt.Errorf("%s has not the address %s", n.Name, n.IP)

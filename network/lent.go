@@ -204,8 +204,7 @@ func (w *session) returnToHost(n parsedNIC, from *netspace.Space, link *netspace
 		}
 		err = wrapOp(opMoveLink, from.Inside.SetLink(link.Index, netspace.LinkAttrs{Name: name, NS: from.HostFD()}))
 	} else if link.Name != name {
-		down := false
-		err = wrapOp(opRename, errors.Join(w.host.SetLink(link.Index, netspace.LinkAttrs{Up: &down}), w.host.SetLink(link.Index, netspace.LinkAttrs{Name: name})))
+		err = rename(w.host, link.Index, name)
 	}
 	if err != nil {
 		return err
@@ -227,10 +226,10 @@ func (w *session) deleteUppers(m made, s *netspace.Space, link *netspace.Link) e
 		}
 		var keep bool
 		if keep, err = w.mayBeLent(m, s, l); err == nil && !keep {
-			err = s.Inside.DeleteLink(l.Index)
+			err = wrapOp(opDeleteLink, s.Inside.DeleteLink(l.Index))
 		}
 	}
-	return wrapOp(opDeleteLink, err)
+	return err
 }
 
 // deleteAltNames takes the names that the container gave the link, and those by which the

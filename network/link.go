@@ -40,8 +40,7 @@ func enter(t *resource.Target) (*session, error) {
 // linkByNameOrAltName returns the link that has this name, or this alternative name; nil for
 // none.
 func linkByNameOrAltName(side *netspace.Conn, name string) (*netspace.Link, error) {
-	link, err := side.Link(name)
-	return link, wrapOp("look for link "+name, err)
+	return side.Link(name)
 }
 
 // linkByName is linkByNameOrAltName for the name proper.
@@ -57,6 +56,12 @@ func linkByName(side *netspace.Conn, name string) (*netspace.Link, error) {
 func setUp(side *netspace.Conn, index int) error {
 	up := true
 	return wrapOp("failed to set link up", side.SetLink(index, netspace.LinkAttrs{Up: &up}))
+}
+
+// rename gives a link another name, for which the kernel wants it down.
+func rename(side *netspace.Conn, index int, name string) error {
+	down := false
+	return errors.Join(wrapOp(opRename, side.SetLink(index, netspace.LinkAttrs{Up: &down})), wrapOp(opRename, side.SetLink(index, netspace.LinkAttrs{Name: name})))
 }
 
 // setBridge makes the host's link a port of the bridge with this index; 0 is none.
@@ -92,10 +97,14 @@ const (
 func (r *opError) Error() string { return r.what + ": " + r.err.Error() }
 func (r *opError) Unwrap() error { return r.err }
 
-// wrapOp wraps what the kernel said to a request.
+// wrapOp wraps what the kernel said to a request: what tells of that in v0.9's words, or
+// by a link's name.
 func wrapOp(what string, err error) error {
 	if err == nil {
 		return nil
+	}
+	if e, ok := err.(*netspace.OpError); ok {
+		err = e.Err
 	}
 	return &opError{what, err}
 }

@@ -240,8 +240,7 @@ func (w *session) routes(like netip.Addr) ([]netspace.Route, error) {
 	if like.Is4() {
 		family = unix.AF_INET
 	}
-	routes, err := w.inside.Routes(family)
-	return routes, wrapOp("list routes", err)
+	return w.inside.Routes(family)
 }
 
 func applyRoute(_ context.Context, t *resource.Target, r Route) error {

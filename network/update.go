@@ -189,12 +189,12 @@ type linkConfig struct {
 func readConfig(side *netspace.Conn, index int) (k linkConfig, err error) {
 	k.side = side
 	if k.addresses, err = side.Addresses(index); err != nil {
-		return k, wrapOp("list addresses", err)
+		return k, err
 	}
 	for _, family := range []int{unix.AF_INET, unix.AF_INET6} {
 		routes, err := side.Routes(family)
 		if err != nil {
-			return k, wrapOp("list routes", err)
+			return k, err
 		}
 		for _, r := range routes {
 			if r.Link == index {

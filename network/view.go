@@ -81,7 +81,7 @@ func (r NIC) view(t *resource.Target, v *resource.View) error {
 	}
 	has, err := w.inside.Addresses(e.inside.Index)
 	if err != nil {
-		return wrapOp("list addresses", err)
+		return err
 	}
 	real := InContainer{Name: e.inside.Name, MAC: e.inside.MAC.String(), MTU: e.inside.MTU, QueueLen: e.inside.QueueLen, Up: e.inside.Up, Addresses: []string{}}
 	for _, a := range has {
@@ -200,7 +200,7 @@ func repairNIC(ctx context.Context, t *resource.Target, r NIC) (err error) {
 		if end.link == nil {
 			continue
 		}
-		if err := rename(end.side, end.link, end.name, &u); err != nil {
+		if err := restoreName(end.side, end.link, end.name, &u); err != nil {
 			return err
 		}
 		if err := setUp(end.side, end.link.Index); err != nil {
@@ -211,17 +211,13 @@ func repairNIC(ctx context.Context, t *resource.Target, r NIC) (err error) {
 	return updateNIC(ctx, t, r, r)
 }
 
-// rename gives a link its name again, for which the kernel wants it down.
-func rename(side *netspace.Conn, link *netspace.Link, name string, u *undo.Stack) error {
+// restoreName gives a link its name again.
+func restoreName(side *netspace.Conn, link *netspace.Link, name string, u *undo.Stack) error {
 	if name == "" || link.Name == name {
 		return nil
 	}
-	give := func(name string) error {
-		down := false
-		return wrapOp(opRename, errors.Join(side.SetLink(link.Index, netspace.LinkAttrs{Up: &down}), side.SetLink(link.Index, netspace.LinkAttrs{Name: name})))
-	}
-	u.Push("restore name "+link.Name, func() error { return errors.Join(give(link.Name), setUp(side, link.Index)) })
-	return give(name)
+	u.Push("restore name "+link.Name, func() error { return errors.Join(rename(side, link.Index, link.Name), setUp(side, link.Index)) })
+	return rename(side, link.Index, name)
 }
 
 // Way is that of a route as the kernel has it.
@@ -293,5 +289,5 @@ func (w *session) describeRoute(r netspace.Route) (string, error) {
 	if r.Metric != 0 {
 		words = append(words, fmt.Sprintf("metric %d", r.Metric))
 	}
-	return strings.Join(words, " "), wrapOp("look for a link", err)
+	return strings.Join(words, " "), err
 }

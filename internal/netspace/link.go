@@ -6,7 +6,6 @@ import (
 	"encoding/binary"
 	"errors"
 	"net"
-	"strings"
 
 	"github.com/vishvananda/netlink/nl"
 	"golang.org/x/sys/unix"
@@ -33,7 +32,7 @@ type Link struct {
 // Link returns the link that has this name, or this alternative name; nil for
 // none.
 func (c *Conn) Link(name string) (*Link, error) {
-	r := c.request(unix.RTM_GETLINK, 0, nl.NewIfInfomsg(unix.AF_UNSPEC))
+	r := c.request("look for link", name, unix.RTM_GETLINK, 0, nl.NewIfInfomsg(unix.AF_UNSPEC))
 	r.addString(unix.IFLA_IFNAME, name)
 	return r.link()
 }
@@ -42,18 +41,18 @@ func (c *Conn) Link(name string) (*Link, error) {
 func (c *Conn) LinkAt(index int) (*Link, error) {
 	header := nl.NewIfInfomsg(unix.AF_UNSPEC)
 	header.Index = int32(index)
-	return c.request(unix.RTM_GETLINK, 0, header).link()
+	return c.request("look for link with index", index, unix.RTM_GETLINK, 0, header).link()
 }
 
 // Links lists all links.
 func (c *Conn) Links() (list []*Link, err error) {
-	r := c.request(unix.RTM_GETLINK, unix.NLM_F_DUMP, nl.NewIfInfomsg(unix.AF_UNSPEC))
+	r := c.request("list links", nil, unix.RTM_GETLINK, unix.NLM_F_DUMP, nl.NewIfInfomsg(unix.AF_UNSPEC))
 	r.addUint32(unix.IFLA_EXT_MASK, skipStats)
 	answers, err := r.query(unix.RTM_NEWLINK)
 	for _, a := range answers {
-		var l *Link
-		if l, err = parseLink(a); err != nil {
-			return nil, err
+		l, err := parseLink(a)
+		if err != nil {
+			return nil, r.wrap(err)
 		}
 		list = append(list, l)
 	}
@@ -71,7 +70,8 @@ func (r request) link() (*Link, error) {
 	if err != nil || len(answers) == 0 {
 		return nil, err
 	}
-	return parseLink(answers[0])
+	l, err := parseLink(answers[0])
+	return l, r.wrap(err)
 }
 
 func parseLink(answer []byte) (*Link, error) {
@@ -80,43 +80,46 @@ func parseLink(answer []byte) (*Link, error) {
 	}
 	header := nl.DeserializeIfInfomsg(answer)
 	l := &Link{Index: int(header.Index), Up: header.Flags&unix.IFF_UP != 0, PeerNS: -1}
-	var data []byte
-	err := eachAttr(answer, unix.SizeofIfInfomsg, func(kind uint16, value []byte) {
-		switch kind {
+	var data attr
+	err := eachAttr(answer, unix.SizeofIfInfomsg, func(a attr) error {
+		switch a.kind {
 		case unix.IFLA_IFNAME:
-			l.Name = attrString(value)
+			l.Name = a.string()
 		case unix.IFLA_PROP_LIST:
-			_ = eachAttr(value, 0, func(kind uint16, value []byte) {
-				if kind == unix.IFLA_ALT_IFNAME {
-					l.AltNames = append(l.AltNames, attrString(value))
+			return a.nested(func(a attr) error {
+				if a.kind == unix.IFLA_ALT_IFNAME {
+					l.AltNames = append(l.AltNames, a.string())
 				}
+				return nil
 			})
 		case unix.IFLA_IFALIAS:
-			l.Alias = attrString(value)
+			l.Alias = a.string()
 		case unix.IFLA_MTU:
-			l.MTU = uint32Of(value)
+			return a.int32(&l.MTU)
 		case unix.IFLA_TXQLEN:
-			l.QueueLen = uint32Of(value)
+			return a.int32(&l.QueueLen)
 		case unix.IFLA_ADDRESS:
-			l.MAC = value
+			l.MAC = a.value
 		case unix.IFLA_PERM_ADDRESS:
-			l.PermMAC = value
+			l.PermMAC = a.value
 		case unix.IFLA_MASTER:
-			l.Bridge = uint32Of(value)
+			return a.int32(&l.Bridge)
 		case unix.IFLA_LINK:
-			l.Peer = uint32Of(value)
+			return a.int32(&l.Peer)
 		case unix.IFLA_LINK_NETNSID:
-			l.PeerNS = uint32Of(value)
+			return a.int32(&l.PeerNS)
 		case unix.IFLA_LINKINFO:
-			_ = eachAttr(value, 0, func(kind uint16, value []byte) {
-				switch kind {
+			return a.nested(func(a attr) error {
+				switch a.kind {
 				case nl.IFLA_INFO_KIND:
-					l.Kind = attrString(value)
+					l.Kind = a.string()
 				case nl.IFLA_INFO_DATA:
-					data = value
+					data = a
 				}
+				return nil
 			})
 		}
+		return nil
 	})
 	if err == nil && l.Kind == "bridge" {
 		l.InheritsMAC, err = inheritsMAC(data)
@@ -126,19 +129,15 @@ func parseLink(answer []byte) (*Link, error) {
 
 // inheritsMAC tells whether a bridge has no address in its id (struct ifla_bridge_id): it has
 // no ports, and nobody has chosen the address of its link.
-func inheritsMAC(bridge []byte) (bool, error) {
+func inheritsMAC(bridge attr) (bool, error) {
 	id := []byte{}
-	err := eachAttr(bridge, 0, func(kind uint16, value []byte) {
-		if kind == nl.IFLA_BR_BRIDGE_ID {
-			id = value
+	err := bridge.nested(func(a attr) error {
+		if a.kind == nl.IFLA_BR_BRIDGE_ID {
+			id = a.value
 		}
+		return nil
 	})
 	return len(id) == 8 && bytes.Equal(id[2:], make([]byte, 6)), err
-}
-
-func attrString(value []byte) string {
-	s, _, _ := strings.Cut(string(value), "\x00")
-	return s
 }
 
 // LinkAttrs are what a link is given. Its zero values are not asked for.
@@ -197,7 +196,7 @@ func (a LinkAttrs) attrs() (list []nl.NetlinkRequestData) {
 
 // AddVeth makes a veth, both ends in one request.
 func (c *Conn) AddVeth(end, peer LinkAttrs) error {
-	r := c.request(unix.RTM_NEWLINK, unix.NLM_F_CREATE|unix.NLM_F_EXCL|unix.NLM_F_ACK, end.header(0))
+	r := c.request("add veth", end.Name, unix.RTM_NEWLINK, unix.NLM_F_CREATE|unix.NLM_F_EXCL|unix.NLM_F_ACK, end.header(0))
 	for _, a := range end.attrs() {
 		r.AddData(a)
 	}
@@ -216,7 +215,7 @@ func (c *Conn) AddVeth(end, peer LinkAttrs) error {
 // name in it, too. The kernel takes a link that it moves down, and drops its
 // addresses. When it fails, part of it may be done.
 func (c *Conn) SetLink(index int, a LinkAttrs) error {
-	r := c.request(unix.RTM_NEWLINK, unix.NLM_F_ACK, a.header(index))
+	r := c.request("set link with index", index, unix.RTM_NEWLINK, unix.NLM_F_ACK, a.header(index))
 	for _, a := range a.attrs() {
 		r.AddData(a)
 	}
@@ -225,16 +224,16 @@ func (c *Conn) SetLink(index int, a LinkAttrs) error {
 
 // AddAltName gives a link another name by which it is found, too.
 func (c *Conn) AddAltName(index int, name string) error {
-	return c.changeAltName(unix.RTM_NEWLINKPROP, unix.NLM_F_CREATE|unix.NLM_F_EXCL, index, name)
+	return c.changeAltName("add alternative name", unix.RTM_NEWLINKPROP, unix.NLM_F_CREATE|unix.NLM_F_EXCL, index, name)
 }
 
 // DeleteAltName takes one away.
 func (c *Conn) DeleteAltName(index int, name string) error {
-	return c.changeAltName(unix.RTM_DELLINKPROP, 0, index, name)
+	return c.changeAltName("delete alternative name", unix.RTM_DELLINKPROP, 0, index, name)
 }
 
-func (c *Conn) changeAltName(kind, flags, index int, name string) error {
-	r := c.request(kind, flags|unix.NLM_F_ACK, LinkAttrs{}.header(index))
+func (c *Conn) changeAltName(op string, kind, flags, index int, name string) error {
+	r := c.request(op, name, kind, flags|unix.NLM_F_ACK, LinkAttrs{}.header(index))
 	list := nl.NewRtAttr(unix.IFLA_PROP_LIST|unix.NLA_F_NESTED, nil)
 	list.AddRtAttr(unix.IFLA_ALT_IFNAME, nl.ZeroTerminated(name))
 	r.AddData(list)
@@ -243,11 +242,7 @@ func (c *Conn) changeAltName(kind, flags, index int, name string) error {
 
 // DeleteLink deletes a link. One that is gone is fine.
 func (c *Conn) DeleteLink(index int) error {
-	err := c.request(unix.RTM_DELLINK, unix.NLM_F_ACK, LinkAttrs{}.header(index)).execute()
-	if errors.Is(err, unix.ENODEV) {
-		return nil
-	}
-	return err
+	return c.request("delete link with index", index, unix.RTM_DELLINK, unix.NLM_F_ACK, LinkAttrs{}.header(index)).execute(unix.ENODEV)
 }
 
 // DeleteLinks deletes links as one group, whose number nobody else has: the kernel waits
@@ -258,13 +253,13 @@ func (c *Conn) DeleteLinks(links []int) error {
 	_, _ = rand.Read(random[:]) // never fails
 	group := int(binary.NativeEndian.Uint32(random[:])>>1 | 1<<30)
 	for _, index := range links {
-		r := c.request(unix.RTM_NEWLINK, unix.NLM_F_ACK, LinkAttrs{}.header(index))
+		r := c.request("set group of link with index", index, unix.RTM_NEWLINK, unix.NLM_F_ACK, LinkAttrs{}.header(index))
 		r.addUint32(unix.IFLA_GROUP, group)
-		if err := r.execute(); err != nil && !errors.Is(err, unix.ENODEV) {
+		if err := r.execute(unix.ENODEV); err != nil {
 			return err
 		}
 	}
-	r := c.request(unix.RTM_DELLINK, unix.NLM_F_ACK, LinkAttrs{}.header(0))
+	r := c.request("delete links of group", group, unix.RTM_DELLINK, unix.NLM_F_ACK, LinkAttrs{}.header(0))
 	r.addUint32(unix.IFLA_GROUP, group)
 	return r.execute()
 }

@@ -125,7 +125,7 @@ func (s *Space) ID() (id ID, err error) {
 func (s *Space) EnableIPv6(index int) error {
 	link, err := s.Inside.LinkAt(index)
 	if link == nil || err != nil {
-		return cmp.Or(err, error(unix.ENODEV))
+		return cmp.Or(err, error(&OpError{"look for link with index", index, unix.ENODEV}))
 	}
 	return nsenter.InNet(s.ns, func() error { // the host's /proc/sys shows the thread's namespace
 		f, err := open.File("/proc/sys/net/ipv6/conf/"+link.Name+"/disable_ipv6", unix.O_WRONLY, 0)
@@ -144,7 +144,7 @@ func (s *Space) IsHostLink(link *Link) (bool, error) {
 	if link.Kind != "veth" || link.PeerNS < 0 {
 		return link.Kind == "", nil
 	}
-	host, err := s.Inside.nsid(s.HostFD())
+	host, err := s.Inside.nsid(s.ours)
 	return host == link.PeerNS, err
 }
 
@@ -155,9 +155,9 @@ func (s *Space) HasPeerOf(host *Link) (bool, error) {
 		return false, nil // the peer is in the host's namespace, too
 	}
 	if s.hostNSID < 0 {
-		id, err := s.Host.nsid(s.FD())
+		id, err := s.Host.nsid(s.ns)
 		if err != nil {
-			return false, fmt.Errorf("the host's number of %s: %w", s.path, err)
+			return false, err
 		}
 		// -1: it has none, for the kernel had no reason yet to tell of a link to it.
 		s.hostNSID = id

@@ -3,7 +3,6 @@ package netspace
 import (
 	"bytes"
 	"encoding/binary"
-	"errors"
 	"net/netip"
 
 	"github.com/vishvananda/netlink/nl"
@@ -26,10 +25,10 @@ const (
 )
 
 // addressRequest is about an address of a link, without its broadcast address.
-func (c *Conn) addressRequest(kind, flags, index int, p netip.Prefix) (request, *nl.IfAddrmsg) {
+func (c *Conn) addressRequest(op string, kind, flags, index int, p netip.Prefix) (request, *nl.IfAddrmsg) {
 	header := nl.NewIfAddrmsg(family(p.Addr()))
 	header.Index, header.Prefixlen = uint32(index), uint8(p.Bits())
-	r := c.request(kind, flags, header)
+	r := c.request(op, p, kind, flags, header)
 	r.addBytes(unix.IFA_LOCAL, p.Addr().AsSlice())
 	r.addBytes(unix.IFA_ADDRESS, p.Addr().AsSlice())
 	return r, header
@@ -39,7 +38,7 @@ func (c *Conn) addressRequest(kind, flags, index int, p netip.Prefix) (request, 
 // it has is fine. An IPv6 address is usable at once: a container does not start
 // again because its address was tentative when it looked.
 func (c *Conn) AddAddress(index int, p netip.Prefix, broadcast netip.Addr) error {
-	r, header := c.addressRequest(unix.RTM_NEWADDR, unix.NLM_F_CREATE|unix.NLM_F_EXCL|unix.NLM_F_ACK, index, p)
+	r, header := c.addressRequest("add address", unix.RTM_NEWADDR, unix.NLM_F_CREATE|unix.NLM_F_EXCL|unix.NLM_F_ACK, index, p)
 	if p.Addr().Is6() {
 		header.Flags = unix.IFA_F_NODAD
 	}
@@ -47,21 +46,14 @@ func (c *Conn) AddAddress(index int, p netip.Prefix, broadcast netip.Addr) error
 		r.addBytes(unix.IFA_BROADCAST, broadcast.AsSlice())
 	}
 	r.addBytes(ifaProto, []byte{ours})
-	if err := r.execute(); !errors.Is(err, unix.EEXIST) {
-		return err
-	}
-	return nil
+	return r.execute(unix.EEXIST)
 }
 
 // DeleteAddress takes an address from a link. One that is gone is fine, and so is
 // a link that is.
 func (c *Conn) DeleteAddress(index int, p netip.Prefix) error {
-	r, _ := c.addressRequest(unix.RTM_DELADDR, unix.NLM_F_ACK, index, p)
-	err := r.execute()
-	if errors.Is(err, unix.EADDRNOTAVAIL) || errors.Is(err, unix.ENODEV) {
-		return nil
-	}
-	return err
+	r, _ := c.addressRequest("delete address", unix.RTM_DELADDR, unix.NLM_F_ACK, index, p)
+	return r.execute(unix.EADDRNOTAVAIL, unix.ENODEV)
 }
 
 // Address is an address of a link as the kernel tells it.
@@ -80,74 +72,85 @@ func (t Route) Raw() []byte { return t.answer }
 // RestoreRaw gives the link what was listed before, an address or a route, whatever
 // the link's index was then. What it has is fine.
 func (c *Conn) RestoreRaw(index int, answer []byte, route bool) error {
-	kind, data := unix.RTM_NEWADDR, bytes.Clone(answer)
+	op, kind, data := "restore an address of link with index", unix.RTM_NEWADDR, bytes.Clone(answer)
+	if route {
+		op, kind = "restore a route of link with index", unix.RTM_NEWROUTE
+	}
+	err := error(unix.EBADMSG)
 	switch {
-	case len(data) < unix.SizeofIfAddrmsg || route && len(data) < unix.SizeofRtMsg:
-		return unix.EBADMSG
-	case route:
-		kind, data = unix.RTM_NEWROUTE, clearReadOnlyFlags(data)
-		if err := eachAttr(data, unix.SizeofRtMsg, func(kind uint16, value []byte) { // a view of data
-			if kind == unix.RTA_OIF && len(value) == 4 {
-				binary.NativeEndian.PutUint32(value, uint32(index))
+	case route && len(data) >= unix.SizeofRtMsg:
+		data = clearReadOnlyFlags(data)
+		err = eachAttr(data, unix.SizeofRtMsg, func(a attr) error {
+			if a.kind == unix.RTA_OIF && len(a.value) == 4 {
+				binary.NativeEndian.PutUint32(a.value, uint32(index)) // a view of data
 			}
-		}); err != nil {
-			return err
-		}
-	default:
+			return nil
+		})
+	case !route && len(data) >= unix.SizeofIfAddrmsg:
 		nl.DeserializeIfAddrmsg(data).Index = uint32(index)
+		err = nil
 	}
-	err := c.request(kind, unix.NLM_F_CREATE|unix.NLM_F_EXCL|unix.NLM_F_ACK, rawMessage(data)).execute()
-	if errors.Is(err, unix.EEXIST) {
-		return nil
+	r := c.request(op, index, kind, unix.NLM_F_CREATE|unix.NLM_F_EXCL|unix.NLM_F_ACK, rawMessage(data))
+	if err != nil {
+		return r.wrap(err)
 	}
-	return err
+	return r.execute(unix.EEXIST)
 }
 
 // Addresses lists the addresses of a link, but those that the kernel gives every
 // link by itself.
 func (c *Conn) Addresses(index int) ([]Address, error) {
-	answers, err := c.request(unix.RTM_GETADDR, unix.NLM_F_DUMP, nl.NewIfAddrmsg(unix.AF_UNSPEC)).query(unix.RTM_NEWADDR)
+	r := c.request("list addresses", nil, unix.RTM_GETADDR, unix.NLM_F_DUMP, nl.NewIfAddrmsg(unix.AF_UNSPEC))
+	answers, err := r.query(unix.RTM_NEWADDR)
 	if err != nil {
 		return nil, err
 	}
 	var list []Address
-	for _, a := range answers {
-		if len(a) < unix.SizeofIfAddrmsg {
-			return nil, unix.EBADMSG
-		}
-		header := nl.DeserializeIfAddrmsg(a)
-		if int(header.Index) != index || header.Scope != unix.RT_SCOPE_UNIVERSE {
-			continue
-		}
-		var local, address []byte
-		mine := false
-		err := eachAttr(a, unix.SizeofIfAddrmsg, func(kind uint16, value []byte) {
-			switch kind {
-			case unix.IFA_LOCAL:
-				local = value
-			case unix.IFA_ADDRESS:
-				address = value
-			case ifaProto:
-				mine = len(value) == 1 && value[0] == ours
-			}
-		})
+	for _, answer := range answers {
+		a, ok, err := parseAddress(answer, index)
 		if err != nil {
-			return nil, err
+			return nil, r.wrap(err)
 		}
-		if local == nil { // IPv6
-			local = address
-		}
-		if ip, ok := netip.AddrFromSlice(local); ok {
-			list = append(list, Address{netip.PrefixFrom(ip, int(header.Prefixlen)), mine, a})
+		if ok {
+			list = append(list, a)
 		}
 	}
 	return list, nil
 }
 
+// parseAddress reads an address of the link with this index. ok is false for another
+// link's, and for one that the kernel gives by itself.
+func parseAddress(answer []byte, index int) (address Address, ok bool, err error) {
+	if len(answer) < unix.SizeofIfAddrmsg {
+		return address, false, unix.EBADMSG
+	}
+	header := nl.DeserializeIfAddrmsg(answer)
+	if int(header.Index) != index || header.Scope != unix.RT_SCOPE_UNIVERSE || header.Family != unix.AF_INET && header.Family != unix.AF_INET6 {
+		return address, false, nil
+	}
+	var local, peer netip.Addr
+	address.answer = answer
+	err = eachAttr(answer, unix.SizeofIfAddrmsg, func(a attr) error {
+		switch a.kind {
+		case unix.IFA_LOCAL:
+			return a.addr(&local)
+		case unix.IFA_ADDRESS:
+			return a.addr(&peer)
+		case ifaProto:
+			address.Ours = len(a.value) == 1 && a.value[0] == ours
+		}
+		return nil
+	})
+	if !local.IsValid() { // IPv6
+		local = peer
+	}
+	address.Prefix = netip.PrefixFrom(local, int(header.Prefixlen))
+	return address, local.IsValid(), err
+}
+
 // RestoreAddress gives back what was listed before, as it was.
 func (c *Conn) RestoreAddress(a Address) error {
-	r := c.request(unix.RTM_NEWADDR, unix.NLM_F_CREATE|unix.NLM_F_EXCL|unix.NLM_F_ACK, rawMessage(a.answer))
-	return r.execute()
+	return c.request("restore address", a.Prefix, unix.RTM_NEWADDR, unix.NLM_F_CREATE|unix.NLM_F_EXCL|unix.NLM_F_ACK, rawMessage(a.answer)).execute()
 }
 
 // rawMessage is a message that came from the kernel.
@@ -177,7 +180,7 @@ func (c *Conn) AddRoute(t Route) error {
 		header.Flags = unix.RTNH_F_ONLINK
 	}
 	header.Family, header.Dst_len = uint8(family(t.Dest.Addr())), uint8(t.Dest.Bits())
-	r := c.request(unix.RTM_NEWROUTE, unix.NLM_F_CREATE|unix.NLM_F_EXCL|unix.NLM_F_ACK, header)
+	r := c.request("add route to", t.Dest, unix.RTM_NEWROUTE, unix.NLM_F_CREATE|unix.NLM_F_EXCL|unix.NLM_F_ACK, header)
 	if t.Dest.Bits() > 0 {
 		r.addBytes(unix.RTA_DST, t.Dest.Addr().AsSlice())
 	}
@@ -201,27 +204,37 @@ func (c *Conn) AddRoute(t Route) error {
 func (c *Conn) Routes(family int) ([]Route, error) {
 	header := &nl.RtMsg{}
 	header.Family = uint8(family)
-	answers, err := c.request(unix.RTM_GETROUTE, unix.NLM_F_DUMP, header).query(unix.RTM_NEWROUTE)
+	request := c.request("list routes", nil, unix.RTM_GETROUTE, unix.NLM_F_DUMP, header)
+	answers, err := request.query(unix.RTM_NEWROUTE)
 	if err != nil {
 		return nil, err
 	}
 	var list []Route
 	for _, a := range answers {
-		if len(a) < unix.SizeofRtMsg {
-			return nil, unix.EBADMSG
-		}
-		h := nl.DeserializeRtMsg(a)
-		if int(h.Family) != family || h.Table != unix.RT_TABLE_MAIN || h.Type != unix.RTN_UNICAST || h.Flags&unix.RTM_F_CLONED != 0 ||
-			h.Protocol == unix.RTPROT_KERNEL || h.Protocol == unix.RTPROT_RA {
-			continue
-		}
-		r, err := parseRoute(a, h)
+		r, ok, err := parseMainRoute(a, family)
 		if err != nil {
-			return nil, err
+			return nil, request.wrap(err)
 		}
-		list = append(list, r)
+		if ok {
+			list = append(list, r)
+		}
 	}
 	return list, nil
+}
+
+// parseMainRoute reads a unicast route of the main table. ok is false for another one,
+// and for one that the kernel makes by itself.
+func parseMainRoute(answer []byte, family int) (r Route, ok bool, err error) {
+	if len(answer) < unix.SizeofRtMsg {
+		return r, false, unix.EBADMSG
+	}
+	h := nl.DeserializeRtMsg(answer)
+	if int(h.Family) != family || h.Table != unix.RT_TABLE_MAIN || h.Type != unix.RTN_UNICAST || h.Flags&unix.RTM_F_CLONED != 0 ||
+		h.Protocol == unix.RTPROT_KERNEL || h.Protocol == unix.RTPROT_RA {
+		return r, false, nil
+	}
+	r, err = parseRoute(answer, h)
+	return r, true, err
 }
 
 func parseRoute(answer []byte, h *nl.RtMsg) (r Route, err error) {
@@ -232,19 +245,20 @@ func parseRoute(answer []byte, h *nl.RtMsg) (r Route, err error) {
 	r.answer = answer
 	r.Scope, r.OnLink = h.Scope, h.Flags&unix.RTNH_F_ONLINK != 0
 	r.Ours = h.Protocol == unix.RTPROT_BOOT && h.Tos == 0
-	err = eachAttr(answer, unix.SizeofRtMsg, func(kind uint16, value []byte) {
-		switch kind {
+	err = eachAttr(answer, unix.SizeofRtMsg, func(a attr) error {
+		switch a.kind {
 		case unix.RTA_DST:
-			dest, _ = netip.AddrFromSlice(value)
+			return a.addr(&dest)
 		case unix.RTA_PREFSRC:
-			r.Src, _ = netip.AddrFromSlice(value)
+			return a.addr(&r.Src)
 		case unix.RTA_GATEWAY:
-			r.GW, _ = netip.AddrFromSlice(value)
+			return a.addr(&r.GW)
 		case unix.RTA_OIF:
-			r.Link = uint32Of(value)
+			return a.int32(&r.Link)
 		case unix.RTA_PRIORITY:
-			r.Metric = uint32(uint32Of(value))
+			return a.uint32(&r.Metric)
 		}
+		return nil
 	})
 	r.Dest = netip.PrefixFrom(dest, int(h.Dst_len))
 	return r, err
@@ -252,14 +266,14 @@ func parseRoute(answer []byte, h *nl.RtMsg) (r Route, err error) {
 
 // RestoreRoute adds a route that was listed before, as it was.
 func (c *Conn) RestoreRoute(t Route) error {
-	return c.request(unix.RTM_NEWROUTE, unix.NLM_F_CREATE|unix.NLM_F_EXCL|unix.NLM_F_ACK, rawMessage(clearReadOnlyFlags(t.answer))).execute()
+	return c.request("restore route to", t.Dest, unix.RTM_NEWROUTE, unix.NLM_F_CREATE|unix.NLM_F_EXCL|unix.NLM_F_ACK, rawMessage(clearReadOnlyFlags(t.answer))).execute()
 }
 
 // SetScope gives a route of IPv4 that was listed another scope, in one step.
 func (c *Conn) SetScope(t Route, scope uint8) error {
 	answer := clearReadOnlyFlags(t.answer)
 	nl.DeserializeRtMsg(answer).Scope = scope // a view of it
-	return c.request(unix.RTM_NEWROUTE, unix.NLM_F_REPLACE|unix.NLM_F_ACK, rawMessage(answer)).execute()
+	return c.request("set the scope of the route to", t.Dest, unix.RTM_NEWROUTE, unix.NLM_F_REPLACE|unix.NLM_F_ACK, rawMessage(answer)).execute()
 }
 
 // clearReadOnlyFlags clears the flags that the kernel tells and does not take.
@@ -272,9 +286,5 @@ func clearReadOnlyFlags(answer []byte) []byte {
 
 // DeleteRoute removes a route that was listed. One that is gone is fine.
 func (c *Conn) DeleteRoute(t Route) error {
-	err := c.request(unix.RTM_DELROUTE, unix.NLM_F_ACK, rawMessage(clearReadOnlyFlags(t.answer))).execute()
-	if errors.Is(err, unix.ESRCH) {
-		return nil
-	}
-	return err
+	return c.request("delete route to", t.Dest, unix.RTM_DELROUTE, unix.NLM_F_ACK, rawMessage(clearReadOnlyFlags(t.answer))).execute(unix.ESRCH)
 }
