@@ -139,6 +139,17 @@ func (c *Container) V2() (string, error) {
 	return filepath.Join(top, path.Clean(p)), nil
 }
 
+// Directory returns the container's directory in the hierarchy of a controller: that of
+// cgroup v1, or the unified one where version 1 does not have the controller. Another
+// error of version 1 is no reason to look at the unified hierarchy.
+func (c *Container) Directory(controller string) (dir string, unified bool, err error) {
+	if dir, err = c.V1(controller); errors.Is(err, ErrNoV1) {
+		dir, err = c.V2()
+		unified = true
+	}
+	return dir, unified, err
+}
+
 // unified returns the mount point of cgroup v2.
 func unified() (string, error) {
 	for _, top := range []string{root, root + "/unified"} {
@@ -277,13 +288,12 @@ func ofProcess(pid int, controller string) (string, error) {
 // those that it made below. Each may have namespaces of its own.
 func (c *Container) Threads() ([]int, error) {
 	pids, list := []int{c.PID}, "tasks"
-	dir, err := c.V1("devices")
-	if errors.Is(err, ErrNoV1) {
-		dir, err = c.V2()
-		list = "cgroup.threads"
-	}
+	dir, unified, err := c.Directory("devices")
 	if err != nil {
 		return pids, err
+	}
+	if unified {
+		list = "cgroup.threads"
 	}
 	below, err := Below(dir)
 	if err != nil && !Gone(err) {
