@@ -73,10 +73,10 @@ func (h *Hook) Run(name string, args []string) int {
 	return h.Stage(*stage, *file, *relabel)
 }
 
-// worded is what a hook prints. iSulad takes the words that are replaced, of whatever file
+// reword is what a hook prints. iSulad takes the words that are replaced, of whatever file
 // they are, for those of a container's command that is not there, and makes the exit code
 // 127.
-func worded(text string) string {
+func reword(text string) string {
 	return strings.ReplaceAll(text, unix.ENOENT.Error(), "it is not there")
 }
 
@@ -89,7 +89,7 @@ func (h *Hook) Stage(stage, logFile string, relabel bool) int {
 	}
 	// A terminal's signals are for the runtime; half a change is for nobody.
 	signal.Ignore(unix.SIGINT, unix.SIGHUP, unix.SIGQUIT, unix.SIGTERM)
-	ctx := deadline.After(budget)
+	ctx := deadline.After(hookTimeout)
 	h.wait = deadline.NewWaiter(ctx)
 	defer h.wait.Close()
 	// What is said of the log comes last: a runtime shows the beginning of what a hook
@@ -97,7 +97,7 @@ func (h *Hook) Stage(stage, logFile string, relabel bool) int {
 	var ofLog bytes.Buffer
 	defer func() {
 		if ofLog.Len() > 0 {
-			fmt.Fprint(h.Stderr, worded(ofLog.String()))
+			fmt.Fprint(h.Stderr, reword(ofLog.String()))
 		}
 	}()
 	h.log = logging.Hook(h.Generation.Hook, logFile, &ofLog)
@@ -135,9 +135,9 @@ func (h *Hook) Stage(stage, logFile string, relabel bool) int {
 		return 0
 	}
 	if ctx.Err() != nil {
-		err = fmt.Errorf("not done within %v: %w", budget, err)
+		err = fmt.Errorf("not done within %v: %w", hookTimeout, err)
 	}
-	line := worded(command.OneLine(err.Error()))
+	line := reword(command.OneLine(err.Error()))
 	fmt.Fprintln(h.Stderr, line)
 	h.log.Error(line)
 	return 1

@@ -31,7 +31,7 @@ func (h *Hook) poststop(ctx context.Context, relabel bool) error {
 		}
 	}
 	if filepath.IsAbs(st.Bundle) {
-		lock, err := config.LockContainer(ctx, st.Bundle, lockWait)
+		lock, err := config.LockContainer(ctx, st.Bundle, hookLockWait)
 		switch {
 		case err == nil:
 			defer lock.Unlock()

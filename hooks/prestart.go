@@ -20,8 +20,8 @@ import (
 	"isula.org/isulad-tools/sysctl"
 )
 
-// start is one container start, as the phases see it.
-type start struct {
+// startRun is one container startRun, as the phases see it.
+type startRun struct {
 	state    state
 	spec     *container.Spec
 	target   *resource.Target
@@ -35,14 +35,14 @@ type start struct {
 // ones did is poststop's, which the runtime runs.
 type phase struct {
 	name string
-	do   func(*Hook, context.Context, *start) error
+	do   func(*Hook, context.Context, *startRun) error
 }
 
 // phases lists what prestart does under the container's lock, in order. The
 // kernel modules come before: devices may need them, and loading can be slow.
 var phases = []phase{
 	{"shared path", (*Hook).share},
-	{"user namespace", (*Hook).parameters},
+	{"user namespace", (*Hook).sysctls},
 	{"devices", (*Hook).devices},
 	{"udev rules", (*Hook).rules},
 	{"paths", (*Hook).paths},
@@ -52,7 +52,7 @@ var phases = []phase{
 	{"routes", (*Hook).routes},
 }
 
-func (h *Hook) share(ctx context.Context, s *start) error {
+func (h *Hook) share(ctx context.Context, s *startRun) error {
 	if err := h.unleak(s.state, s.spec); err != nil {
 		s.report(err)
 	}
@@ -69,14 +69,14 @@ func (h *Hook) unleak(st state, sp *container.Spec) error {
 	return h.wait.Do(st.whose(), root, func() error { return mounts.Unleak(root) })
 }
 
-func (h *Hook) parameters(_ context.Context, s *start) error {
+func (h *Hook) sysctls(_ context.Context, s *startRun) error {
 	if !s.spec.Mapped() {
 		return nil // the runtime itself can set them
 	}
 	return sysctl.Set(s.state.Pid, s.target.Owner.UID, s.spec.Linux.Sysctl)
 }
 
-func (h *Hook) devices(ctx context.Context, s *start) error {
+func (h *Hook) devices(ctx context.Context, s *startRun) error {
 	whose := mounts.ContainerOf(s.target)
 	s.found = devices.Look(s.recorded.devices.Records)
 	for i, d := range s.recorded.devices.Records {
@@ -90,7 +90,7 @@ func (h *Hook) devices(ctx context.Context, s *start) error {
 	err := s.recorded.devices.Do(ctx, s.target, s.report)
 	for tries := 0; err != nil && tries < 3; tries++ {
 		// A partition may have gone since it was looked for: that ends no start.
-		changed, e := s.recorded.look()
+		changed, e := s.recorded.scanPartitions()
 		if e != nil || !changed {
 			return err
 		}
@@ -110,7 +110,7 @@ func (h *Hook) devices(ctx context.Context, s *start) error {
 	return nil
 }
 
-func (h *Hook) rules(ctx context.Context, s *start) error {
+func (h *Hook) rules(ctx context.Context, s *startRun) error {
 	doc := s.recorded.doc
 	followed, err := devices.FollowFound(doc, s.recorded.devices.Records, s.found)
 	if err != nil {
@@ -120,11 +120,11 @@ func (h *Hook) rules(ctx context.Context, s *start) error {
 		return err
 	}
 	h.follows = len(followed) > 0
-	h.reload, err = devices.SyncRules(ctx, h.Generation, s.state.ID, followed, lockWait)
+	h.reload, err = devices.SyncRules(ctx, h.Generation, s.state.ID, followed, hookLockWait)
 	return err
 }
 
-func (h *Hook) paths(ctx context.Context, s *start) error {
+func (h *Hook) paths(ctx context.Context, s *startRun) error {
 	err := s.recorded.paths.Do(ctx, s.target, s.report)
 	if err == nil {
 		s.hidden()
@@ -134,7 +134,7 @@ func (h *Hook) paths(ctx context.Context, s *start) error {
 
 // hidden says which devices the container does not see, because a path was mounted over
 // their nodes: the runtime's mounts were there before, and in those no node is made.
-func (s *start) hidden() {
+func (s *startRun) hidden() {
 	var points []string
 	for _, b := range s.recorded.paths.Made {
 		points = append(points, b.Container)
@@ -153,7 +153,7 @@ func (s *start) hidden() {
 	}
 }
 
-func (h *Hook) limits(ctx context.Context, s *start) error {
+func (h *Hook) limits(ctx context.Context, s *startRun) error {
 	for _, plan := range s.recorded.limits {
 		if err := plan.Do(ctx, s.target, s.report); err != nil {
 			return err
@@ -165,7 +165,7 @@ func (h *Hook) limits(ctx context.Context, s *start) error {
 // pin gives the network namespace its name. What is behind that of a start that
 // nobody stopped is taken out of it before: an interface of the host would go
 // away with it.
-func (h *Hook) pin(ctx context.Context, s *start) error {
+func (h *Hook) pin(ctx context.Context, s *startRun) error {
 	before := network.Cleanup{ID: s.state.ID, Ledger: s.target.Ledger, Records: s.recorded.interfaces.Records}
 	switch err := before.Do(ctx); {
 	case errors.Is(err, network.ErrStuck):
@@ -176,7 +176,7 @@ func (h *Hook) pin(ctx context.Context, s *start) error {
 	return network.Pin(h.Generation, s.state.ID, s.state.Pid)
 }
 
-func (h *Hook) interfaces(ctx context.Context, s *start) error {
+func (h *Hook) interfaces(ctx context.Context, s *startRun) error {
 	for _, n := range s.recorded.interfaces.Records {
 		// Those of a container with a user namespace are set already.
 		if err := n.CheckIPv6(s.spec.Linux.Sysctl); err != nil && !s.spec.Mapped() {
@@ -186,7 +186,7 @@ func (h *Hook) interfaces(ctx context.Context, s *start) error {
 	return s.recorded.interfaces.Do(ctx, s.target, s.report)
 }
 
-func (h *Hook) routes(ctx context.Context, s *start) error {
+func (h *Hook) routes(ctx context.Context, s *startRun) error {
 	return s.recorded.routes.Do(ctx, s.target, s.report)
 }
 
@@ -220,7 +220,7 @@ func (h *Hook) prestart(ctx context.Context, relabel bool) error {
 	if err != nil {
 		return err
 	}
-	asked, lock, rec, err := h.askModules(ctx, st, init, wanted)
+	asked, lock, rec, err := h.requestModules(ctx, st, init, wanted)
 	if err == nil {
 		lock, rec, err = h.afterBoot(ctx, st.Bundle, lock, rec)
 	}
@@ -229,7 +229,7 @@ func (h *Hook) prestart(ctx context.Context, relabel bool) error {
 	}
 	defer lock.Unlock()
 	h.again = func() (got, lost []devices.Device, err error) { return h.lookAgain(ctx, st, sp, init) }
-	s := &start{state: st, spec: sp, recorded: rec, modules: asked, report: func(err error) {
+	s := &startRun{state: st, spec: sp, recorded: rec, modules: asked, report: func(err error) {
 		h.log.WithField("id", st.ID).Warn(command.OneLine(err.Error()))
 	}}
 	var closeTarget func()
@@ -259,8 +259,8 @@ func (h *Hook) prestart(ctx context.Context, relabel bool) error {
 
 // run does the work of a first prestart. Renewed device numbers are saved
 // first: whatever becomes of this start, the new ones are right.
-func (s *start) run(ctx context.Context, h *Hook) error {
-	if _, err := s.recorded.look(); err != nil {
+func (s *startRun) run(ctx context.Context, h *Hook) error {
+	if _, err := s.recorded.scanPartitions(); err != nil {
 		return err
 	}
 	if err := s.recorded.doc.Save(); err != nil {
@@ -285,7 +285,7 @@ func (s *start) run(ctx context.Context, h *Hook) error {
 }
 
 // verify is what a second prestart of the same start does.
-func (s *start) verify(ctx context.Context) error {
+func (s *startRun) verify(ctx context.Context) error {
 	r := &s.recorded
 	for _, plan := range []interface {
 		Verify(context.Context, *resource.Target, func(error)) error
@@ -297,7 +297,7 @@ func (s *start) verify(ctx context.Context) error {
 	return nil
 }
 
-func (s *start) record(h *Hook) container.Start {
+func (s *startRun) record(h *Hook) container.Start {
 	r := container.Start{
 		Engine:  container.EngineOf(s.state.Bundle),
 		Init:    s.target.Init,

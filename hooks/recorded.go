@@ -70,9 +70,9 @@ func (r *recorded) plan() (err error) {
 	return err
 }
 
-// look plans the partitions that came and went while nobody could look, too, and
+// scanPartitions plans the partitions that came and went while nobody could scanPartitions, too, and
 // tells whether there were any.
-func (r *recorded) look() (changed bool, err error) {
+func (r *recorded) scanPartitions() (changed bool, err error) {
 	if len(r.devices.Records) == 0 {
 		return false, nil
 	}
@@ -93,7 +93,7 @@ func (r *recorded) look() (changed bool, err error) {
 // lookAgain makes the container's devices what they became after it was looked, and
 // before udevd knew whom to tell of them.
 func (h *Hook) lookAgain(ctx context.Context, st state, sp *container.Spec, init process.ID) (got, lost []devices.Device, err error) {
-	lock, err := config.LockContainer(ctx, st.Bundle, lockWait)
+	lock, err := config.LockContainer(ctx, st.Bundle, hookLockWait)
 	if err != nil {
 		return nil, nil, err
 	}
