@@ -16,7 +16,6 @@ import (
 	"github.com/sirupsen/logrus"
 	"golang.org/x/sys/unix"
 
-	"isula.org/isulad-tools/devices"
 	"isula.org/isulad-tools/internal/command"
 	"isula.org/isulad-tools/internal/deadline"
 	"isula.org/isulad-tools/internal/logging"
@@ -33,20 +32,11 @@ type Hook struct {
 	Stdin          io.Reader
 	Stdout, Stderr io.Writer
 
-	log    *logrus.Logger
-	wait   *deadline.Waiter
-	reload bool // udevd must be told that rules changed
-	// again is how a start looks again what became of its devices, when it follows some:
-	// after all locks, when udevd knows the rules.
-	again   func() (got, lost []devices.Device, err error)
-	follows bool
+	log  *logrus.Logger
+	wait *deadline.Waiter
 
 	bootWait, bootTime time.Duration
 	onDemand           bool // the hook is for every container of the host
-
-	unit    string           // of systemd, which must be told
-	allowed []devices.Device // that its unit may use these
-	lost    []devices.Device // and these no more
 }
 
 // Run does what the command line args asks for, name being the program's, and
@@ -102,35 +92,19 @@ func (h *Hook) Stage(stage, logFile string, relabel bool) int {
 	}()
 	h.log = logging.Hook(h.Generation.Hook, logFile, &ofLog)
 
+	var after followUp
 	var err error
 	switch stage {
 	case "prestart":
-		err = h.prestart(ctx, relabel)
+		after, err = h.prestart(ctx, relabel)
 	case "poststop":
-		err = h.poststop(ctx, relabel)
+		after, err = h.poststop(ctx, relabel)
 	case "":
 		err = fmt.Errorf("no --state: want one of %s", strings.Join(Stages, ", "))
 	default:
 		err = fmt.Errorf("unknown --state %q: want one of %s", stage, strings.Join(Stages, ", "))
 	}
-	if h.reload {
-		// After all locks: udevd may wait for a helper that waits for one.
-		if e := devices.ReloadRules(ctx); e != nil {
-			h.log.Warn("udev rules changed, but udevd was not told: " + command.OneLine(e.Error()))
-		}
-	}
-	if err == nil && h.follows {
-		got, lost, e := h.again()
-		if e != nil {
-			h.log.Warn("devices that came or went meanwhile: " + command.OneLine(e.Error()))
-		}
-		h.allowed, h.lost = append(h.allowed, got...), lost
-	}
-	if err == nil && h.unit != "" && len(h.allowed) > 0 {
-		if e := devices.AllowInUnit(ctx, h.unit, h.allowed, h.lost...); e != nil {
-			h.log.Warn("devices are allowed until systemd's next daemon-reload only: " + command.OneLine(e.Error()))
-		}
-	}
+	after.do(ctx, err == nil, func(what string, err error) { h.log.Warn(what + ": " + command.OneLine(err.Error())) })
 	if err == nil {
 		return 0
 	}

@@ -20,7 +20,7 @@ import (
 	"isula.org/isulad-tools/sysctl"
 )
 
-// startRun is one container startRun, as the phases see it.
+// startRun is one container start, as the phases see it.
 type startRun struct {
 	state    state
 	spec     *container.Spec
@@ -29,6 +29,7 @@ type startRun struct {
 	found    []devices.Found // the host's, of the recorded devices
 	modules  modules
 	report   func(error) // of what a start survives
+	after    followUp
 }
 
 // phase is one part of a start. The first that fails ends it; what the earlier
@@ -103,9 +104,9 @@ func (h *Hook) devices(ctx context.Context, s *startRun) error {
 	if err != nil {
 		return err
 	}
-	h.allowed = s.recorded.devices.Made
+	s.after.allowed = s.recorded.devices.Made
 	if len(s.recorded.devices.Records) > 0 {
-		h.unit = s.target.Cgroups.Unit()
+		s.after.unit = s.target.Cgroups.Unit()
 	}
 	return nil
 }
@@ -119,8 +120,12 @@ func (h *Hook) rules(ctx context.Context, s *startRun) error {
 	if err := doc.Save(); err != nil {
 		return err
 	}
-	h.follows = len(followed) > 0
-	h.reload, err = devices.SyncRules(ctx, h.Generation, s.state.ID, followed, hookLockWait)
+	if len(followed) > 0 {
+		s.after.rescan = func() (added, removed []devices.Device, err error) {
+			return h.rescan(ctx, s.state, s.spec, s.target.Init)
+		}
+	}
+	s.after.reload, err = devices.SyncRules(ctx, h.Generation, s.state.ID, followed, hookLockWait)
 	return err
 }
 
@@ -192,49 +197,48 @@ func (h *Hook) routes(ctx context.Context, s *startRun) error {
 
 // prestart makes the container's recorded resources real. It reads and checks
 // everything before it changes anything.
-func (h *Hook) prestart(ctx context.Context, relabel bool) error {
+func (h *Hook) prestart(ctx context.Context, relabel bool) (after followUp, err error) {
 	st, err := readState(ctx, h.Stdin, true)
 	if err != nil {
-		return err
+		return after, err
 	}
 	if err := checkRoot(st); err != nil {
-		return err
+		return after, err
 	}
 	sp, err := container.ReadSpec(st.Bundle)
 	if err != nil {
-		return err
+		return after, err
 	}
 	if sp.Mapped() {
 		if err := sysctl.Check(sp.Linux.Sysctl); err != nil {
-			return fmt.Errorf("%s: linux.sysctl: %w", filepath.Join(st.Bundle, "config.json"), err)
+			return after, fmt.Errorf("%s: linux.sysctl: %w", filepath.Join(st.Bundle, "config.json"), err)
 		}
 	}
 	wanted, err := kmod.Requested(sp.Process.Env)
 	if err != nil {
-		return err
+		return after, err
 	}
 	if h.onDemand && !relabel && len(wanted) == 0 && !(sp.Mapped() && len(sp.Linux.Sysctl) > 0) && untouched(st) {
-		return nil
+		return after, nil
 	}
 	init, err := process.Find(st.Pid)
 	if err != nil {
-		return err
+		return after, err
 	}
 	asked, lock, rec, err := h.requestModules(ctx, st, init, wanted)
 	if err == nil {
 		lock, rec, err = h.afterBoot(ctx, st.Bundle, lock, rec)
 	}
 	if err != nil {
-		return err
+		return after, err
 	}
 	defer lock.Unlock()
-	h.again = func() (got, lost []devices.Device, err error) { return h.lookAgain(ctx, st, sp, init) }
 	s := &startRun{state: st, spec: sp, recorded: rec, modules: asked, report: func(err error) {
 		h.log.WithField("id", st.ID).Warn(command.OneLine(err.Error()))
 	}}
 	var closeTarget func()
 	if s.target, closeTarget, err = container.Open(h.wait, h.Generation, st.ID, container.Start{Init: init, Bundle: st.Bundle, Root: st.Root}, sp); err != nil {
-		return err
+		return after, err
 	}
 	defer closeTarget()
 	if s.target.Doubt != nil {
@@ -242,19 +246,19 @@ func (h *Hook) prestart(ctx context.Context, relabel bool) error {
 	}
 	switch before, err := container.ReadStart(st.ID); {
 	case err == nil && before.Init == init:
-		return s.verify(ctx) // hook specs are merged: we may be listed twice
+		return after, s.verify(ctx) // hook specs are merged: we may be listed twice
 	case err == nil && before.Init.Lives():
-		return fmt.Errorf("container %s runs already, as process %d", st.ID, before.Init.PID)
+		return after, fmt.Errorf("container %s runs already, as process %d", st.ID, before.Init.PID)
 	case err != nil && !errors.Is(err, fs.ErrNotExist):
 		s.report(err)
 	}
 	if err := s.run(ctx, h); err != nil {
-		return h.advise(st, err)
+		return s.after, h.advise(st, err)
 	}
 	if relabel {
 		h.relabel(ctx, s)
 	}
-	return nil
+	return s.after, nil
 }
 
 // run does the work of a first prestart. Renewed device numbers are saved

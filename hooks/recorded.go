@@ -70,7 +70,7 @@ func (r *recorded) plan() (err error) {
 	return err
 }
 
-// scanPartitions plans the partitions that came and went while nobody could scanPartitions, too, and
+// scanPartitions plans the partitions that came and went while nobody could look, too, and
 // tells whether there were any.
 func (r *recorded) scanPartitions() (changed bool, err error) {
 	if len(r.devices.Records) == 0 {
@@ -90,9 +90,9 @@ func (r *recorded) scanPartitions() (changed bool, err error) {
 	return true, err
 }
 
-// lookAgain makes the container's devices what they became after it was looked, and
+// rescan makes the container's devices what they became after it was looked, and
 // before udevd knew whom to tell of them.
-func (h *Hook) lookAgain(ctx context.Context, st state, sp *container.Spec, init process.ID) (got, lost []devices.Device, err error) {
+func (h *Hook) rescan(ctx context.Context, st state, sp *container.Spec, init process.ID) (added, removed []devices.Device, err error) {
 	lock, err := config.LockContainer(ctx, st.Bundle, hookLockWait)
 	if err != nil {
 		return nil, nil, err
@@ -128,6 +128,6 @@ func (h *Hook) lookAgain(ctx context.Context, st state, sp *container.Spec, init
 	if err := plan.Do(ctx, target); err != nil {
 		return nil, nil, err
 	}
-	got, lost = plan.Changed(target)
-	return got, lost, plan.Failed()
+	added, removed = plan.Changed(target)
+	return added, removed, plan.Failed()
 }
