@@ -45,7 +45,7 @@ const (
 	Partitions    = "diskPartitions"
 )
 
-var order = []string{Binds, Devices, ReadIOPS, WriteIOPS, ReadBPS, WriteBPS, BlkioWeight, NetInterfaces, NetRoutes, KernelModules, OptionalPaths, Partitions}
+var keyOrder = []string{Binds, Devices, ReadIOPS, WriteIOPS, ReadBPS, WriteBPS, BlkioWeight, NetInterfaces, NetRoutes, KernelModules, OptionalPaths, Partitions}
 
 // Document is the content of one resource file.
 type Document struct {
@@ -85,11 +85,11 @@ func Load(dir string) (*Document, error) {
 	if err := d.parse(data); err != nil {
 		return nil, fmt.Errorf("%s: %w", d.path(), err)
 	}
-	d.note(data)
+	d.markSaved(data)
 	return d, nil
 }
 
-func (d *Document) note(data []byte) { d.saved, d.savedLists = data, maps.Clone(d.lists) }
+func (d *Document) markSaved(data []byte) { d.saved, d.savedLists = data, maps.Clone(d.lists) }
 
 // Revert makes the document what it was when the file was read or written last, if the
 // file is that still: a Save that failed may have replaced it, or not.
@@ -117,16 +117,16 @@ func (d *Document) parse(data []byte) error {
 	}
 	for _, m := range members {
 		// Keys are read in any case, as v0.9 reads them.
-		known := slices.IndexFunc(order, func(key string) bool { return strings.EqualFold(key, m.key) })
+		known := slices.IndexFunc(keyOrder, func(key string) bool { return strings.EqualFold(key, m.key) })
 		switch {
 		case known < 0:
 			d.rest = append(d.rest, m)
 		case string(m.value) == "null":
-			delete(d.lists, order[known])
+			delete(d.lists, keyOrder[known])
 		case m.value[0] != '[':
 			return fmt.Errorf("%s: not a list", m.key)
 		default:
-			d.lists[order[known]] = m.value
+			d.lists[keyOrder[known]] = m.value
 		}
 	}
 	return nil
@@ -224,7 +224,7 @@ func Replace[T any](d *Document, key string, records map[int]T) error {
 	for i, v := range records {
 		now, err := json.Marshal(v)
 		if err == nil {
-			list[i], err = overlay(list[i], now)
+			list[i], err = keepUnknownMembers(list[i], now)
 		}
 		if err != nil {
 			return fmt.Errorf("%s[%d]: %w", key, i, err)
@@ -256,7 +256,7 @@ func Put[T comparable](d *Document, key string, records []T) error {
 		return nil
 	}
 	if n := len(old); n > 0 && n < len(records) && slices.Equal(old, records[:n]) {
-		return extend(d, key, n, records)
+		return appendRecords(d, key, n, records)
 	}
 	var raw []json.RawMessage
 	if len(old) > 0 {
@@ -282,10 +282,10 @@ func Put[T comparable](d *Document, key string, records []T) error {
 	return nil
 }
 
-// extend puts those of records after the first n, which are there, to the end of
+// appendRecords puts those of records after the first n, which are there, to the end of
 // the list at key. What is there is not taken apart: a command that adds one record
 // to a hundred would spend most of its time on that.
-func extend[T any](d *Document, key string, n int, records []T) error {
+func appendRecords[T any](d *Document, key string, n int, records []T) error {
 	value := slices.Clone(bytes.TrimSuffix(bytes.TrimSpace(d.lists[key]), []byte("]")))
 	for i, r := range records[n:] {
 		one, err := json.Marshal(r)
@@ -299,8 +299,8 @@ func extend[T any](d *Document, key string, n int, records []T) error {
 	return nil
 }
 
-// overlay returns now with the members that only old has.
-func overlay(old, now json.RawMessage) (json.RawMessage, error) {
+// keepUnknownMembers returns now with the members that only old has.
+func keepUnknownMembers(old, now json.RawMessage) (json.RawMessage, error) {
 	then, err := object(old)
 	if err != nil {
 		return now, nil // a record that is no object has no fields to keep
@@ -327,16 +327,16 @@ func (d *Document) Save() error {
 		return err
 	}
 	data = append(data, '\n')
-	if err := atomicfile.WriteIf(d.dir, Name, data, 0o600, d.checkKept); err != nil {
+	if err := atomicfile.WriteIf(d.dir, Name, data, 0o600, d.checkNotRemoved); err != nil {
 		return fmt.Errorf("save %s: %w", d.path(), err)
 	}
 	d.dirty = false
-	d.note(data)
+	d.markSaved(data)
 	return nil
 }
 
-// checkKept returns an error when the container is being removed.
-func (d *Document) checkKept() error {
+// checkNotRemoved returns an error when the container is being removed.
+func (d *Document) checkNotRemoved() error {
 	if d.hadSpec && !hasSpec(d.dir) {
 		return ErrRemoved
 	}
@@ -346,7 +346,7 @@ func (d *Document) checkKept() error {
 // encode returns the whole content: known lists in their order, then the rest.
 func (d *Document) encode() ([]byte, error) {
 	var members []member
-	for _, key := range order {
+	for _, key := range keyOrder {
 		if d.Has(key) {
 			members = append(members, member{key, d.lists[key]})
 		}
