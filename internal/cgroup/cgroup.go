@@ -43,7 +43,7 @@ type Container struct {
 // Dir opens the container's directory in the cgroup v1 hierarchy of a controller,
 // once: it is closed by Close. Each walk to it costs what a rule does.
 func (c *Container) Dir(controller string) (*os.File, error) {
-	return c.once(controller, func() (*os.File, error) {
+	return c.openOnce(controller, func() (*os.File, error) {
 		dir, err := c.V1(controller)
 		if err != nil {
 			return nil, err
@@ -55,7 +55,7 @@ func (c *Container) Dir(controller string) (*os.File, error) {
 // File opens a control file of the container for writing, once: it is closed by
 // Close.
 func (c *Container) File(controller, name string) (*os.File, error) {
-	return c.once(name, func() (*os.File, error) {
+	return c.openOnce(name, func() (*os.File, error) {
 		dir, err := c.V1(controller)
 		if err != nil {
 			return nil, err
@@ -64,7 +64,7 @@ func (c *Container) File(controller, name string) (*os.File, error) {
 	})
 }
 
-func (c *Container) once(name string, find func() (*os.File, error)) (*os.File, error) {
+func (c *Container) openOnce(name string, find func() (*os.File, error)) (*os.File, error) {
 	if f, ok := c.files[name]; ok {
 		return f, nil
 	}
