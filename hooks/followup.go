@@ -19,9 +19,12 @@ type followUp struct {
 	removed []devices.Device // and that it may use no more
 }
 
-// do does it. A start that failed has no devices to look at. What fails here ends no
+// do does it; nil leaves nothing. A start that failed has no devices to look at. What fails here ends no
 // start: it is given to warn.
-func (f followUp) do(ctx context.Context, started bool, warn func(what string, err error)) {
+func (f *followUp) do(ctx context.Context, started bool, warn func(what string, err error)) {
+	if f == nil {
+		return
+	}
 	if f.reload {
 		if err := devices.ReloadRules(ctx); err != nil {
 			warn("udev rules changed, but udevd was not told", err)

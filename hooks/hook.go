@@ -92,7 +92,7 @@ func (h *Hook) Stage(stage, logFile string, relabel bool) int {
 	}()
 	h.log = logging.Hook(h.Generation.Hook, logFile, &ofLog)
 
-	var after followUp
+	var after *followUp
 	var err error
 	switch stage {
 	case "prestart":

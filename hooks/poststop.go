@@ -16,13 +16,13 @@ import (
 // poststop removes what the host has of a container that ended. It never
 // stops at an error: each is logged. Only an id that cannot be known is one
 // for the runtime.
-func (h *Hook) poststop(ctx context.Context, relabel bool) (after followUp, err error) {
+func (h *Hook) poststop(ctx context.Context, relabel bool) (*followUp, error) {
 	st, err := readState(ctx, h.Stdin, false)
 	if err != nil {
-		return after, err
+		return nil, err
 	}
 	if h.onDemand && !relabel && untouched(st) {
-		return after, nil
+		return nil, nil
 	}
 	log := h.log.WithField("id", st.ID)
 	warn := func(err error) {
@@ -46,7 +46,7 @@ func (h *Hook) poststop(ctx context.Context, relabel bool) (after followUp, err 
 	}
 	if err == nil && running.Init.PID != st.Pid && running.Init.Lives() {
 		log.Infof("poststop: nothing removed, the container runs as process %d", running.Init.PID)
-		return after, nil
+		return nil, nil
 	}
 	if sp, err := container.ReadSpec(st.Bundle); err == nil { // the bundle may be gone
 		warn(h.unleak(st, sp))
@@ -54,6 +54,5 @@ func (h *Hook) poststop(ctx context.Context, relabel bool) (after followUp, err 
 			warn(h.unlabel(st, sp))
 		}
 	}
-	after.reload = inspection.Clear(ctx, h.Generation, st.ID, st.Bundle, warn)
-	return after, nil
+	return &followUp{reload: inspection.Clear(ctx, h.Generation, st.ID, st.Bundle, warn)}, nil
 }

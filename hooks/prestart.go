@@ -197,40 +197,40 @@ func (h *Hook) routes(ctx context.Context, s *startRun) error {
 
 // prestart makes the container's recorded resources real. It reads and checks
 // everything before it changes anything.
-func (h *Hook) prestart(ctx context.Context, relabel bool) (after followUp, err error) {
+func (h *Hook) prestart(ctx context.Context, relabel bool) (*followUp, error) {
 	st, err := readState(ctx, h.Stdin, true)
 	if err != nil {
-		return after, err
+		return nil, err
 	}
 	if err := checkRoot(st); err != nil {
-		return after, err
+		return nil, err
 	}
 	sp, err := container.ReadSpec(st.Bundle)
 	if err != nil {
-		return after, err
+		return nil, err
 	}
 	if sp.Mapped() {
 		if err := sysctl.Check(sp.Linux.Sysctl); err != nil {
-			return after, fmt.Errorf("%s: linux.sysctl: %w", filepath.Join(st.Bundle, "config.json"), err)
+			return nil, fmt.Errorf("%s: linux.sysctl: %w", filepath.Join(st.Bundle, "config.json"), err)
 		}
 	}
 	wanted, err := kmod.Requested(sp.Process.Env)
 	if err != nil {
-		return after, err
+		return nil, err
 	}
 	if h.onDemand && !relabel && len(wanted) == 0 && !(sp.Mapped() && len(sp.Linux.Sysctl) > 0) && untouched(st) {
-		return after, nil
+		return nil, nil
 	}
 	init, err := process.Find(st.Pid)
 	if err != nil {
-		return after, err
+		return nil, err
 	}
 	asked, lock, rec, err := h.requestModules(ctx, st, init, wanted)
 	if err == nil {
 		lock, rec, err = h.afterBoot(ctx, st.Bundle, lock, rec)
 	}
 	if err != nil {
-		return after, err
+		return nil, err
 	}
 	defer lock.Unlock()
 	s := &startRun{state: st, spec: sp, recorded: rec, modules: asked, report: func(err error) {
@@ -238,7 +238,7 @@ func (h *Hook) prestart(ctx context.Context, relabel bool) (after followUp, err 
 	}}
 	var closeTarget func()
 	if s.target, closeTarget, err = container.Open(h.wait, h.Generation, st.ID, container.Start{Init: init, Bundle: st.Bundle, Root: st.Root}, sp); err != nil {
-		return after, err
+		return nil, err
 	}
 	defer closeTarget()
 	if s.target.Doubt != nil {
@@ -246,19 +246,19 @@ func (h *Hook) prestart(ctx context.Context, relabel bool) (after followUp, err 
 	}
 	switch before, err := container.ReadStart(st.ID); {
 	case err == nil && before.Init == init:
-		return after, s.verify(ctx) // hook specs are merged: we may be listed twice
+		return nil, s.verify(ctx) // hook specs are merged: we may be listed twice
 	case err == nil && before.Init.Lives():
-		return after, fmt.Errorf("container %s runs already, as process %d", st.ID, before.Init.PID)
+		return nil, fmt.Errorf("container %s runs already, as process %d", st.ID, before.Init.PID)
 	case err != nil && !errors.Is(err, fs.ErrNotExist):
 		s.report(err)
 	}
 	if err := s.run(ctx, h); err != nil {
-		return s.after, h.advise(st, err)
+		return &s.after, h.advise(st, err)
 	}
 	if relabel {
 		h.relabel(ctx, s)
 	}
-	return s.after, nil
+	return &s.after, nil
 }
 
 // run does the work of a first prestart. Renewed device numbers are saved
