@@ -167,29 +167,28 @@ func (a LinkAttrs) header(index int) *nl.IfInfomsg {
 
 // attrs is the other part. The kernel needs all that a peer is at once.
 func (a LinkAttrs) attrs() (list []nl.NetlinkRequestData) {
-	number := func(attribute, value int) {
-		list = append(list, nl.NewRtAttr(attribute, nl.Uint32Attr(uint32(value))))
-	}
+	add := func(kind int, value []byte) { list = append(list, nl.NewRtAttr(kind, value)) }
+	addNumber := func(kind, value int) { add(kind, nl.Uint32Attr(uint32(value))) }
 	if a.Name != "" {
-		list = append(list, nl.NewRtAttr(unix.IFLA_IFNAME, nl.ZeroTerminated(a.Name)))
+		add(unix.IFLA_IFNAME, nl.ZeroTerminated(a.Name))
 	}
 	if a.Alias != nil {
-		list = append(list, nl.NewRtAttr(unix.IFLA_IFALIAS, []byte(*a.Alias)))
+		add(unix.IFLA_IFALIAS, []byte(*a.Alias))
 	}
 	if a.MTU > 0 {
-		number(unix.IFLA_MTU, a.MTU)
+		addNumber(unix.IFLA_MTU, a.MTU)
 	}
 	if a.QueueLen != nil {
-		number(unix.IFLA_TXQLEN, *a.QueueLen)
+		addNumber(unix.IFLA_TXQLEN, *a.QueueLen)
 	}
 	if a.MAC != nil {
-		list = append(list, nl.NewRtAttr(unix.IFLA_ADDRESS, a.MAC))
+		add(unix.IFLA_ADDRESS, a.MAC)
 	}
 	if a.Bridge != nil {
-		number(unix.IFLA_MASTER, *a.Bridge)
+		addNumber(unix.IFLA_MASTER, *a.Bridge)
 	}
 	if a.NS > 0 {
-		number(unix.IFLA_NET_NS_FD, a.NS)
+		addNumber(unix.IFLA_NET_NS_FD, a.NS)
 	}
 	return list
 }

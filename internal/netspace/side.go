@@ -77,11 +77,11 @@ func (r request) wrap(err error) error {
 }
 
 func (r request) addString(attribute int, value string) {
-	r.AddData(nl.NewRtAttr(attribute, nl.ZeroTerminated(value)))
+	r.addBytes(attribute, nl.ZeroTerminated(value))
 }
 
 func (r request) addUint32(attribute, value int) {
-	r.AddData(nl.NewRtAttr(attribute, nl.Uint32Attr(uint32(value))))
+	r.addBytes(attribute, nl.Uint32Attr(uint32(value)))
 }
 
 //go:noinline
