@@ -288,10 +288,14 @@ func (w *session) restore(n parsedNIC, back *netspace.Link) error {
 			errs = append(errs, fmt.Errorf("its alternative name %s is not as before: %w", name, err))
 		}
 	}
-	for i, list := range [][][]byte{was.Addresses, was.Routes} {
-		for _, raw := range list {
-			if err := w.host.RestoreRaw(back.Index, raw, i == 1); err != nil {
-				errs = append(errs, fmt.Errorf("it has not all of its %s of before: %w", []string{"addresses", "routes"}[i], err))
+	for _, l := range []struct {
+		what    string
+		list    [][]byte
+		restore func(int, []byte) error
+	}{{"addresses", was.Addresses, w.host.RestoreAddress}, {"routes", was.Routes, w.host.RestoreRoute}} {
+		for _, raw := range l.list {
+			if err := l.restore(back.Index, raw); err != nil {
+				errs = append(errs, fmt.Errorf("it has not all of its %s of before: %w", l.what, err))
 				break
 			}
 		}

@@ -181,13 +181,14 @@ func (w *session) changeAddress(index int, old NIC, n parsedNIC, all linkConfig,
 // linkConfig are a link's addresses and routes.
 type linkConfig struct {
 	side      *netspace.Conn
+	index     int
 	addresses []netspace.Address
 	routes    []netspace.Route
 }
 
 // readConfig reads what the link has.
 func readConfig(side *netspace.Conn, index int) (k linkConfig, err error) {
-	k.side = side
+	k.side, k.index = side, index
 	if k.addresses, err = side.Addresses(index); err != nil {
 		return k, err
 	}
@@ -211,9 +212,9 @@ func readConfig(side *netspace.Conn, index int) (k linkConfig, err error) {
 // from an address that is gone does not.
 func (k *linkConfig) restore() {
 	for _, a := range k.addresses {
-		_ = k.side.RestoreAddress(a)
+		_ = k.side.RestoreAddress(k.index, a.Raw())
 	}
 	for _, r := range k.routes {
-		_ = k.side.RestoreRoute(r)
+		_ = k.side.RestoreRoute(k.index, r.Raw())
 	}
 }

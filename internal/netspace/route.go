@@ -63,38 +63,45 @@ type Address struct {
 	answer []byte
 }
 
-// Raw is the address as the kernel told it, for RestoreRaw.
+// Raw is the address as the kernel told it, for RestoreAddress.
 func (a Address) Raw() []byte { return a.answer }
 
-// Raw is the route as the kernel told it, for RestoreRaw.
+// Raw is the route as the kernel told it, for RestoreRoute.
 func (t Route) Raw() []byte { return t.answer }
 
-// RestoreRaw gives the link what was listed before, an address or a route, whatever
-// the link's index was then. What it has is fine.
-func (c *Conn) RestoreRaw(index int, answer []byte, route bool) error {
-	op, kind, data := "restore an address of link with index", unix.RTM_NEWADDR, bytes.Clone(answer)
-	if route {
-		op, kind = "restore a route of link with index", unix.RTM_NEWROUTE
+// RestoreAddress gives the link an address that was listed before, by its Raw form,
+// whatever the link's index was then. One that it has is fine.
+func (c *Conn) RestoreAddress(index int, raw []byte) error {
+	const op = "restore an address of link with index"
+	if len(raw) < unix.SizeofIfAddrmsg {
+		return &OpError{op, index, unix.EBADMSG}
 	}
-	err := error(unix.EBADMSG)
-	switch {
-	case route && len(data) >= unix.SizeofRtMsg:
-		data = clearReadOnlyFlags(data)
-		err = eachAttr(data, unix.SizeofRtMsg, func(a attr) error {
-			if a.kind == unix.RTA_OIF && len(a.value) == 4 {
-				binary.NativeEndian.PutUint32(a.value, uint32(index)) // a view of data
-			}
-			return nil
-		})
-	case !route && len(data) >= unix.SizeofIfAddrmsg:
-		nl.DeserializeIfAddrmsg(data).Index = uint32(index)
-		err = nil
+	message := bytes.Clone(raw)
+	nl.DeserializeIfAddrmsg(message).Index = uint32(index) // a view of it
+	return c.restore(op, index, unix.RTM_NEWADDR, message)
+}
+
+// RestoreRoute is RestoreAddress for a route through the link.
+func (c *Conn) RestoreRoute(index int, raw []byte) error {
+	const op = "restore a route of link with index"
+	if len(raw) < unix.SizeofRtMsg {
+		return &OpError{op, index, unix.EBADMSG}
 	}
-	r := c.request(op, index, kind, unix.NLM_F_CREATE|unix.NLM_F_EXCL|unix.NLM_F_ACK, rawMessage(data))
+	message := clearReadOnlyFlags(raw)
+	err := eachAttr(message, unix.SizeofRtMsg, func(a attr) error {
+		if a.kind == unix.RTA_OIF && len(a.value) == 4 {
+			binary.NativeEndian.PutUint32(a.value, uint32(index)) // a view of the message
+		}
+		return nil
+	})
 	if err != nil {
-		return r.wrap(err)
+		return &OpError{op, index, err}
 	}
-	return r.execute(unix.EEXIST)
+	return c.restore(op, index, unix.RTM_NEWROUTE, message)
+}
+
+func (c *Conn) restore(op string, index, kind int, message rawMessage) error {
+	return c.request(op, index, kind, unix.NLM_F_CREATE|unix.NLM_F_EXCL|unix.NLM_F_ACK, message).execute(unix.EEXIST)
 }
 
 // Addresses lists the addresses of a link, but those that the kernel gives every
@@ -146,11 +153,6 @@ func parseAddress(answer []byte, index int) (address Address, ok bool, err error
 	}
 	address.Prefix = netip.PrefixFrom(local, int(header.Prefixlen))
 	return address, local.IsValid(), err
-}
-
-// RestoreAddress gives back what was listed before, as it was.
-func (c *Conn) RestoreAddress(a Address) error {
-	return c.request("restore address", a.Prefix, unix.RTM_NEWADDR, unix.NLM_F_CREATE|unix.NLM_F_EXCL|unix.NLM_F_ACK, rawMessage(a.answer)).execute()
 }
 
 // rawMessage is a message that came from the kernel.
@@ -262,11 +264,6 @@ func parseRoute(answer []byte, h *nl.RtMsg) (r Route, err error) {
 	})
 	r.Dest = netip.PrefixFrom(dest, int(h.Dst_len))
 	return r, err
-}
-
-// RestoreRoute adds a route that was listed before, as it was.
-func (c *Conn) RestoreRoute(t Route) error {
-	return c.request("restore route to", t.Dest, unix.RTM_NEWROUTE, unix.NLM_F_CREATE|unix.NLM_F_EXCL|unix.NLM_F_ACK, rawMessage(clearReadOnlyFlags(t.answer))).execute()
 }
 
 // SetScope gives a route of IPv4 that was listed another scope, in one step.
