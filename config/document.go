@@ -47,7 +47,7 @@ const (
 	Selected      = "selectedDevices"
 )
 
-var order = []string{
+var keyOrder = []string{
 	Binds, Devices, ReadIOPS, WriteIOPS, ReadBPS, WriteBPS, BlkioWeight, NetInterfaces, NetRoutes,
 	KernelModules, OptionalPaths, Partitions, Selectors, Selected,
 }
@@ -90,11 +90,11 @@ func Load(dir string) (*Document, error) {
 	if err := d.parse(data); err != nil {
 		return nil, fmt.Errorf("%s: %w", d.path(), err)
 	}
-	d.note(data)
+	d.markSaved(data)
 	return d, nil
 }
 
-func (d *Document) note(data []byte) { d.saved, d.savedLists = data, maps.Clone(d.lists) }
+func (d *Document) markSaved(data []byte) { d.saved, d.savedLists = data, maps.Clone(d.lists) }
 
 // Revert makes the document what it was when the file was read or written last, if the
 // file is that still: a Save that failed may have replaced it, or not.
@@ -129,16 +129,16 @@ func (d *Document) parse(data []byte) error {
 	}
 	for _, m := range members {
 		// Keys are read in any case, as v0.9 reads them.
-		known := slices.IndexFunc(order, func(key string) bool { return strings.EqualFold(key, m.key) })
+		known := slices.IndexFunc(keyOrder, func(key string) bool { return strings.EqualFold(key, m.key) })
 		switch {
 		case known < 0:
 			d.rest = append(d.rest, m)
 		case string(m.value) == "null":
-			delete(d.lists, order[known])
+			delete(d.lists, keyOrder[known])
 		case m.value[0] != '[':
 			return fmt.Errorf("%s: not a list", m.key)
 		default:
-			d.lists[order[known]] = m.value
+			d.lists[keyOrder[known]] = m.value
 		}
 	}
 	return nil
@@ -194,16 +194,16 @@ func (d *Document) Save() error {
 		return err
 	}
 	data = append(data, '\n')
-	if err := atomicfile.WriteIf(d.dir, Name, data, 0o600, d.checkKept); err != nil {
+	if err := atomicfile.WriteIf(d.dir, Name, data, 0o600, d.checkNotRemoved); err != nil {
 		return fmt.Errorf("save %s: %w", d.path(), err)
 	}
 	d.dirty = false
-	d.note(data)
+	d.markSaved(data)
 	return nil
 }
 
-// checkKept returns an error when the container is being removed.
-func (d *Document) checkKept() error {
+// checkNotRemoved returns an error when the container is being removed.
+func (d *Document) checkNotRemoved() error {
 	if d.hadSpec && !hasSpec(d.dir) {
 		return ErrRemoved
 	}
@@ -213,7 +213,7 @@ func (d *Document) checkKept() error {
 // encode returns the whole content: known lists in their order, then the rest.
 func (d *Document) encode() ([]byte, error) {
 	var members []member
-	for _, key := range order {
+	for _, key := range keyOrder {
 		if d.holds(key) {
 			members = append(members, member{key, d.lists[key]})
 		}

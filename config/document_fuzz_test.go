@@ -54,7 +54,7 @@ func FuzzDocument(f *testing.F) {
 			}
 			return
 		}
-		for _, key := range order {
+		for _, key := range keyOrder {
 			if _, err := List[device](d, key); err != nil && !strings.HasPrefix(err.Error(), file+": "+key+"[") && !strings.HasPrefix(err.Error(), file+": "+apart[key].key+"[") {
 				t.Fatalf("%q: list %s: %q", content, key, err)
 			}
@@ -112,7 +112,7 @@ func others(t *testing.T, content []byte) map[string]any {
 		t.Fatal(err)
 	}
 	maps.DeleteFunc(all, func(key string, _ any) bool {
-		return slices.ContainsFunc(order, func(known string) bool { return strings.EqualFold(key, known) })
+		return slices.ContainsFunc(keyOrder, func(known string) bool { return strings.EqualFold(key, known) })
 	})
 	return all
 }

@@ -68,7 +68,7 @@ func TestNoFileMeansNothingRecorded(t *testing.T) {
 	t.Parallel()
 	dir := t.TempDir()
 	d := load(t, dir)
-	for _, key := range order {
+	for _, key := range keyOrder {
 		if n := count(t, d, key); n != 0 {
 			t.Errorf("%s: %d records", key, n)
 		}
@@ -93,7 +93,7 @@ func TestLoadAcceptsWhatTheOldToolWrites(t *testing.T) {
 		"the same key anew": `{"bindToAdd":["/a:/b:rw"],"bindToAdd":[]}`,
 	} {
 		d := load(t, write(t, content))
-		for _, key := range order {
+		for _, key := range keyOrder {
 			if n := count(t, d, key); n != 0 {
 				t.Errorf("%s: %d records at %s", name, n, key)
 			}
@@ -209,7 +209,7 @@ func TestWhatIsNotKnownSurvivesByteForByte(t *testing.T) {
 func TestListsAreWrittenInTheOrderOfTheFormat(t *testing.T) {
 	t.Parallel()
 	var in []string
-	for _, key := range order {
+	for _, key := range keyOrder {
 		in = append([]string{`"` + key + `":[{"k":"` + key + `"}]`}, in...)
 	}
 	got := rewrite(t, `{"last":1,`+strings.Join(in, ",")+`}`)
@@ -218,8 +218,8 @@ func TestListsAreWrittenInTheOrderOfTheFormat(t *testing.T) {
 		t.Errorf("rewritten as\n%swant\n%s", got, want)
 	}
 	// The names that the old tool's files have, and then the others.
-	if want := "bindToAdd deviceToAdd readIops writeIops readBps writeBps blkioWeight networkInterfaces networkRoute kernelModules optionalPaths diskPartitions deviceSelectors selectedDevices"; strings.Join(order, " ") != want {
-		t.Errorf("the lists are %s, want %s", order, want)
+	if want := "bindToAdd deviceToAdd readIops writeIops readBps writeBps blkioWeight networkInterfaces networkRoute kernelModules optionalPaths diskPartitions deviceSelectors selectedDevices"; strings.Join(keyOrder, " ") != want {
+		t.Errorf("the lists are %s, want %s", keyOrder, want)
 	}
 }
 

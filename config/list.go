@@ -99,7 +99,7 @@ func Put[T comparable](d *Document, key string, records []T) error {
 		return nil
 	}
 	if n := len(old); n > 0 && n < len(records) && slices.Equal(old, records[:n]) {
-		return extend(d, key, n, records)
+		return appendRecords(d, key, n, records)
 	}
 	var raw []json.RawMessage
 	if len(old) > 0 {
@@ -123,10 +123,10 @@ func Put[T comparable](d *Document, key string, records []T) error {
 	return d.setAs(key, value, slices.Clone(records))
 }
 
-// extend puts those of records after the first n, which are there, to the end of
+// appendRecords puts those of records after the first n, which are there, to the end of
 // the list at key. What is there is not taken apart: a command that adds one record
 // to a hundred would spend most of its time on that.
-func extend[T any](d *Document, key string, n int, records []T) error {
+func appendRecords[T any](d *Document, key string, n int, records []T) error {
 	value := slices.Clone(bytes.TrimSuffix(bytes.TrimSpace(d.raw(key)), []byte("]")))
 	for i, r := range records[n:] {
 		one, err := json.Marshal(r)

@@ -27,7 +27,7 @@ type Lock struct{ f *os.File }
 // removes the directory must not find a file made anew in it.
 func LockContainer(ctx context.Context, dir string, wait time.Duration) (*Lock, error) {
 	had := hasSpec(dir)
-	if !had && isTorn(dir) {
+	if !had && isHalfRemoved(dir) {
 		return nil, removed(dir)
 	}
 	path := filepath.Join(dir, LockName)
@@ -52,8 +52,8 @@ func hasSpec(dir string) bool {
 	return err == nil
 }
 
-// isTorn tells whether iSulad has files in a state directory that is not complete.
-func isTorn(dir string) bool {
+// isHalfRemoved tells whether iSulad has files in a state directory that is not complete.
+func isHalfRemoved(dir string) bool {
 	return slices.ContainsFunc([]string{"config.v2.json", "hostconfig.json", "container_state.json"}, func(name string) bool {
 		_, err := os.Lstat(filepath.Join(dir, name))
 		return err == nil
@@ -112,16 +112,16 @@ func flock(ctx context.Context, f *os.File, wait time.Duration) (*Lock, error) {
 	case !errors.Is(err, unix.EWOULDBLOCK):
 		return fail(err)
 	}
-	patience := wait
+	limit := wait
 	if end, ok := ctx.Deadline(); ok {
-		patience = min(wait, time.Until(end))
+		limit = min(wait, time.Until(end))
 	}
 	busy := fmt.Errorf("lock %s: %w for more than %v; find it with fuser(1)", f.Name(), ErrBusy, wait)
-	if patience <= 0 {
+	if limit <= 0 {
 		f.Close()
 		return nil, busy
 	}
-	timer, ended := time.NewTimer(patience), ctx.Done()
+	timer, ended := time.NewTimer(limit), ctx.Done()
 	defer timer.Stop()
 	done, gone := make(chan error), make(chan struct{})
 	go func() {

@@ -34,7 +34,7 @@ func (s *Spec) HostNet(bundle string) bool {
 
 // askedForHostNet reads iSulad's hostconfig.json. Other engines have none.
 func askedForHostNet(bundle string) bool {
-	data, err := open.Read(filepath.Join(bundle, "hostconfig.json"), maxState)
+	data, err := open.Read(filepath.Join(bundle, "hostconfig.json"), maxRecord)
 	var asked struct{ NetworkMode string }
 	return err == nil && json.Unmarshal(data, &asked) == nil && asked.NetworkMode == "host"
 }

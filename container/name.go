@@ -11,7 +11,7 @@ import (
 // ^/?[a-zA-Z0-9][a-zA-Z0-9_.-]+$ matches.
 func ValidName(name string) bool {
 	name = strings.TrimPrefix(name, "/")
-	return len(name) > 1 && only(name[:1], "") && only(name, "_.-")
+	return len(name) > 1 && hasOnly(name[:1], "") && hasOnly(name, "_.-")
 }
 
 // ValidID tells whether id can be a container's: what runc takes, which is more
@@ -22,15 +22,15 @@ func ValidID(id string) bool {
 	case id == "", id == ".", id == "..", len(id) > 240, atomicfile.IsTemporary(id):
 		return false
 	}
-	return only(id, "_.-+")
+	return hasOnly(id, "_.-+")
 }
 
 // Means tells whether word stands for container id in a udev rule.
 func Means(word, id string) bool { return word == id || word == place.Short(id) }
 
-// only tells whether s has only letters, digits and others in it. No regular
+// hasOnly tells whether s has only letters, digits and others in it. No regular
 // expression: each start would pay for its tables.
-func only(s, others string) bool {
+func hasOnly(s, others string) bool {
 	for _, c := range []byte(s) {
 		switch {
 		case 'a' <= c && c <= 'z', 'A' <= c && c <= 'Z', '0' <= c && c <= '9':

@@ -14,9 +14,9 @@ import (
 // root file system.
 func (s *Spec) rights() rootfs.Rights {
 	r := rootfs.Rights{Label: s.Linux.MountLabel}
-	r.Override = s.overrides
+	r.Override = s.mayOverrideDAC
 	if s.UserNS() {
-		r.UIDs, r.GIDs = ranges(s.Linux.UIDMappings), ranges(s.Linux.GIDMappings)
+		r.UIDs, r.GIDs = idRanges(s.Linux.UIDMappings), idRanges(s.Linux.GIDMappings)
 	}
 	return r
 }
@@ -25,16 +25,16 @@ func (s *Spec) rights() rootfs.Rights {
 // a user namespace.
 func (s *Spec) Maps(uid, gid uint32) bool { return s.rights().Maps(uid, gid) }
 
-// overrides tells whether processes of the container can have CAP_DAC_OVERRIDE.
-func (s *Spec) overrides() bool {
+// mayOverrideDAC tells whether processes of the container can have CAP_DAC_OVERRIDE.
+func (s *Spec) mayOverrideDAC() bool {
 	var has struct {
 		Bounding []string `json:"bounding"`
 	}
 	return json.Unmarshal(s.Process.Capabilities, &has) == nil && slices.Contains(has.Bounding, "CAP_DAC_OVERRIDE")
 }
 
-// ranges are the host's ids of a mapping; none is not nil.
-func ranges(mappings []specs.LinuxIDMapping) []credentials.Range {
+// idRanges are the host's ids of a mapping; none is not nil.
+func idRanges(mappings []specs.LinuxIDMapping) []credentials.Range {
 	list := []credentials.Range{}
 	for _, m := range mappings {
 		list = append(list, credentials.Range{First: m.HostID, Size: m.Size})

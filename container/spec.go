@@ -62,7 +62,7 @@ const SpecName = "config.json"
 // fs.ErrNotExist: there is none. Errors name the file and the field.
 func ReadSpec(bundle string) (*Spec, error) {
 	path := filepath.Join(bundle, SpecName)
-	data, err := open.Read(path, maxState)
+	data, err := open.Read(path, maxRecord)
 	if err != nil {
 		return nil, err
 	}

@@ -160,10 +160,10 @@ func TestABrokenSpecIsRefusedByFileAndField(t *testing.T) {
 func TestTheSpecIsReadUpToItsBound(t *testing.T) {
 	t.Parallel()
 	fill := func(size int) string { return `{"x":"` + strings.Repeat("x", size-8) + `"}` }
-	if _, err := ReadSpec(bundle(t, fill(maxState))); err != nil {
+	if _, err := ReadSpec(bundle(t, fill(maxRecord))); err != nil {
 		t.Errorf("at the bound: %.200v", err)
 	}
-	if _, err := ReadSpec(bundle(t, fill(maxState+1))); err == nil || !strings.Contains(err.Error(), "larger than") {
+	if _, err := ReadSpec(bundle(t, fill(maxRecord+1))); err == nil || !strings.Contains(err.Error(), "larger than") {
 		t.Errorf("above the bound: %.200v, want an error", err)
 	}
 }

@@ -31,8 +31,8 @@ type Start struct {
 	Hook string `json:"hook,omitempty"`
 }
 
-// maxState bounds what is read of records and of engines' states.
-const maxState = 16 << 20
+// maxRecord bounds what is read of records and of engines' states.
+const maxRecord = 16 << 20
 
 // Cgroups maps a cgroup v1 controller to the container's directory.
 type Cgroups map[string]string
@@ -50,7 +50,7 @@ func ReadStart(id string) (Start, error) {
 }
 
 func readStart(path string) (s Start, err error) {
-	b, err := open.Read(path, maxState)
+	b, err := open.Read(path, maxRecord)
 	if err != nil {
 		return s, err
 	}

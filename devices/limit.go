@@ -179,13 +179,13 @@ func (k limit) clear(t *resource.Target, l Limit) error {
 // file returns the control file of the limit, and whether it is of the unified
 // hierarchy.
 func (k limit) file(t *resource.Target) (string, bool, error) {
-	dir, err := t.Cgroups.V1("blkio")
-	files, unified := k.v1, false
+	dir, unified, err := t.Cgroups.Directory("blkio")
 	if err != nil {
-		if dir, err = t.Cgroups.V2(); err != nil {
-			return "", false, err
-		}
-		files, unified = k.v2, true
+		return "", false, err
+	}
+	files := k.v1
+	if unified {
+		files = k.v2
 	}
 	if _, err := os.Stat(dir); err != nil {
 		return "", unified, fmt.Errorf("the container's cgroup %s: %v", dir, err)

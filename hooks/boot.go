@@ -33,7 +33,7 @@ func (h *Hook) afterBoot(ctx context.Context, bundle string, lock *config.Lock, 
 	for anyMissing(rec.devices.Records) && ctx.Err() == nil && time.Now().Before(end) {
 		time.Sleep(bootPoll)
 	}
-	lock, err := config.LockContainer(ctx, bundle, lockWait)
+	lock, err := config.LockContainer(ctx, bundle, hookLockWait)
 	if err != nil {
 		return nil, rec, err
 	}

@@ -14,8 +14,8 @@ import (
 // A runtime kills a hook after 30 s. We give up before, so that what is done
 // is undone and the reason is told.
 const (
-	budget   = 25 * time.Second
-	lockWait = 10 * time.Second
+	hookTimeout  = 25 * time.Second
+	hookLockWait = 10 * time.Second
 )
 
 // errNoEnd says that standard input was not closed in time: a runtime that
@@ -26,23 +26,23 @@ var errNoEnd = errors.New("it does not end")
 // poll(2), for which no other thread is needed.
 func readAll(ctx context.Context, in io.Reader) ([]byte, error) {
 	if f, ok := in.(*os.File); ok {
-		in = patient{ctx, f}
+		in = pollReader{ctx, f}
 	}
-	data, err := io.ReadAll(io.LimitReader(in, maxState+1))
-	if err == nil && len(data) > maxState {
-		return nil, fmt.Errorf("larger than %d bytes", maxState)
+	data, err := io.ReadAll(io.LimitReader(in, maxStateInput+1))
+	if err == nil && len(data) > maxStateInput {
+		return nil, fmt.Errorf("larger than %d bytes", maxStateInput)
 	}
 	return data, err
 }
 
-// patient reads from a file, which may be a pipe and non-blocking, and waits
+// pollReader reads from a file, which may be a pipe and non-blocking, and waits
 // no longer than until its context ends.
-type patient struct {
+type pollReader struct {
 	ctx context.Context
 	f   *os.File
 }
 
-func (p patient) Read(b []byte) (int, error) {
+func (p pollReader) Read(b []byte) (int, error) {
 	for {
 		wait := -1
 		if end, ok := p.ctx.Deadline(); ok {

@@ -16,7 +16,6 @@ import (
 	"github.com/sirupsen/logrus"
 	"golang.org/x/sys/unix"
 
-	"isula.org/isulad-tools/devices"
 	"isula.org/isulad-tools/internal/command"
 	"isula.org/isulad-tools/internal/deadline"
 	"isula.org/isulad-tools/internal/logging"
@@ -33,20 +32,11 @@ type Hook struct {
 	Stdin          io.Reader
 	Stdout, Stderr io.Writer
 
-	log    *logrus.Logger
-	wait   *deadline.Waiter
-	reload bool // udevd must be told that rules changed
-	// again is how a start looks again what became of its devices, when it follows some:
-	// after all locks, when udevd knows the rules.
-	again   func() (got, lost []devices.Device, err error)
-	follows bool
+	log  *logrus.Logger
+	wait *deadline.Waiter
 
 	bootWait, bootTime time.Duration
 	onDemand           bool // the hook is for every container of the host
-
-	unit    string           // of systemd, which must be told
-	allowed []devices.Device // that its unit may use these
-	lost    []devices.Device // and these no more
 }
 
 // Run does what the command line args asks for, name being the program's, and
@@ -73,10 +63,10 @@ func (h *Hook) Run(name string, args []string) int {
 	return h.Stage(*stage, *file, *relabel)
 }
 
-// worded is what a hook prints. iSulad takes the words that are replaced, of whatever file
+// reword is what a hook prints. iSulad takes the words that are replaced, of whatever file
 // they are, for those of a container's command that is not there, and makes the exit code
 // 127.
-func worded(text string) string {
+func reword(text string) string {
 	return strings.ReplaceAll(text, unix.ENOENT.Error(), "it is not there")
 }
 
@@ -89,7 +79,7 @@ func (h *Hook) Stage(stage, logFile string, relabel bool) int {
 	}
 	// A terminal's signals are for the runtime; half a change is for nobody.
 	signal.Ignore(unix.SIGINT, unix.SIGHUP, unix.SIGQUIT, unix.SIGTERM)
-	ctx := deadline.After(budget)
+	ctx := deadline.After(hookTimeout)
 	h.wait = deadline.NewWaiter(ctx)
 	defer h.wait.Close()
 	// What is said of the log comes last: a runtime shows the beginning of what a hook
@@ -97,47 +87,31 @@ func (h *Hook) Stage(stage, logFile string, relabel bool) int {
 	var ofLog bytes.Buffer
 	defer func() {
 		if ofLog.Len() > 0 {
-			fmt.Fprint(h.Stderr, worded(ofLog.String()))
+			fmt.Fprint(h.Stderr, reword(ofLog.String()))
 		}
 	}()
 	h.log = logging.Hook(h.Generation.Hook, logFile, &ofLog)
 
+	var after *followUp
 	var err error
 	switch stage {
 	case "prestart":
-		err = h.prestart(ctx, relabel)
+		after, err = h.prestart(ctx, relabel)
 	case "poststop":
-		err = h.poststop(ctx, relabel)
+		after, err = h.poststop(ctx, relabel)
 	case "":
 		err = fmt.Errorf("no --state: want one of %s", strings.Join(Stages, ", "))
 	default:
 		err = fmt.Errorf("unknown --state %q: want one of %s", stage, strings.Join(Stages, ", "))
 	}
-	if h.reload {
-		// After all locks: udevd may wait for a helper that waits for one.
-		if e := devices.ReloadRules(ctx); e != nil {
-			h.log.Warn("udev rules changed, but udevd was not told: " + command.OneLine(e.Error()))
-		}
-	}
-	if err == nil && h.follows {
-		got, lost, e := h.again()
-		if e != nil {
-			h.log.Warn("devices that came or went meanwhile: " + command.OneLine(e.Error()))
-		}
-		h.allowed, h.lost = append(h.allowed, got...), lost
-	}
-	if err == nil && h.unit != "" && len(h.allowed) > 0 {
-		if e := devices.AllowInUnit(ctx, h.unit, h.allowed, h.lost...); e != nil {
-			h.log.Warn("devices are allowed until systemd's next daemon-reload only: " + command.OneLine(e.Error()))
-		}
-	}
+	after.do(ctx, err == nil, func(what string, err error) { h.log.Warn(what + ": " + command.OneLine(err.Error())) })
 	if err == nil {
 		return 0
 	}
 	if ctx.Err() != nil {
-		err = fmt.Errorf("not done within %v: %w", budget, err)
+		err = fmt.Errorf("not done within %v: %w", hookTimeout, err)
 	}
-	line := worded(command.OneLine(err.Error()))
+	line := reword(command.OneLine(err.Error()))
 	fmt.Fprintln(h.Stderr, line)
 	h.log.Error(line)
 	return 1

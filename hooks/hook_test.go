@@ -102,7 +102,7 @@ func TestPoststartSucceedsWhateverItIsGiven(t *testing.T) {
 
 func TestGarbageOnStandardInputIsOneLineAndAnExitCode(t *testing.T) {
 	for _, stage := range []string{"prestart", "poststop"} {
-		for _, in := range []string{"", "garbage", "null", "[]", `{"id":"../../etc"}`, `{"id":"a\nb"}`, "{\n\n", strings.Repeat("x", maxState+1)} {
+		for _, in := range []string{"", "garbage", "null", "[]", `{"id":"../../etc"}`, `{"id":"a\nb"}`, "{\n\n", strings.Repeat("x", maxStateInput+1)} {
 			code, stderr, log := run(t, strings.NewReader(in), "--state", stage)
 			refused(t, fmt.Sprintf("%s of %.20q", stage, in), code, stderr, log, "standard input")
 			if len(stderr) > 4096 {

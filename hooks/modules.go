@@ -18,15 +18,15 @@ import (
 // modules are what one start asks for: first what the container's environment
 // names, then what its file records.
 type modules struct {
-	asker kmod.Asker
-	names []string // loaded so far
+	requester kmod.Asker
+	names     []string // loaded so far
 }
 
-// askModules loads what the container asks for and takes its lock. Loading is
+// requestModules loads what the container asks for and takes its lock. Loading is
 // slow and no business of the lock; so when the file, read again under the lock,
 // turns out to ask for more, the lock is given back first.
-func (h *Hook) askModules(ctx context.Context, st state, init process.ID, wanted []string) (m modules, lock *config.Lock, r recorded, err error) {
-	m.asker = kmod.Asker{ID: st.ID, Init: init}
+func (h *Hook) requestModules(ctx context.Context, st state, init process.ID, wanted []string) (m modules, lock *config.Lock, r recorded, err error) {
+	m.requester = kmod.Asker{ID: st.ID, Init: init}
 	if len(wanted) > 0 {
 		// The file is looked at first: a start that cannot succeed loads nothing.
 		if r, err = h.load(st.Bundle); err != nil {
@@ -40,7 +40,7 @@ func (h *Hook) askModules(ctx context.Context, st state, init process.ID, wanted
 				return m, nil, r, err
 			}
 		}
-		if lock, err = config.LockContainer(ctx, st.Bundle, lockWait); err != nil {
+		if lock, err = config.LockContainer(ctx, st.Bundle, hookLockWait); err != nil {
 			return m, nil, r, err
 		}
 		if r, err = h.load(st.Bundle); err != nil {
@@ -57,15 +57,15 @@ func (h *Hook) askModules(ctx context.Context, st state, init process.ID, wanted
 // loadModules loads the modules and writes one line into the log for each: who
 // asked for it and what came of it.
 func (h *Hook) loadModules(ctx context.Context, m *modules, bundle string, names []string) error {
-	if err := nsenter.CheckMount(m.asker.Init.PID); err != nil { // such a start will be refused
+	if err := nsenter.CheckMount(m.requester.Init.PID); err != nil { // such a start will be refused
 		return err
 	}
-	if m.asker.Name == "" {
-		m.asker.Name = containerName(bundle)
+	if m.requester.Name == "" {
+		m.requester.Name = containerName(bundle)
 	}
-	results, err := kmod.Loader{Wait: lockWait}.Load(ctx, m.asker, names)
+	results, err := kmod.Loader{Wait: hookLockWait}.Load(ctx, m.requester, names)
 	for _, r := range results {
-		entry := h.log.WithFields(logrus.Fields(kmod.Audit(m.asker, r)))
+		entry := h.log.WithFields(logrus.Fields(kmod.Audit(m.requester, r)))
 		if r.Reason != "" {
 			entry.Warn("kernel module")
 		} else {
@@ -81,7 +81,7 @@ func (m modules) record() error {
 	if len(m.names) == 0 {
 		return nil
 	}
-	if err := (kmod.Loader{}).Record(m.asker, m.names); err != nil {
+	if err := (kmod.Loader{}).Record(m.requester, m.names); err != nil {
 		return fmt.Errorf("remember which kernel modules are asked for: %w", err)
 	}
 	return nil
@@ -90,7 +90,7 @@ func (m modules) record() error {
 // containerName is the name that iSulad knows the container by; it keeps that
 // beside config.json. "" where there is none.
 func containerName(bundle string) string {
-	data, err := open.Read(filepath.Join(bundle, "config.v2.json"), maxSpec)
+	data, err := open.Read(filepath.Join(bundle, "config.v2.json"), maxEngineConfig)
 	if err != nil {
 		return ""
 	}

@@ -16,13 +16,13 @@ import (
 // poststop removes what the host has of a container that ended. It never
 // stops at an error: each is logged. Only an id that cannot be known is one
 // for the runtime.
-func (h *Hook) poststop(ctx context.Context, relabel bool) error {
+func (h *Hook) poststop(ctx context.Context, relabel bool) (*followUp, error) {
 	st, err := readState(ctx, h.Stdin, false)
 	if err != nil {
-		return err
+		return nil, err
 	}
 	if h.onDemand && !relabel && untouched(st) {
-		return nil
+		return nil, nil
 	}
 	log := h.log.WithField("id", st.ID)
 	warn := func(err error) {
@@ -31,7 +31,7 @@ func (h *Hook) poststop(ctx context.Context, relabel bool) error {
 		}
 	}
 	if filepath.IsAbs(st.Bundle) {
-		lock, err := config.LockContainer(ctx, st.Bundle, lockWait)
+		lock, err := config.LockContainer(ctx, st.Bundle, hookLockWait)
 		switch {
 		case err == nil:
 			defer lock.Unlock()
@@ -46,7 +46,7 @@ func (h *Hook) poststop(ctx context.Context, relabel bool) error {
 	}
 	if err == nil && running.Init.PID != st.Pid && running.Init.Lives() {
 		log.Infof("poststop: nothing removed, the container runs as process %d", running.Init.PID)
-		return nil
+		return nil, nil
 	}
 	if sp, err := container.ReadSpec(st.Bundle); err == nil { // the bundle may be gone
 		warn(h.unleak(st, sp))
@@ -54,6 +54,5 @@ func (h *Hook) poststop(ctx context.Context, relabel bool) error {
 			warn(h.unlabel(st, sp))
 		}
 	}
-	h.reload = inspection.Clear(ctx, h.Generation, st.ID, st.Bundle, warn)
-	return nil
+	return &followUp{reload: inspection.Clear(ctx, h.Generation, st.ID, st.Bundle, warn)}, nil
 }

@@ -21,8 +21,8 @@ import (
 	"isula.org/isulad-tools/sysctl"
 )
 
-// start is one container start, as the phases see it.
-type start struct {
+// startRun is one container start, as the phases see it.
+type startRun struct {
 	state    state
 	spec     *container.Spec
 	target   *resource.Target
@@ -30,20 +30,21 @@ type start struct {
 	found    []devices.Found // the host's, of the recorded devices
 	modules  modules
 	report   func(error) // of what a start survives
+	after    followUp
 }
 
 // phase is one part of a start. The first that fails ends it; what the earlier
 // ones did is poststop's, which the runtime runs.
 type phase struct {
 	name string
-	do   func(*Hook, context.Context, *start) error
+	do   func(*Hook, context.Context, *startRun) error
 }
 
 // phases lists what prestart does under the container's lock, in order. The
 // kernel modules come before: devices may need them, and loading can be slow.
 var phases = []phase{
 	{"shared path", (*Hook).share},
-	{"user namespace", (*Hook).parameters},
+	{"user namespace", (*Hook).sysctls},
 	{"devices", (*Hook).devices},
 	{"udev rules", (*Hook).rules},
 	{"paths", (*Hook).paths},
@@ -53,7 +54,7 @@ var phases = []phase{
 	{"routes", (*Hook).routes},
 }
 
-func (h *Hook) share(ctx context.Context, s *start) error {
+func (h *Hook) share(ctx context.Context, s *startRun) error {
 	if err := h.unleak(s.state, s.spec); err != nil {
 		s.report(err)
 	}
@@ -70,14 +71,14 @@ func (h *Hook) unleak(st state, sp *container.Spec) error {
 	return h.wait.Do(st.whose(), root, func() error { return mounts.Unleak(root) })
 }
 
-func (h *Hook) parameters(_ context.Context, s *start) error {
+func (h *Hook) sysctls(_ context.Context, s *startRun) error {
 	if !s.spec.Mapped() {
 		return nil // the runtime itself can set them
 	}
 	return sysctl.Set(s.state.Pid, s.target.Owner.UID, s.spec.Linux.Sysctl)
 }
 
-func (h *Hook) devices(ctx context.Context, s *start) error {
+func (h *Hook) devices(ctx context.Context, s *startRun) error {
 	whose := mounts.ContainerOf(s.target)
 	s.found = s.recorded.host.Look(s.recorded.devices.Records)
 	for i, d := range s.recorded.devices.Records {
@@ -91,7 +92,7 @@ func (h *Hook) devices(ctx context.Context, s *start) error {
 	err := s.recorded.devices.Do(ctx, s.target, s.report)
 	for tries := 0; err != nil && tries < 3; tries++ {
 		// A partition may have gone since it was looked for: that ends no start.
-		changed, e := s.recorded.look()
+		changed, e := s.recorded.scan()
 		if e != nil || !changed {
 			return err
 		}
@@ -104,14 +105,14 @@ func (h *Hook) devices(ctx context.Context, s *start) error {
 	if err != nil {
 		return err
 	}
-	h.allowed = s.recorded.devices.Made
+	s.after.allowed = s.recorded.devices.Made
 	if doc := s.recorded.doc; doc.Has(config.Devices) || doc.Has(config.Selectors) {
-		h.unit = s.target.Cgroups.Unit()
+		s.after.unit = s.target.Cgroups.Unit()
 	}
 	return nil
 }
 
-func (h *Hook) rules(ctx context.Context, s *start) error {
+func (h *Hook) rules(ctx context.Context, s *startRun) error {
 	doc := s.recorded.doc
 	followed, err := devices.FollowFound(doc, s.recorded.devices.Records, s.found)
 	if err != nil {
@@ -120,12 +121,16 @@ func (h *Hook) rules(ctx context.Context, s *start) error {
 	if err := doc.Save(); err != nil {
 		return err
 	}
-	h.follows = len(followed) > 0
-	h.reload, err = devices.SyncRules(ctx, h.Generation, s.state.ID, followed, lockWait)
+	if len(followed) > 0 {
+		s.after.rescan = func() (added, removed []devices.Device, err error) {
+			return h.rescan(ctx, s.state, s.spec, s.target.Init)
+		}
+	}
+	s.after.reload, err = devices.SyncRules(ctx, h.Generation, s.state.ID, followed, hookLockWait)
 	return err
 }
 
-func (h *Hook) paths(ctx context.Context, s *start) error {
+func (h *Hook) paths(ctx context.Context, s *startRun) error {
 	err := s.recorded.paths.Do(ctx, s.target, s.report)
 	if err == nil {
 		s.hidden()
@@ -135,7 +140,7 @@ func (h *Hook) paths(ctx context.Context, s *start) error {
 
 // hidden says which devices the container does not see, because a path was mounted over
 // their nodes: the runtime's mounts were there before, and in those no node is made.
-func (s *start) hidden() {
+func (s *startRun) hidden() {
 	var points []string
 	for _, b := range s.recorded.paths.Made {
 		points = append(points, b.Container)
@@ -154,7 +159,7 @@ func (s *start) hidden() {
 	}
 }
 
-func (h *Hook) limits(ctx context.Context, s *start) error {
+func (h *Hook) limits(ctx context.Context, s *startRun) error {
 	for _, plan := range s.recorded.limits {
 		if err := plan.Do(ctx, s.target, s.report); err != nil {
 			return err
@@ -166,7 +171,7 @@ func (h *Hook) limits(ctx context.Context, s *start) error {
 // pin gives the network namespace its name. What is behind that of a start that
 // nobody stopped is taken out of it before: an interface of the host would go
 // away with it.
-func (h *Hook) pin(ctx context.Context, s *start) error {
+func (h *Hook) pin(ctx context.Context, s *startRun) error {
 	before := network.Cleanup{ID: s.state.ID, Ledger: s.target.Ledger, Records: s.recorded.interfaces.Records}
 	switch err := before.Do(ctx); {
 	case errors.Is(err, network.ErrStuck):
@@ -177,7 +182,7 @@ func (h *Hook) pin(ctx context.Context, s *start) error {
 	return network.Pin(h.Generation, s.state.ID, s.state.Pid)
 }
 
-func (h *Hook) interfaces(ctx context.Context, s *start) error {
+func (h *Hook) interfaces(ctx context.Context, s *startRun) error {
 	for _, n := range s.recorded.interfaces.Records {
 		// Those of a container with a user namespace are set already.
 		if err := n.CheckIPv6(s.spec.Linux.Sysctl); err != nil && !s.spec.Mapped() {
@@ -187,55 +192,54 @@ func (h *Hook) interfaces(ctx context.Context, s *start) error {
 	return s.recorded.interfaces.Do(ctx, s.target, s.report)
 }
 
-func (h *Hook) routes(ctx context.Context, s *start) error {
+func (h *Hook) routes(ctx context.Context, s *startRun) error {
 	return s.recorded.routes.Do(ctx, s.target, s.report)
 }
 
 // prestart makes the container's recorded resources real. It reads and checks
 // everything before it changes anything.
-func (h *Hook) prestart(ctx context.Context, relabel bool) error {
+func (h *Hook) prestart(ctx context.Context, relabel bool) (*followUp, error) {
 	st, err := readState(ctx, h.Stdin, true)
 	if err != nil {
-		return err
+		return nil, err
 	}
 	if err := checkRoot(st); err != nil {
-		return err
+		return nil, err
 	}
 	sp, err := container.ReadSpec(st.Bundle)
 	if err != nil {
-		return err
+		return nil, err
 	}
 	if sp.Mapped() {
 		if err := sysctl.Check(sp.Linux.Sysctl); err != nil {
-			return fmt.Errorf("%s: linux.sysctl: %w", filepath.Join(st.Bundle, "config.json"), err)
+			return nil, fmt.Errorf("%s: linux.sysctl: %w", filepath.Join(st.Bundle, "config.json"), err)
 		}
 	}
 	wanted, err := kmod.Requested(sp.Process.Env)
 	if err != nil {
-		return err
+		return nil, err
 	}
 	if h.onDemand && !relabel && len(wanted) == 0 && !(sp.Mapped() && len(sp.Linux.Sysctl) > 0) && untouched(st) {
-		return nil
+		return nil, nil
 	}
 	init, err := process.Find(st.Pid)
 	if err != nil {
-		return err
+		return nil, err
 	}
-	asked, lock, rec, err := h.askModules(ctx, st, init, wanted)
+	asked, lock, rec, err := h.requestModules(ctx, st, init, wanted)
 	if err == nil {
 		lock, rec, err = h.afterBoot(ctx, st.Bundle, lock, rec)
 	}
 	if err != nil {
-		return err
+		return nil, err
 	}
 	defer lock.Unlock()
-	h.again = func() (got, lost []devices.Device, err error) { return h.lookAgain(ctx, st, sp, init) }
-	s := &start{state: st, spec: sp, recorded: rec, modules: asked, report: func(err error) {
+	s := &startRun{state: st, spec: sp, recorded: rec, modules: asked, report: func(err error) {
 		h.log.WithField("id", st.ID).Warn(command.OneLine(err.Error()))
 	}}
 	var closeTarget func()
 	if s.target, closeTarget, err = container.Open(h.wait, h.Generation, st.ID, container.Start{Init: init, Bundle: st.Bundle, Root: st.Root}, sp); err != nil {
-		return err
+		return nil, err
 	}
 	defer closeTarget()
 	if s.target.Doubt != nil {
@@ -243,25 +247,25 @@ func (h *Hook) prestart(ctx context.Context, relabel bool) error {
 	}
 	switch before, err := container.ReadStart(st.ID); {
 	case err == nil && before.Init == init:
-		return s.verify(ctx) // hook specs are merged: we may be listed twice
+		return nil, s.verify(ctx) // hook specs are merged: we may be listed twice
 	case err == nil && before.Init.Lives():
-		return fmt.Errorf("container %s runs already, as process %d", st.ID, before.Init.PID)
+		return nil, fmt.Errorf("container %s runs already, as process %d", st.ID, before.Init.PID)
 	case err != nil && !errors.Is(err, fs.ErrNotExist):
 		s.report(err)
 	}
 	if err := s.run(ctx, h); err != nil {
-		return h.advise(st, err)
+		return &s.after, h.advise(st, err)
 	}
 	if relabel {
 		h.relabel(ctx, s)
 	}
-	return nil
+	return &s.after, nil
 }
 
 // run does the work of a first prestart. Renewed device numbers are saved
 // first: whatever becomes of this start, the new ones are right.
-func (s *start) run(ctx context.Context, h *Hook) error {
-	if _, err := s.recorded.look(); err != nil {
+func (s *startRun) run(ctx context.Context, h *Hook) error {
+	if _, err := s.recorded.scan(); err != nil {
 		return err
 	}
 	if err := s.recorded.doc.Save(); err != nil {
@@ -286,7 +290,7 @@ func (s *start) run(ctx context.Context, h *Hook) error {
 }
 
 // verify is what a second prestart of the same start does.
-func (s *start) verify(ctx context.Context) error {
+func (s *startRun) verify(ctx context.Context) error {
 	r := &s.recorded
 	for _, plan := range []interface {
 		Verify(context.Context, *resource.Target, func(error)) error
@@ -298,7 +302,7 @@ func (s *start) verify(ctx context.Context) error {
 	return nil
 }
 
-func (s *start) record(h *Hook) container.Start {
+func (s *startRun) record(h *Hook) container.Start {
 	r := container.Start{
 		Engine:  container.EngineOf(s.state.Bundle),
 		Init:    s.target.Init,

@@ -77,9 +77,9 @@ func (r *recorded) planDevices() (err error) {
 	return err
 }
 
-// look plans the partitions and selected devices that came and went while nobody could
+// scan plans the partitions and selected devices that came and went while nobody could
 // look, too, and tells whether there were any.
-func (r *recorded) look() (changed bool, err error) {
+func (r *recorded) scan() (changed bool, err error) {
 	if !r.doc.Has(config.Devices) && !r.doc.Has(config.Selectors) {
 		return false, nil
 	}
@@ -96,10 +96,10 @@ func (r *recorded) look() (changed bool, err error) {
 	return true, r.planDevices()
 }
 
-// lookAgain makes the container's devices what they became after it was looked, and
+// rescan makes the container's devices what they became after it was looked, and
 // before udevd knew whom to tell of them.
-func (h *Hook) lookAgain(ctx context.Context, st state, sp *container.Spec, init process.ID) (got, lost []devices.Device, err error) {
-	lock, err := config.LockContainer(ctx, st.Bundle, lockWait)
+func (h *Hook) rescan(ctx context.Context, st state, sp *container.Spec, init process.ID) (added, removed []devices.Device, err error) {
+	lock, err := config.LockContainer(ctx, st.Bundle, hookLockWait)
 	if err != nil {
 		return nil, nil, err
 	}
@@ -132,6 +132,6 @@ func (h *Hook) lookAgain(ctx context.Context, st state, sp *container.Spec, init
 	if err := plan.Do(ctx, target); err != nil {
 		return nil, nil, err
 	}
-	got, lost = plan.Changed(target)
-	return got, lost, plan.Failed()
+	added, removed = plan.Changed(target)
+	return added, removed, plan.Failed()
 }

@@ -14,9 +14,9 @@ import (
 
 // relabel has the container label its files at its first start. When that cannot
 // be, it starts as it is. Compat: hook-relabel-disabled, hook-relabel-no-selinux
-func (h *Hook) relabel(ctx context.Context, s *start) {
+func (h *Hook) relabel(ctx context.Context, s *startRun) {
 	log := h.log.WithField("id", s.state.ID)
-	err := h.wait.Do(s.state.whose(), "/", func() error { return selinux.Prepare(ctx, s.target, lockWait) })
+	err := h.wait.Do(s.state.whose(), "/", func() error { return selinux.Prepare(ctx, s.target, hookLockWait) })
 	switch {
 	case errors.Is(err, selinux.ErrDisabled):
 		log.Infof("--with-relabel: nothing to do: %v", err)

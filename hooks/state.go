@@ -17,8 +17,8 @@ import (
 
 // maxInput bounds the state on standard input; config.json may hold more.
 const (
-	maxState = 1 << 20
-	maxSpec  = 16 << 20
+	maxStateInput   = 1 << 20
+	maxEngineConfig = 16 << 20
 )
 
 // state is what we read of the OCI state that the runtime gives a hook.

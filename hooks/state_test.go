@@ -190,11 +190,11 @@ func TestTheStateIsReadUpToItsBound(t *testing.T) {
 		const head = `{"id":"abc","pid":7,"bundle":"/b","x":"`
 		return strings.NewReader(head + strings.Repeat("x", size-len(head)-2) + `"}`)
 	}
-	if _, err := readState(t.Context(), fill(maxState), true); err != nil {
+	if _, err := readState(t.Context(), fill(maxStateInput), true); err != nil {
 		t.Errorf("at the bound: %.200v", err)
 	}
-	if _, err := readState(t.Context(), fill(maxState+1), true); err == nil || !strings.Contains(err.Error(), fmt.Sprint(maxState)) {
-		t.Errorf("above the bound: %.200v, want an error that names %d", err, maxState)
+	if _, err := readState(t.Context(), fill(maxStateInput+1), true); err == nil || !strings.Contains(err.Error(), fmt.Sprint(maxStateInput)) {
+		t.Errorf("above the bound: %.200v, want an error that names %d", err, maxStateInput)
 	}
 }
 

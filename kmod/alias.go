@@ -6,16 +6,16 @@ import (
 	"strings"
 )
 
-// target is one module that a name stands for.
-type target struct {
+// aliasTarget is one module that a name stands for.
+type aliasTarget struct {
 	module      string
 	via         string // the line that says so
 	blacklisted string // where it is kept from being loaded by an alias; "" if not
 }
 
-// meaning is what modprobe makes of a name that is not a loaded module.
-type meaning struct {
-	targets []target // none: the name can only be a module's own
+// resolution is what modprobe makes of a name that is not a loaded module.
+type resolution struct {
+	targets []aliasTarget // none: the name can only be a module's own
 	// all: every target is meant. Lines of modprobe.d are an administrator's
 	// enumeration. The aliases in modules carry name alternatives: crypto-aes is
 	// aesni_intel and padlock_aes, of which a machine has one, and the other says
@@ -24,26 +24,26 @@ type meaning struct {
 	all bool
 }
 
-// meaning returns what a canonical name means. Looking it up takes milliseconds,
+// resolve returns what a canonical name means. Looking it up takes milliseconds,
 // and a name that fails is asked about several times.
-func (h *host) meaning(name string) meaning {
+func (h *host) resolve(name string) resolution {
 	m, known := h.means[name]
 	if !known {
-		m = h.lookUp(name)
+		m = h.resolveAlias(name)
 		if h.means == nil {
-			h.means = make(map[string]meaning)
+			h.means = make(map[string]resolution)
 		}
 		h.means[name] = m
 	}
 	return m
 }
 
-// lookUp searches as kmod does: the first source that knows the name wins. An
+// resolveAlias searches as kmod does: the first source that knows the name wins. An
 // alias in modprobe.d beats even a module of that name, and a target is always a
 // module's name, never an alias again.
-func (h *host) lookUp(name string) meaning {
+func (h *host) resolveAlias(name string) resolution {
 	conf := h.conf()
-	m := meaning{all: true}
+	m := resolution{all: true}
 	for _, r := range conf.aliases {
 		if match(r.pattern, name) {
 			m.add(r.value, r.where, conf)
@@ -53,7 +53,7 @@ func (h *host) lookUp(name string) meaning {
 		return m
 	}
 	if h.listed("modules.dep", name) || slices.ContainsFunc(conf.install, func(r rule) bool { return r.pattern == name }) {
-		return meaning{}
+		return resolution{}
 	}
 	m.all = false
 	for line := range bytes.Lines(h.index("modules.alias")) {
@@ -80,15 +80,15 @@ func (h *host) lookUp(name string) meaning {
 	return m
 }
 
-func (m *meaning) add(module, via string, conf *rules) {
-	if !slices.ContainsFunc(m.targets, func(t target) bool { return t.module == module }) {
-		m.targets = append(m.targets, target{module: module, via: via, blacklisted: conf.blacklisted(module)})
+func (m *resolution) add(module, via string, conf *rules) {
+	if !slices.ContainsFunc(m.targets, func(t aliasTarget) bool { return t.module == module }) {
+		m.targets = append(m.targets, aliasTarget{module: module, via: via, blacklisted: conf.blacklisted(module)})
 	}
 }
 
 // wanted are the targets that modprobe loads.
-func (m meaning) wanted() []target {
-	return slices.DeleteFunc(slices.Clone(m.targets), func(t target) bool { return t.blacklisted != "" })
+func (m resolution) wanted() []aliasTarget {
+	return slices.DeleteFunc(slices.Clone(m.targets), func(t aliasTarget) bool { return t.blacklisted != "" })
 }
 
 const aliasWord = "alias "
@@ -121,7 +121,7 @@ func (h *host) has(name string, afterwards bool) bool {
 	if h.state(name).present() {
 		return true
 	}
-	m := h.meaning(name)
+	m := h.resolve(name)
 	wanted, all := m.wanted(), m.all || !afterwards
 	if len(wanted) == 0 {
 		// All are blacklisted; somebody may have loaded one by its own name.

@@ -63,7 +63,7 @@ func (h *host) forecast(p *policy, name string) Forecast {
 	var denied string
 	f.Modules, denied = h.denial(p, name)
 	module := canonical(name)
-	m := h.meaning(module)
+	m := h.resolve(module)
 	switch {
 	case denied != "":
 		f.State, f.Reason = IsDenied, denied
@@ -74,14 +74,14 @@ func (h *host) forecast(p *policy, name string) Forecast {
 		}
 	case !h.loadable():
 		f.State, f.Reason = IsMissing, h.reason(name, outcome{})
-	case len(m.targets) == 0 && len(h.called(module)) == 0:
+	case len(m.targets) == 0 && len(h.modulesNamed(module)) == 0:
 		f.State, f.Reason = IsMissing, h.notFound(module)
 	case len(m.targets) > 0 && len(m.wanted()) == 0:
 		f.State, f.Reason = IsBlocked, h.reason(name, outcome{})
-	case h.frozen() != "":
-		f.State, f.Reason = IsBlocked, h.frozen()
+	case h.loadingDisabled() != "":
+		f.State, f.Reason = IsBlocked, h.loadingDisabled()
 	default:
-		h.rehearse(&f, m)
+		h.simulate(&f, m)
 	}
 	for _, t := range m.targets {
 		if t.blacklisted != "" {
@@ -91,12 +91,12 @@ func (h *host) forecast(p *policy, name string) Forecast {
 	return f
 }
 
-// rehearse goes through what modprobe would do for a name.
-func (h *host) rehearse(f *Forecast, m meaning) {
+// simulate goes through what modprobe would do for a name.
+func (h *host) simulate(f *Forecast, m resolution) {
 	var reasons []string
 	good := 0
 	for _, module := range f.Modules {
-		why := h.try(f, module)
+		why := h.simulateModule(f, module)
 		if why == "" {
 			good++
 			continue
@@ -113,8 +113,8 @@ func (h *host) rehearse(f *Forecast, m meaning) {
 	f.Notes = append(f.Notes, reasons...)
 }
 
-// try appends what modprobe would insert for one module and returns what stops it.
-func (h *host) try(f *Forecast, module string) (reason string) {
+// simulateModule appends what modprobe would insert for one module and returns what stops it.
+func (h *host) simulateModule(f *Forecast, module string) (reason string) {
 	conf := h.conf()
 	if h.state(module).present() {
 		return ""
@@ -128,7 +128,7 @@ func (h *host) try(f *Forecast, module string) (reason string) {
 		switch {
 		case slices.Contains(conf.forbidden, step.module):
 			why = "module_blacklist= on the kernel's command line forbids " + step.module
-		case step.command != "" && idle(step.command):
+		case step.command != "" && loadsNothing(step.command):
 			why = "`install " + step.module + " " + command.OneLine(step.command) + "` in " + step.where + " keeps it away"
 		case step.command != "":
 			file = "install " + step.module + " " + command.OneLine(step.command)
@@ -155,14 +155,14 @@ func (h *host) try(f *Forecast, module string) (reason string) {
 	return ""
 }
 
-// idle tells whether the command of an install line certainly loads nothing.
-func idle(cmd string) bool {
+// loadsNothing tells whether the command of an install line certainly loads nothing.
+func loadsNothing(cmd string) bool {
 	word, _ := field(cmd)
 	return slices.Contains([]string{"true", "false", ":", "exit"}, path.Base(word)) && !strings.ContainsAny(cmd, ";&|`$(")
 }
 
-// frozen tells why the kernel would load nothing, "" when it would.
-func (h *host) frozen() string {
+// loadingDisabled tells why the kernel would load nothing, "" when it would.
+func (h *host) loadingDisabled() string {
 	if strings.TrimSpace(string(read(h.root+"/proc/sys/kernel/modules_disabled"))) == "1" {
 		return "loading modules is switched off until the next boot (sysctl kernel.modules_disabled is 1)"
 	}

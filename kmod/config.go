@@ -97,7 +97,7 @@ func (h *host) confFiles() []string {
 // parse adds the lines of one file. Bad lines are ignored, as modprobe ignores
 // them (with a complaint). A '#' counts at the beginning of a line only.
 func (c *rules) parse(data []byte, file string) {
-	lines := wrapped{data: data}
+	lines := logicalLines{data: data}
 	for {
 		line, number, ok := lines.next()
 		if !ok {
@@ -208,16 +208,16 @@ func underscores(pattern string) (string, bool) {
 	return string(b), true
 }
 
-// wrapped reads logical lines: a backslash before a newline continues the line,
+// logicalLines reads logical lines: a backslash before a newline continues the line,
 // before anything else it is dropped.
-type wrapped struct {
+type logicalLines struct {
 	data   []byte
 	number int
 }
 
 // next returns a line and the number of its last physical line, which is what
 // modprobe names in its complaints.
-func (w *wrapped) next() (line string, number int, ok bool) {
+func (w *logicalLines) next() (line string, number int, ok bool) {
 	if len(w.data) == 0 {
 		return "", 0, false
 	}

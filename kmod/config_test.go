@@ -211,9 +211,9 @@ func FuzzConfigAndAliases(f *testing.F) {
 				t.Fatalf("rule %q of %q", r, conf)
 			}
 		}
-		m := h.meaning(canonical(name))
+		m := h.resolve(canonical(name))
 		for i, one := range m.targets {
-			if one.via == "" || slices.ContainsFunc(m.targets[:i], func(o target) bool { return o.module == one.module }) {
+			if one.via == "" || slices.ContainsFunc(m.targets[:i], func(o aliasTarget) bool { return o.module == one.module }) {
 				t.Fatalf("targets %+v", m.targets)
 			}
 		}

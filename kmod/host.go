@@ -26,7 +26,7 @@ type host struct {
 	lists   map[string]map[string][]byte // lines of some files, by module
 	lookups int
 	config  *rules
-	means   map[string]meaning
+	means   map[string]resolution
 }
 
 func (l Loader) host() *host { return &host{root: l.Root, release: l.Release} }
@@ -58,21 +58,21 @@ func (h *host) state(module string) state {
 	// A module that is built in and has parameters has the directory without the
 	// file. So, for a moment, has a loadable one while it comes or goes; that one
 	// stands in /proc/modules.
-	if unix.Access(dir, unix.F_OK) == nil && !h.moves(module) {
+	if unix.Access(dir, unix.F_OK) == nil && !h.isLoadable(module) {
 		return builtin
 	}
 	// Most that are built in have no directory at all. modules.builtin lists what
 	// could have been a module in another configuration; debugfs, which could not,
 	// is known to modules.builtin.modinfo only (since Linux 5.2).
-	if h.listed("modules.builtin", module) || h.describes(module) {
+	if h.listed("modules.builtin", module) || h.hasBuiltinInfo(module) {
 		return builtin
 	}
 	return absent
 }
 
-// describes tells whether modules.builtin.modinfo, MODULE.KEY=VALUE with a NUL
+// hasBuiltinInfo tells whether modules.builtin.modinfo, MODULE.KEY=VALUE with a NUL
 // after each, has anything about the module.
-func (h *host) describes(module string) bool {
+func (h *host) hasBuiltinInfo(module string) bool {
 	info, key := h.index("modules.builtin.modinfo"), []byte(module+".")
 	return bytes.HasPrefix(info, key) || bytes.Contains(info, append([]byte{0}, key...))
 }
@@ -83,8 +83,8 @@ func readState(file string) (state, error) {
 	return state(bytes.TrimSpace(data)), err
 }
 
-// moves tells whether the kernel lists module among the loadable ones.
-func (h *host) moves(module string) bool {
+// isLoadable tells whether the kernel lists module among the loadable ones.
+func (h *host) isLoadable(module string) bool {
 	for line := range bytes.Lines(read(h.root + "/proc/modules")) {
 		if name, _, ok := bytes.Cut(line, []byte(" ")); ok && string(name) == module {
 			return true
@@ -138,15 +138,15 @@ func (h *host) entry(list, module string) (file, rest string, ok bool) {
 	return string(bytes.TrimSpace(f)), string(bytes.TrimSpace(r)), line != nil
 }
 
-// fewLookups in a list are cheaper than a map of its thousands of lines.
-const fewLookups = 16
+// indexAfterLookups: so many in a list are cheaper than a map of its thousands of lines.
+const indexAfterLookups = 16
 
 // line finds a module's line in a list, nil when it has none.
 func (h *host) line(list, module string) []byte {
 	if lines, ok := h.lists[list]; ok {
 		return lines[module]
 	}
-	if h.lookups++; h.lookups > fewLookups {
+	if h.lookups++; h.lookups > indexAfterLookups {
 		lines := make(map[string][]byte)
 		for line := range bytes.Lines(h.index(list)) {
 			if m := canonical(string(baseOf(line))); lines[m] == nil {
@@ -160,7 +160,7 @@ func (h *host) line(list, module string) []byte {
 		return lines[module]
 	}
 	for line := range bytes.Lines(h.index(list)) {
-		if base := baseOf(line); len(base) == len(module) && spelt(base, module) {
+		if base := baseOf(line); len(base) == len(module) && isSpelling(base, module) {
 			return line
 		}
 	}
@@ -177,8 +177,8 @@ func baseOf(line []byte) []byte {
 	return base
 }
 
-// spelt tells whether base, of the same length, is a spelling of a canonical name.
-func spelt(base []byte, name string) bool {
+// isSpelling tells whether base, of the same length, is a spelling of a canonical name.
+func isSpelling(base []byte, name string) bool {
 	for i, c := range base {
 		if c != name[i] && (c != '-' || name[i] != '_') {
 			return false

@@ -59,16 +59,16 @@ func (l Loader) Load(ctx context.Context, by Asker, names []string) ([]Result, e
 	if err != nil || len(names) == 0 {
 		return nil, err
 	}
-	r := request{Loader: l, host: l.host(), by: by, start: time.Now(), results: make([]Result, len(names))}
+	r := loadRun{Loader: l, host: l.host(), by: by, start: time.Now(), results: make([]Result, len(names))}
 	for i, name := range names {
 		r.results[i].Name = name
 	}
-	err = r.serve(ctx)
+	err = r.run(ctx)
 	return r.results, err
 }
 
-// request is one call of Load.
-type request struct {
+// loadRun is one call of Load.
+type loadRun struct {
 	Loader
 	*host
 	by      Asker
@@ -76,22 +76,22 @@ type request struct {
 	results []Result
 }
 
-func (r *request) serve(ctx context.Context) error {
+func (r *loadRun) run(ctx context.Context) error {
 	policy, err := r.policy()
 	if err != nil {
 		return r.fail(err)
 	}
-	if err := r.refuse(policy); err != nil {
+	if err := r.checkPolicy(policy); err != nil {
 		return err
 	}
-	if r.plain() {
+	if r.allPresent() {
 		return nil
 	}
 	// Whoever waits here finds, in most cases, that another start has loaded what
 	// is missing: parallel starts execute modprobe once, and look names up, which
 	// is work, one after the other. But nobody who needs nothing loaded waits long
 	// for somebody else's slow module.
-	lock, err := r.lock(ctx, patience)
+	lock, err := r.lock(ctx, recheckLockWait)
 	if errors.Is(err, config.ErrBusy) && ctx.Err() == nil {
 		if len(r.missing()) == 0 {
 			return nil
@@ -109,12 +109,12 @@ func (r *request) serve(ctx context.Context) error {
 	return r.load(ctx, missing)
 }
 
-// patience is for a lock that is worth some waiting, to save work.
-const patience = time.Second
+// recheckLockWait is for a lock that is worth some waiting, to save work.
+const recheckLockWait = time.Second
 
-// plain tells whether all names are those of modules that are there, which needs
+// allPresent tells whether all names are those of modules that are there, which needs
 // no knowledge of aliases.
-func (r *request) plain() bool {
+func (r *loadRun) allPresent() bool {
 	for _, res := range r.results {
 		if !r.state(canonical(res.Name)).present() {
 			return false
@@ -123,8 +123,8 @@ func (r *request) plain() bool {
 	return len(r.missing()) == 0
 }
 
-// refuse fails when the policy denies one of the names.
-func (r *request) refuse(p *policy) error {
+// checkPolicy fails when the policy denies one of the names.
+func (r *loadRun) checkPolicy(p *policy) error {
 	if p == nil {
 		return nil
 	}
@@ -155,13 +155,13 @@ func (h *host) denial(p *policy, name string) (modules []string, reason string) 
 		modules = []string{name}
 		return modules, p.denial(name)
 	}
-	m := h.meaning(name)
+	m := h.resolve(name)
 	targets := m.wanted()
 	if len(targets) == 0 {
 		targets = m.targets // one of them may be there
 	}
 	if len(targets) == 0 {
-		targets = []target{{module: name}}
+		targets = []aliasTarget{{module: name}}
 	}
 	for _, t := range targets {
 		modules = append(modules, t.module)
@@ -175,7 +175,7 @@ func (h *host) denial(p *policy, name string) (modules []string, reason string) 
 }
 
 // missing returns the results that wait for modprobe, and settles the others.
-func (r *request) missing() []*Result {
+func (r *loadRun) missing() []*Result {
 	var missing []*Result
 	for i := range r.results {
 		res := &r.results[i]
@@ -195,7 +195,7 @@ func (r *request) missing() []*Result {
 }
 
 // fail settles all that is not settled.
-func (r *request) fail(err error) error {
+func (r *loadRun) fail(err error) error {
 	for i := range r.results {
 		if res := &r.results[i]; res.Outcome == "" || res.Outcome == Skipped {
 			res.Outcome, res.Reason, res.Took = Failed, err.Error(), time.Since(r.start)
@@ -205,13 +205,13 @@ func (r *request) fail(err error) error {
 }
 
 // load executes modprobe, under the module lock.
-func (r *request) load(ctx context.Context, missing []*Result) error {
+func (r *loadRun) load(ctx context.Context, missing []*Result) error {
 	names := make([]string, len(missing))
 	for i, res := range missing {
 		names[i] = res.Name
 	}
-	before := r.parts(names)
-	book, err := r.announce(missing)
+	before := r.presentByAlias(names)
+	book, err := r.recordPending(missing)
 	if err != nil {
 		return r.fail(err)
 	}
@@ -227,7 +227,7 @@ func (r *request) load(ctx context.Context, missing []*Result) error {
 	// load at the same time. So look again.
 	failed := &loadError{err: out.err}
 	for _, res := range missing {
-		res.Modules, res.Took = r.asked(res.Name), time.Since(r.start)
+		res.Modules, res.Took = r.candidates(res.Name), time.Since(r.start)
 		if r.has(res.Name, true) {
 			res.Outcome = Loaded
 			failed.kept = append(failed.kept, res.Name)
@@ -242,7 +242,7 @@ func (r *request) load(ctx context.Context, missing []*Result) error {
 	if len(failed.reasons) == 0 {
 		return nil
 	}
-	for _, module := range r.parts(names) {
+	for _, module := range r.presentByAlias(names) {
 		if !slices.Contains(before, module) && !slices.Contains(failed.kept, module) {
 			failed.kept = append(failed.kept, module)
 		}
@@ -250,9 +250,9 @@ func (r *request) load(ctx context.Context, missing []*Result) error {
 	return failed
 }
 
-// asked returns the modules that modprobe loads for a name.
-func (h *host) asked(name string) []string {
-	m := h.meaning(canonical(name))
+// candidates returns the modules that modprobe loads for a name.
+func (h *host) candidates(name string) []string {
+	m := h.resolve(canonical(name))
 	if len(m.targets) == 0 {
 		return []string{canonical(name)}
 	}
@@ -277,11 +277,11 @@ func modprobe(ctx context.Context, names []string) ([]byte, error) {
 // the first's parameters, and goes on after one that fails.
 func arguments(names []string) []string { return append([]string{"-a", "--"}, names...) }
 
-// parts lists the modules present among those that names stand for by alias.
-func (h *host) parts(names []string) []string {
+// presentByAlias lists the modules present among those that names stand for by alias.
+func (h *host) presentByAlias(names []string) []string {
 	var modules []string
 	for _, name := range names {
-		for _, t := range h.meaning(canonical(name)).targets {
+		for _, t := range h.resolve(canonical(name)).targets {
 			if h.state(t.module).present() && !slices.Contains(modules, t.module) {
 				modules = append(modules, t.module)
 			}

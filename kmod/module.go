@@ -90,13 +90,13 @@ func Audit(by Asker, r Result) map[string]any {
 	return fields
 }
 
-// maxSpec bounds what is read of a config.json.
-const maxSpec = 16 << 20
+// maxSpecSize bounds what is read of a config.json.
+const maxSpecSize = 16 << 20
 
 // OfSpec returns the names in the environment of a container whose bundle is dir.
 func OfSpec(dir string) ([]string, error) {
 	path := filepath.Join(dir, "config.json")
-	data, err := open.Read(path, maxSpec)
+	data, err := open.Read(path, maxSpecSize)
 	if errors.Is(err, fs.ErrNotExist) {
 		return nil, nil
 	}

@@ -62,7 +62,7 @@ func (h *host) reason(name string, out outcome) string {
 		return out.err.Error()
 	}
 	module := canonical(name)
-	m := h.meaning(module)
+	m := h.resolve(module)
 	if len(m.targets) == 0 {
 		return h.why(module, out, name, module)
 	}
@@ -100,7 +100,7 @@ func (h *host) why(module string, out outcome, spellings ...string) string {
 	if cause := h.notFound(module); cause != "" {
 		return cause
 	}
-	if cause := h.frozen(); cause != "" {
+	if cause := h.loadingDisabled(); cause != "" {
 		return cause
 	}
 	switch s := h.state(module); {

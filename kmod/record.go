@@ -34,9 +34,9 @@ import (
 //	                     before modprobe is executed and after.
 //	lock                 the module lock
 const (
-	asksDir    = "asks"
-	loadedFile = "loaded"
-	lockName   = "lock"
+	requestsDir = "asks"
+	loadedFile  = "loaded"
+	lockName    = "lock"
 )
 
 // recordLimit bounds what is read of a record; the largest has 512 names.
@@ -72,8 +72,8 @@ type Load struct {
 	Pending bool `json:"pending,omitempty"`
 }
 
-// ledger is the content of loadedFile.
-type ledger struct {
+// loadedRecord is the content of loadedFile.
+type loadedRecord struct {
 	Boot   string `json:"boot"`
 	Loaded []Load `json:"loaded"`
 }
@@ -83,7 +83,7 @@ func (l Loader) place(elem ...string) string {
 }
 
 // AskPath is where it is written what a running container asks for.
-func (l Loader) AskPath(id string) string { return l.place(asksDir, id) }
+func (l Loader) AskPath(id string) string { return l.place(requestsDir, id) }
 
 // makePlace makes the directory of all of it, in that of the generation whose
 // place it is.
@@ -128,7 +128,7 @@ func (l Loader) Record(by Asker, names []string) error {
 		return l.Forget(by.ID)
 	}
 	boot := l.bootID()
-	old, err := l.readAsk(by.ID)
+	old, err := l.readRequest(by.ID)
 	if by.Name == "" && old.Init == by.Init {
 		by.Name = old.Name
 	}
@@ -142,7 +142,7 @@ func (l Loader) Record(by Asker, names []string) error {
 	if err := l.makePlace(); err != nil {
 		return err
 	}
-	dir := l.place(asksDir)
+	dir := l.place(requestsDir)
 	if err := mountpoint.Mkdir(dir, 0o700); err != nil {
 		return err
 	}
@@ -155,10 +155,10 @@ func (l Loader) Forget(id string) error {
 	if errors.Is(err, fs.ErrNotExist) {
 		err = nil
 	}
-	return errors.Join(err, atomicfile.Sweep(l.place(asksDir), id))
+	return errors.Join(err, atomicfile.Sweep(l.place(requestsDir), id))
 }
 
-func (l Loader) readAsk(id string) (a Ask, err error) {
+func (l Loader) readRequest(id string) (a Ask, err error) {
 	path := l.AskPath(id)
 	data, err := open.Read(path, recordLimit)
 	if err != nil {
@@ -170,10 +170,10 @@ func (l Loader) readAsk(id string) (a Ask, err error) {
 	return a, nil
 }
 
-// asks returns what containers that run ask for, by id. What a container left
+// requests returns what containers that run ask for, by id. What a container left
 // that ended without its poststop counts no more.
-func (l Loader) asks() ([]Ask, error) {
-	entries, err := os.ReadDir(l.place(asksDir))
+func (l Loader) requests() ([]Ask, error) {
+	entries, err := os.ReadDir(l.place(requestsDir))
 	if err != nil && !errors.Is(err, fs.ErrNotExist) {
 		return nil, err
 	}
@@ -183,7 +183,7 @@ func (l Loader) asks() ([]Ask, error) {
 		if atomicfile.IsTemporary(e.Name()) {
 			continue
 		}
-		a, err := l.readAsk(e.Name())
+		a, err := l.readRequest(e.Name())
 		switch {
 		case errors.Is(err, fs.ErrNotExist):
 		case err != nil:
@@ -205,7 +205,7 @@ func (l Loader) loaded(h *host) ([]Load, error) {
 	if err != nil {
 		return nil, err
 	}
-	var led ledger
+	var led loadedRecord
 	if err := json.Unmarshal(data, &led); err != nil {
 		return nil, fmt.Errorf("%s: %w", path, err)
 	}
@@ -228,7 +228,7 @@ func (l Loader) loaded(h *host) ([]Load, error) {
 // save writes what is loaded, or about to be. The caller holds the module lock.
 func (l Loader) save(loads []Load) error {
 	loads = slices.SortedFunc(slices.Values(loads), func(a, b Load) int { return cmp.Compare(a.Module, b.Module) })
-	data, err := json.Marshal(ledger{Boot: l.bootID(), Loaded: loads})
+	data, err := json.Marshal(loadedRecord{Boot: l.bootID(), Loaded: loads})
 	if err != nil {
 		return err
 	}
@@ -238,27 +238,27 @@ func (l Loader) save(loads []Load) error {
 	return nil
 }
 
-// book is one loading's entry in the ledger.
-type book struct {
-	*request
+// loadEntry is one loading's entry in the ledger.
+type loadEntry struct {
+	*loadRun
 	loads  []Load          // of others, and ours
 	before map[string]bool // modules there before, when that cannot be foretold
 }
 
-// announce writes down what modprobe is about to load: who is killed before it can
+// recordPending writes down what modprobe is about to load: who is killed before it can
 // write what was loaded leaves that to whoever comes next.
-func (r *request) announce(missing []*Result) (*book, error) {
-	b := &book{request: r}
+func (r *loadRun) recordPending(missing []*Result) (*loadEntry, error) {
+	b := &loadEntry{loadRun: r}
 	var err error
 	if b.loads, err = r.Loader.loaded(r.host); err != nil {
 		b.loads = nil // damaged: what it said is lost, what comes is not
 	}
 	for _, res := range missing {
-		for _, module := range r.asked(res.Name) {
+		for _, module := range r.candidates(res.Name) {
 			for _, step := range r.sequence(module) {
 				if step.command != "" && b.before == nil {
 					// An install line may load anything.
-					b.before = r.live()
+					b.before = r.loadedNames()
 				}
 				b.add(step.module, res.Name)
 			}
@@ -268,23 +268,23 @@ func (r *request) announce(missing []*Result) (*book, error) {
 }
 
 // save writes what is there to be written: nothing where no file is known.
-func (b *book) save() error {
+func (b *loadEntry) save() error {
 	if len(b.loads) == 0 {
 		return nil
 	}
 	return b.Loader.save(b.loads)
 }
 
-func (b *book) add(module, as string) {
+func (b *loadEntry) add(module, as string) {
 	if !slices.ContainsFunc(b.loads, func(l Load) bool { return l.Module == module }) {
 		b.loads = append(b.loads, Load{Module: module, As: as, For: b.by.ID, Name: b.by.Name, At: now(), Pending: true})
 	}
 }
 
 // close writes down what modprobe did load.
-func (b *book) close(out outcome) error {
+func (b *loadEntry) close(out outcome) error {
 	if b.before != nil {
-		for module := range b.live() {
+		for module := range b.loadedNames() {
 			if !b.before[module] {
 				b.add(module, "")
 			}
@@ -307,8 +307,8 @@ func (b *book) close(out outcome) error {
 	return b.Loader.save(loads)
 }
 
-// live returns the names of the loaded modules.
-func (h *host) live() map[string]bool {
+// loadedNames returns the names of the loaded modules.
+func (h *host) loadedNames() map[string]bool {
 	names := make(map[string]bool)
 	for line := range bytes.Lines(read(h.root + "/proc/modules")) {
 		if name, _, ok := bytes.Cut(line, []byte(" ")); ok {

@@ -118,7 +118,7 @@ func TestSlowLoadingDoesNotKeepWhoNeedsNothing(t *testing.T) {
 func TestRecordIsWrittenOnlyWhenItChanges(t *testing.T) {
 	t.Parallel()
 	l := Loader{Root: machine(t, nil), Release: release}
-	file := l.place(asksDir, "c1")
+	file := l.place(requestsDir, "c1")
 	inode := func() os.FileInfo {
 		info, err := os.Stat(file)
 		if err != nil {
@@ -220,7 +220,7 @@ func TestPendingEntriesAreSettled(t *testing.T) {
 	var executed atomic.Int32
 	l := Loader{Root: root, Release: release, Run: func(context.Context, []string) ([]byte, error) {
 		data, err := os.ReadFile(filepath.Join(root, place.Modules, loadedFile))
-		var led ledger
+		var led loadedRecord
 		if err == nil {
 			err = json.Unmarshal(data, &led)
 		}

@@ -95,7 +95,7 @@ func (h *host) softdeps(module string) (pre, post []string) {
 			case word == "post:":
 				list = &post
 			case list != nil:
-				*list = append(*list, h.called(canonical(word))...)
+				*list = append(*list, h.modulesNamed(canonical(word))...)
 			}
 		}
 		return pre, post
@@ -103,10 +103,10 @@ func (h *host) softdeps(module string) (pre, post []string) {
 	return nil, nil
 }
 
-// called returns the modules that a canonical name stands for, blacklisted or not;
+// modulesNamed returns the modules that a canonical name stands for, blacklisted or not;
 // none when there is no such module.
-func (h *host) called(name string) []string {
-	m := h.meaning(name)
+func (h *host) modulesNamed(name string) []string {
+	m := h.resolve(name)
 	if len(m.targets) == 0 {
 		if _, install := h.conf().installLine(name); install || h.listed("modules.dep", name) {
 			return []string{name}

@@ -62,7 +62,7 @@ func (l Loader) status() (s status, err error) {
 	if s.loads, err = l.loaded(s.host); err != nil {
 		return s, err
 	}
-	s.asks, err = l.asks()
+	s.asks, err = l.requests()
 	return s, err
 }
 
@@ -86,14 +86,14 @@ func (h *host) procModules() map[string]procModule {
 	return list
 }
 
-// standFor returns the modules that a name stands for now: those of its meanings
+// presentCandidates returns the modules that a name stands for now: those of its meanings
 // that are there, or all when none is.
-func (s status) standFor(name string) []string {
+func (s status) presentCandidates(name string) []string {
 	name = canonical(name)
 	if s.state(name).present() {
 		return []string{name}
 	}
-	all := s.asked(name)
+	all := s.candidates(name)
 	there := slices.DeleteFunc(slices.Clone(all), func(m string) bool { return !s.state(m).present() })
 	if len(there) > 0 || len(all) == 0 {
 		all = there
@@ -133,7 +133,7 @@ func (l Loader) ListFor(by Asker, names []string) ([]Status, error) {
 	s.asks[i].Names = append(slices.Clone(s.asks[i].Names), Others(names, s.asks[i].Names)...)
 	wanted := make(map[string]bool)
 	for _, name := range s.asks[i].Names {
-		for _, m := range s.standFor(name) {
+		for _, m := range s.presentCandidates(name) {
 			wanted[m] = true
 		}
 	}
@@ -145,7 +145,7 @@ func (s status) list(wanted map[string]bool) []Status {
 	wishes := make(map[string][]Wish)
 	for _, a := range s.asks {
 		for _, name := range a.Names {
-			for _, m := range s.standFor(name) {
+			for _, m := range s.presentCandidates(name) {
 				wishes[m] = append(wishes[m], Wish{ID: a.ID, Name: a.Name, As: name, Running: a.Init.Lives()})
 			}
 		}
@@ -155,7 +155,7 @@ func (s status) list(wanted map[string]bool) []Status {
 	}
 	var list []Status
 	for m := range wanted {
-		st := s.one(m)
+		st := s.moduleStatus(m)
 		st.AskedBy = wishes[m]
 		list = append(list, st)
 	}
@@ -163,7 +163,7 @@ func (s status) list(wanted map[string]bool) []Status {
 	return list
 }
 
-func (s status) one(module string) Status {
+func (s status) moduleStatus(module string) Status {
 	proc := s.procs[module]
 	st := Status{Module: module, State: string(s.state(module)), Size: proc.size, UseCount: proc.count, UsedBy: proc.users}
 	switch st.State {
@@ -199,7 +199,7 @@ func (l Loader) Unloadable(id string, names, still []string) error {
 func (s status) unloadable(names []string) ([]string, error) {
 	var modules []string
 	for _, name := range names {
-		for _, m := range s.standFor(name) {
+		for _, m := range s.presentCandidates(name) {
 			if _, there := s.procs[m]; there && !slices.Contains(modules, m) {
 				modules = append(modules, m)
 			}
@@ -207,15 +207,15 @@ func (s status) unloadable(names []string) ([]string, error) {
 	}
 	var errs []error
 	for _, m := range modules {
-		if why := s.needed(m, modules); len(why) > 0 {
+		if why := s.whyNeeded(m, modules); len(why) > 0 {
 			errs = append(errs, fmt.Errorf("%s stays: %s", m, strings.Join(why, ", ")))
 		}
 	}
 	return modules, errors.Join(errs...)
 }
 
-// needed tells who needs a module, apart from those that go with it.
-func (s status) needed(module string, going []string) (why []string) {
+// whyNeeded tells who needs a module, apart from those that go with it.
+func (s status) whyNeeded(module string, going []string) (why []string) {
 	if !slices.ContainsFunc(s.loads, func(l Load) bool { return l.Module == module }) {
 		why = append(why, "it was not loaded by this tool, so the host may want it")
 	}
@@ -233,14 +233,14 @@ func (s status) needed(module string, going []string) (why []string) {
 	if other := proc.count - len(proc.users); other > 0 && holders == 0 {
 		why = append(why, fmt.Sprintf("its use count is %d", proc.count))
 	}
-	return append(why, s.wanted(module)...)
+	return append(why, s.requestedBy(module)...)
 }
 
-// wanted tells which running containers ask for a module.
-func (s status) wanted(module string) (why []string) {
+// requestedBy tells which running containers ask for a module.
+func (s status) requestedBy(module string) (why []string) {
 	for _, a := range s.asks {
 		for _, name := range a.Names {
-			if slices.Contains(s.standFor(name), module) {
+			if slices.Contains(s.presentCandidates(name), module) {
 				why = append(why, "container "+cmp.Or(a.Name, a.ID)+" asks for it")
 			}
 		}
@@ -284,7 +284,7 @@ func (l Loader) Unload(ctx context.Context, names []string) (gone []string, err 
 		procs := s.procModules()
 		for _, load := range s.loads {
 			m := load.Module
-			if _, there := procs[m]; !there || procs[m].count > 0 || len(s.wanted(m)) > 0 || !s.servant(load, gone, names) {
+			if _, there := procs[m]; !there || procs[m].count > 0 || len(s.requestedBy(m)) > 0 || !s.isAutoLoaded(load, gone, names) {
 				continue
 			}
 			if remove(m) == nil {
@@ -296,9 +296,9 @@ func (l Loader) Unload(ctx context.Context, names []string) (gone []string, err 
 	return gone, nil
 }
 
-// servant tells whether a module was loaded for the sake of those gone: because
+// isAutoLoaded tells whether a module was loaded for the sake of those gone: because
 // one of them needs it, or with the name that was asked for.
-func (s status) servant(l Load, gone, names []string) bool {
+func (s status) isAutoLoaded(l Load, gone, names []string) bool {
 	return slices.ContainsFunc(gone, func(g string) bool { return slices.Contains(s.dependencies(g), l.Module) }) ||
 		slices.ContainsFunc(names, func(n string) bool { return Same(n, l.As) })
 }

@@ -41,7 +41,7 @@ func applyNIC(ctx context.Context, t *resource.Target, r NIC) (err error) {
 // addAddress gives the container's link an address; one that it has is fine. IPv6 that
 // the container has switched off (net.ipv6.conf.*.disable_ipv6, Docker's default) is
 // switched on for that link, as CNI does.
-func (w *work) addAddress(index int, p netip.Prefix) error {
+func (w *session) addAddress(index int, p netip.Prefix) error {
 	var all netip.Addr
 	if p.Addr().Is4() && p.Bits() < 31 {
 		all = broadcast(p)
@@ -52,7 +52,7 @@ func (w *work) addAddress(index int, p netip.Prefix) error {
 			err = w.inside.AddAddress(index, p, all)
 		}
 	}
-	return refused(setIP, err)
+	return wrapOp(opSetAddress, err)
 }
 
 func removeNIC(ctx context.Context, t *resource.Target, r NIC) error {
@@ -62,13 +62,13 @@ func removeNIC(ctx context.Context, t *resource.Target, r NIC) error {
 	}
 	var is made
 	t.Ledger.Made(nicName, r, &is)
-	return w.take(ctx, r, is)
+	return w.remove(ctx, r, is)
 }
 
-// take removes an interface, also one whose record this version would refuse to
+// remove removes an interface, also one whose record this version would refuse to
 // apply: somebody has recorded it, and it may be there.
-func (w *work) take(ctx context.Context, r NIC, is made) error {
-	n := nic{NIC: r, linkType: typeOf(r.Type), is: is}
+func (w *session) remove(ctx context.Context, r NIC, is made) error {
+	n := parsedNIC{NIC: r, linkType: typeOf(r.Type), is: is}
 	if n.linkType == nil {
 		return nil // such a one cannot have been made
 	}
@@ -76,7 +76,7 @@ func (w *work) take(ctx context.Context, r NIC, is made) error {
 }
 
 // locate finds the ends of the interface that r records, by what the ledger has of it.
-func (r NIC) locate(t *resource.Target) (w *work, n nic, e ends, err error) {
+func (r NIC) locate(t *resource.Target) (w *session, n parsedNIC, e linkEnds, err error) {
 	if n, err = r.parse(); err != nil {
 		return w, n, e, err
 	}
@@ -98,7 +98,7 @@ func verifyNIC(_ context.Context, t *resource.Target, r NIC) error {
 	}
 	addresses, err := w.inside.Addresses(e.inside.Index)
 	if err != nil {
-		return refused("list addresses", err)
+		return err
 	}
 	if n.ip.IsValid() && !slices.ContainsFunc(addresses, func(a netspace.Address) bool { return a.Prefix == n.ip }) {
 		return fmt.Errorf("%s has not the address %s", n.Name, n.IP)

@@ -27,71 +27,71 @@ var errNoBridge = errors.New("Device does not exist")
 
 // bridge finds the bridge that has this name. Open vSwitch is asked only when it
 // is not one of Linux.
-func (w *work) bridge(ctx context.Context, name string) (bridge, error) {
-	link, err := find(w.host, name)
+func (w *session) bridge(ctx context.Context, name string) (bridge, error) {
+	link, err := linkByName(w.host, name)
 	if err != nil {
 		return bridge{}, err
 	}
 	if link != nil && link.Kind == "bridge" {
 		return bridge{name: name, index: link.Index, link: link}, nil
 	}
-	there, err := w.isSwitch(ctx, name)
+	there, err := w.isOVSBridge(ctx, name)
 	switch {
 	case err != nil:
 		return bridge{}, err
 	case there:
 		return bridge{name: name, ovs: true}, nil
 	case link != nil:
-		return bridge{}, refused(join, fmt.Errorf("%s is no bridge", name))
+		return bridge{}, wrapOp(opEnslave, fmt.Errorf("%s is no bridge", name))
 	}
-	return bridge{}, refused(join+" "+name, errNoBridge)
+	return bridge{}, wrapOp(opEnslave+" "+name, errNoBridge)
 }
 
-// join makes the host's link a port of the bridge.
-func (b bridge) join(ctx context.Context, w *work, port *netspace.Link, u *undo.Stack) error {
+// attach makes the host's link a port of the bridge.
+func (b bridge) attach(ctx context.Context, w *session, port *netspace.Link, u *undo.Stack) error {
 	name, was := port.Name, port.Bridge
 	switch {
 	case b.ovs:
 		u.Push("remove port "+name+" from "+b.name, func() error {
-			return w.leaveSwitch(context.WithoutCancel(ctx), b.name, name)
+			return w.ovsForgetPort(context.WithoutCancel(ctx), b.name, name)
 		})
-		return w.addPort(ctx, b.name, name)
+		return w.ovsAddPort(ctx, b.name, name)
 	case was == b.index:
 		return nil
 	}
-	w.keepMAC(b)
+	w.fixMAC(b)
 	u.Push("return "+name+" to its bridge", func() error { return w.setBridge(port.Index, was) })
-	to := netspace.Attributes{Bridge: &b.index}
+	to := netspace.LinkAttrs{Bridge: &b.index}
 	if !isPortMAC(port.MAC) {
 		to.MAC = portMAC()
 	}
-	return refused(join, w.host.Set(port.Index, to))
+	return wrapOp(opEnslave, w.host.SetLink(port.Index, to))
 }
 
 // isPort tells whether the host's link is a port of the bridge that has this name. Of
 // Open vSwitch's bridges only the database could tell which, and it is not asked.
-func (w *work) isPort(link *netspace.Link, bridge string) (bool, error) {
+func (w *session) isPort(link *netspace.Link, bridge string) (bool, error) {
 	if link.Bridge == 0 {
 		return false, nil
 	}
 	master, err := w.host.LinkAt(link.Bridge)
 	if master == nil || err != nil {
-		return false, refused("look for the bridge of "+link.Name, err)
+		return false, wrapOp("look for the bridge of "+link.Name, err)
 	}
 	return master.Kind == "openvswitch" || master.Kind == "bridge" && master.Name == bridge, nil
 }
 
-// keepMAC fixes the address of a bridge without ports: it would be that of the lowest
+// fixMAC fixes the address of a bridge without ports: it would be that of the lowest
 // port, another one with every container, and whoever has the bridge as a gateway would
 // go on sending to the one before. It is an improvement only.
-func (w *work) keepMAC(b bridge) {
-	if !b.link.Adopts {
+func (w *session) fixMAC(b bridge) {
+	if !b.link.InheritsMAC {
 		return
 	}
 	// The kernel puts an address into the bridge's id only when it is another one.
-	_ = w.host.Set(b.index, netspace.Attributes{MAC: portMAC()})
+	_ = w.host.SetLink(b.index, netspace.LinkAttrs{MAC: portMAC()})
 	if mac := b.link.MAC; !bytes.Equal(mac, make([]byte, len(mac))) { // else its last port is gone
-		_ = w.host.Set(b.index, netspace.Attributes{MAC: mac})
+		_ = w.host.SetLink(b.index, netspace.LinkAttrs{MAC: mac})
 	}
 }
 

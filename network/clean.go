@@ -25,7 +25,7 @@ type grant struct {
 	NIC
 	is    made
 	entry *ledger.Grant // nil: only its record tells of it
-	over  bool
+	ended bool
 }
 
 // Cleanup says what is taken back from a container that has ended.
@@ -79,7 +79,7 @@ func (c Cleanup) Do(ctx context.Context) error {
 			continue
 		}
 		pinned = true
-		errs = append(errs, w.takeAll(ctx, grants))
+		errs = append(errs, w.removeAll(ctx, grants))
 		t.Net.Close()
 	}
 	if !pinned && !c.Ports {
@@ -91,31 +91,31 @@ func (c Cleanup) Do(ctx context.Context) error {
 			return err
 		}
 		defer host.Close()
-		errs = append(errs, (&work{Target: &resource.Target{Ledger: c.Ledger}, host: host}).takeAll(ctx, grants))
+		errs = append(errs, (&session{Target: &resource.Target{Ledger: c.Ledger}, host: host}).removeAll(ctx, grants))
 	}
 	for _, g := range grants {
-		if g.entry != nil && (g.over || c.Forget) {
+		if g.entry != nil && (g.ended || c.Forget) {
 			c.Ledger.End(*g.entry)
 		}
 	}
 	return errors.Join(append(errs, c.Ledger.Flush())...)
 }
 
-// takeAll takes every grant back, pairs first: then what is left in the namespace is not
+// removeAll takes every grant back, pairs first: then what is left in the namespace is not
 // theirs. ErrStuck is among the errors when one is no warning.
-func (w *work) takeAll(ctx context.Context, grants []*grant) error {
+func (w *session) removeAll(ctx context.Context, grants []*grant) error {
 	var errs []error
 	var stuck error
-	w.ended = true
+	w.containerEnded = true
 	slices.SortStableFunc(grants, func(a, b *grant) int { return cmp.Compare(cmp.Or(b.Type, "veth"), cmp.Or(a.Type, "veth")) })
 	w.deleteVeths(grants)
 	for _, g := range grants {
-		err := w.take(ctx, g.NIC, g.is)
-		if errors.Is(err, errUnnoted) && !w.holdsOther() {
+		err := w.remove(ctx, g.NIC, g.is)
+		if errors.Is(err, errNotInLedger) && !w.holdsOther() {
 			err = nil // it was never lent, or the kernel has returned it
 		}
 		_, told := err.(resource.Warning)
-		if g.over = g.over || err == nil || told; !g.over {
+		if g.ended = g.ended || err == nil || told; !g.ended {
 			stuck = ErrStuck
 		}
 		if err != nil {
@@ -127,7 +127,7 @@ func (w *work) takeAll(ctx context.Context, grants []*grant) error {
 
 // holdsOther tells whether a link is in the namespace that would go away with it and
 // has its other end, or what it is made on top of, elsewhere: it may be the host's.
-func (w *work) holdsOther() bool {
+func (w *session) holdsOther() bool {
 	if w.space == nil {
 		return false
 	}

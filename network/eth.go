@@ -26,21 +26,21 @@ func hostNICMissing(name string) error {
 }
 
 // findEth finds the link in the namespace of the container's start.
-func findEth(w *work, n nic) (e ends, err error) {
-	err = w.seek(n, func(from *netspace.Space, link *netspace.Link) error {
+func findEth(w *session, n parsedNIC) (e linkEnds, err error) {
+	err = w.findLent(n, func(from *netspace.Space, link *netspace.Link) error {
 		if from == w.space {
 			e.inside = link
 		}
 		return nil
 	})
-	if errors.Is(err, errDestroyed) || errors.Is(err, errHeld) || errors.Is(err, errUnnoted) {
+	if errors.Is(err, errDestroyed) || errors.Is(err, errInOtherNetNS) || errors.Is(err, errNotInLedger) {
 		err = nil
 	}
 	return e, err
 }
 
-func applyEth(ctx context.Context, w *work, n nic, u *undo.Stack) (is made, err error) {
-	there, err := lookUp(w.inside, n.Name)
+func applyEth(ctx context.Context, w *session, n parsedNIC, u *undo.Stack) (is made, err error) {
+	there, err := linkByNameOrAltName(w.inside, n.Name)
 	if err != nil {
 		return is, err
 	}
@@ -48,11 +48,11 @@ func applyEth(ctx context.Context, w *work, n nic, u *undo.Stack) (is made, err 
 	if err != nil {
 		return is, err
 	}
-	link, err := find(w.host, n.HostName)
+	link, err := linkByName(w.host, n.HostName)
 	switch {
 	case err != nil:
 		return is, err
-	case link == nil && e.inside != nil && e.inside.Name == n.Name && (n.is.Was != nil || e.inside.Alias == n.mark()):
+	case link == nil && e.inside != nil && e.inside.Name == n.Name && (n.is.Was != nil || e.inside.Alias == n.legacyAlias()):
 		n.is.Inside = e.inside.Index // moved by a run that was killed
 		return n.is, nil
 	case link == nil:
@@ -60,11 +60,11 @@ func applyEth(ctx context.Context, w *work, n nic, u *undo.Stack) (is made, err 
 	case there != nil:
 		return is, fmt.Errorf("the container has a nic with name %s", n.Name)
 	}
-	offload(n.HostName)
+	enableOffloads(n.HostName)
 	if is.NS, err = w.space.ID(); err != nil {
 		return is, err
 	}
-	if is.Was, err = lend(w.host, link); err != nil {
+	if is.Was, err = saveLink(w.host, link); err != nil {
 		return is, err
 	}
 	is.Inside = link.Index // the kernel keeps it, unless it is taken
@@ -73,7 +73,7 @@ func applyEth(ctx context.Context, w *work, n nic, u *undo.Stack) (is made, err 
 	if err := w.Ledger.Flush(); err != nil { // a move loses the rest
 		return is, err
 	}
-	to := netspace.Attributes{Name: n.Name, MTU: n.MTU, QueueLen: &n.QueueLen, MAC: n.mac, NS: w.space.FD()}
+	to := netspace.LinkAttrs{Name: n.Name, MTU: n.MTU, QueueLen: &n.QueueLen, MAC: n.mac, NS: w.space.FD()}
 	u.Push("return link "+n.HostName, func() error {
 		err := removeEth(ctx, w, n) // whatever became of it
 		if told := (resource.Warning{}); errors.As(err, &told) {
@@ -81,8 +81,8 @@ func applyEth(ctx context.Context, w *work, n nic, u *undo.Stack) (is made, err 
 		}
 		return err
 	})
-	if err := w.host.Set(link.Index, to); err != nil {
-		return is, refused(moveLink, err)
+	if err := w.host.SetLink(link.Index, to); err != nil {
+		return is, wrapOp(opMoveLink, err)
 	}
 	// Not by its name: the container may have given it another one already.
 	moved, err := findEth(w, n)
@@ -96,8 +96,8 @@ func applyEth(ctx context.Context, w *work, n nic, u *undo.Stack) (is made, err 
 	return is, nil
 }
 
-func removeEth(_ context.Context, w *work, n nic) error {
-	err := w.seek(n, func(from *netspace.Space, link *netspace.Link) error { return w.giveBack(n, from, link) })
+func removeEth(_ context.Context, w *session, n parsedNIC) error {
+	err := w.findLent(n, func(from *netspace.Space, link *netspace.Link) error { return w.returnToHost(n, from, link) })
 	if errors.Is(err, errDestroyed) { // nobody will have it again
 		return resource.Warn(err)
 	}
@@ -105,11 +105,11 @@ func removeEth(_ context.Context, w *work, n nic) error {
 }
 
 // freeName returns a name like the one wanted that the host has no link of.
-func freeName(host *netspace.Side, wanted string) (string, error) {
+func freeName(host *netspace.Conn, wanted string) (string, error) {
 	for i := range 100 {
 		end := fmt.Sprintf("_%d", i)
 		name := wanted[:min(len(wanted), maxName-len(end))] + end
-		link, err := lookUp(host, strings.TrimSpace(name))
+		link, err := linkByNameOrAltName(host, strings.TrimSpace(name))
 		if link == nil {
 			return name, err
 		}

@@ -17,19 +17,19 @@ type made struct {
 	NS     netspace.ID // the network namespace
 	Inside int         // index there
 	Host   int         // index of a veth's end on the host, which the container cannot touch
-	Was    *lent       // the host's link, before it was lent
+	Was    *savedLink  // the host's link, before it was lent
 }
 
-// lent is a link of the host as it was.
-type lent struct {
+// savedLink is a link of the host as it was.
+type savedLink struct {
 	netspace.Link
 	Addresses, Routes [][]byte // as the kernel tells them
 }
 
-// lend looks at a link before it is lent.
-func lend(host *netspace.Side, link *netspace.Link) (*lent, error) {
-	has, err := remember(host, link.Index)
-	was := &lent{Link: *link}
+// saveLink looks at a link before it is lent.
+func saveLink(host *netspace.Conn, link *netspace.Link) (*savedLink, error) {
+	has, err := readConfig(host, link.Index)
+	was := &savedLink{Link: *link}
 	for _, a := range has.addresses {
 		was.Addresses = append(was.Addresses, a.Raw())
 	}
@@ -41,17 +41,17 @@ func lend(host *netspace.Side, link *netspace.Link) (*lent, error) {
 
 // Why a link that was lent is nowhere.
 var (
-	errHeld = errors.New("it was not found in any network namespace that the container's processes are in: " +
+	errInOtherNetNS = errors.New("it was not found in any network namespace that the container's processes are in: " +
 		"look for it in the namespaces that are kept besides (lsns -t net), return it by hand (ip link set LINK netns 1), " +
 		"and drop its record (remove-nic --forget)")
-	errDestroyed = errors.New("the container has destroyed it")
-	errUnnoted   = errors.New("the container has no link of that name, and nothing was noted when it was lent: " +
+	errDestroyed   = errors.New("the container has destroyed it")
+	errNotInLedger = errors.New("the container has no link of that name, and nothing was noted when it was lent: " +
 		"look for it in the container (nsenter -n -t PID ip link), return it by hand (ip link set LINK netns 1), and repeat")
 )
 
 // spaces are the network namespaces of the container's processes, that of its start
 // first. Each is open while it is looked at.
-func (w *work) spaces(err *error) iter.Seq[*netspace.Space] {
+func (w *session) spaces(err *error) iter.Seq[*netspace.Space] {
 	return func(yield func(*netspace.Space) bool) {
 		seen := map[string]bool{}
 		if w.space != nil {
@@ -88,14 +88,14 @@ func (w *work) spaces(err *error) iter.Seq[*netspace.Space] {
 	}
 }
 
-// seek finds the link that was lent, which the container may have renamed, or moved to
+// findLent finds the link that was lent, which the container may have renamed, or moved to
 // another namespace of its own, and calls found with it. On the host, from is nil.
-func (w *work) seek(n nic, found func(from *netspace.Space, link *netspace.Link) error) (err error) {
+func (w *session) findLent(n parsedNIC, found func(from *netspace.Space, link *netspace.Link) error) (err error) {
 	was := n.is.Was
 	var peer *netspace.Link // the host's end of a pair, which says where the other one is
 	if was != nil && was.Kind == "veth" && was.PeerNS < 0 && was.Peer > 0 {
 		if peer, err = w.host.LinkAt(was.Peer); err != nil {
-			return refused("look for the other end of "+was.Name, err)
+			return wrapOp("look for the other end of "+was.Name, err)
 		}
 		if peer != nil && peer.Kind != "veth" {
 			peer = nil
@@ -103,39 +103,39 @@ func (w *work) seek(n nic, found func(from *netspace.Space, link *netspace.Link)
 	}
 	moved := false // the host's end may have been
 	for s := range w.spaces(&err) {
-		if link, e := w.among(s, n, peer, &moved); link != nil {
+		if link, e := w.findLentIn(s, n, peer, &moved); link != nil {
 			return found(s, link)
 		} else if e != nil {
-			return refused("look for link "+n.HostName, e)
+			return wrapOp("look for link "+n.HostName, e)
 		}
 	}
 	if err != nil {
 		return err
 	}
-	if link, err := w.among(nil, n, peer, &moved); link != nil || err != nil {
+	if link, err := w.findLentIn(nil, n, peer, &moved); link != nil || err != nil {
 		if err != nil {
-			return refused("look for link "+n.HostName, err)
+			return wrapOp("look for link "+n.HostName, err)
 		}
 		return found(nil, link)
 	}
 	switch {
 	case was == nil:
-		return errUnnoted
-	case peer != nil, !w.ended && (moved || was.Kind != "veth" || was.PeerNS >= 0):
-		return errHeld
+		return errNotInLedger
+	case peer != nil, !w.containerEnded && (moved || was.Kind != "veth" || was.PeerNS >= 0):
+		return errInOtherNetNS
 	}
 	return errDestroyed // with the host's end of a pair, or with its namespace
 }
 
-// among looks for the link in a namespace; nil: the host's. abroad: there is a pair's
+// findLentIn looks for the link in a namespace; nil: the host's. abroad: there is a pair's
 // end whose other end is in a namespace that is not this one.
-func (w *work) among(s *netspace.Space, n nic, peer *netspace.Link, abroad *bool) (*netspace.Link, error) {
+func (w *session) findLentIn(s *netspace.Space, n parsedNIC, peer *netspace.Link, abroad *bool) (*netspace.Link, error) {
 	side := w.host
 	switch {
 	case peer != nil:
-		return w.farEnd(s, peer)
+		return w.peerOf(s, peer)
 	case s == nil && n.is.Was == nil:
-		return find(w.host, n.HostName) // it came back, whoever returned it
+		return linkByName(w.host, n.HostName) // it came back, whoever returned it
 	case s != nil:
 		side = s.Inside
 	}
@@ -148,9 +148,9 @@ func (w *work) among(s *netspace.Space, n nic, peer *netspace.Link, abroad *bool
 		is := false
 		switch {
 		case n.is.Was != nil:
-			is, err = w.are(n.is, l, s)
-		case s == w.space && l.Name == n.Name || l.Alias == n.mark():
-			is, err = s.Lent(l)
+			is, err = w.isLent(n.is, l, s)
+		case s == w.space && l.Name == n.Name || l.Alias == n.legacyAlias():
+			is, err = s.IsHostLink(l)
 		}
 		if is || err != nil {
 			return l, err
@@ -160,13 +160,13 @@ func (w *work) among(s *netspace.Space, n nic, peer *netspace.Link, abroad *bool
 	return nil, err
 }
 
-// farEnd is the other end of a pair of the host's, if it is in a namespace; nil: the
+// peerOf is the other end of a pair of the host's, if it is in a namespace; nil: the
 // host's.
-func (w *work) farEnd(s *netspace.Space, near *netspace.Link) (*netspace.Link, error) {
+func (w *session) peerOf(s *netspace.Space, near *netspace.Link) (*netspace.Link, error) {
 	side, here, err := w.host, near.PeerNS < 0, error(nil)
 	if s != nil {
 		side = s.Inside
-		here, err = s.Peered(near)
+		here, err = s.HasPeerOf(near)
 	}
 	if !here || err != nil {
 		return nil, err
@@ -174,22 +174,22 @@ func (w *work) farEnd(s *netspace.Space, near *netspace.Link) (*netspace.Link, e
 	return side.LinkAt(near.Peer)
 }
 
-// mark is the alias that an older version gave a link of the host while the
+// legacyAlias is the alias that an older version gave a link of the host while the
 // container had it.
-func (n nic) mark() string { return markOf(n.HostName) }
+func (n parsedNIC) legacyAlias() string { return legacyAliasOf(n.HostName) }
 
-func markOf(hostName string) string { return "isulad-tools " + hostName }
+func legacyAliasOf(hostName string) string { return "isulad-tools " + hostName }
 
-// giveBack gives the host's link back to it under its name, and makes it what it
+// returnToHost gives the host's link back to it under its name, and makes it what it
 // was. What that does not come to is a warning: the link is back.
-func (w *work) giveBack(n nic, from *netspace.Space, link *netspace.Link) error {
+func (w *session) returnToHost(n parsedNIC, from *netspace.Space, link *netspace.Link) error {
 	name, told := n.HostName, error(nil)
-	taken, err := lookUp(w.host, name)
+	taken, err := linkByNameOrAltName(w.host, name)
 	if err != nil {
 		return err
 	}
 	if taken != nil && (from != nil || taken.Index != link.Index) {
-		if !w.ended {
+		if !w.containerEnded {
 			return fmt.Errorf("the host has another nic with name %s now", name)
 		}
 		if name, err = freeName(w.host, name); err != nil {
@@ -198,30 +198,29 @@ func (w *work) giveBack(n nic, from *netspace.Space, link *netspace.Link) error 
 		told = fmt.Errorf("the host has another nic with name %s now, the container's is returned as %s", n.HostName, name)
 	}
 	if from != nil {
-		if err := w.dropAbove(n.is, from, link); err != nil {
+		if err := w.deleteUppers(n.is, from, link); err != nil {
 			return err
 		}
-		if err := w.dropAltNames(n.is.Was, from, link); err != nil {
+		if err := w.deleteAltNames(n.is.Was, from, link); err != nil {
 			return err
 		}
-		err = refused(moveLink, from.Inside.Set(link.Index, netspace.Attributes{Name: name, NS: from.HostFD()}))
+		err = wrapOp(opMoveLink, from.Inside.SetLink(link.Index, netspace.LinkAttrs{Name: name, NS: from.HostFD()}))
 	} else if link.Name != name {
-		down := false
-		err = refused(setName, errors.Join(w.host.Set(link.Index, netspace.Attributes{Up: &down}), w.host.Set(link.Index, netspace.Attributes{Name: name})))
+		err = rename(w.host, link.Index, name)
 	}
 	if err != nil {
 		return err
 	}
-	back, err := find(w.host, name)
+	back, err := linkByName(w.host, name)
 	if back == nil || err != nil {
 		return errors.Join(err, told)
 	}
 	return resource.Warn(errors.Join(told, w.restore(n, back)))
 }
 
-// dropAbove deletes what the container has put on top of the link, which would go
+// deleteUppers deletes what the container has put on top of the link, which would go
 // on using it. What the host has put there, and has lent too, stays.
-func (w *work) dropAbove(m made, s *netspace.Space, link *netspace.Link) error {
+func (w *session) deleteUppers(m made, s *netspace.Space, link *netspace.Link) error {
 	links, err := s.Inside.Links()
 	for _, l := range links {
 		if err != nil || l.Peer != link.Index || l.Index == link.Index || l.Kind == "veth" || l.PeerNS >= 0 {
@@ -229,24 +228,24 @@ func (w *work) dropAbove(m made, s *netspace.Space, link *netspace.Link) error {
 		}
 		var keep bool
 		if keep, err = w.mayBeLent(m, s, l); err == nil && !keep {
-			err = s.Inside.Delete(l.Index)
+			err = wrapOp(opDeleteLink, s.Inside.DeleteLink(l.Index))
 		}
 	}
-	return refused(dropLink, err)
+	return err
 }
 
-// dropAltNames takes the names that the container gave the link, and those by which the
+// deleteAltNames takes the names that the container gave the link, and those by which the
 // host finds another one: the kernel would refuse the move. The host's own stay.
-func (w *work) dropAltNames(was *lent, from *netspace.Space, link *netspace.Link) error {
+func (w *session) deleteAltNames(was *savedLink, from *netspace.Space, link *netspace.Link) error {
 	for _, name := range link.AltNames {
-		taken, err := lookUp(w.host, name)
+		taken, err := linkByNameOrAltName(w.host, name)
 		if err != nil {
 			return err
 		}
 		if taken == nil && (was == nil || slices.Contains(was.AltNames, name)) {
 			continue
 		}
-		if err := refused("drop alternative name "+name, from.Inside.DropAltName(link.Index, name)); err != nil {
+		if err := wrapOp("drop alternative name "+name, from.Inside.DeleteAltName(link.Index, name)); err != nil {
 			return err
 		}
 	}
@@ -255,31 +254,31 @@ func (w *work) dropAltNames(was *lent, from *netspace.Space, link *netspace.Link
 
 // restore makes a link that came back what it was, as far as that is known and the
 // kernel lets it be.
-func (w *work) restore(n nic, back *netspace.Link) error {
+func (w *session) restore(n parsedNIC, back *netspace.Link) error {
 	none, was := "", n.is.Was
 	if was == nil {
-		if back.Alias != n.mark() {
+		if back.Alias != n.legacyAlias() {
 			return nil
 		}
-		return refused("restore alias", w.host.Set(back.Index, netspace.Attributes{Alias: &none}))
+		return wrapOp("restore alias", w.host.SetLink(back.Index, netspace.LinkAttrs{Alias: &none}))
 	}
 	var errs []error
 	for _, c := range []struct {
 		what string
 		same bool
-		was  netspace.Attributes
+		was  netspace.LinkAttrs
 	}{
-		{"MTU", back.MTU == was.MTU, netspace.Attributes{MTU: was.MTU}},
-		{"hardware address", bytes.Equal(back.MAC, was.MAC), netspace.Attributes{MAC: was.MAC}},
-		{"queue length", back.QueueLen == was.QueueLen, netspace.Attributes{QueueLen: &was.QueueLen}},
-		{"alias", back.Alias == was.Alias, netspace.Attributes{Alias: &was.Alias}},
-		{"bridge", was.Bridge == 0 || back.Bridge == was.Bridge, netspace.Attributes{Bridge: &was.Bridge}},
-		{"state", back.Up == was.Up, netspace.Attributes{Up: &was.Up}},
+		{"MTU", back.MTU == was.MTU, netspace.LinkAttrs{MTU: was.MTU}},
+		{"hardware address", bytes.Equal(back.MAC, was.MAC), netspace.LinkAttrs{MAC: was.MAC}},
+		{"queue length", back.QueueLen == was.QueueLen, netspace.LinkAttrs{QueueLen: &was.QueueLen}},
+		{"alias", back.Alias == was.Alias, netspace.LinkAttrs{Alias: &was.Alias}},
+		{"bridge", was.Bridge == 0 || back.Bridge == was.Bridge, netspace.LinkAttrs{Bridge: &was.Bridge}},
+		{"state", back.Up == was.Up, netspace.LinkAttrs{Up: &was.Up}},
 	} {
 		if c.same {
 			continue
 		}
-		if err := w.host.Set(back.Index, c.was); err != nil {
+		if err := w.host.SetLink(back.Index, c.was); err != nil {
 			errs = append(errs, fmt.Errorf("its %s is not as before: %w", c.what, err))
 		}
 	}
@@ -291,10 +290,14 @@ func (w *work) restore(n nic, back *netspace.Link) error {
 			errs = append(errs, fmt.Errorf("its alternative name %s is not as before: %w", name, err))
 		}
 	}
-	for i, list := range [][][]byte{was.Addresses, was.Routes} {
-		for _, raw := range list {
-			if err := w.host.ReturnRaw(back.Index, raw, i == 1); err != nil {
-				errs = append(errs, fmt.Errorf("it has not all of its %s of before: %w", []string{"addresses", "routes"}[i], err))
+	for _, l := range []struct {
+		what    string
+		list    [][]byte
+		restore func(int, []byte) error
+	}{{"addresses", was.Addresses, w.host.RestoreAddress}, {"routes", was.Routes, w.host.RestoreRoute}} {
+		for _, raw := range l.list {
+			if err := l.restore(back.Index, raw); err != nil {
+				errs = append(errs, fmt.Errorf("it has not all of its %s of before: %w", l.what, err))
 				break
 			}
 		}

@@ -9,22 +9,22 @@ import (
 	"isula.org/isulad-tools/resource"
 )
 
-// work is a container whose links change.
-type work struct {
+// session is a container whose links change.
+type session struct {
 	*resource.Target
 	space  *netspace.Space
-	inside *netspace.Side
-	host   *netspace.Side
+	inside *netspace.Conn
+	host   *netspace.Conn
 
-	// ended: the container has. What cannot have its name on the host any more
+	// containerEnded: the container has. What cannot have its name on the host any more
 	// gets another one, for nobody else will bring it back.
-	ended bool
+	containerEnded bool
 
-	silent error // why Open vSwitch is not asked again: it did not answer
+	ovsErr error // why Open vSwitch is not asked again: it did not answer
 }
 
 // enter opens the container's network namespace.
-func enter(t *resource.Target) (*work, error) {
+func enter(t *resource.Target) (*session, error) {
 	if !t.Net.IsOpen() {
 		if err := t.Net.Open(); err != nil {
 			return nil, err
@@ -34,19 +34,18 @@ func enter(t *resource.Target) (*work, error) {
 			return nil, fmt.Errorf("process %d: %w", t.Init.PID, process.ErrGone)
 		}
 	}
-	return &work{Target: t, space: t.Net, inside: t.Net.Inside, host: t.Net.Host}, nil
+	return &session{Target: t, space: t.Net, inside: t.Net.Inside, host: t.Net.Host}, nil
 }
 
-// lookUp returns the link that has this name, or this alternative name; nil for
+// linkByNameOrAltName returns the link that has this name, or this alternative name; nil for
 // none.
-func lookUp(side *netspace.Side, name string) (*netspace.Link, error) {
-	link, err := side.Link(name)
-	return link, refused("look for link "+name, err)
+func linkByNameOrAltName(side *netspace.Conn, name string) (*netspace.Link, error) {
+	return side.Link(name)
 }
 
-// find is lookUp for the name proper.
-func find(side *netspace.Side, name string) (*netspace.Link, error) {
-	link, err := lookUp(side, name)
+// linkByName is linkByNameOrAltName for the name proper.
+func linkByName(side *netspace.Conn, name string) (*netspace.Link, error) {
+	link, err := linkByNameOrAltName(side, name)
 	if link == nil || link.Name != name {
 		return nil, err
 	}
@@ -54,48 +53,58 @@ func find(side *netspace.Side, name string) (*netspace.Link, error) {
 }
 
 // setUp brings a link up.
-func setUp(side *netspace.Side, index int) error {
+func setUp(side *netspace.Conn, index int) error {
 	up := true
-	return refused("failed to set link up", side.Set(index, netspace.Attributes{Up: &up}))
+	return wrapOp("failed to set link up", side.SetLink(index, netspace.LinkAttrs{Up: &up}))
+}
+
+// rename gives a link another name, for which the kernel wants it down.
+func rename(side *netspace.Conn, index int, name string) error {
+	down := false
+	return errors.Join(wrapOp(opRename, side.SetLink(index, netspace.LinkAttrs{Up: &down})), wrapOp(opRename, side.SetLink(index, netspace.LinkAttrs{Name: name})))
 }
 
 // setBridge makes the host's link a port of the bridge with this index; 0 is none.
 // The kernel takes it out of the one that it is in first.
-func (w *work) setBridge(link, bridge int) error {
-	return refused(join, w.host.Set(link, netspace.Attributes{Bridge: &bridge}))
+func (w *session) setBridge(link, bridge int) error {
+	return wrapOp(opEnslave, w.host.SetLink(link, netspace.LinkAttrs{Bridge: &bridge}))
 }
 
 // errGone says that a link went away while we worked on it.
 var errGone = errors.New("the link went away")
 
-// refusal is what the kernel said to a request, or would say.
-type refusal struct {
+// opError is what the kernel said to a request, or would say.
+type opError struct {
 	what string
 	err  error
 }
 
 // What is asked of the kernel, in v0.9's words.
 const (
-	setMTU   = "failed in prefunc: failed to set mtu"
-	join     = "failed in prefunc: failed to add to bridge"
-	setMAC   = "failed to set hardware"
-	setName  = "failed to rename link"
-	setQueue = "failed to set qlen"
-	setIP    = "failed to set ip"
-	makePair = "failed to create veth"
-	moveLink = "failed to move link"
-	dropLink = "failed to delete link"
-	addRoute = "failed to add route"
-	delRoute = "failed to delete route"
+	opSetMTU      = "failed in prefunc: failed to set mtu"
+	opEnslave     = "failed in prefunc: failed to add to bridge"
+	opSetMAC      = "failed to set hardware"
+	opRename      = "failed to rename link"
+	opSetQueueLen = "failed to set qlen"
+	opSetAddress  = "failed to set ip"
+	opAddVeth     = "failed to create veth"
+	opMoveLink    = "failed to move link"
+	opDeleteLink  = "failed to delete link"
+	opAddRoute    = "failed to add route"
+	opDeleteRoute = "failed to delete route"
 )
 
-func (r *refusal) Error() string { return r.what + ": " + r.err.Error() }
-func (r *refusal) Unwrap() error { return r.err }
+func (r *opError) Error() string { return r.what + ": " + r.err.Error() }
+func (r *opError) Unwrap() error { return r.err }
 
-// refused wraps what the kernel said to a request.
-func refused(what string, err error) error {
+// wrapOp wraps what the kernel said to a request: what tells of that in v0.9's words, or
+// by a link's name.
+func wrapOp(what string, err error) error {
 	if err == nil {
 		return nil
 	}
-	return &refusal{what, err}
+	if e, ok := err.(*netspace.OpError); ok {
+		err = e.Err
+	}
+	return &opError{what, err}
 }

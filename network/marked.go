@@ -23,11 +23,11 @@ func MarkedLinks() (list []Marked, err error) {
 	defer host.Close()
 	links, err := host.Links()
 	for _, l := range links {
-		if was, ok := strings.CutPrefix(l.Alias, markOf("")); ok && was != "" {
+		if was, ok := strings.CutPrefix(l.Alias, legacyAliasOf("")); ok && was != "" {
 			list = append(list, Marked{l.Name, was})
 		}
 	}
-	return list, refused("list links", err)
+	return list, wrapOp("list links", err)
 }
 
 // Return gives the link its name of before, or one like that when another link has it,
@@ -38,12 +38,12 @@ func (m Marked) Return() error {
 		return err
 	}
 	defer host.Close()
-	link, err := find(host, m.Name)
-	if err != nil || link == nil || link.Alias != markOf(m.Was) {
+	link, err := linkByName(host, m.Name)
+	if err != nil || link == nil || link.Alias != legacyAliasOf(m.Was) {
 		return err
 	}
-	w := &work{Target: &resource.Target{}, host: host, ended: true}
-	err = w.giveBack(nic{NIC: NIC{HostName: m.Was}}, nil, link)
+	w := &session{Target: &resource.Target{}, host: host, containerEnded: true}
+	err = w.returnToHost(parsedNIC{NIC: NIC{HostName: m.Was}}, nil, link)
 	if _, told := err.(resource.Warning); told {
 		return nil // it has another name
 	}

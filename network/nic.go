@@ -64,15 +64,15 @@ type linkType struct {
 	check func(NIC) error
 	// apply brings the interface into the container, but not up, or finds it
 	// there, and returns what it is. What it did it pushes to the stack.
-	apply func(context.Context, *work, nic, *undo.Stack) (made, error)
+	apply func(context.Context, *session, parsedNIC, *undo.Stack) (made, error)
 	// find returns the ends that are there.
-	find func(*work, nic) (ends, error)
+	find func(*session, parsedNIC) (linkEnds, error)
 	// remove takes it away. What is gone already is fine.
-	remove func(context.Context, *work, nic) error
+	remove func(context.Context, *session, parsedNIC) error
 }
 
-// ends are a link in the container and what it is on the host, if anything.
-type ends struct{ host, inside *netspace.Link }
+// linkEnds are a link in the container and what it is on the host, if anything.
+type linkEnds struct{ host, inside *netspace.Link }
 
 var linkTypes = []linkType{
 	{"veth", checkVeth, applyVeth, findVeth, removeVeth},
@@ -90,8 +90,8 @@ func typeOf(name string) *linkType {
 	return &linkTypes[i]
 }
 
-// nic is a record that is understood.
-type nic struct {
+// parsedNIC is a record that is understood.
+type parsedNIC struct {
 	NIC
 	*linkType
 	ip  netip.Prefix     // the zero value: none
@@ -125,16 +125,16 @@ func (n NIC) CheckNumbers() error {
 		//lint:ignore ST1005 the wording of v0.9
 		return errors.New("Qlen must not be less than 0")
 	case n.MTU > maxMTU: // Compat: add-nic-mtu-70000
-		return &refusal{setMTU, unix.EINVAL}
+		return &opError{opSetMTU, unix.EINVAL}
 	case int64(n.QueueLen) > maxQueueLen:
 		//lint:ignore ST1005 as the one above
 		return fmt.Errorf("Qlen %d must not be greater than %d", n.QueueLen, int64(maxQueueLen))
 	case len(n.Name) > maxName, len(n.HostName) > maxName: // Compat: add-nic-veth-too-long-name
-		return &refusal{setName, unix.ERANGE}
+		return &opError{opRename, unix.ERANGE}
 	}
 	mac, err := parseMAC(n.MAC)
 	if err == nil && mac != nil && (mac[0]&1 != 0 || bytes.Equal(mac, make([]byte, len(mac)))) {
-		return &refusal{setMAC, unix.EADDRNOTAVAIL} // Compat: add-nic-mac-multicast
+		return &opError{opSetMAC, unix.EADDRNOTAVAIL} // Compat: add-nic-mac-multicast
 	}
 	return err
 }
@@ -147,7 +147,7 @@ const (
 )
 
 // parse is for what is recorded. There 0 is an MTU as it comes.
-func (n NIC) parse() (nic, error) {
+func (n NIC) parse() (parsedNIC, error) {
 	p, err := n.parseOptions()
 	if err == nil && n.Name == "" {
 		err = checkName("")
@@ -161,8 +161,8 @@ func (n NIC) parse() (nic, error) {
 	return p, err
 }
 
-func (n NIC) parseOptions() (p nic, err error) {
-	p = nic{NIC: n, linkType: typeOf(n.Type)}
+func (n NIC) parseOptions() (p parsedNIC, err error) {
+	p = parsedNIC{NIC: n, linkType: typeOf(n.Type)}
 	if p.linkType == nil {
 		return p, fmt.Errorf("unsupported type %s", n.Type)
 	}

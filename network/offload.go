@@ -10,9 +10,9 @@ var offloads = []string{
 	"tx-tcp-segmentation", "tx-tcp6-segmentation",
 }
 
-// offload switches on what the host's link can and does not do. It is an
+// enableOffloads switches on what the host's link can and does not do. It is an
 // improvement only: a driver that refuses is left as it is.
-func offload(link string) {
+func enableOffloads(link string) {
 	tool, err := ethtool.NewEthtool()
 	if err != nil {
 		return

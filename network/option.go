@@ -20,7 +20,7 @@ func (n *NIC) CheckHost(mtuGiven, queueGiven bool) error {
 		return fmt.Errorf("netlink socket: %w", err)
 	}
 	defer host.Close()
-	link, err := lookUp(host, n.HostName)
+	link, err := linkByNameOrAltName(host, n.HostName)
 	switch {
 	case err != nil:
 		return err

@@ -28,7 +28,7 @@ func (n Namespace) String() string { return fmt.Sprintf("net:[%d] at %s", n.Ino,
 // started with our hook. right tells whether the namespace behind it is the container's.
 func PinView(t *resource.Target) (v resource.View, right bool, err error) {
 	v.Name = "network namespace"
-	ours, now, err := theirs(t)
+	ours, now, err := namespacesOf(t)
 	if err != nil {
 		return v, false, err
 	}
@@ -64,9 +64,9 @@ func PinView(t *resource.Target) (v resource.View, right bool, err error) {
 	return v, false, nil
 }
 
-// theirs is the namespace in which the container was given its links, without any that of
+// namespacesOf is the namespace in which the container was given its links, without any that of
 // its init; now is that of its init.
-func theirs(t *resource.Target) (ours, now netspace.ID, err error) {
+func namespacesOf(t *resource.Target) (ours, now netspace.ID, err error) {
 	var st unix.Stat_t
 	path := process.Path(t.Init.PID, "ns/net")
 	if err := unix.Stat(path, &st); err != nil {

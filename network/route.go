@@ -64,8 +64,8 @@ func (r Route) trimmed() Route {
 	return r
 }
 
-// route is a record that is understood.
-type route struct {
+// parsedRoute is a record that is understood.
+type parsedRoute struct {
 	dest    netip.Prefix
 	src, gw netip.Addr // the zero value: none
 	dev     string
@@ -78,7 +78,7 @@ func (r Route) Check() error {
 	return err
 }
 
-func (r Route) parse() (p route, err error) {
+func (r Route) parse() (p parsedRoute, err error) {
 	t := r.trimmed()
 	if t.Src == "" && t.GW == "" && t.Dev == "" {
 		return p, errors.New("src or gw or dev name is required")
@@ -113,9 +113,9 @@ func (r Route) parse() (p route, err error) {
 	}
 	switch {
 	case p.dest != p.dest.Masked(): // Compat: add-route-dest-host-bits
-		return p, refused(addRoute, unix.EINVAL)
+		return p, wrapOp(opAddRoute, unix.EINVAL)
 	case !p.gw.IsValid() && p.dev == "": // Compat: add-route-src-only
-		return p, refused(addRoute, unix.ENODEV)
+		return p, wrapOp(opAddRoute, unix.ENODEV)
 	}
 	return p, nil
 }
@@ -129,7 +129,7 @@ func (r Route) part(name string) string {
 
 // destination is that of the record, whose addresses tell the family of a
 // default route.
-func (r Route) destination(p route) (netip.Prefix, error) {
+func (r Route) destination(p parsedRoute) (netip.Prefix, error) {
 	if r.Dest == "" {
 		if p.gw.Is6() || p.src.Is6() {
 			return netip.PrefixFrom(netip.IPv6Unspecified(), 0), nil
@@ -196,15 +196,15 @@ func (r Route) Through(n NIC) bool {
 	return err == nil && (p.src == ip.Addr() || p.gw.IsValid() && ip.Contains(p.gw))
 }
 
-// request is the route as the kernel is asked for it.
-func (w *work) request(p route) (netspace.Route, error) {
+// kernelRoute is the route as the kernel is asked for it.
+func (w *session) kernelRoute(p parsedRoute) (netspace.Route, error) {
 	want := netspace.Route{Dest: p.dest, Src: p.src, GW: p.gw, Metric: p.metric}
 	if p.dev == "" {
 		return want, nil
 	}
-	link, err := find(w.inside, p.dev)
+	link, err := linkByName(w.inside, p.dev)
 	if err == nil && link == nil { // Compat: add-route-flag-after
-		err = &noLink{p.dev}
+		err = &linkNotFound{p.dev}
 	}
 	if err != nil {
 		return want, err
@@ -213,16 +213,16 @@ func (w *work) request(p route) (netspace.Route, error) {
 	return want, nil
 }
 
-// noLink says that the container has no link of this name.
-type noLink struct{ name string }
+// linkNotFound says that the container has no link of this name.
+type linkNotFound struct{ name string }
 
-func (e *noLink) Error() string {
+func (e *linkNotFound) Error() string {
 	return fmt.Sprintf("failed to get link by name %s: Link not found", e.name)
 }
 
 // findRoute returns the kernel's route that is the one wanted: of those that we have
 // made, or of all.
-func (w *work) findRoute(want netspace.Route, ours bool) (r netspace.Route, there bool, err error) {
+func (w *session) findRoute(want netspace.Route, ours bool) (r netspace.Route, there bool, err error) {
 	routes, err := w.routes(want.Dest.Addr())
 	i := slices.IndexFunc(routes, func(r netspace.Route) bool {
 		return r.Dest == want.Dest && r.GW == want.GW && r.Src == want.Src && r.Metric == want.Metric &&
@@ -235,13 +235,12 @@ func (w *work) findRoute(want netspace.Route, ours bool) (r netspace.Route, ther
 }
 
 // routes lists the kernel's routes of an address family.
-func (w *work) routes(like netip.Addr) ([]netspace.Route, error) {
+func (w *session) routes(like netip.Addr) ([]netspace.Route, error) {
 	family := unix.AF_INET6
 	if like.Is4() {
 		family = unix.AF_INET
 	}
-	routes, err := w.inside.Routes(family)
-	return routes, refused("list routes", err)
+	return w.inside.Routes(family)
 }
 
 func applyRoute(_ context.Context, t *resource.Target, r Route) error {
@@ -253,13 +252,13 @@ func applyRoute(_ context.Context, t *resource.Target, r Route) error {
 	if err != nil {
 		return err
 	}
-	want, err := w.request(p)
+	want, err := w.kernelRoute(p)
 	if err != nil {
 		return err
 	}
 	onLink := false
 	if err = w.inside.AddRoute(want); want.GW.IsValid() && errors.Is(err, unreachable(want.GW)) {
-		onLink, err = w.addFar(want)
+		onLink, err = w.addOffSubnet(want)
 	}
 	switch {
 	case errors.Is(err, unix.EEXIST):
@@ -269,7 +268,7 @@ func applyRoute(_ context.Context, t *resource.Target, r Route) error {
 	case err == nil && onLink:
 		return resource.Warn(fmt.Errorf("no network of the container's has the gateway %s: it is taken to be on %s (onlink)", p.gw, p.dev))
 	}
-	return refused(addRoute, err)
+	return wrapOp(opAddRoute, err)
 }
 
 // removeRoute removes exactly the recorded route, and only when we have made it: asked
@@ -283,8 +282,8 @@ func removeRoute(_ context.Context, t *resource.Target, r Route) error {
 	if err != nil {
 		return err
 	}
-	want, err := w.request(p)
-	if gone := (*noLink)(nil); errors.As(err, &gone) {
+	want, err := w.kernelRoute(p)
+	if gone := (*linkNotFound)(nil); errors.As(err, &gone) {
 		return nil
 	}
 	if err != nil {
@@ -294,7 +293,7 @@ func removeRoute(_ context.Context, t *resource.Target, r Route) error {
 	if !there || err != nil {
 		return err
 	}
-	return refused(delRoute, w.inside.DropRoute(found))
+	return wrapOp(opDeleteRoute, w.inside.DeleteRoute(found))
 }
 
 func verifyRoute(_ context.Context, t *resource.Target, r Route) error {
@@ -306,7 +305,7 @@ func verifyRoute(_ context.Context, t *resource.Target, r Route) error {
 	if err != nil {
 		return err
 	}
-	want, err := w.request(p)
+	want, err := w.kernelRoute(p)
 	if err != nil {
 		return err
 	}

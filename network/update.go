@@ -35,14 +35,14 @@ func updateNIC(ctx context.Context, t *resource.Target, old, r NIC) (err error) 
 	}
 	if e.inside == nil {
 		if e.host != nil { // the container has moved the other end elsewhere
-			if err := w.host.Delete(e.host.Index); err != nil {
-				return refused(dropLink, err)
+			if err := w.host.DeleteLink(e.host.Index); err != nil {
+				return wrapOp(opDeleteLink, err)
 			}
 		}
 		return applyNIC(ctx, t, r)
 	}
 	// What the kernel drops on the way, and is not ours to drop, comes back.
-	keep, err := remember(w.inside, e.inside.Index)
+	keep, err := readConfig(w.inside, e.inside.Index)
 	if err != nil {
 		return err
 	}
@@ -55,7 +55,7 @@ func updateNIC(ctx context.Context, t *resource.Target, old, r NIC) (err error) 
 		}
 	}
 	for _, end := range []struct {
-		side *netspace.Side
+		side *netspace.Conn
 		link *netspace.Link
 	}{{w.host, e.host}, {w.inside, e.inside}} {
 		if end.link == nil {
@@ -81,7 +81,7 @@ func updateNIC(ctx context.Context, t *resource.Target, old, r NIC) (err error) 
 
 // changeBridge takes the host's end from one bridge to another. It goes by the link, not
 // by the record: a bridge that was made anew has lost its ports.
-func (w *work) changeBridge(ctx context.Context, host *netspace.Link, from, to string, u *undo.Stack) error {
+func (w *session) changeBridge(ctx context.Context, host *netspace.Link, from, to string, u *undo.Stack) error {
 	if from == to {
 		if is, err := w.isPort(host, to); is || err != nil {
 			return err
@@ -98,8 +98,8 @@ func (w *work) changeBridge(ctx context.Context, host *netspace.Link, from, to s
 		}
 	}
 	if before.ovs {
-		u.Push("return to "+from, func() error { return w.addPort(context.WithoutCancel(ctx), from, host.Name) })
-		if err := w.removePort(ctx, from, host.Name); err != nil {
+		u.Push("return to "+from, func() error { return w.ovsAddPort(context.WithoutCancel(ctx), from, host.Name) })
+		if err := w.ovsRemovePort(ctx, from, host.Name); err != nil {
 			return err
 		}
 	}
@@ -109,43 +109,43 @@ func (w *work) changeBridge(ctx context.Context, host *netspace.Link, from, to s
 			return err
 		}
 	}
-	return b.join(ctx, w, host, u)
+	return b.attach(ctx, w, host, u)
 }
 
 // resize sets the link's MTU and queue length.
-func resize(side *netspace.Side, link *netspace.Link, n nic, u *undo.Stack) error {
+func resize(side *netspace.Conn, link *netspace.Link, n parsedNIC, u *undo.Stack) error {
 	for _, c := range []struct {
 		what     string
 		same     bool
-		old, now netspace.Attributes
+		old, now netspace.LinkAttrs
 	}{
-		{setMTU, n.MTU == 0 || n.MTU == link.MTU, netspace.Attributes{MTU: link.MTU}, netspace.Attributes{MTU: n.MTU}},
-		{setQueue, n.QueueLen == link.QueueLen, netspace.Attributes{QueueLen: &link.QueueLen}, netspace.Attributes{QueueLen: &n.QueueLen}},
+		{opSetMTU, n.MTU == 0 || n.MTU == link.MTU, netspace.LinkAttrs{MTU: link.MTU}, netspace.LinkAttrs{MTU: n.MTU}},
+		{opSetQueueLen, n.QueueLen == link.QueueLen, netspace.LinkAttrs{QueueLen: &link.QueueLen}, netspace.LinkAttrs{QueueLen: &n.QueueLen}},
 	} {
 		if c.same {
 			continue
 		}
-		if err := side.Set(link.Index, c.now); err != nil {
-			return refused(c.what, err)
+		if err := side.SetLink(link.Index, c.now); err != nil {
+			return wrapOp(c.what, err)
 		}
-		u.Push("restore "+link.Name, func() error { return side.Set(link.Index, c.old) })
+		u.Push("restore "+link.Name, func() error { return side.SetLink(link.Index, c.old) })
 	}
 	return nil
 }
 
 // changeMAC sets the link's hardware address; a driver that wants it down for
 // that gets it down, and up again.
-func changeMAC(side *netspace.Side, link *netspace.Link, mac net.HardwareAddr, u *undo.Stack) error {
+func changeMAC(side *netspace.Conn, link *netspace.Link, mac net.HardwareAddr, u *undo.Stack) error {
 	set := func(mac net.HardwareAddr) error {
-		err := side.Set(link.Index, netspace.Attributes{MAC: mac})
+		err := side.SetLink(link.Index, netspace.LinkAttrs{MAC: mac})
 		if !errors.Is(err, unix.EBUSY) || !link.Up {
-			return refused(setMAC, err)
+			return wrapOp(opSetMAC, err)
 		}
 		down := false
-		if err := side.Set(link.Index, netspace.Attributes{Up: &down}); err != nil {
-			return refused(setMAC, err)
+		if err := side.SetLink(link.Index, netspace.LinkAttrs{Up: &down}); err != nil {
+			return wrapOp(opSetMAC, err)
 		}
-		err = refused(setMAC, side.Set(link.Index, netspace.Attributes{MAC: mac}))
+		err = wrapOp(opSetMAC, side.SetLink(link.Index, netspace.LinkAttrs{MAC: mac}))
 		return errors.Join(err, setUp(side, link.Index))
 	}
 	u.Push("restore hardware address", func() error { return set(link.MAC) })
@@ -155,7 +155,7 @@ func changeMAC(side *netspace.Side, link *netspace.Link, mac net.HardwareAddr, u
 // changeAddress puts n's address in the place of the one that was recorded, and of
 // one that an update gave that was killed. They go first: the kernel makes a second
 // address of a network depend on the first. It returns what else the link had.
-func (w *work) changeAddress(index int, old NIC, n nic, all kept, u *undo.Stack) (left kept, err error) {
+func (w *session) changeAddress(index int, old NIC, n parsedNIC, all linkConfig, u *undo.Stack) (left linkConfig, err error) {
 	before, _ := parseAddress(old.IP)
 	left = all
 	left.addresses = nil
@@ -165,36 +165,37 @@ func (w *work) changeAddress(index int, old NIC, n nic, all kept, u *undo.Stack)
 			continue
 		}
 		u.Push("restore address "+a.Prefix.String(), func() error { return w.addAddress(index, a.Prefix) })
-		if err := w.inside.DropAddress(index, a.Prefix); err != nil {
-			return left, refused(setIP, err)
+		if err := w.inside.DeleteAddress(index, a.Prefix); err != nil {
+			return left, wrapOp(opSetAddress, err)
 		}
 	}
 	if !n.ip.IsValid() {
 		return left, nil
 	}
 	if !slices.ContainsFunc(all.addresses, func(a netspace.Address) bool { return a.Prefix == n.ip }) {
-		u.Push("take back address "+n.IP, func() error { return w.inside.DropAddress(index, n.ip) })
+		u.Push("take back address "+n.IP, func() error { return w.inside.DeleteAddress(index, n.ip) })
 	}
 	return left, w.addAddress(index, n.ip)
 }
 
-// kept are a link's addresses and routes.
-type kept struct {
-	side      *netspace.Side
+// linkConfig are a link's addresses and routes.
+type linkConfig struct {
+	side      *netspace.Conn
+	index     int
 	addresses []netspace.Address
 	routes    []netspace.Route
 }
 
-// remember reads what the link has.
-func remember(side *netspace.Side, index int) (k kept, err error) {
-	k.side = side
+// readConfig reads what the link has.
+func readConfig(side *netspace.Conn, index int) (k linkConfig, err error) {
+	k.side, k.index = side, index
 	if k.addresses, err = side.Addresses(index); err != nil {
-		return k, refused("list addresses", err)
+		return k, err
 	}
 	for _, family := range []int{unix.AF_INET, unix.AF_INET6} {
 		routes, err := side.Routes(family)
 		if err != nil {
-			return k, refused("list routes", err)
+			return k, err
 		}
 		for _, r := range routes {
 			if r.Link == index {
@@ -209,11 +210,11 @@ func remember(side *netspace.Side, index int) (k kept, err error) {
 
 // restore brings back what is missing, as far as it still fits the link: a route
 // from an address that is gone does not.
-func (k *kept) restore() {
+func (k *linkConfig) restore() {
 	for _, a := range k.addresses {
-		_ = k.side.Return(a)
+		_ = k.side.RestoreAddress(k.index, a.Raw())
 	}
 	for _, r := range k.routes {
-		_ = k.side.ReturnRoute(r)
+		_ = k.side.RestoreRoute(k.index, r.Raw())
 	}
 }

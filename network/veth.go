@@ -28,23 +28,23 @@ func hostNameTaken(name string) error {
 // findVeth goes from the host's end, which the container cannot rename, to the
 // other, wherever that is. A link that has its name but no end in the container is
 // somebody else's, unless the ledger knows its number.
-func findVeth(w *work, n nic) (e ends, err error) {
+func findVeth(w *session, n parsedNIC) (e linkEnds, err error) {
 	var host *netspace.Link
 	if n.is.Host > 0 {
 		host, err = w.host.LinkAt(n.is.Host)
 	} else if w.space != nil {
-		host, err = find(w.host, n.HostName)
+		host, err = linkByName(w.host, n.HostName)
 	}
 	if host == nil || err != nil || host.Kind != "veth" {
-		return e, refused("look for link "+n.HostName, err)
+		return e, wrapOp("look for link "+n.HostName, err)
 	}
 	if n.is.Host > 0 {
 		e.host = host
 	}
 	for s := range w.spaces(&err) {
-		far, err := w.farEnd(s, host)
+		far, err := w.peerOf(s, host)
 		if err != nil {
-			return e, refused("look for link "+n.Name, err)
+			return e, wrapOp("look for link "+n.Name, err)
 		}
 		if far != nil {
 			e.host = host
@@ -59,7 +59,7 @@ func findVeth(w *work, n nic) (e ends, err error) {
 	return e, err
 }
 
-func applyVeth(ctx context.Context, w *work, n nic, u *undo.Stack) (is made, err error) {
+func applyVeth(ctx context.Context, w *session, n parsedNIC, u *undo.Stack) (is made, err error) {
 	b, err := w.bridge(ctx, n.Bridge)
 	if err != nil {
 		return is, err
@@ -71,16 +71,16 @@ func applyVeth(ctx context.Context, w *work, n nic, u *undo.Stack) (is made, err
 	// host's end up and in its bridge. The peer cannot be up yet: the other end is
 	// not there when the kernel makes it.
 	up := true
-	end := netspace.Attributes{Name: n.HostName, MTU: n.MTU, QueueLen: &n.QueueLen, MAC: portMAC(), Up: &up}
+	end := netspace.LinkAttrs{Name: n.HostName, MTU: n.MTU, QueueLen: &n.QueueLen, MAC: portMAC(), Up: &up}
 	if !b.ovs {
-		w.keepMAC(b)
+		w.fixMAC(b)
 		end.Bridge = &b.index
 	}
-	peer := netspace.Attributes{Name: n.Name, MTU: n.MTU, QueueLen: &n.QueueLen, MAC: n.mac, NS: w.space.FD()}
-	err = w.host.Pair(end, peer)
+	peer := netspace.LinkAttrs{Name: n.Name, MTU: n.MTU, QueueLen: &n.QueueLen, MAC: n.mac, NS: w.space.FD()}
+	err = w.host.AddVeth(end, peer)
 	made := err == nil
 	if err != nil && !errors.Is(err, unix.EEXIST) {
-		return is, refused(makePair, err)
+		return is, wrapOp(opAddVeth, err)
 	}
 	if made {
 		n.is.Host = 0 // that of before is gone
@@ -88,25 +88,25 @@ func applyVeth(ctx context.Context, w *work, n nic, u *undo.Stack) (is made, err
 	}
 	var host *netspace.Link
 	if made {
-		if host, err = find(w.host, n.HostName); err == nil && host == nil {
+		if host, err = linkByName(w.host, n.HostName); err == nil && host == nil {
 			err = errGone
 		}
 	} else {
-		host, err = w.halfMade(n)
+		host, err = w.findInterrupted(n)
 	}
 	if err != nil {
 		return is, err
 	}
 	if !made || b.ovs {
-		err = b.join(ctx, w, host, u)
+		err = b.attach(ctx, w, host, u)
 	}
 	is.Host, is.Inside = host.Index, host.Peer
 	return is, err
 }
 
-// halfMade returns the host's end of a pair that a run made before it was killed.
+// findInterrupted returns the host's end of a pair that a run made before it was killed.
 // When there is none, one of the names is in somebody else's use.
-func (w *work) halfMade(n nic) (*netspace.Link, error) {
+func (w *session) findInterrupted(n parsedNIC) (*netspace.Link, error) {
 	e, err := findVeth(w, n)
 	if err != nil {
 		return nil, err
@@ -114,30 +114,30 @@ func (w *work) halfMade(n nic) (*netspace.Link, error) {
 	if e.inside != nil && e.inside.Name == n.Name {
 		return e.host, setUp(w.host, e.host.Index)
 	}
-	if host, err := lookUp(w.host, n.HostName); host != nil || err != nil {
+	if host, err := linkByNameOrAltName(w.host, n.HostName); host != nil || err != nil {
 		return nil, errors.Join(err, hostNameTaken(n.HostName))
 	}
 	return nil, fmt.Errorf("the container has a nic with name %s", n.Name)
 }
 
 // deleteVeth deletes both ends, by the host's.
-func (w *work) deleteVeth(n nic) error {
+func (w *session) deleteVeth(n parsedNIC) error {
 	e, err := findVeth(w, n)
 	if e.host == nil || err != nil {
 		return err
 	}
-	return refused(dropLink, w.host.Delete(e.host.Index))
+	return wrapOp(opDeleteLink, w.host.DeleteLink(e.host.Index))
 }
 
-func removeVeth(ctx context.Context, w *work, n nic) error {
+func removeVeth(ctx context.Context, w *session, n parsedNIC) error {
 	e, err := findVeth(w, n)
 	if err != nil {
 		return err
 	}
 	if e.host == nil && n.is.Host == 0 { // a link of that name may be somebody else's
-		link, err := lookUp(w.host, n.HostName)
+		link, err := linkByNameOrAltName(w.host, n.HostName)
 		switch {
-		case err != nil, link != nil && w.ended:
+		case err != nil, link != nil && w.containerEnded:
 			return resource.Warn(err)
 		case link != nil && link.Kind == "veth" && link.PeerNS >= 0:
 			return resource.Warn(fmt.Errorf("the other end of %s is in a network namespace that none of the container's processes is in, and nothing was noted when it was made: "+
@@ -145,13 +145,13 @@ func removeVeth(ctx context.Context, w *work, n nic) error {
 		}
 	}
 	// First, for when it fails, nothing is changed yet.
-	left := w.leaveSwitch(ctx, n.Bridge, n.HostName)
-	if left != nil && !w.ended {
+	left := w.ovsForgetPort(ctx, n.Bridge, n.HostName)
+	if left != nil && !w.containerEnded {
 		return left
 	}
 	if e.host != nil {
-		if err := w.host.Delete(e.host.Index); err != nil {
-			return errors.Join(left, refused(dropLink, err))
+		if err := w.host.DeleteLink(e.host.Index); err != nil {
+			return errors.Join(left, wrapOp(opDeleteLink, err))
 		}
 	}
 	return resource.Warn(left)
@@ -159,17 +159,17 @@ func removeVeth(ctx context.Context, w *work, n nic) error {
 
 // deleteVeths deletes the pairs of a container that has ended, together. What it does
 // not come to is left to remove.
-func (w *work) deleteVeths(grants []*grant) {
+func (w *session) deleteVeths(grants []*grant) {
 	var links []int
 	for _, g := range grants {
 		if t := typeOf(g.Type); t == nil || t.name != "veth" {
 			continue
 		}
-		if e, err := findVeth(w, nic{NIC: g.NIC, is: g.is}); err == nil && e.host != nil {
+		if e, err := findVeth(w, parsedNIC{NIC: g.NIC, is: g.is}); err == nil && e.host != nil {
 			links = append(links, e.host.Index)
 		}
 	}
 	if len(links) > 1 {
-		_ = w.host.DeleteAll(links)
+		_ = w.host.DeleteLinks(links)
 	}
 }

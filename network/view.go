@@ -46,8 +46,8 @@ func Views(t *resource.Target, records []NIC) ([]resource.View, error) {
 
 // enterFor is enter for a look at a record, which may be refused when it is read, bad
 // saying why, or because of the host's network: then there is nothing more to look at.
-func enterFor(t *resource.Target, bad error, v *resource.View) (*work, error) {
-	var w *work
+func enterFor(t *resource.Target, bad error, v *resource.View) (*session, error) {
+	var w *session
 	err := bad
 	if err == nil {
 		w, err = enter(t)
@@ -74,23 +74,23 @@ func (r NIC) view(t *resource.Target, v *resource.View) error {
 		v.Differ("link missing", "the other end of the host's %s is not in the container's network namespace", e.host.Name)
 		return nil
 	case e.inside == nil && n.name == "eth":
-		return w.viewAway(n, v)
+		return w.viewOnHost(n, v)
 	case e.inside == nil:
 		v.Differ("link missing", "the container has no link %s", n.Name)
 		return nil
 	}
 	has, err := w.inside.Addresses(e.inside.Index)
 	if err != nil {
-		return refused("list addresses", err)
+		return err
 	}
 	real := InContainer{Name: e.inside.Name, MAC: e.inside.MAC.String(), MTU: e.inside.MTU, QueueLen: e.inside.QueueLen, Up: e.inside.Up, Addresses: []string{}}
 	for _, a := range has {
 		real.Addresses = append(real.Addresses, a.Prefix.String())
 	}
-	n.differ(e.inside, has, v)
+	n.compare(e.inside, has, v)
 	if e.host != nil {
 		real.Host = e.host.Name
-		if real.Bridge, err = w.differHost(n, e.host, v); err != nil {
+		if real.Bridge, err = w.compareHostEnd(n, e.host, v); err != nil {
 			return err
 		}
 	}
@@ -98,9 +98,9 @@ func (r NIC) view(t *resource.Target, v *resource.View) error {
 	return nil
 }
 
-// viewAway tells whether the host has the link that is not in the container.
-func (w *work) viewAway(n nic, v *resource.View) error {
-	link, err := find(w.host, n.HostName)
+// viewOnHost tells whether the host has the link that is not in the container.
+func (w *session) viewOnHost(n parsedNIC, v *resource.View) error {
+	link, err := linkByName(w.host, n.HostName)
 	if err != nil {
 		return err
 	}
@@ -112,8 +112,8 @@ func (w *work) viewAway(n nic, v *resource.View) error {
 	return nil
 }
 
-// differ says in what the container's link is not as recorded.
-func (n nic) differ(link *netspace.Link, has []netspace.Address, v *resource.View) {
+// compare says in what the container's link is not as recorded.
+func (n parsedNIC) compare(link *netspace.Link, has []netspace.Address, v *resource.View) {
 	if link.Name != n.Name {
 		v.Differ("link renamed", "the container's link is called %s, to be %s", link.Name, n.Name)
 	}
@@ -134,8 +134,8 @@ func (n nic) differ(link *netspace.Link, has []netspace.Address, v *resource.Vie
 	}
 }
 
-// differHost does so for the host's end of a veth, and returns what it is a port of.
-func (w *work) differHost(n nic, host *netspace.Link, v *resource.View) (bridge string, err error) {
+// compareHostEnd does so for the host's end of a veth, and returns what it is a port of.
+func (w *session) compareHostEnd(n parsedNIC, host *netspace.Link, v *resource.View) (bridge string, err error) {
 	if host.Name != n.HostName && n.HostName != "" {
 		v.Differ("link renamed", "the host's end is called %s, to be %s", host.Name, n.HostName)
 	}
@@ -151,7 +151,7 @@ func (w *work) differHost(n nic, host *netspace.Link, v *resource.View) (bridge 
 	if host.Bridge != 0 {
 		master, err := w.host.LinkAt(host.Bridge)
 		if err != nil {
-			return "", refused("look for the bridge of "+host.Name, err)
+			return "", wrapOp("look for the bridge of "+host.Name, err)
 		}
 		if master != nil {
 			bridge = master.Name
@@ -186,21 +186,21 @@ func repairNIC(ctx context.Context, t *resource.Target, r NIC) (err error) {
 	if e.inside == nil {
 		return updateNIC(ctx, t, r, r)
 	}
-	keep, err := remember(w.inside, e.inside.Index)
+	keep, err := readConfig(w.inside, e.inside.Index)
 	if err != nil {
 		return err
 	}
 	var u undo.Stack
 	defer u.OnError(&err)
 	for _, end := range []struct {
-		side *netspace.Side
+		side *netspace.Conn
 		link *netspace.Link
 		name string
 	}{{w.host, e.host, n.HostName}, {w.inside, e.inside, n.Name}} {
 		if end.link == nil {
 			continue
 		}
-		if err := rename(end.side, end.link, end.name, &u); err != nil {
+		if err := restoreName(end.side, end.link, end.name, &u); err != nil {
 			return err
 		}
 		if err := setUp(end.side, end.link.Index); err != nil {
@@ -211,17 +211,13 @@ func repairNIC(ctx context.Context, t *resource.Target, r NIC) (err error) {
 	return updateNIC(ctx, t, r, r)
 }
 
-// rename gives a link its name again, for which the kernel wants it down.
-func rename(side *netspace.Side, link *netspace.Link, name string, u *undo.Stack) error {
+// restoreName gives a link its name again.
+func restoreName(side *netspace.Conn, link *netspace.Link, name string, u *undo.Stack) error {
 	if name == "" || link.Name == name {
 		return nil
 	}
-	give := func(name string) error {
-		down := false
-		return refused(setName, errors.Join(side.Set(link.Index, netspace.Attributes{Up: &down}), side.Set(link.Index, netspace.Attributes{Name: name})))
-	}
-	u.Push("restore name "+link.Name, func() error { return errors.Join(give(link.Name), setUp(side, link.Index)) })
-	return give(name)
+	u.Push("restore name "+link.Name, func() error { return errors.Join(rename(side, link.Index, link.Name), setUp(side, link.Index)) })
+	return rename(side, link.Index, name)
 }
 
 // Way is that of a route as the kernel has it.
@@ -243,8 +239,8 @@ func (r Route) view(t *resource.Target, v *resource.View) error {
 	if w == nil {
 		return err
 	}
-	want, err := w.request(p)
-	if gone := (*noLink)(nil); errors.As(err, &gone) {
+	want, err := w.kernelRoute(p)
+	if gone := (*linkNotFound)(nil); errors.As(err, &gone) {
 		v.Differ("route missing", "the container has no link %s for it", p.dev)
 		return nil
 	}
@@ -256,7 +252,7 @@ func (r Route) view(t *resource.Target, v *resource.View) error {
 		return err
 	}
 	if there {
-		way, err := w.way(found)
+		way, err := w.describeRoute(found)
 		v.Real = Way(way)
 		return err
 	}
@@ -266,7 +262,7 @@ func (r Route) view(t *resource.Target, v *resource.View) error {
 	}
 	// The kernel has one route of IPv4 to a destination with a metric.
 	if i := slices.IndexFunc(routes, func(o netspace.Route) bool { return o.Dest == p.dest && o.Metric == p.metric && p.dest.Addr().Is4() }); i >= 0 {
-		way, err := w.way(routes[i])
+		way, err := w.describeRoute(routes[i])
 		v.Real = Way(way)
 		v.Stuck("other route", "the container's way to %s is %s, which is not ours to delete: delete it (ip route del), and repair", v.Name, way)
 		return err
@@ -275,8 +271,8 @@ func (r Route) view(t *resource.Target, v *resource.View) error {
 	return nil
 }
 
-// way is a route in ip(8)'s words.
-func (w *work) way(r netspace.Route) (string, error) {
+// describeRoute is a route in ip(8)'s words.
+func (w *session) describeRoute(r netspace.Route) (string, error) {
 	var words []string
 	for _, a := range []struct {
 		word string
@@ -293,5 +289,5 @@ func (w *work) way(r netspace.Route) (string, error) {
 	if r.Metric != 0 {
 		words = append(words, fmt.Sprintf("metric %d", r.Metric))
 	}
-	return strings.Join(words, " "), refused("look for a link", err)
+	return strings.Join(words, " "), err
 }

@@ -75,7 +75,8 @@ func (c *Change) Step(verb, kind string, what fmt.Stringer, do func(context.Cont
 func (c *Change) Record() error { return c.put(false) }
 
 // Do does what is planned, in order, in the running container t, or where t is
-// nil to the file only. The error is of what all tasks depend on: then none of
+// nil to the file only: it saves all records, runs the tasks, reconciles what depends on
+// them, and rolls back when one of these steps fails. The error is of what all tasks depend on: then none of
 // them stays. What became of each is its Err.
 func (c *Change) Do(ctx context.Context, t *Target) error {
 	defer func() { c.Done = true }()
@@ -88,8 +89,48 @@ func (c *Change) Do(ctx context.Context, t *Target) error {
 	}
 	t, err := c.run(ctx, t)
 	if err == nil {
-		return nil
+		err = c.reconcile(ctx, t)
 	}
+	for _, task := range c.Tasks {
+		task.note(t)
+	}
+	if err != nil {
+		err = c.rollBack(ctx, t, err)
+	}
+	return err
+}
+
+// run does the tasks. It returns t, or nil when the container ended meanwhile.
+func (c *Change) run(ctx context.Context, t *Target) (*Target, error) {
+	if err := c.each(ctx, t, edit.begin); err != nil {
+		return t, err
+	}
+	for _, task := range c.Tasks {
+		if c.leaveOut(); task.Err == nil {
+			t = task.try(ctx, t)
+			task.note(t)
+		}
+	}
+	c.leaveOut()
+	return t, nil
+}
+
+// reconcile does what depends on all tasks, and saves the records as they are now.
+func (c *Change) reconcile(ctx context.Context, t *Target) error {
+	err := c.each(ctx, t, edit.settle)
+	for _, do := range c.last {
+		if err == nil && slices.ContainsFunc(c.Tasks, pending) {
+			err = do(ctx)
+		}
+	}
+	if err != nil {
+		return err
+	}
+	return c.save(false)
+}
+
+// rollBack undoes all tasks, for the reason err, and returns it with what else failed.
+func (c *Change) rollBack(ctx context.Context, t *Target, err error) error {
 	// What is taken away is made real again only with its record in the file, as it is
 	// when that could not be written.
 	recorded := c.doc.Revert() || c.save(true) == nil
@@ -98,34 +139,6 @@ func (c *Change) Do(ctx context.Context, t *Target) error {
 		err = errors.Join(err, do(context.WithoutCancel(ctx)))
 	}
 	return errors.Join(err, c.save(false), flush(t))
-}
-
-// run does the tasks and what depends on all of them. It returns t, or nil when the
-// container ended meanwhile.
-func (c *Change) run(ctx context.Context, t *Target) (*Target, error) {
-	err := c.each(ctx, t, edit.begin)
-	for _, task := range c.Tasks {
-		if c.leaveOut(); err == nil && task.Err == nil {
-			t = task.try(ctx, t)
-			task.note(t)
-		}
-	}
-	c.leaveOut()
-	if err == nil {
-		err = c.each(ctx, t, edit.settle)
-	}
-	for _, do := range c.last {
-		if err == nil && slices.ContainsFunc(c.Tasks, pending) {
-			err = do(ctx)
-		}
-	}
-	if err == nil {
-		err = c.save(false)
-	}
-	for _, task := range c.Tasks {
-		task.note(t)
-	}
-	return t, err
 }
 
 // note writes into the ledger what has become of the task. What cannot be written is

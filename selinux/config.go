@@ -55,7 +55,7 @@ func openSystem(dir string) (*system, error) {
 	defer host.Close()
 	root, err := host.Sub(dir)
 	if err != nil {
-		return nil, &os.PathError{Op: "open", Path: dir, Err: reason(err)}
+		return nil, &os.PathError{Op: "open", Path: dir, Err: bareError(err)}
 	}
 	return &system{root, dir}, nil
 }
@@ -69,7 +69,7 @@ func (s *system) path(p string) string { return filepath.Join(s.dir, p) }
 func (s *system) open(p string, flags int) (*os.File, error) {
 	f, err := s.root.Open(p, flags)
 	if err != nil {
-		return nil, &os.PathError{Op: "open", Path: s.path(p), Err: reason(err)}
+		return nil, &os.PathError{Op: "open", Path: s.path(p), Err: bareError(err)}
 	}
 	return f, nil
 }
@@ -79,13 +79,13 @@ func (s *system) config() (text string, perm os.FileMode, err error) {
 	data, perm, err := s.root.Read(configPath, maxConfig)
 	if err != nil {
 		// Compat: relabel-no-selinux
-		return "", 0, &os.PathError{Op: "open", Path: s.path(configPath), Err: reason(err)}
+		return "", 0, &os.PathError{Op: "open", Path: s.path(configPath), Err: bareError(err)}
 	}
 	return string(data), perm, nil
 }
 
-// reason is what a system call said, without where: for another way to put that.
-func reason(err error) error {
+// bareError is what a system call said, without where: for another way to put that.
+func bareError(err error) error {
 	var number unix.Errno
 	if errors.As(err, &number) {
 		return number
@@ -148,7 +148,7 @@ func (s *system) edit(ctx context.Context, wait time.Duration, change func(strin
 		if errors.Is(err, config.ErrBusy) {
 			err = config.ErrBusy
 		}
-		return "", "", fmt.Errorf("lock %s: %w", s.path(configDir), reason(err))
+		return "", "", fmt.Errorf("lock %s: %w", s.path(configDir), bareError(err))
 	}
 	defer lock.Unlock()
 	before, perm, err := s.config()
@@ -167,7 +167,7 @@ func (s *system) edit(ctx context.Context, wait time.Duration, change func(strin
 		return "", "", &os.PathError{Op: "save", Path: s.path(configPath), Err: errors.New("not a regular file")}
 	}
 	if err := atomicfile.Write(fd, configName, []byte(after), perm); err != nil {
-		return "", "", &os.PathError{Op: "save", Path: s.path(configPath), Err: reason(err)}
+		return "", "", &os.PathError{Op: "save", Path: s.path(configPath), Err: bareError(err)}
 	}
 	return before, after, nil
 }

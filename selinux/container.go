@@ -81,7 +81,7 @@ func Install(t *resource.Target, label string, u *undo.Stack) error {
 	if err != nil {
 		return err
 	}
-	return c.mark(u)
+	return c.markFirstStart(u)
 }
 
 // Remove takes the unit out of a container that has ended. What the image has
@@ -91,7 +91,7 @@ func Remove(root *rootfs.Root) error {
 	if err != nil {
 		return err
 	}
-	ours, err := c.oursOrNone(unitPath)
+	ours, err := c.isFree(unitPath)
 	if err != nil {
 		return err
 	}
@@ -104,26 +104,26 @@ func Remove(root *rootfs.Root) error {
 	return errors.Join(errs...)
 }
 
-// image is a container's own file system, the mount that is its root. Trees of
+// containerRoot is a container's own file system, the mount that is its root. Trees of
 // the host that are mounted in it are no place for our files.
-type image struct {
+type containerRoot struct {
 	root  *rootfs.Root
 	own   rootfs.Owner
 	mount int
 }
 
-func openImage(root *rootfs.Root, own rootfs.Owner) (*image, error) {
+func openImage(root *rootfs.Root, own rootfs.Owner) (*containerRoot, error) {
 	f, err := root.Open("/", unix.O_PATH|unix.O_DIRECTORY)
 	if err != nil {
 		return nil, err
 	}
 	defer f.Close()
 	mount, err := mountpoint.ID(f)
-	return &image{root, own, mount}, err
+	return &containerRoot{root, own, mount}, err
 }
 
-// within refuses a directory that is mounted into the container.
-func (c *image) within(dir *os.File, p string) error {
+// checkNotMounted refuses a directory that is mounted into the container.
+func (c *containerRoot) checkNotMounted(dir *os.File, p string) error {
 	mount, err := mountpoint.ID(dir)
 	if err == nil && mount != c.mount {
 		err = &os.PathError{Op: "change in container", Path: p, Err: errors.New("its directory is mounted into the container")}
@@ -137,7 +137,7 @@ const (
 )
 
 // init tells which init the container has.
-func (c *image) init() (string, error) {
+func (c *containerRoot) init() (string, error) {
 	for _, known := range []struct{ path, name string }{
 		{"/lib/systemd/systemd", systemd}, {"/usr/lib/systemd/systemd", systemd}, {"/sbin/upstart", upstart}, {"/etc/init", upstart},
 	} {
@@ -151,12 +151,12 @@ func (c *image) init() (string, error) {
 }
 
 // dir opens the directory of p, making it when missing.
-func (c *image) dir(p string, u *undo.Stack) (*os.File, string, error) {
+func (c *containerRoot) dir(p string, u *undo.Stack) (*os.File, string, error) {
 	dir, base, err := c.root.Dir(p, c.own, u)
 	if err != nil {
 		return nil, "", err
 	}
-	if err := c.within(dir, p); err != nil {
+	if err := c.checkNotMounted(dir, p); err != nil {
 		dir.Close()
 		return nil, "", err
 	}
@@ -164,8 +164,8 @@ func (c *image) dir(p string, u *undo.Stack) (*os.File, string, error) {
 }
 
 // file makes p a file of ours, whole at any time.
-func (c *image) file(p, text string, mode os.FileMode, label string, u *undo.Stack) error {
-	if ours, err := c.oursOrNone(p); err != nil || !ours {
+func (c *containerRoot) file(p, text string, mode os.FileMode, label string, u *undo.Stack) error {
+	if ours, err := c.isFree(p); err != nil || !ours {
 		return errors.Join(err, &os.PathError{Op: "replace in container", Path: p, Err: errors.New("it is the image's own")})
 	}
 	dir, base, err := c.dir(p, u)
@@ -174,7 +174,7 @@ func (c *image) file(p, text string, mode os.FileMode, label string, u *undo.Sta
 	}
 	defer dir.Close()
 	if err := atomicfile.Write(procFD(dir), base, []byte(text), mode); err != nil {
-		return &os.PathError{Op: "make in container", Path: p, Err: reason(err)}
+		return &os.PathError{Op: "make in container", Path: p, Err: bareError(err)}
 	}
 	u.Push("remove "+p, func() error { return c.remove(p) })
 	f, err := open.At(dir, base, unix.O_PATH|unix.O_NOFOLLOW, 0)
@@ -195,9 +195,9 @@ func (c *image) file(p, text string, mode os.FileMode, label string, u *undo.Sta
 	return nil
 }
 
-// oursOrNone tells whether p is free to be written or removed: it is not there,
+// isFree tells whether p is free to be written or removed: it is not there,
 // or made by us. The names that only this tool has are always free.
-func (c *image) oursOrNone(p string) (bool, error) {
+func (c *containerRoot) isFree(p string) (bool, error) {
 	if p != unitPath {
 		return true, nil
 	}
@@ -215,7 +215,7 @@ func (c *image) oursOrNone(p string) (bool, error) {
 
 // link makes p a symbolic link. systemd takes a unit's name from it, and since
 // version 239 nothing but links; what v0.9 put there was the unit itself.
-func (c *image) link(p, to string, u *undo.Stack) error {
+func (c *containerRoot) link(p, to string, u *undo.Stack) error {
 	if err := c.remove(p); err != nil {
 		return err
 	}
@@ -233,8 +233,8 @@ func (c *image) link(p, to string, u *undo.Stack) error {
 	}))
 }
 
-// mark marks the first start, if it is the first. What says so for ever comes last.
-func (c *image) mark(u *undo.Stack) error {
+// markFirstStart marks the first start, if it is the first. What says so for ever comes last.
+func (c *containerRoot) markFirstStart(u *undo.Stack) error {
 	seen, err := c.root.Open(markSeen, unix.O_PATH|unix.O_NOFOLLOW)
 	if err == nil {
 		return seen.Close()
@@ -253,7 +253,7 @@ func (c *image) mark(u *undo.Stack) error {
 			continue
 		}
 		if err != nil {
-			return &os.PathError{Op: "make in container", Path: p, Err: reason(err)}
+			return &os.PathError{Op: "make in container", Path: p, Err: bareError(err)}
 		}
 		u.Push("remove "+p, func() error { return c.remove(p) })
 		err = errors.Join(f.Chown(c.own.UID, c.own.GID), f.Chmod(0o644))
@@ -265,7 +265,7 @@ func (c *image) mark(u *undo.Stack) error {
 }
 
 // remove unlinks p. That it, or its directory, is gone is fine.
-func (c *image) remove(p string) error {
+func (c *containerRoot) remove(p string) error {
 	dir, err := c.root.Open(path.Dir(p), unix.O_PATH|unix.O_DIRECTORY)
 	if errors.Is(err, os.ErrNotExist) || errors.Is(err, unix.ENOTDIR) {
 		return nil
@@ -278,7 +278,7 @@ func (c *image) remove(p string) error {
 	if errors.Is(unix.Fstatat(int(dir.Fd()), path.Base(p), &st, unix.AT_SYMLINK_NOFOLLOW), unix.ENOENT) {
 		return nil
 	}
-	if err := c.within(dir, p); err != nil {
+	if err := c.checkNotMounted(dir, p); err != nil {
 		return err
 	}
 	err = open.Again(func() error { return unix.Unlinkat(int(dir.Fd()), path.Base(p), 0) })
@@ -314,7 +314,7 @@ func MountFS(t *resource.Target, u *undo.Stack) error {
 		return nil
 	case unix.SYSFS_MAGIC:
 	default: // not in a tree of the host, which may share mounts with it
-		if err := c.within(dir, p); err != nil {
+		if err := c.checkNotMounted(dir, p); err != nil {
 			return err
 		}
 	}

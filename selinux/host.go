@@ -132,7 +132,7 @@ func (p *Plan) localContexts(policy string) error {
 			return nil, nil
 		}
 		if err != nil {
-			return nil, reason(err)
+			return nil, bareError(err)
 		}
 		takeBack := func() error { return p.sys.unlink(path, name) }
 		if err := errors.Join(f.Chmod(0o600), f.Close()); err != nil {

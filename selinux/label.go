@@ -41,12 +41,12 @@ func (s *system) initLabel() (string, error) {
 // labelOf and setLabel act on what is open, also by a bare descriptor (O_PATH).
 func labelOf(f *os.File) (string, error) {
 	label, err := selinux.FileLabel(procFD(f))
-	return label, reason(err)
+	return label, bareError(err)
 }
 
 func setLabel(f *os.File, label string) error {
 	if err := selinux.SetFileLabel(procFD(f), label); err != nil {
-		return fmt.Errorf("set its label %q: %w", label, reason(err))
+		return fmt.Errorf("set its label %q: %w", label, bareError(err))
 	}
 	return nil
 }

@@ -36,12 +36,12 @@ func Read(pid int, values map[string]string) ([]Value, error) {
 			if err != nil && !errors.Is(err, fs.ErrNotExist) {
 				return err
 			}
-			out[i] = Value{p.key, words(p.value), words(string(text))}
+			out[i] = Value{p.key, normalised(p.value), normalised(string(text))}
 		}
 		return nil
 	})
 	return out, err
 }
 
-// words is a value as the kernel may space it.
-func words(s string) string { return strings.Join(strings.Fields(s), " ") }
+// normalised is a value as the kernel may space it.
+func normalised(s string) string { return strings.Join(strings.Fields(s), " ") }

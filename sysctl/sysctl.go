@@ -95,7 +95,7 @@ func Set(pid, uid int, values map[string]string) error {
 		for _, p := range list {
 			err := write(p.file, p.value)
 			if errors.Is(err, fs.ErrPermission) && uid >= 0 {
-				err = as(uid, func() error { return write(p.file, p.value) })
+				err = withEUID(uid, func() error { return write(p.file, p.value) })
 			}
 			if err != nil {
 				return err
@@ -126,12 +126,12 @@ func (p parameter) check() error {
 	}
 	// Each namespace has files of its own for what is its own.
 	if st.Ino == hosts.Ino || st.Mode&0o222 == 0 {
-		return p.refuse()
+		return p.errNotNamespaced()
 	}
 	return nil
 }
 
-func (p parameter) refuse() error {
+func (p parameter) errNotNamespaced() error {
 	return fmt.Errorf("sysctl %q: the kernel has it once for all network namespaces: set it on the host, and remove it from the container's specification", p.key)
 }
 
@@ -144,9 +144,9 @@ func write(name, value string) error {
 	return open.WriteTo(f, value)
 }
 
-// as runs f with the effective user id uid, on this thread only: package
+// withEUID runs f with the effective user id uid, on this thread only: package
 // syscall would change all of them.
-func as(uid int, f func() error) error {
+func withEUID(uid int, f func() error) error {
 	const keep = ^uintptr(0)
 	if _, _, e := unix.RawSyscall(unix.SYS_SETRESUID, keep, uintptr(uid), keep); e != 0 {
 		return os.NewSyscallError("setresuid", e)
@@ -186,7 +186,7 @@ func find(key string) (parameter, error) {
 	}
 	p.kind = namespaced[i].kind
 	if slices.Contains(global[:], dots) {
-		return p, p.refuse()
+		return p, p.errNotNamespaced()
 	}
 	return p, nil
 }

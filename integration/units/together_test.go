@@ -46,11 +46,11 @@ func TestLinksThatCannotBeDeletedTogetherStay(t *testing.T) {
 		}
 		return list
 	}
-	if err := host.DeleteAll(indexes("br0", "lo")); err == nil {
+	if err := host.DeleteLinks(indexes("br0", "lo")); err == nil {
 		t.Error("the loopback was deleted")
 	}
 	same(t, "host", hostLinks(t), before...)
 	ip(t, "link", "set", "lo", "group", "0")
-	must(t, host.DeleteAll(append(indexes("br0"), 1<<30)))
+	must(t, host.DeleteLinks(append(indexes("br0"), 1<<30)))
 	same(t, "host", hostLinks(t), before[1])
 }

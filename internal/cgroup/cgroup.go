@@ -43,7 +43,7 @@ type Container struct {
 // Dir opens the container's directory in the cgroup v1 hierarchy of a controller,
 // once: it is closed by Close. Each walk to it costs what a rule does.
 func (c *Container) Dir(controller string) (*os.File, error) {
-	return c.once(controller, func() (*os.File, error) {
+	return c.openOnce(controller, func() (*os.File, error) {
 		dir, err := c.V1(controller)
 		if err != nil {
 			return nil, err
@@ -55,7 +55,7 @@ func (c *Container) Dir(controller string) (*os.File, error) {
 // File opens a control file of the container for writing, once: it is closed by
 // Close.
 func (c *Container) File(controller, name string) (*os.File, error) {
-	return c.once(name, func() (*os.File, error) {
+	return c.openOnce(name, func() (*os.File, error) {
 		dir, err := c.V1(controller)
 		if err != nil {
 			return nil, err
@@ -64,7 +64,7 @@ func (c *Container) File(controller, name string) (*os.File, error) {
 	})
 }
 
-func (c *Container) once(name string, find func() (*os.File, error)) (*os.File, error) {
+func (c *Container) openOnce(name string, find func() (*os.File, error)) (*os.File, error) {
 	if f, ok := c.files[name]; ok {
 		return f, nil
 	}
@@ -137,6 +137,17 @@ func (c *Container) V2() (string, error) {
 		return "", err
 	}
 	return filepath.Join(top, path.Clean(p)), nil
+}
+
+// Directory returns the container's directory in the hierarchy of a controller: that of
+// cgroup v1, or the unified one where version 1 does not have the controller. Another
+// error of version 1 is no reason to look at the unified hierarchy.
+func (c *Container) Directory(controller string) (dir string, unified bool, err error) {
+	if dir, err = c.V1(controller); errors.Is(err, ErrNoV1) {
+		dir, err = c.V2()
+		unified = true
+	}
+	return dir, unified, err
 }
 
 // unified returns the mount point of cgroup v2.
@@ -277,13 +288,12 @@ func ofProcess(pid int, controller string) (string, error) {
 // those that it made below. Each may have namespaces of its own.
 func (c *Container) Threads() ([]int, error) {
 	pids, list := []int{c.PID}, "tasks"
-	dir, err := c.V1("devices")
-	if errors.Is(err, ErrNoV1) {
-		dir, err = c.V2()
-		list = "cgroup.threads"
-	}
+	dir, unified, err := c.Directory("devices")
 	if err != nil {
 		return pids, err
+	}
+	if unified {
+		list = "cgroup.threads"
 	}
 	below, err := Below(dir)
 	if err != nil && !Gone(err) {

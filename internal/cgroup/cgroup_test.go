@@ -128,3 +128,26 @@ func TestTheUnitOfACgroupIsTheOneWhoseItIs(t *testing.T) {
 		t.Errorf("a process that is not there is of %q", got)
 	}
 }
+
+func TestCgroupV2IsLookedAtOnlyWhereVersion1HasNoController(t *testing.T) {
+	t.Parallel()
+	broken := errors.New("the file of the process cannot be read")
+	for _, c := range []struct {
+		name    string
+		noV1    error
+		unified bool
+		err     error
+	}{
+		{"no hierarchy of version 1 has it", ErrNoV1, true, nil},
+		{"the one that has it cannot be found out", broken, false, broken},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			t.Parallel()
+			container := Container{Dirs: map[string]string{Unified: "/v2"}, noV1: map[string]error{"blkio": c.noV1}}
+			dir, unified, err := container.Directory("blkio")
+			if !errors.Is(err, c.err) || unified != c.unified || (err == nil) != (dir == "/v2") {
+				t.Errorf("got %q, unified %v, %v; want unified %v, %v", dir, unified, err, c.unified, c.err)
+			}
+		})
+	}
+}

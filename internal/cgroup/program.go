@@ -54,7 +54,7 @@ func jumpIf(op, reg uint8, imm int32, skip int) insn {
 	return insn{op: unix.BPF_JMP | unix.BPF_K | op, regs: reg, imm: imm, off: int16(skip)}
 }
 
-func answer(allow int32) []insn {
+func returnInsns(allow int32) []insn {
 	return []insn{compute(unix.BPF_MOV, verdict, allow), {op: unix.BPF_JMP | unix.BPF_EXIT}}
 }
 
@@ -110,7 +110,7 @@ func ofType(rules []DeviceRule, devType string) []insn {
 	for _, c := range chains {
 		program = append(program, c.compile()...)
 	}
-	return append(program, answer(1)...)
+	return append(program, returnInsns(1)...)
 }
 
 // chain is what rules say of some access to devices of one type: what the first
@@ -162,7 +162,7 @@ func (c chain) compile() []insn {
 	if c.allow && len(c.matches) == 0 {
 		return nil
 	}
-	end := answer(0)
+	end := returnInsns(0)
 	if c.allow {
 		end = append([]insn{jump(len(end))}, end...)
 	}
@@ -175,7 +175,7 @@ func (c chain) compile() []insn {
 	for i, m := range c.matches {
 		to := size
 		if !m.allow {
-			to -= len(answer(0))
+			to -= len(returnInsns(0))
 		}
 		program = append(program, jumpIf(unix.BPF_JEQ, m.reg, m.imm, to-i-1))
 	}

@@ -116,7 +116,7 @@ func (c Cmd) Run(ctx context.Context) (Output, error) {
 	if err := cmd.Start(); err != nil {
 		return fail(Output{}, err)
 	}
-	err := await(ctx, cmd.Wait, 2*grace)
+	err := waitAtMost(ctx, cmd.Wait, 2*grace)
 	out := Output{Stdout: stdout.bytes(), Stderr: stderr.bytes()}
 	switch {
 	case ctx.Err() != nil && err != nil:
@@ -127,16 +127,16 @@ func (c Cmd) Run(ctx context.Context) (Output, error) {
 	case err != nil:
 		return fail(out, err)
 	}
-	if stdout.over() {
+	if stdout.isFull() {
 		return fail(out, fmt.Errorf("wrote more than %d bytes", limit))
 	}
 	return out, nil
 }
 
-// await returns what wait does, but not later than patience after the end of
+// waitAtMost returns what wait does, but not later than patience after the end of
 // ctx: a program that sits in the kernel (modprobe, in a module's init function)
 // does not die of SIGKILL, and must not hold a container's start for ever.
-func await(ctx context.Context, wait func() error, patience time.Duration) error {
+func waitAtMost(ctx context.Context, wait func() error, patience time.Duration) error {
 	done := make(chan error, 1)
 	go func() { done <- wait() }()
 	select {

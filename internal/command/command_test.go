@@ -218,7 +218,7 @@ func TestAwaitGivesUpOnWhatDoesNotDie(t *testing.T) {
 	never := make(chan struct{})
 	defer close(never)
 	cancel()
-	err := await(ctx, func() error { <-never; return nil }, time.Millisecond)
+	err := waitAtMost(ctx, func() error { <-never; return nil }, time.Millisecond)
 	if !errors.Is(err, context.Canceled) {
 		t.Errorf("error %v, want %v", err, context.Canceled)
 	}

@@ -102,7 +102,7 @@ func (b *buffer) bytes() []byte {
 	return b.data[:len(b.data):len(b.data)]
 }
 
-func (b *buffer) over() bool {
+func (b *buffer) isFull() bool {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	return b.full

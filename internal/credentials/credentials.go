@@ -35,22 +35,22 @@ func (m Maker) Root(create func() error) error {
 	switch {
 	case m.labels():
 		// Taking the label back may fail. A thread that ends need not.
-		return alone(func() error {
+		return onOwnThread(func() error {
 			if err := m.label(); err != nil {
 				return err
 			}
-			return owning(m.Owner, create)
+			return withFsIDs(m.Owner, create)
 		})
 	case m.Owner == Owner{}:
 		return create()
 	}
 	runtime.LockOSThread()
 	defer runtime.UnlockOSThread()
-	return owning(m.Owner, create)
+	return withFsIDs(m.Owner, create)
 }
 
-// alone runs f on a thread that ends with f, and with it all that f sets for the thread.
-func alone(f func() error) error {
+// onOwnThread runs f on a thread that ends with f, and with it all that f sets for the thread.
+func onOwnThread(f func() error) error {
 	done := make(chan error)
 	go func() {
 		runtime.LockOSThread() // and never unlocked: the thread ends here
@@ -59,9 +59,9 @@ func alone(f func() error) error {
 	return <-done
 }
 
-// owning runs create with other ids for files. Root's capabilities stay: the kernel
+// withFsIDs runs create with other ids for files. Root's capabilities stay: the kernel
 // takes those for files with the id, and gives them back with it.
-func owning(own Owner, create func() error) error {
+func withFsIDs(own Owner, create func() error) error {
 	header := unix.CapUserHeader{Version: unix.LINUX_CAPABILITY_VERSION_3}
 	var has [2]unix.CapUserData
 	if own.UID != 0 {
@@ -102,8 +102,8 @@ func (r Rights) Run(m Maker, dir *os.File, create func() error) error {
 		return os.NewSyscallError("fstat", err)
 	}
 	override := r.Override != nil && r.Override() && r.Maps(st.Uid, st.Gid)
-	return alone(func() error {
-		if err := drop(m, override); err != nil {
+	return onOwnThread(func() error {
+		if err := dropRights(m, override); err != nil {
 			return err
 		}
 		return create()
@@ -117,8 +117,8 @@ func has(ids []Range, id uint32) bool {
 	return ids == nil || slices.ContainsFunc(ids, func(r Range) bool { return r.First <= id && id-r.First < r.Size })
 }
 
-// drop gives this thread the rights of somebody else.
-func drop(m Maker, override bool) error {
+// dropRights gives this thread the rights of somebody else.
+func dropRights(m Maker, override bool) error {
 	if err := unix.Unshare(unix.CLONE_FS); err != nil { // for a umask of its own
 		return os.NewSyscallError("unshare", err)
 	}

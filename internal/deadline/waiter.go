@@ -11,39 +11,39 @@ import (
 	"time"
 )
 
-// times are how long a Waiter waits. A file system that is only slow is waited for,
+// limits are how long a Waiter waits. A file system that is only slow is waited for,
 // also after an interrupt.
-type times struct {
-	limit         time.Duration // for all calls together
+type limits struct {
+	total         time.Duration // for all calls together
 	uninterrupted time.Duration // what a call has before an interrupt counts
 	// After that something is to be undone, and what else is to be done is of
 	// file systems that answer.
-	lateLimit time.Duration // for all calls together
-	late      time.Duration // for one of them
-	least     time.Duration // what a call has in any case
+	lateTotal time.Duration // for all calls together
+	lateCall  time.Duration // for one of them
+	minimum   time.Duration // what a call has in any case
 }
 
 // A person, and a runtime's time-out of 30 s, wait for all of it.
-var usual = times{limit: 15 * time.Second, uninterrupted: time.Second, lateLimit: 2 * time.Second, late: time.Second / 2, least: time.Second / 50}
+var defaultLimits = limits{total: 15 * time.Second, uninterrupted: time.Second, lateTotal: 2 * time.Second, lateCall: time.Second / 2, minimum: time.Second / 50}
 
 // Waiter waits for system calls that may never return. One that does not is left to
 // itself, on its thread, which ends with the process. A nil Waiter waits for ever.
 type Waiter struct {
 	ctx context.Context
-	times
+	limits
 
 	mu     sync.Mutex
-	left   time.Duration // of limit, then of lateLimit
-	over   bool          // limit is used up, or ctx has ended
+	left   time.Duration // of total, then of lateTotal
+	over   bool          // total is used up, or ctx has ended
 	idle   *caller
 	closed bool
 }
 
 // NewWaiter returns a Waiter that waits no longer than until ctx ends.
-func NewWaiter(ctx context.Context) *Waiter { return newWaiter(ctx, usual) }
+func NewWaiter(ctx context.Context) *Waiter { return newWaiter(ctx, defaultLimits) }
 
-func newWaiter(ctx context.Context, t times) *Waiter {
-	return &Waiter{ctx: ctx, times: t, left: t.limit}
+func newWaiter(ctx context.Context, t limits) *Waiter {
+	return &Waiter{ctx: ctx, limits: t, left: t.total}
 }
 
 // NoAnswer says that a file system did not answer.
@@ -78,7 +78,7 @@ func Get[T any](w *Waiter, whose, path string, f func() (T, error)) (T, error) {
 		value T
 		err   error
 	}
-	by := w.take()
+	by := w.acquireCaller()
 	by.calls <- func() {
 		c.value, c.err = f()
 		if by.settled.CompareAndSwap(false, true) {
@@ -96,7 +96,7 @@ func Get[T any](w *Waiter, whose, path string, f func() (T, error)) (T, error) {
 	if err != nil {
 		<-by.answered // at the last moment
 	}
-	w.give(by)
+	w.releaseCaller(by)
 	return c.value, c.err
 }
 
@@ -108,8 +108,8 @@ type caller struct {
 	settled  atomic.Bool // what becomes of the present call is decided
 }
 
-// take returns a caller that is idle.
-func (w *Waiter) take() *caller {
+// acquireCaller returns a caller that is idle.
+func (w *Waiter) acquireCaller() *caller {
 	w.mu.Lock()
 	by := w.idle
 	w.idle = nil
@@ -126,8 +126,8 @@ func (w *Waiter) take() *caller {
 	return by
 }
 
-// give gives a caller back.
-func (w *Waiter) give(by *caller) {
+// releaseCaller gives a caller back.
+func (w *Waiter) releaseCaller(by *caller) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	if w.idle != nil || w.closed {
@@ -198,12 +198,12 @@ func (w *Waiter) allowed() time.Duration {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	if !w.over && (w.left <= 0 || w.ctx.Err() != nil) {
-		w.over, w.left = true, w.lateLimit
+		w.over, w.left = true, w.lateTotal
 	}
 	if w.over {
-		return max(w.least, min(w.late, w.left))
+		return max(w.minimum, min(w.lateCall, w.left))
 	}
-	return max(w.least, w.left)
+	return max(w.minimum, w.left)
 }
 
 func (w *Waiter) spend(d time.Duration) {

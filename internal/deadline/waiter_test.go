@@ -11,7 +11,7 @@ import (
 	"time"
 )
 
-var short = times{limit: 10 * time.Second, uninterrupted: time.Second, lateLimit: 2 * time.Second, late: time.Second / 2, least: time.Second / 50}
+var short = limits{total: 10 * time.Second, uninterrupted: time.Second, lateTotal: 2 * time.Second, lateCall: time.Second / 2, minimum: time.Second / 50}
 
 // never makes a call that does not return until the test ends.
 func never(t *testing.T) func() error {

@@ -32,7 +32,7 @@ type Link struct {
 func Open(p string, follow func(Link) error) (*os.File, error) {
 	at := path.Clean(p)
 	for range maxLinks + 1 {
-		fd, err := withoutLinks(at)
+		fd, err := openNoLinks(at)
 		switch {
 		case err == nil:
 			return os.NewFile(uintptr(fd), p), nil
@@ -46,8 +46,8 @@ func Open(p string, follow func(Link) error) (*os.File, error) {
 	return nil, &os.PathError{Op: "open", Path: p, Err: unix.ELOOP}
 }
 
-// withoutLinks opens a path. ELOOP: there is a link in it.
-func withoutLinks(p string) (fd int, err error) {
+// openNoLinks opens a path. ELOOP: there is a link in it.
+func openNoLinks(p string) (fd int, err error) {
 	how := unix.OpenHow{Flags: unix.O_PATH | unix.O_CLOEXEC, Resolve: unix.RESOLVE_NO_SYMLINKS}
 	for range 128 {
 		fd, err = unix.Openat2(unix.AT_FDCWD, p, &how)

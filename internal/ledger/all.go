@@ -23,7 +23,7 @@ func All(visit func(id string, s Start, grants []Grant)) error {
 		}
 		for _, e := range entries {
 			id := strings.TrimSuffix(strings.TrimPrefix(e.Name(), "."), ".granted")
-			if e.Name() != name(id) {
+			if e.Name() != fileName(id) {
 				continue
 			}
 			l := &Ledger{path: filepath.Join(g.Starts(), e.Name()), any: true}

@@ -87,7 +87,7 @@ func (l *Ledger) open() (err error) {
 	if l.size == 0 {
 		err = makeDir(filepath.Dir(l.path))
 	} else if l.size > longEnough {
-		err = l.renew()
+		err = l.compact()
 	}
 	if err != nil {
 		return err
@@ -117,8 +117,8 @@ func makeDir(dir string) error {
 	return mountpoint.Mkdir(dir, 0o700)
 }
 
-// renew writes the file anew, without what is over.
-func (l *Ledger) renew() (err error) {
+// compact writes the file anew, without what is over.
+func (l *Ledger) compact() (err error) {
 	text := appendGrants(nil, l.grants, true, nil)
 	if l.began {
 		text = appendStart(text, l.start)

@@ -125,11 +125,11 @@ func openIn(all []place.Generation, g place.Generation, id string, s Start) (l *
 	return l, damaged
 }
 
-// name begins with a dot, as no container's id does: start records lie beside it.
-func name(id string) string { return "." + id + ".granted" }
+// fileName begins with a dot, as no container's id does: start records lie beside it.
+func fileName(id string) string { return "." + id + ".granted" }
 
 // Path is the ledger of container id, in the directory of a generation.
-func Path(g place.Generation, id string) string { return filepath.Join(g.Starts(), name(id)) }
+func Path(g place.Generation, id string) string { return filepath.Join(g.Starts(), fileName(id)) }
 
 // Trees are the host's trees that the start had by its specification.
 func (l *Ledger) Trees() []Tree {

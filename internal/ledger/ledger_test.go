@@ -248,7 +248,7 @@ func FuzzOpen(f *testing.F) {
 	f.Fuzz(func(t *testing.T, data []byte) {
 		g := world(t)
 		must(t, makeDir(g.Starts()))
-		must(t, os.WriteFile(filepath.Join(g.Starts(), name("id")), data, 0o600))
+		must(t, os.WriteFile(filepath.Join(g.Starts(), fileName("id")), data, 0o600))
 		l, _ := openIn([]place.Generation{g}, g, "id", start(1))
 		before := text(l.Grants("node", false))
 		must(t, l.Intend("node", nil, "fuzz-record"))
@@ -330,7 +330,7 @@ func TestWhatTheContainerHadIsNotedOnce(t *testing.T) {
 	expect(t, "read", fmt.Sprint(all(l)), want)
 	l.Revoke("path", "d")
 	must(t, l.Flush())
-	must(t, l.renew())
+	must(t, l.compact())
 	l.Close()
 	l = reopen(t, g, start(1))
 	expect(t, "without what is over", fmt.Sprint(all(l)), `["a" 1 "b" 1 "c" 1]`)

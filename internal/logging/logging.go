@@ -28,7 +28,7 @@ func Hook(name, file string, warn io.Writer) *logrus.Logger {
 		log.SetOutput(io.Discard)
 		return log
 	}
-	log.SetOutput(&once{out: f, warn: warn})
+	log.SetOutput(&failOnceWriter{out: f, warn: warn})
 	return log
 }
 
@@ -43,7 +43,7 @@ func openFile(name string, flags int) (logFile, error) {
 
 func (f logFile) Write(p []byte) (int, error) {
 	// os.ErrNoDeadline: what is always ready, such as a regular file, has none.
-	if err := f.SetWriteDeadline(time.Now().Add(reach)); err != nil && !errors.Is(err, os.ErrNoDeadline) {
+	if err := f.SetWriteDeadline(time.Now().Add(dialTimeout)); err != nil && !errors.Is(err, os.ErrNoDeadline) {
 		return 0, err
 	}
 	return f.File.Write(p)
@@ -52,18 +52,18 @@ func (f logFile) Write(p []byte) (int, error) {
 func toSyslog(name, prefix string, warn io.Writer) *logrus.Logger {
 	log := logrus.New()
 	log.SetFormatter(&logrus.TextFormatter{DisableColors: true, DisableTimestamp: true})
-	log.SetOutput(&once{out: &localSyslog{tag: name, prefix: prefix, socket: devLog}, warn: warn})
+	log.SetOutput(&failOnceWriter{out: &localSyslog{tag: name, prefix: prefix, socket: devLog}, warn: warn})
 	return log
 }
 
-// once is a log whose first failure is told, and which is left alone from
+// failOnceWriter is a log whose first failure is told, and which is left alone from
 // then on: a full disk is no reason for a line on standard error per entry.
-type once struct {
+type failOnceWriter struct {
 	mu        sync.Mutex // of all loggers that share it
 	out, warn io.Writer
 }
 
-func (o *once) Write(p []byte) (int, error) {
+func (o *failOnceWriter) Write(p []byte) (int, error) {
 	o.mu.Lock()
 	defer o.mu.Unlock()
 	if _, err := o.out.Write(p); err != nil {

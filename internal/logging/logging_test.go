@@ -61,7 +61,7 @@ func TestALogThatIsNotWrittenToTouchesNothing(t *testing.T) {
 	t.Parallel()
 	var warn bytes.Buffer
 	log := Hook("isulad-hooks", "", &warn)
-	o, ok := log.Out.(*once)
+	o, ok := log.Out.(*failOnceWriter)
 	if !ok || warn.Len() != 0 {
 		t.Fatalf("logs to %T, warned %q", log.Out, &warn)
 	}
@@ -79,7 +79,7 @@ func TestALogDaemonThatEndsIsNoError(t *testing.T) {
 	t.Parallel()
 	var warn bytes.Buffer
 	var out failing
-	s := &once{out: &out, warn: &warn}
+	s := &failOnceWriter{out: &out, warn: &warn}
 	for range 3 {
 		if n, err := s.Write([]byte("line")); n != 4 || err != nil {
 			t.Errorf("%d, %v", n, err)

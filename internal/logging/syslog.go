@@ -55,12 +55,12 @@ func (s *localSyslog) connect(kind int) error {
 	return nil
 }
 
-// patience is for a daemon that is behind, as when many containers start at once:
+// sendTimeout is for a daemon that is behind, as when many containers start at once:
 // its queue is short (net.unix.max_dgram_qlen), and an audit must not lose lines.
-const patience = 5 * time.Second
+const sendTimeout = 5 * time.Second
 
 func (s *localSyslog) send(line []byte) error {
-	for end := time.Now().Add(patience); ; {
+	for end := time.Now().Add(sendTimeout); ; {
 		n, err := unix.Write(s.fd, line)
 		if errors.Is(err, unix.EINTR) {
 			continue

@@ -42,13 +42,13 @@ func Tool(name string, o Options, stdout, stderr io.Writer) (*Log, error) {
 	where, badService := parseService(o.Syslog)
 	out, badFile := openLog(o.File, stdout, stderr)
 
-	file := logger(format(true), level, &once{out: out, warn: stderr})
+	file := logger(format(true), level, &failOnceWriter{out: out, warn: stderr})
 	l := &Log{Logger: logger(format(true), level, file.Out), Audit: logger(format(true), logrus.InfoLevel, file.Out)}
 	if level < logrus.InfoLevel {
 		l.Audit.SetOutput(io.Discard)
 	}
 	if badService == nil {
-		sender := &toService{log: file, format: format(false), out: where.sender(name)}
+		sender := &serviceHook{log: file, format: format(false), out: where.sender(name)}
 		l.AddHook(sender)
 		l.Audit.AddHook(sender)
 	}
@@ -72,9 +72,9 @@ func (s service) sender(name string) io.Writer {
 	return &remoteSyslog{tag: name, prefix: prefix, service: s}
 }
 
-// toService hands entries on to syslog. One that cannot be reached is told in the
+// serviceHook hands entries on to syslog. One that cannot be reached is told in the
 // log, and left alone from then on: no command fails or waits twice for it.
-type toService struct {
+type serviceHook struct {
 	log    *logrus.Logger // without syslog
 	format logrus.Formatter
 	mu     sync.Mutex
@@ -82,10 +82,10 @@ type toService struct {
 }
 
 // Levels implements logrus.Hook.
-func (t *toService) Levels() []logrus.Level { return logrus.AllLevels }
+func (t *serviceHook) Levels() []logrus.Level { return logrus.AllLevels }
 
 // Fire implements logrus.Hook.
-func (t *toService) Fire(e *logrus.Entry) error {
+func (t *serviceHook) Fire(e *logrus.Entry) error {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	if t.out == nil {

@@ -113,7 +113,7 @@ func TestAMissingSyslogIsToldOnceAndOnlyInTheLog(t *testing.T) {
 		t.Fatal(err)
 	}
 	var r refusing
-	log.Hooks[logrus.InfoLevel][0].(*toService).out = &r
+	log.Hooks[logrus.InfoLevel][0].(*serviceHook).out = &r
 	log.Info("one")
 	log.Info("two")
 	log.Audit.Info("three")
@@ -141,7 +141,7 @@ func TestManyMayLogAtOnce(t *testing.T) {
 		t.Fatal(err)
 	}
 	var r refusing
-	log.Hooks[logrus.InfoLevel][0].(*toService).out = &r
+	log.Hooks[logrus.InfoLevel][0].(*serviceHook).out = &r
 	var done sync.WaitGroup
 	for range 20 {
 		done.Go(func() { log.Info("one") })
@@ -166,7 +166,7 @@ func TestASyslogThatReadsNothingDoesNotHoldUp(t *testing.T) {
 	if _, err := s.Write(entry); err == nil || !strings.Contains(err.Error(), l.Addr().String()) {
 		t.Errorf("%v, want an error that names it", err)
 	}
-	if took := time.Since(start); took > 3*reach {
+	if took := time.Since(start); took > 3*dialTimeout {
 		t.Errorf("took %v", took)
 	}
 }
@@ -242,8 +242,8 @@ func TestAPipeThatIsFullDoesNotHoldUp(t *testing.T) {
 			for range 2 {
 				log.Info(strings.Repeat("x", 1<<20)) // more than a pipe holds
 			}
-			if took := time.Since(start); took > 3*reach || strings.Count(warn.String(), "\n") != 1 || !strings.Contains(warn.String(), fifo) {
-				t.Errorf("took %v, warned %q; want less than %v, and one line with %s", took, &warn, 3*reach, fifo)
+			if took := time.Since(start); took > 3*dialTimeout || strings.Count(warn.String(), "\n") != 1 || !strings.Contains(warn.String(), fifo) {
+				t.Errorf("took %v, warned %q; want less than %v, and one line with %s", took, &warn, 3*dialTimeout, fifo)
 			}
 		})
 	}

@@ -28,8 +28,8 @@ func Mkdir(dir string, mode os.FileMode) error {
 	return os.Chmod(dir, mode)
 }
 
-// room is how many files, at least, others find place for.
-const room = 1024
+// spareInodes is how many files, at least, others find place for.
+const spareInodes = 1024
 
 // MakeRoom raises the number of files that the tmpfs mounted on dir may have, when
 // it is nearly reached: one container must not take what the others need. The
@@ -39,10 +39,10 @@ func MakeRoom(dir string) error {
 	if err := unix.Statfs(dir, &fs); err != nil {
 		return &os.PathError{Op: "statfs", Path: dir, Err: err}
 	}
-	if fs.Type != unix.TMPFS_MAGIC || fs.Files == 0 || fs.Ffree >= room { // 0: no limit
+	if fs.Type != unix.TMPFS_MAGIC || fs.Files == 0 || fs.Ffree >= spareInodes { // 0: no limit
 		return nil
 	}
-	if err := unix.Mount("", dir, "", unix.MS_REMOUNT, fmt.Sprintf("nr_inodes=%d", 2*fs.Files+room)); err != nil {
+	if err := unix.Mount("", dir, "", unix.MS_REMOUNT, fmt.Sprintf("nr_inodes=%d", 2*fs.Files+spareInodes)); err != nil {
 		return &os.PathError{Op: "remount with more inodes", Path: dir, Err: err}
 	}
 	return nil

@@ -14,10 +14,10 @@ import (
 	"isula.org/isulad-tools/internal/open"
 )
 
-// patience bounds how long a directory is emptied: a start has less than 30 s.
-const patience = 5 * time.Second
+// purgeTimeout bounds how long a directory is emptied: a start has less than 30 s.
+const purgeTimeout = 5 * time.Second
 
-var errLate = errors.New("more is in it than could be removed in " + patience.String())
+var errLate = errors.New("more is in it than could be removed in " + purgeTimeout.String())
 
 // Purge removes what is at path: a file, or a directory with all that is in it,
 // however much and deep. What is mounted on any of it is unmounted first: nothing
@@ -83,7 +83,7 @@ func emptyAt(dir *os.File, name string) error {
 	if err := ownMount(dir, top); err != nil {
 		return err
 	}
-	return empty(top, time.Now().Add(patience))
+	return empty(top, time.Now().Add(purgeTimeout))
 }
 
 // empty removes what is in dir, some names at a time: there may be millions. It

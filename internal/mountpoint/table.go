@@ -119,7 +119,7 @@ func each(r io.Reader, visit func(*Mount) bool) error {
 	for {
 		line, err := lines.ReadSlice('\n')
 		if errors.Is(err, bufio.ErrBufferFull) {
-			line, err = shorten(line, lines)
+			line, err = cutLongFields(line, lines)
 		}
 		if len(line) > 0 {
 			if err := m.parse(bytes.TrimSuffix(line, []byte("\n"))); err != nil {
@@ -151,9 +151,9 @@ func (p *parts) Read(to []byte) (int, error) {
 	return n, err
 }
 
-// shorten returns the line that begins with part, with each field cut off that is
+// cutLongFields returns the line that begins with part, with each field cut off that is
 // longer than maxField.
-func shorten(part []byte, lines *bufio.Reader) (line []byte, err error) {
+func cutLongFields(part []byte, lines *bufio.Reader) (line []byte, err error) {
 	field := 0
 	for err = bufio.ErrBufferFull; ; part, err = lines.ReadSlice('\n') {
 		for _, c := range part {

@@ -49,9 +49,9 @@ func (l Left) In(root string) string {
 	return command.Printable(path)
 }
 
-// rounds bounds how often the mounts are looked for: while the container's processes
+// maxRounds bounds how often the mounts are looked for: while the container's processes
 // rename what is above them, or copy their namespace, some are missed.
-const rounds = 64
+const maxRounds = 64
 
 // Detach unmounts every mount that is ours in the mount namespaces of the
 // container's processes, and returns those that are left. A process that has ended
@@ -66,7 +66,7 @@ func Detach(c Container, ours func(*mountpoint.Mount) bool) ([]Left, error) {
 		done := 0
 		for _, pid := range pids {
 			n, missed, err := c.detachIn(pid, ours)
-			if err != nil && !ended(err) {
+			if err != nil && !isGoneOrHost(err) {
 				return nil, err
 			}
 			done += n
@@ -75,17 +75,17 @@ func Detach(c Container, ours func(*mountpoint.Mount) bool) ([]Left, error) {
 		switch {
 		case done == 0 && len(left) == 0:
 			return nil, nil
-		case done == 0 && try > rounds/8, try > rounds && len(left) > 0:
+		case done == 0 && try > maxRounds/8, try > maxRounds && len(left) > 0:
 			return left, nil
-		case try > rounds:
+		case try > maxRounds:
 			return nil, errors.New("the container mounts it again faster than it is unmounted: repeat, or stop the container")
 		}
 	}
 }
 
-// ended tells whether err is that of looking at a process that is no more, or is the
+// isGoneOrHost tells whether err is that of looking at a process that is no more, or is the
 // host's: a runtime puts its helper among the container's before it enters.
-func ended(err error) bool {
+func isGoneOrHost(err error) bool {
 	return errors.Is(err, fs.ErrNotExist) || errors.Is(err, unix.ESRCH) || errors.Is(err, process.ErrGone) || errors.Is(err, nsenter.ErrHostMount)
 }
 
@@ -135,9 +135,9 @@ func (c Container) onHost(pid int) bool {
 	return err == nil && same
 }
 
-// atOnce is how many bytes the paths of the mounts have that are unmounted together:
+// maxBatch is how many bytes the paths of the mounts have that are unmounted together:
 // a container may have mounted a tree of ours 100,000 times.
-const atOnce = 4 << 20
+const maxBatch = 4 << 20
 
 // detachIn unmounts what is ours in the namespace of one process, as far as it is
 // reached from the process's root or from that of the namespace: what is mounted
@@ -187,11 +187,11 @@ func (c Container) detachIn(pid int, ours func(*mountpoint.Mount) bool) (done in
 func find(pid int, ours func(*mountpoint.Mount) bool) (found []Left, err error) {
 	size := 0
 	err = mountpoint.Each(pid, func(m *mountpoint.Mount) bool {
-		if size < atOnce && ours(m) {
+		if size < maxBatch && ours(m) {
 			found = append(found, Left{ID: m.ID, Point: m.Point.String()})
 			size += len(m.Point)
 		}
-		return size < atOnce
+		return size < maxBatch
 	})
 	return found, err
 }

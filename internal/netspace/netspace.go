@@ -27,15 +27,15 @@ var ErrNone = errors.New("not a network namespace")
 // Space is a container's network namespace, with the host's beside it.
 type Space struct {
 	// Inside and Host are for requests in either, after Open.
-	Inside, Host *Side
+	Inside, Host *Conn
 
-	path      string
-	ns, ours  *os.File
-	hostsView int // the number that the host knows the namespace by; -1: not known yet
+	path     string
+	ns, ours *os.File
+	hostNSID int // the number that the host knows the namespace by; -1: not known yet
 }
 
 // At is the network namespace in the file at path. Nothing is opened yet.
-func At(path string) *Space { return &Space{path: path, hostsView: -1} }
+func At(path string) *Space { return &Space{path: path, hostNSID: -1} }
 
 // OfProcess is the network namespace of process pid. Nothing is opened yet.
 func OfProcess(pid int) *Space { return At(process.Path(pid, "ns/net")) }
@@ -93,7 +93,7 @@ func (s *Space) Open() (err error) {
 
 // Close closes what Open opened.
 func (s *Space) Close() {
-	for _, h := range []*Side{s.Inside, s.Host} {
+	for _, h := range []*Conn{s.Inside, s.Host} {
 		if h != nil {
 			h.Close()
 		}
@@ -125,7 +125,7 @@ func (s *Space) ID() (id ID, err error) {
 func (s *Space) EnableIPv6(index int) error {
 	link, err := s.Inside.LinkAt(index)
 	if link == nil || err != nil {
-		return cmp.Or(err, error(unix.ENODEV))
+		return cmp.Or(err, error(&OpError{"look for link with index", index, unix.ENODEV}))
 	}
 	return nsenter.InNet(s.ns, func() error { // the host's /proc/sys shows the thread's namespace
 		f, err := open.File("/proc/sys/net/ipv6/conf/"+link.Name+"/disable_ipv6", unix.O_WRONLY, 0)
@@ -137,30 +137,30 @@ func (s *Space) EnableIPv6(index int) error {
 	})
 }
 
-// Lent tells whether a link in this namespace is surely the host's: it is hardware, or
+// IsHostLink tells whether a link in this namespace is surely the host's: it is hardware, or
 // one end of a pair whose other end is in the host's namespace. Whoever is in this one
 // makes no such link.
-func (s *Space) Lent(link *Link) (bool, error) {
+func (s *Space) IsHostLink(link *Link) (bool, error) {
 	if link.Kind != "veth" || link.PeerNS < 0 {
 		return link.Kind == "", nil
 	}
-	host, err := s.Inside.numberOf(s.HostFD())
+	host, err := s.Inside.nsid(s.ours)
 	return host == link.PeerNS, err
 }
 
-// Peered tells whether the host's link is one end of a pair of which the other
+// HasPeerOf tells whether the host's link is one end of a pair of which the other
 // end is in this namespace.
-func (s *Space) Peered(host *Link) (bool, error) {
+func (s *Space) HasPeerOf(host *Link) (bool, error) {
 	if host.Kind != "veth" || host.PeerNS < 0 {
 		return false, nil // the peer is in the host's namespace, too
 	}
-	if s.hostsView < 0 {
-		id, err := s.Host.numberOf(s.FD())
+	if s.hostNSID < 0 {
+		id, err := s.Host.nsid(s.ns)
 		if err != nil {
-			return false, fmt.Errorf("the host's number of %s: %w", s.path, err)
+			return false, err
 		}
 		// -1: it has none, for the kernel had no reason yet to tell of a link to it.
-		s.hostsView = id
+		s.hostNSID = id
 	}
-	return s.hostsView == host.PeerNS, nil
+	return s.hostNSID == host.PeerNS, nil
 }

@@ -69,7 +69,7 @@ func Read(path string, limit int) ([]byte, error) {
 		return nil, err
 	}
 	defer unix.Close(fd)
-	return content(make([]byte, 0, room(size, limit)), fd, path, limit)
+	return content(make([]byte, 0, bufferSize(size, limit)), fd, path, limit)
 }
 
 // Into is Read for whoever reads many files: into buffer, when there is room in it.
@@ -79,7 +79,7 @@ func Into(buffer []byte, path string, limit int) ([]byte, error) {
 		return buffer, err
 	}
 	defer unix.Close(fd)
-	return content(slices.Grow(buffer[:0], room(size, limit)), fd, path, limit)
+	return content(slices.Grow(buffer[:0], bufferSize(size, limit)), fd, path, limit)
 }
 
 // Regular opens a regular file; see Read.
@@ -103,7 +103,7 @@ func Content(f *os.File, limit int) ([]byte, error) {
 	if err != nil {
 		return nil, err
 	}
-	return content(make([]byte, 0, room(size, limit)), fd, f.Name(), limit)
+	return content(make([]byte, 0, bufferSize(size, limit)), fd, f.Name(), limit)
 }
 
 // regular opens a regular file and returns its size.
@@ -138,9 +138,9 @@ func check(fd int, path string) (size int64, err error) {
 	return st.Size, nil
 }
 
-// room is a buffer's for a file of this size, and some more: whoever reads a file that
+// bufferSize is a buffer's for a file of this size, and some more: whoever reads a file that
 // grows line by line appends one. Files of /proc have no size, and all of /sys a page's.
-func room(size int64, limit int) int { return int(min(size, int64(limit))) + 4<<10 }
+func bufferSize(size int64, limit int) int { return int(min(size, int64(limit))) + 4<<10 }
 
 func content(data []byte, fd int, path string, limit int) ([]byte, error) {
 	for {

@@ -32,7 +32,7 @@ const exiting = 0x4
 
 // Find returns the process that has this pid now. ErrGone: there is none.
 func Find(pid int) (ID, error) {
-	start, ended, err := look(pid)
+	start, ended, err := threadState(pid)
 	if err == nil && ended && thread(pid) == 0 {
 		err = fmt.Errorf("process %d: %w", pid, ErrGone)
 	}
@@ -42,8 +42,8 @@ func Find(pid int) (ID, error) {
 	return ID{PID: pid, Start: start}, nil
 }
 
-// look returns when the thread tid has started, and tells whether it has ended.
-func look(tid int) (start uint64, ended bool, err error) {
+// threadState returns when the thread tid has started, and tells whether it has ended.
+func threadState(tid int) (start uint64, ended bool, err error) {
 	if tid <= 0 {
 		return 0, false, fmt.Errorf("process %d: %w", tid, ErrGone)
 	}
@@ -84,7 +84,7 @@ func thread(pid int) int {
 		if err != nil {
 			continue
 		}
-		if _, ended, err := look(tid); err == nil && !ended {
+		if _, ended, err := threadState(tid); err == nil && !ended {
 			return tid
 		}
 	}

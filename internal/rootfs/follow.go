@@ -59,9 +59,9 @@ func join(at, target string) string {
 	}
 }
 
-// named returns what a link p names, when nothing could be made there because of that
+// linkTarget returns what a link p names, when nothing could be made there because of that
 // link.
-func (r *Root) named(p string, err error) (leads string, ok bool) {
+func (r *Root) linkTarget(p string, err error) (leads string, ok bool) {
 	if !errors.Is(err, unix.EEXIST) {
 		return "", false
 	}

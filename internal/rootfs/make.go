@@ -46,7 +46,7 @@ func (r *Root) MkdirAll(p string, own Owner, u *undo.Stack) (*os.File, error) {
 	}
 	defer parent.Close()
 	err = r.Make(parent, own, func() error { return unix.Mkdirat(int(parent.Fd()), base, 0o755) })
-	if leads, ok := r.named(p, err); ok {
+	if leads, ok := r.linkTarget(p, err); ok {
 		return r.MkdirAll(leads, own, u)
 	}
 	if err != nil {
@@ -59,7 +59,7 @@ func (r *Root) MkdirAll(p string, own Owner, u *undo.Stack) (*os.File, error) {
 		if err != nil {
 			return nil, err
 		}
-		if err := r.regroup(parent, d, own); err != nil {
+		if err := r.fixGroup(parent, d, own); err != nil {
 			d.Close()
 			return nil, err
 		}
@@ -88,7 +88,7 @@ func (r *Root) Create(p string, own Owner, u *undo.Stack) (*os.File, error) {
 		}
 		return err
 	})
-	if leads, ok := r.named(p, err); ok {
+	if leads, ok := r.linkTarget(p, err); ok {
 		return r.Create(leads, own, u)
 	}
 	if err != nil {
@@ -98,7 +98,7 @@ func (r *Root) Create(p string, own Owner, u *undo.Stack) (*os.File, error) {
 	return Get(r, p, func() (*os.File, error) {
 		f := <-made
 		defer f.Close() // a file system is asked for that, too
-		if err := r.regroup(dir, f, own); err != nil {
+		if err := r.fixGroup(dir, f, own); err != nil {
 			return nil, err
 		}
 		// Never by its name again: the container may have put something else there.
@@ -118,13 +118,13 @@ func (r *Root) Maker(own Owner) credentials.Maker {
 // Make runs create, a system call that makes a file in the open directory dir. The file
 // belongs to own, and has the container's label.
 func (r *Root) Make(dir *os.File, own Owner, create func() error) error {
-	return r.change(dir, r.Maker(own), create)
+	return r.withFileRights(dir, r.Maker(own), create)
 }
 
-// change runs f, a system call that makes or removes a file in the open directory dir:
+// withFileRights runs f, a system call that makes or removes a file in the open directory dir:
 // on a file system of the container's own with root's rights, in a tree of the host with
 // those of the container's root user.
-func (r *Root) change(dir *os.File, by credentials.Maker, f func() error) error {
+func (r *Root) withFileRights(dir *os.File, by credentials.Maker, f func() error) error {
 	on, err := r.Where(dir)
 	if err != nil {
 		return err
@@ -136,14 +136,14 @@ func (r *Root) change(dir *os.File, by credentials.Maker, f func() error) error 
 		return r.rights.Run(by, dir, func() error { return open.Again(f) })
 	}, dir)
 	if on.OfHost && (errors.Is(err, unix.EACCES) || errors.Is(err, unix.EPERM) || errors.Is(err, unix.EROFS)) {
-		return foreign(on, dir, err)
+		return explainForeign(on, dir, err)
 	}
 	return err
 }
 
-// regroup corrects what a set-group-ID directory, or one with a default ACL, has given
+// fixGroup corrects what a set-group-ID directory, or one with a default ACL, has given
 // a new file. What has another owner, or is in a tree of the host, is not what was made.
-func (r *Root) regroup(dir, f *os.File, own Owner) error {
+func (r *Root) fixGroup(dir, f *os.File, own Owner) error {
 	var st unix.Stat_t
 	if err := unix.Fstat(int(f.Fd()), &st); err != nil {
 		return os.NewSyscallError("fstat", err)
@@ -175,7 +175,7 @@ func (r *Root) remove(p string, own Owner, flags int) error {
 	}
 	defer dir.Close()
 	// Without the label, which the host may know no more.
-	err = r.change(dir, credentials.Maker{Owner: own}, func() error { return unix.Unlinkat(int(dir.Fd()), path.Base(p), flags) })
+	err = r.withFileRights(dir, credentials.Maker{Owner: own}, func() error { return unix.Unlinkat(int(dir.Fd()), path.Base(p), flags) })
 	if err != nil && !errors.Is(err, unix.ENOENT) {
 		return &os.PathError{Op: "remove in container", Path: p, Err: err}
 	}

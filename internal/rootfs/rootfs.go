@@ -158,16 +158,16 @@ func (r *Root) open(p string, flags int, how unix.OpenHow) (*os.File, error) {
 		case errors.Is(err, unix.EINTR), errors.Is(err, unix.EAGAIN) && try < 128:
 			// EAGAIN: the kernel saw a rename on the way (openat2(2)).
 		case errors.Is(err, unix.ENOSYS): // before Linux 5.6
-			return r.openWithout(p, flags)
+			return r.openFallback(p, flags)
 		default:
 			return nil, &os.PathError{Op: "open in container", Path: p, Err: err}
 		}
 	}
 }
 
-// openWithout opens p step by step. A link at its end is the library's to follow
+// openFallback opens p step by step. A link at its end is the library's to follow
 // unless O_NOFOLLOW says otherwise.
-func (r *Root) openWithout(p string, flags int) (*os.File, error) {
+func (r *Root) openFallback(p string, flags int) (*os.File, error) {
 	p = path.Clean("/" + p)
 	if flags&unix.O_NOFOLLOW != 0 && p != "/" { // the library follows all links
 		dir, err := pathrs.OpenatInRoot(r.dir, path.Dir(p))

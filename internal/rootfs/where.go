@@ -112,8 +112,8 @@ func (r *Root) root() *Mount {
 	return &Mount{Root: true, NoDev: err == nil && noDev}
 }
 
-// foreign says that the container's root user may not do what failed in dir.
-func foreign(on *Mount, dir *os.File, err error) error {
+// explainForeign says that the container's root user may not do what failed in dir.
+func explainForeign(on *Mount, dir *os.File, err error) error {
 	at, e := (&Root{dir: dir}).At()
 	if e != nil {
 		return err

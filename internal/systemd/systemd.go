@@ -79,11 +79,11 @@ func AllowDevices(ctx context.Context, unit string, allow, forget []Device) erro
 		return err
 	}
 	defer conn.Close()
-	policy, have, err := current(ctx, conn, unit)
+	policy, have, err := readPolicy(ctx, conn, unit)
 	if err != nil {
 		return fmt.Errorf("systemd: unit %q: %w", unit, err)
 	}
-	set := change(policy, have, allow, forget)
+	set := policyChanges(policy, have, allow, forget)
 	if len(set) == 0 {
 		return nil
 	}
@@ -94,9 +94,9 @@ func AllowDevices(ctx context.Context, unit string, allow, forget []Device) erro
 	return nil
 }
 
-// current returns the unit's DevicePolicy and DeviceAllow; "" when there is no
+// readPolicy returns the unit's DevicePolicy and DeviceAllow; "" when there is no
 // such unit.
-func current(ctx context.Context, conn *dbus.Conn, unit string) (policy string, allow []entry, err error) {
+func readPolicy(ctx context.Context, conn *dbus.Conn, unit string) (policy string, allow []entry, err error) {
 	var at dbus.ObjectPath
 	err = call(ctx, conn, managerAt, manager+".GetUnit", unit).Store(&at)
 	var refused dbus.Error
@@ -121,20 +121,20 @@ func current(ctx context.Context, conn *dbus.Conn, unit string) (policy string, 
 	return policy, allow, nil
 }
 
-// leftAlone tells whether there is no such unit, or one that may use everything.
-func leftAlone(policy string, have []entry) bool {
+// isUnrestricted tells whether there is no such unit, or one that may use everything.
+func isUnrestricted(policy string, have []entry) bool {
 	return policy == "" || policy == "auto" && len(have) == 0
 }
 
-// change returns what to set of a unit that has this policy and these entries.
-func change(policy string, have []entry, allow, forget []Device) []property {
-	if leftAlone(policy, have) {
+// policyChanges returns what to set of a unit that has this policy and these entries.
+func policyChanges(policy string, have []entry, allow, forget []Device) []property {
+	if isUnrestricted(policy, have) {
 		return nil
 	}
 	rest := slices.DeleteFunc(slices.Clone(have), func(e entry) bool {
 		return slices.ContainsFunc(forget, func(d Device) bool { return d.path() == e.Path })
 	})
-	add := lacking(rest, allow)
+	add := missingEntries(rest, allow)
 	list := func(entries []entry) property { return property{"DeviceAllow", dbus.MakeVariant(entries)} }
 	switch {
 	case len(rest) == len(have) && len(add) == 0:
@@ -148,9 +148,9 @@ func change(policy string, have []entry, allow, forget []Device) []property {
 	return []property{list([]entry{}), list(append(rest, add...))}
 }
 
-// lacking returns the entries that have must get for allow. An entry replaces
+// missingEntries returns the entries that have must get for allow. An entry replaces
 // one of the same path, so it keeps what that allows.
-func lacking(have []entry, allow []Device) []entry {
+func missingEntries(have []entry, allow []Device) []entry {
 	access := map[string]string{}
 	for _, e := range have {
 		access[e.Path] = e.Access
@@ -158,7 +158,7 @@ func lacking(have []entry, allow []Device) []entry {
 	var lack []entry
 	for _, d := range allow {
 		p := d.path()
-		both := union(access[p], d.Access)
+		both := mergeAccess(access[p], d.Access)
 		if both == access[p] {
 			continue
 		}
@@ -168,8 +168,8 @@ func lacking(have []entry, allow []Device) []entry {
 	return lack
 }
 
-// union appends the letters of b that a has not.
-func union(a, b string) string {
+// mergeAccess appends the letters of b that a has not.
+func mergeAccess(a, b string) string {
 	for _, c := range b {
 		if !strings.ContainsRune(a, c) {
 			a += string(c)
@@ -256,21 +256,21 @@ func Lacking(ctx context.Context, unit string, devices []Device) ([]string, erro
 		return nil, err
 	}
 	defer conn.Close()
-	policy, have, err := current(ctx, conn, unit)
+	policy, have, err := readPolicy(ctx, conn, unit)
 	if err != nil {
 		return nil, fmt.Errorf("systemd: unit %q: %w", unit, err)
 	}
-	return lacks(policy, have, devices), nil
+	return missingNames(policy, have, devices), nil
 }
 
-// lacks names the devices that a unit with this policy and these entries lacks; nil: it is
+// missingNames names the devices that a unit with this policy and these entries lacks; nil: it is
 // left alone.
-func lacks(policy string, have []entry, devices []Device) []string {
-	if leftAlone(policy, have) {
+func missingNames(policy string, have []entry, devices []Device) []string {
+	if isUnrestricted(policy, have) {
 		return nil
 	}
 	list := []string{}
-	for _, e := range lacking(have, devices) {
+	for _, e := range missingEntries(have, devices) {
 		list = append(list, e.Path+" "+e.Access)
 	}
 	return list

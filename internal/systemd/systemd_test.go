@@ -26,7 +26,7 @@ func TestOnlyWhatAUnitLacksIsAdded(t *testing.T) {
 		{"the other type of the same numbers", []Device{{"c", 8, 0, "r"}}, []entry{{"/dev/char/8:0", "r"}}},
 		{"one device twice", []Device{{"b", 7, 1, "r"}, {"b", 7, 1, "r"}}, []entry{{"/dev/block/7:1", "r"}}},
 	} {
-		if got := lacking(have, c.allow); !slices.Equal(got, c.want) {
+		if got := missingEntries(have, c.allow); !slices.Equal(got, c.want) {
 			t.Errorf("%s: %v, want %v", c.name, got, c.want)
 		}
 	}
@@ -54,7 +54,7 @@ func TestWhatIsSetOfAUnit(t *testing.T) {
 		{"other permissions", "closed", have, []Device{{"b", 8, 0, "w"}}, []Device{disk}, [][]entry{{}, {{"/dev/char/1:3", "rwm"}, {"/dev/block/8:0", "w"}}}},
 	} {
 		var got [][]entry
-		for _, p := range change(c.policy, c.have, c.allow, c.forget) {
+		for _, p := range policyChanges(c.policy, c.have, c.allow, c.forget) {
 			if p.Name != "DeviceAllow" || p.Value.Signature().String() != "a(ss)" {
 				t.Errorf("%s: %v", c.name, p)
 			}
@@ -85,7 +85,7 @@ func TestWhatAUnitLacksIsNamed(t *testing.T) {
 		{"a permission", "auto", have, []Device{{"b", 8, 0, "w"}}, []string{"/dev/block/8:0 rw"}},
 	} {
 		t.Run(c.name, func(t *testing.T) {
-			if got := lacks(c.policy, c.have, c.devices); !slices.Equal(got, c.want) || (got == nil) != (c.want == nil) {
+			if got := missingNames(c.policy, c.have, c.devices); !slices.Equal(got, c.want) || (got == nil) != (c.want == nil) {
 				t.Errorf("%q, want %q", got, c.want)
 			}
 		})

@@ -1,0 +1,48 @@
+package hooks
+
+import (
+	"context"
+
+	"isula.org/isulad-tools/devices"
+)
+
+// followUp is what a stage leaves to be done after all locks: udevd may wait for a helper
+// that waits for one.
+type followUp struct {
+	reload bool // udevd must be told that rules changed
+	// rescan looks again what became of the devices, now that udevd knows the rules; nil:
+	// the container follows none.
+	rescan func() (added, removed []devices.Device, err error)
+
+	unit    string           // of systemd, "" for none
+	allowed []devices.Device // that it may use
+	removed []devices.Device // and that it may use no more
+}
+
+// do does it; nil leaves nothing. A start that failed has no devices to look at. What fails here ends no
+// start: it is given to warn.
+func (f *followUp) do(ctx context.Context, started bool, warn func(what string, err error)) {
+	if f == nil {
+		return
+	}
+	if f.reload {
+		if err := devices.ReloadRules(ctx); err != nil {
+			warn("udev rules changed, but udevd was not told", err)
+		}
+	}
+	if !started {
+		return
+	}
+	if f.rescan != nil {
+		added, removed, err := f.rescan()
+		if err != nil {
+			warn("devices that came or went meanwhile", err)
+		}
+		f.allowed, f.removed = append(f.allowed, added...), removed
+	}
+	if f.unit != "" && len(f.allowed) > 0 {
+		if err := devices.AllowInUnit(ctx, f.unit, f.allowed, f.removed...); err != nil {
+			warn("devices are allowed until systemd's next daemon-reload only", err)
+		}
+	}
+}
