@@ -213,3 +213,26 @@ func TestDependenciesAreWrittenDown(t *testing.T) {
 		t.Errorf("docs/DEPENDENCIES.md (-needed +written):\n%s", diff)
 	}
 }
+
+// A link from one document to another leads to a file of the tree.
+func TestLinksOfDocumentsLeadSomewhere(t *testing.T) {
+	t.Parallel()
+	files := sources(t, "")
+	link := regexp.MustCompile(`\]\(([^)#]+)[^)]*\)`)
+	seen := 0
+	for name, content := range sources(t, ".md") {
+		for _, m := range link.FindAllStringSubmatch(string(content), -1) {
+			to := filepath.Join(filepath.Dir(name), m[1])
+			if strings.Contains(m[1], "://") {
+				continue
+			}
+			seen++
+			if files[to] == nil {
+				t.Errorf("%s: got a link to %s, want one to a file of the tree", name, m[1])
+			}
+		}
+	}
+	if seen < 20 {
+		t.Errorf("got %d links, want those of README.md at least", seen)
+	}
+}
