@@ -83,10 +83,10 @@ func TestOrphansAreFoundAndRemoved(t *testing.T) {
 			t.Errorf("it does not name the %s: %s", what, texts)
 		}
 	}
-	if out := lives.exits(0, "repair", "--orphans", "--dry-run"); !strings.HasPrefix(out, "would remove what container "+dead.id) {
+	if out := lives.exits(0, "repair", "--orphans", "--dry-run"); !strings.HasPrefix(out, "would remove leftovers of container "+dead.id) {
 		t.Errorf("--dry-run: %q", out)
 	}
-	if out := lives.exits(0, "repair", "--orphans"); !strings.HasPrefix(out, "Remove what container "+dead.id) {
+	if out := lives.exits(0, "repair", "--orphans"); !strings.HasPrefix(out, "Remove leftovers of container "+dead.id) {
 		t.Errorf("repair --orphans: %q", out)
 	}
 	for _, d := range before.Diff(fingerprint(t), "file "+dead.bundle) {

@@ -29,7 +29,7 @@ func (a App) deviceCommands() []cli.Command {
 				"   to. Each of them is recorded, and can be removed, by itself.",
 			Flags: append([]cli.Flag{
 				cli.BoolFlag{Name: "follow-partition", Usage: "add the partitions of disks, too"},
-				cli.BoolFlag{Name: "force", Usage: "replace what stands in a device's place in the container"},
+				cli.BoolFlag{Name: "force", Usage: "replace an existing file at a device's path in the container"},
 				optionalFlag,
 				configOnlyFlag, dryRunFlag,
 			}, limits...),
@@ -129,7 +129,7 @@ func (s *session) addDevice(edit *resource.Edit[devices.Device], adder *devices.
 		}
 		if d.IsAway() {
 			task = edit.Note(d)
-			s.done(task, "device %s is not there now: the container gets it when it comes", d.PathOnHost)
+			s.done(task, "device %s is not on the host now: the container gets it when it appears", d.PathOnHost)
 		} else {
 			d.Own = s.target != nil && d.HadBefore(s.target)
 			task = edit.Add(d)
@@ -151,7 +151,7 @@ func (s *session) unfollowed(task *resource.Task, d devices.Device) {
 	why := d.Unfollowed()
 	s.tell(func() string {
 		if why != "" && task.Err == nil {
-			s.app.warn(fmt.Sprintf("device %s is not followed when it goes and comes, but looked up at starts and by commands", d.PathOnHost), errors.New(why))
+			s.app.warn(fmt.Sprintf("device %s is not followed: only starts and commands look up its number", d.PathOnHost), errors.New(why))
 		}
 		return ""
 	})

@@ -95,7 +95,7 @@ func (s *session) setLimits(limits []wish, needs func(wish) *resource.Task) erro
 			task.Needs = needs(l)
 			s.done(task, "Update %s for device (%s,%s) done.", kind.Name, l.Path, l.Value)
 			if l.away != nil {
-				s.done(task, "device %s is not there now: it has the limit when it comes", l.Path)
+				s.done(task, "device %s is not on the host now: its limit is set when it appears", l.Path)
 			}
 			if l.partition != "" {
 				s.done(task, "%s is a partition: the limit is that of its whole disk, %s", l.partition, l.disk)
