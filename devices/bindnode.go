@@ -194,7 +194,7 @@ func makeShared(t *resource.Target, d Device, host unix.Stat_t, own rootfs.Owner
 	}
 	there, err := t.Root.Identify(node)
 	if err == nil && (there.Type != host.Mode&unix.S_IFMT || there.Rdev != host.Rdev) {
-		err = fmt.Errorf("%s in the container is something else", node.Name())
+		err = fmt.Errorf("%s in the container is another file", node.Name())
 	}
 	if err != nil {
 		node.Close()

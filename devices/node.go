@@ -29,7 +29,7 @@ type Adder struct {
 }
 
 // errExists says that something else stands in a node's place.
-var errExists = errors.New("the path already exists in the container, and only force replaces it")
+var errExists = errors.New("the path already exists in the container: choose another, or give --force")
 
 // Kind is the kind of devices as a command adds them.
 func (a *Adder) Kind() *resource.Kind[Device] {
@@ -214,7 +214,7 @@ func (p *plot) clear(host unix.Stat_t) error {
 		return errExists
 	}
 	if err := removeOther(p.dir, p.base, st); err != nil {
-		return fmt.Errorf("replace what is there: %w", err)
+		return fmt.Errorf("replace the existing file: %w", err)
 	}
 	p.replaced = true
 	return nil
@@ -264,7 +264,7 @@ func dress(dir *os.File, base string, host unix.Stat_t, own rootfs.Owner, new bo
 		return is, os.NewSyscallError("fstat", err)
 	}
 	if !sameDevice(st, host) {
-		return is, errors.New("something else took its place")
+		return is, errors.New("another file took its place")
 	}
 	if err := unix.Fstat(int(dir.Fd()), &parent); err != nil {
 		return is, os.NewSyscallError("fstat", err)
