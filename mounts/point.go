@@ -28,9 +28,9 @@ func CheckTarget(path string) error {
 	path = filepath.Clean("/" + path)
 	switch {
 	case slices.Contains([]string{"/", "/dev", "/proc", "/sys"}, path):
-		return fmt.Errorf("%s in the container is not to be mounted over, it would not work any more: choose a path below it or elsewhere", path)
+		return fmt.Errorf("%s in the container cannot be mounted over, the container would stop working: choose a path below it or elsewhere", path)
 	case place.Within(path, "/proc") && !slices.Contains(ofProc, path):
-		return fmt.Errorf("%s in the container is not to be mounted over: below /proc that is allowed for cpuinfo, meminfo and what else runtimes allow", path)
+		return fmt.Errorf("%s in the container cannot be mounted over: below /proc only the files that runtimes allow can be, such as cpuinfo and meminfo", path)
 	}
 	return nil
 }

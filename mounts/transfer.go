@@ -343,7 +343,7 @@ func openArrived(t *resource.Target, host *os.File, b Bind) (*os.File, error) {
 	}
 	if same, err := t.Root.SameFile(f, host); err != nil || !same {
 		f.Close()
-		return nil, errors.Join(err, fmt.Errorf("it does not reach the container: %s there is something else", path))
+		return nil, errors.Join(err, fmt.Errorf("it does not reach the container: %s is another file there", path))
 	}
 	return f, nil
 }
@@ -361,7 +361,7 @@ func verify(_ context.Context, t *resource.Target, b Bind) error {
 	}
 	defer inside.Close()
 	if same, err := t.Root.SameFile(inside, host.File); err != nil || !same {
-		return errors.Join(err, fmt.Errorf("%s in the container is something else", b.Container))
+		return errors.Join(err, fmt.Errorf("%s in the container is another file", b.Container))
 	}
 	return nil
 }

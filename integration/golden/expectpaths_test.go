@@ -42,7 +42,7 @@ var pathExpectations = map[string]expectation{
 
 	"add-path-to-root": {
 		exit: 1, hook: "before",
-		stderr: "Failed to parse bind: /goldhost/dir:/, invalid path specification: / in the container is not to be mounted over, it would not work any more: choose a path below it or elsewhere\n",
+		stderr: "Failed to parse bind: /goldhost/dir:/, invalid path specification: / in the container cannot be mounted over, the container would stop working: choose a path below it or elsewhere\n",
 	},
 
 	"remove-path-already-unmounted": {stdout: "Remove path (/goldhost/dir) from container(gold,/x) done\n", hook: "{}", effects: restGone},
