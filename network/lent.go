@@ -41,9 +41,9 @@ func lend(host *netspace.Side, link *netspace.Link) (*lent, error) {
 
 // Why a link that was lent is nowhere.
 var (
-	errHeld = errors.New("it was not found in any network namespace that the container's processes are in: " +
-		"look for it in the namespaces that are kept besides (lsns -t net), return it by hand (ip link set LINK netns 1), " +
-		"and drop its record (remove-nic --forget)")
+	errHeld = errors.New("it is in no network namespace of the container's processes: " +
+		"look for it in the other namespaces (lsns -t net), return it by hand (ip link set LINK netns 1), " +
+		"and remove its record (remove-nic --forget)")
 	errDestroyed = errors.New("the container has destroyed it")
 	errUnnoted   = errors.New("the container has no link of that name, and nothing was noted when it was lent: " +
 		"look for it in the container (nsenter -n -t PID ip link), return it by hand (ip link set LINK netns 1), and repeat")
@@ -278,7 +278,7 @@ func (w *work) restore(n nic, back *netspace.Link) error {
 			continue
 		}
 		if err := w.host.Set(back.Index, c.was); err != nil {
-			errs = append(errs, fmt.Errorf("its %s is not as before: %w", c.what, err))
+			errs = append(errs, fmt.Errorf("its %s is not restored: %w", c.what, err))
 		}
 	}
 	for _, name := range was.AltNames {
@@ -286,13 +286,13 @@ func (w *work) restore(n nic, back *netspace.Link) error {
 			continue
 		}
 		if err := w.host.AddAltName(back.Index, name); err != nil {
-			errs = append(errs, fmt.Errorf("its alternative name %s is not as before: %w", name, err))
+			errs = append(errs, fmt.Errorf("its alternative name %s is not restored: %w", name, err))
 		}
 	}
 	for i, list := range [][][]byte{was.Addresses, was.Routes} {
 		for _, raw := range list {
 			if err := w.host.ReturnRaw(back.Index, raw, i == 1); err != nil {
-				errs = append(errs, fmt.Errorf("it has not all of its %s of before: %w", []string{"addresses", "routes"}[i], err))
+				errs = append(errs, fmt.Errorf("not all of its %s are restored: %w", []string{"addresses", "routes"}[i], err))
 				break
 			}
 		}
