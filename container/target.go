@@ -61,7 +61,7 @@ func Open(w *deadline.Waiter, g place.Generation, id string, s Start, sp *Spec) 
 		}
 		closers = append(closers, closer(root))
 		if host, err := root.Same("/"); err != nil || host {
-			return nil, nil, errors.Join(err, errors.New("the container's root is the host's /, which is left alone"))
+			return nil, nil, errors.Join(err, errors.New("the container's root is the host's /, where nothing is made or removed"))
 		}
 	}
 	root.Restrict(sp.rights())

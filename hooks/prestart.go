@@ -144,7 +144,7 @@ func (s *start) hidden() {
 	}
 	for _, d := range s.recorded.devices.Made {
 		if err := devices.Hidden(s.target, d); err != nil {
-			by := "a path that is mounted over it"
+			by := "a mount over it"
 			if i := d.Below(points); i >= 0 {
 				by = "the path " + s.recorded.paths.Made[i].String()
 			}

@@ -111,7 +111,7 @@ func ownFact(what, path string, mode fs.FileMode) *Fact {
 		return &Fact{Bad, what, path + ": " + err.Error(), ""}
 	}
 	if st.Uid != 0 || st.Mode&0o022 != 0 {
-		return &Fact{Bad, what, fmt.Sprintf("others than root may write %s: it is of user %d, with mode %04o", path, st.Uid, st.Mode&0o7777), fmt.Sprintf("chown root: %s && chmod %04o %[1]s", path, mode)}
+		return &Fact{Bad, what, fmt.Sprintf("users other than root may write %s: its owner is %d, its mode %04o", path, st.Uid, st.Mode&0o7777), fmt.Sprintf("chown root: %s && chmod %04o %[1]s", path, mode)}
 	}
 	return nil
 }
@@ -148,7 +148,7 @@ func (h Host) udev(context.Context) (facts []Fact) {
 
 func (h Host) systemd(context.Context) []Fact {
 	if systemd.Runs() {
-		return []Fact{{OK, "systemd", "it is told of devices, so that a daemon-reload does not take them away", ""}}
+		return []Fact{{OK, "systemd", "it is told of devices, so that its daemon-reload does not revoke them", ""}}
 	}
 	return []Fact{{OK, "systemd", "there is none", ""}}
 }

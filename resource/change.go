@@ -133,7 +133,7 @@ func (c *Change) run(ctx context.Context, t *Target) (*Target, error) {
 // not say what was made.
 func (t *Task) note(in *Target) {
 	if err := flush(in); err != nil {
-		t.Warning = errors.Join(t.Warning, fmt.Errorf("it is done, but not noted: %w", err))
+		t.Warning = errors.Join(t.Warning, fmt.Errorf("it is done, but the ledger does not have it: %w", err))
 	}
 }
 

@@ -152,7 +152,7 @@ func (p *Plan[T]) Do(ctx context.Context, t *Target, report func(error)) error {
 	p.Made, err = p.run(ctx, t, "add", p.kind.grant, report)
 	if err == nil && p.kind.Settle != nil {
 		if err = p.kind.Settle(ctx, t, p.Made, nil); err != nil {
-			err = fmt.Errorf("settle %ss: %w", p.kind.Name, err)
+			err = fmt.Errorf("reconcile %ss: %w", p.kind.Name, err)
 		}
 	}
 	return errors.Join(err, flush(t))
