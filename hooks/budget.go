@@ -11,8 +11,8 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// A runtime kills a hook after 30 s. We give up before, so that what is done
-// is undone and the reason is told.
+// A runtime kills a hook after 30 s. The hook gives up earlier, so that it can undo
+// its work and report the reason.
 const (
 	budget   = 25 * time.Second
 	lockWait = 10 * time.Second

@@ -87,7 +87,8 @@ func (h *Hook) Stage(stage, logFile string, relabel bool) int {
 		// It has nothing to do, and under runc its failure would kill.
 		return 0
 	}
-	// A terminal's signals are for the runtime; half a change is for nobody.
+	// Ignore a terminal's signals, which are for the runtime: an interrupted change would
+	// leave the container half configured.
 	signal.Ignore(unix.SIGINT, unix.SIGHUP, unix.SIGQUIT, unix.SIGTERM)
 	ctx := deadline.After(budget)
 	h.wait = deadline.NewWaiter(ctx)

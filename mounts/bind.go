@@ -75,14 +75,14 @@ func sameOptions(a, b string) bool {
 	return slices.Equal(x, y)
 }
 
-// options is what the options of a record mean.
+// options are the parsed options of a record.
 type options struct {
 	readOnly    bool
 	propagation uintptr // of mount(2); 0 when no option says it
 	idmap       bool    // owners are those of the container's user namespace
 }
 
-// option is one of them; a record has one of a group.
+// option is a word among a record's options, which has at most one of each group.
 type option struct {
 	name, group string
 	set         func(*options)

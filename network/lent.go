@@ -174,7 +174,7 @@ func (w *work) farEnd(s *netspace.Space, near *netspace.Link) (*netspace.Link, e
 	return side.LinkAt(near.Peer)
 }
 
-// mark is the alias that an older version gave a link of the host while the
+// mark is the ifalias that an older version gave a link of the host while the
 // container had it.
 func (n nic) mark() string { return "isulad-tools " + n.HostName }
 

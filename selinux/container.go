@@ -126,7 +126,7 @@ func openImage(root *rootfs.Root, own rootfs.Owner) (*image, error) {
 func (c *image) within(dir *os.File, p string) error {
 	mount, err := mountpoint.ID(dir)
 	if err == nil && mount != c.mount {
-		err = &os.PathError{Op: "change in container", Path: p, Err: errors.New("its directory is a host directory that is mounted into the container")}
+		err = &os.PathError{Op: "change in container", Path: p, Err: errors.New("its directory is mounted into the container from the host, where nothing is changed")}
 	}
 	return err
 }
