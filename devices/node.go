@@ -297,10 +297,10 @@ func unlink(dir *os.File, base string, flags int) error {
 	return os.NewSyscallError("unlinkat", err)
 }
 
-// removeNode removes d's node from the container, however it was made. A node
-// that is gone is fine; what is there instead, or was there before us, stays. By
-// now the container may not use the device, so a node that cannot be reached is
-// only worth a warning: the container chooses what is above it.
+// removeNode removes d's node from the container, however it was made. It is no error
+// if the node does not exist. Another file in its place stays, and so does a node that
+// was there before. The permission is revoked by now, so a node that cannot be reached
+// is only a warning: the container chooses the directories above it.
 func removeNode(t *resource.Target, d Device) error {
 	var is made
 	known := t.Ledger.Made(kindName, d, &is)
