@@ -44,7 +44,7 @@ func (b Bind) MarshalText() ([]byte, error) { return []byte(b.String()), nil }
 var ErrSameTarget = errors.New("Mount more than one host paths to a single path in container")
 
 // Check refuses records that contradict each other: a container path can be
-// used once, and a host path has one pair of transfer mounts, with one set of
+// used once, and a host path has one pair of staging mounts, with one set of
 // options.
 func Check(binds []Bind) error {
 	targets := make(map[string]bool, len(binds))

@@ -50,7 +50,7 @@ func resolve(b Bind) (Bind, bool, error) {
 	return b, false, err
 }
 
-// sha names the transfer mounts of a host path, cleaned but not resolved.
+// sha names the staging mounts of a host path, cleaned but not resolved.
 func sha(host string) string {
 	sum := sha256.Sum256([]byte(filepath.Clean(host)))
 	return hex.EncodeToString(sum[:])
@@ -241,7 +241,7 @@ func transfer(t *resource.Target, host *os.File, dir bool, b Bind, u *undo.Stack
 	return cutOff(out, o.propagation)
 }
 
-// cutOff makes a transfer mount private if that is asked for.
+// cutOff makes a staging mount private if that is asked for.
 func cutOff(mnt *os.File, propagation uintptr) error {
 	if propagation&unix.MS_PRIVATE == 0 {
 		return nil
@@ -285,7 +285,7 @@ func mountAt(dir, name string, isDir bool, u *undo.Stack, put func(point *os.Fil
 	if err := makePoint(path, isDir); err != nil {
 		return nil, &os.PathError{Op: "make mount point", Path: path, Err: err}
 	}
-	u.Push("remove transfer mount "+path, func() error { return mountpoint.Purge(path) })
+	u.Push("remove staging mount "+path, func() error { return mountpoint.Purge(path) })
 	point, err := open.File(path, unix.O_PATH|unix.O_NOFOLLOW, 0)
 	if err != nil {
 		return nil, err
@@ -334,7 +334,7 @@ func makePoint(path string, isDir bool) error {
 	return make()
 }
 
-// openArrived opens, in the container, the transfer mount of b.
+// openArrived opens, in the container, the staging mount of b.
 func openArrived(t *resource.Target, host *os.File, b Bind) (*os.File, error) {
 	path := filepath.Join(place.SharedPath, sha(b.Host))
 	f, err := t.Root.Open(path, unix.O_PATH|unix.O_NOFOLLOW)

@@ -72,7 +72,7 @@ func readable(_ *testCase, e *effects) {
 	}
 }
 
-// shaDir is what the transfer mounts of /goldhost/dir are called by.
+// shaDir is what the staging mounts of /goldhost/dir are called by.
 const shaDir = "102420385b5defcef6f0e3a9d24e18d2a5cba3575b3cd233868194f74273f814"
 
 func transferMount(dir, mode string) string {

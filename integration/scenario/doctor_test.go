@@ -78,7 +78,7 @@ func TestOrphansAreFoundAndRemoved(t *testing.T) {
 	if !slices.Equal(states, []string{"warn"}) || !strings.Contains(texts, dead.id) {
 		t.Errorf("afterwards: %q: %s", states, texts)
 	}
-	for _, what := range []string{"ledger", "start record", "netns pin", "shared path", "transfer mounts", "udev rules"} {
+	for _, what := range []string{"ledger", "start record", "netns pin", "shared path", "staging mounts", "udev rules"} {
 		if !strings.Contains(texts, what) {
 			t.Errorf("it does not name the %s: %s", what, texts)
 		}
