@@ -20,7 +20,7 @@ const (
 
 // errNoEnd says that standard input was not closed in time: a runtime that
 // never closes it must not keep the container waiting for ever.
-var errNoEnd = errors.New("it does not end")
+var errNoEnd = errors.New("the runtime did not close it in time")
 
 // readAll reads to the end, or until ctx is done. A file is waited for by
 // poll(2), for which no other thread is needed.

@@ -209,7 +209,7 @@ func TestAStateThatNeverEndsIsGivenUp(t *testing.T) {
 	ctx, cancel := context.WithDeadline(t.Context(), time.Now().Add(50*time.Millisecond))
 	defer cancel()
 	// Without the deadline this would not return.
-	if _, err := readState(ctx, in, true); err == nil || !strings.Contains(err.Error(), "does not end") {
+	if _, err := readState(ctx, in, true); err == nil || !strings.Contains(err.Error(), "did not close it in time") {
 		t.Errorf("%v, want an error", err)
 	}
 }

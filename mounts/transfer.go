@@ -249,9 +249,8 @@ func cutOff(mnt *os.File, propagation uintptr) error {
 	return setPropagation(mnt, propagation, procFD)
 }
 
-// bindFlags returns how a host tree is bound: with what is mounted below it,
-// but for one that has the shared path in it, which would double with each
-// bind.
+// bindFlags returns how a host tree is bound: with the mounts below it, unless the tree
+// contains the shared path, whose mounts would double with each bind.
 func bindFlags(host *os.File) (uintptr, error) {
 	root, err := open.File("/", unix.O_PATH, 0)
 	if err != nil {
@@ -277,9 +276,9 @@ func mounted(path string, host *os.File) bool {
 	return err == nil && same
 }
 
-// mountAt has put mount something on a mount point dir/name and returns the root of
-// that. The name may be the container's own doing: what is there already, of an
-// earlier start or hers, is mounted over where that can be, and is not followed.
+// mountAt makes the mount point dir/name, calls put to mount on it, and returns the root
+// of the mount. An existing file of that name, of an earlier start or made by the
+// container, is mounted over if possible, and is never followed.
 func mountAt(dir, name string, isDir bool, u *undo.Stack, put func(point *os.File) error) (*os.File, error) {
 	path := filepath.Join(dir, name)
 	if err := makePoint(path, isDir); err != nil {

@@ -68,8 +68,8 @@ func anyCovers(trees []tree, o tree) bool {
 	return slices.ContainsFunc(trees, func(t tree) bool { return t.covers(o) })
 }
 
-// treeOf returns the tree at a path of the host; for one that does not exist,
-// what it was.
+// treeOf returns the tree at a path of the host. For a path that does not exist it is
+// the tree that the path had.
 func treeOf(w *deadline.Waiter, path string) (tree, error) {
 	f, err := lookUp(w, path)
 	if (errors.Is(err, fs.ErrNotExist) || errors.Is(err, unix.ENOTDIR)) && path != "/" {

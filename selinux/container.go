@@ -166,7 +166,7 @@ func (c *image) dir(p string, u *undo.Stack) (*os.File, string, error) {
 // file makes p a file of ours, whole at any time.
 func (c *image) file(p, text string, mode os.FileMode, label string, u *undo.Stack) error {
 	if ours, err := c.oursOrNone(p); err != nil || !ours {
-		return errors.Join(err, &os.PathError{Op: "replace in container", Path: p, Err: errors.New("it is the image's own")})
+		return errors.Join(err, &os.PathError{Op: "replace in container", Path: p, Err: errors.New("a file of this name belongs to the image")})
 	}
 	dir, base, err := c.dir(p, u)
 	if err != nil {

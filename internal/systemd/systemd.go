@@ -121,7 +121,7 @@ func current(ctx context.Context, conn *dbus.Conn, unit string) (policy string, 
 	return policy, allow, nil
 }
 
-// leftAlone tells whether there is no such unit, or one that may use everything.
+// leftAlone tells whether there is no such unit, or the unit may use all devices.
 func leftAlone(policy string, have []entry) bool {
 	return policy == "" || policy == "auto" && len(have) == 0
 }

@@ -78,7 +78,7 @@ func (a App) addDevices(c *cli.Context) error {
 		}
 		recorded := edit.Records()
 		if has := len(recorded); folders && has+len(list) > devices.MaxInFolder {
-			return fmt.Errorf("%d devices are too many: a container that is given a directory of them may have %d, and has %d", len(list), devices.MaxInFolder, has)
+			return fmt.Errorf("%d devices are too many: with a directory a container may have %d in all, and has %d; add the needed devices one by one", len(list), devices.MaxInFolder, has)
 		}
 		paths, err := config.List[mounts.Bind](s.doc, config.Binds)
 		if err != nil {
@@ -249,9 +249,8 @@ func (m mapping) find(list []devices.Device) (devices.Device, bool) {
 	return list[i], true
 }
 
-// partitions are the records of the partitions of disk, but for those of which
-// it is known already. One that was added by itself names the disk as the kernel
-// does.
+// partitions returns the records in all of disk's partitions, except known ones. A
+// partition that was added by itself names the disk by its kernel name.
 func partitions(disk devices.Device, all, known []devices.Device) []devices.Device {
 	kernel := disk.PathOnHost
 	if d, err := devices.Find(disk.PathOnHost); err == nil && d.Type == "b" {

@@ -121,8 +121,7 @@ func (a App) search(c *cli.Context, name string) (container.Container, error) {
 	return container.Container{ID: id, Dir: s.Bundle, PID: s.Init.PID, Start: s.Init.Start}, nil
 }
 
-// named are the containers of a command: those of its arguments, or all, for each of which
-// do is called.
+// named calls do for each container of a command's arguments, or with --all for all.
 func (a App) named(c *cli.Context, do func(found container.Container, name string, err error) error) error {
 	if c.Bool(allFlag.Name) {
 		if err := noMore(c, 0); err != nil {

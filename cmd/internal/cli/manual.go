@@ -183,6 +183,6 @@ var files = []struct{ path, what string }{
 	{"/etc/isulad-tools/hookspec.json", "The hook spec for isula run --hook-spec."},
 	{"/etc/isulad-tools/kmod.json", "Which kernel modules containers may have."},
 	{"/run/isulad-tools", "Start records of running containers, and their network namespaces; gone after a reboot."},
-	{"/var/lib/isulad/hooks/isulad-hooks", "The OCI hook; in another directory where iSulad's root directory is another one."},
+	{"/var/lib/isulad/hooks/isulad-hooks", "The OCI hook, below iSulad's root directory."},
 	{"/var/log/hyperagent/isulad-tools.log", "The log of the udev helper."},
 }

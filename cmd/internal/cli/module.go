@@ -223,8 +223,8 @@ func (a App) removeModules(ctx context.Context, args moduleArgs) ([]kmod.Result,
 	return results, err
 }
 
-// auditModules writes one line for each module, asked for or unloaded as one that
-// a name stands for. A command that fails may have loaded some, which stay.
+// auditModules writes one line for each module that was asked for or unloaded; an alias
+// stands for several. The modules that a failed command has loaded stay.
 func (a App) auditModules(c *cli.Context, verb string, args moduleArgs, results []kmod.Result, err error) {
 	names := slices.Clone(args.modules)
 	for _, r := range results {
