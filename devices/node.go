@@ -171,7 +171,7 @@ func inHostsTree(p plot, on *rootfs.Mount, host unix.Stat_t) error {
 	if err := unix.Fstatat(int(p.dir.Fd()), p.base, &st, unix.AT_SYMLINK_NOFOLLOW); err == nil && sameDevice(st, host) {
 		return nil
 	}
-	return fmt.Errorf("its directory is a tree of the host, mounted on %s in the container, where no node is made: choose a path on the container's own file system", command.Printable(on.Point))
+	return fmt.Errorf("its directory is a host directory, mounted on %s in the container, where no node is made: choose a path on the container's own file system", command.Printable(on.Point))
 }
 
 // mknod makes the plot's file the device that host is.

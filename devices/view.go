@@ -148,7 +148,7 @@ func (d Device) missing(t *resource.Target, dir *os.File, v *resource.View) erro
 			return err
 		}
 		if on.OfHost {
-			v.Stuck("node hidden", "%s in the container is in a tree of the host, mounted on %s: remove-device or remove-path one of them", d.PathInContainer, on.Point)
+			v.Stuck("node hidden", "%s in the container is in a host directory, mounted on %s: remove-device or remove-path one of them", d.PathInContainer, on.Point)
 			return nil
 		}
 	}

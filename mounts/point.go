@@ -56,7 +56,7 @@ func checkPoint(t *resource.Target, b Bind, point *os.File) error {
 		return fmt.Errorf("%s leads to %s: %w", b.Container, command.Printable(at), err)
 	}
 	if on.OfHost && on.Shared {
-		return fmt.Errorf("%s in the container is in a tree of the host, mounted on %s, that shares its mounts with the host: choose another path", b.Container, command.Printable(on.Point))
+		return fmt.Errorf("%s in the container is in a host directory, mounted on %s, that shares its mounts with the host: choose another path", b.Container, command.Printable(on.Point))
 	}
 	return nil
 }
