@@ -133,7 +133,7 @@ func TestDoctorSaysWhatIsWrongWithTheHost(t *testing.T) {
 		says string
 	}{
 		{"all is well", func() {}, "hook", []string{"ok"}, hook},
-		{"there is no hook spec", func() { check(t, os.Remove(spec)) }, "hook spec", []string{"bad"}, "there is none"},
+		{"there is no hook spec", func() { check(t, os.Remove(spec)) }, "hook spec", []string{"bad"}, "missing: no container"},
 		{"the hook spec is broken", func() { write(spec, "{", 0o640) }, "hook spec", []string{"bad"}, spec},
 		{"others may write the hook spec", func() { write(spec, good, 0o666) }, "hook spec", []string{"bad"}, "others than root may write"},
 		{"the hook spec runs no hook", func() { write(spec, `{}`, 0o640) }, "hook spec", []string{"bad", "bad"}, "does not run the hook at prestart"},

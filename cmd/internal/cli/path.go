@@ -32,9 +32,9 @@ func (a App) pathCommands() []cli.Command {
 			Usage:     "add directories and files of the host to a container, now if it runs, and at its every start",
 			ArgsUsage: "<container> HOST:CONTAINER[:OPTIONS]...",
 			Description: "OPTIONS is a comma-separated list of ro or rw, of private, rprivate or rslave, and of idmap; rw,rslave if left out.\n" +
-				"   With ro the container sees what the host has mounted there at that moment; with ro,rslave also what it mounts\n" +
-				"   later, which can be written if the host can write it. With idmap the host's users are the container's.\n" +
-				"   A directory that the host does not have is made, with a warning, unless it is optional.",
+				"   With ro later mounts of the host below the path do not arrive; with ro,rslave they do, writable if the host can\n" +
+				"   write them. With idmap the host's users are the container's. A missing directory of the host is made, with a\n" +
+				"   warning, unless it is optional.",
 			Flags:  []cli.Flag{optionalFlag, dryRunFlag},
 			Action: a.addPaths,
 		},

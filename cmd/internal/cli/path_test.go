@@ -44,7 +44,7 @@ func TestAPathArgument(t *testing.T) {
 		"/a:/b:":                   "invalid permissions: ",
 		"/a:/b:rw,ro":              "invalid permissions: rw,ro",
 		"/a:/b:private,rslave":     "invalid permissions: private,rslave",
-		dir + ":/x\xff":            "not UTF-8",
+		dir + ":/x\xff":            "not UTF-8, which device_hook.json cannot hold: rename the path",
 		dir + ":/.sharedpath":      "/.sharedpath in the container is the shared path, by which host paths arrive: choose another path",
 		dir + ":/x/../.sharedpath": "/.sharedpath in the container is the shared path, by which host paths arrive: choose another path",
 		dir + ":/.sharedpath/x/y":  "/.sharedpath in the container is the shared path, by which host paths arrive: choose another path",
