@@ -159,7 +159,8 @@ func (s *Space) Peered(host *Link) (bool, error) {
 		if err != nil {
 			return false, fmt.Errorf("the host's number of %s: %w", s.path, err)
 		}
-		// -1: it has none, for the kernel had no reason yet to tell of a link to it.
+		// -1: no nsid is assigned. The kernel assigns one when it first reports a link to
+		// that namespace.
 		s.hostsView = id
 	}
 	return s.hostsView == host.PeerNS, nil
