@@ -147,7 +147,7 @@ bench: deps build ## start-up, devices and binds against the bare system calls
 	ISULAD_TOOLS_BIN="$(CURDIR)/$(BINARY)" $(TEST) -run '^$$' -bench . -timeout 30m ./integration/bench
 
 .PHONY: demo
-demo: build ## a real container with modules, a device and paths, on this machine, leaving nothing
+demo: build ## a real container with modules, a device and paths, on this machine; it leaves nothing behind
 	hack/packages build demo
 	hack/demo
 
@@ -161,15 +161,15 @@ vm-image: ## the VM's image, from Debian packages (once)
 	$(STAGE) vm-image 300 hack/vm/build
 
 .PHONY: deps
-deps: ## what the tests need from the distribution
+deps: ## install the packages that the tests need
 	hack/packages build check test
 
 .PHONY: install
-install: build ## put it into place: DESTDIR= for a package, GRAPH= when iSulad's root dir is elsewhere
+install: build ## install program, hook and hook specs: DESTDIR= for a package, GRAPH= if iSulad's root dir is elsewhere
 	$(BINARY) install --root "$(DESTDIR)" --graph "$(GRAPH)"
 
 .PHONY: uninstall
-uninstall: build ## take it away again and bring back what was there before
+uninstall: build ## remove the installed files and restore those that they replaced
 	$(BINARY) uninstall --root "$(DESTDIR)" --graph "$(GRAPH)"
 
 PACKAGES := bin/packages

@@ -94,10 +94,9 @@ func LockDir(ctx context.Context, dir string, wait time.Duration) (*Lock, error)
 // ErrBusy says that somebody else kept a lock for longer than one would wait.
 var ErrBusy = errors.New("another command holds it")
 
-// flock takes the lock of an open file. Many may want it at once: they wait in
-// the kernel's queue, where nobody spins and nobody starves. flock(2) knows no
-// time-out, so who gives up leaves it to a goroutine to give the lock back. No
-// timer is set for what is free, as it nearly always is.
+// flock takes the lock of an open file. Waiters queue in the kernel, where none spins
+// or starves. flock(2) has no time-out: a waiter that gives up leaves a goroutine, which
+// releases the lock when it finally gets it. A free lock, the usual case, sets no timer.
 func flock(ctx context.Context, f *os.File, wait time.Duration) (*Lock, error) {
 	take := func(how int) error {
 		return open.Again(func() error { return unix.Flock(int(f.Fd()), how) })

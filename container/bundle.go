@@ -12,7 +12,7 @@ import (
 // that does not start is known to nobody.
 type Bundle struct {
 	Dir string
-	// Runs answers for containers that run; what is of another bundle is not meant.
+	// Runs finds running containers; one with another bundle is an error.
 	Runs Engine
 }
 

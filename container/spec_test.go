@@ -137,7 +137,7 @@ func TestABrokenSpecIsRefusedByFileAndField(t *testing.T) {
 		{`{"linux":{"uidMappings":[{"hostID":-1}]}}`, "linux.uidMappings.hostID"},
 		{`{"linux":{"uidMappings":[{"hostID":4294967296}]}}`, "linux.uidMappings.hostID"},
 		{`{"linux":{"devices":[7]}}`, "linux.devices: want object, found number"},
-		{`{"linux":{"gidMappings":[{"size":"1"}]}}`, "linux.gidMappings.size: want number, found string"},
+		{`{"linux":{"gidMappings":[{"size":"1"}]}}`, "linux.gidMappings.size: want whole number, found string"},
 		{`{"linux":{"sysctl":["a"]}}`, "linux.sysctl: want object, found array"},
 		{`{"linux":{"sysctl":{"a":1}}}`, "linux.sysctl: want string, found number"},
 		{strings.Repeat(`{"a":`, 20000) + `1` + strings.Repeat(`}`, 20000), "exceeded max depth"},

@@ -61,7 +61,7 @@ func Open(w *deadline.Waiter, g place.Generation, id string, s Start, sp *Spec) 
 		}
 		closers = append(closers, closer(root))
 		if host, err := root.Same("/"); err != nil || host {
-			return nil, nil, errors.Join(err, errors.New("the container's root is the host's /, which is left alone"))
+			return nil, nil, errors.Join(err, errors.New("the container's root is the host's /, where nothing is made or removed"))
 		}
 	}
 	root.Restrict(sp.rights())
@@ -116,9 +116,9 @@ func OpenLedger(g place.Generation, id string, s Start, sp *Spec) (l *ledger.Led
 	return ledger.Open(g, id, ledger.Start{Engine: EngineOf(s.Bundle), Init: s.Init, Bundle: s.Bundle, Ask: sp.Trees(s.Bundle)})
 }
 
-// netOf is the network namespace that the container was started in. Where our hook
-// has pinned it for this start, of which there is a record with cgroups then, that is
-// not the one which init has gone to since.
+// netOf returns the network namespace in which the container was started, even if init
+// has entered another one since: the pin of the hook, if there is one of this start (the
+// start record then has cgroups).
 func netOf(id string, s Start) *netspace.Space {
 	for _, g := range place.Generations {
 		var fs unix.Statfs_t

@@ -22,7 +22,7 @@ type Adder struct {
 }
 
 // errExists says that something else stands in a node's place.
-var errExists = errors.New("the path already exists in the container, and only force replaces it")
+var errExists = errors.New("the path already exists in the container: choose another, or give --force")
 
 // Kind is the kind of devices as a command adds them.
 func (a *Adder) Kind() *resource.Kind[Device] {

@@ -194,7 +194,7 @@ func makeShared(t *resource.Target, d Device, host unix.Stat_t, own rootfs.Owner
 	}
 	there, err := t.Root.Identify(node)
 	if err == nil && (there.Type != host.Mode&unix.S_IFMT || there.Rdev != host.Rdev) {
-		err = fmt.Errorf("%s in the container is something else", node.Name())
+		err = fmt.Errorf("%s in the container is another file", node.Name())
 	}
 	if err != nil {
 		node.Close()
@@ -222,7 +222,7 @@ func (p *plot) mknodShared(host unix.Stat_t) error {
 }
 
 // unbind unmounts the node that was bound for d, wherever the container has it
-// now, and removes it. One that is gone is fine.
+// now, and removes it. It is no error if it does not exist.
 func unbind(t *resource.Target, d Device) (unbound bool, err error) {
 	var master unix.Stat_t
 	switch err := unix.Lstat(boundPath(t, d), &master); {

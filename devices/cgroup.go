@@ -189,7 +189,7 @@ func revocable(d Device, spec []cgroup.DeviceRule, others []Device) string {
 // container was started with and of ours.
 func settleV2(t *resource.Target, all []Device) error {
 	if t.DeviceRules == nil {
-		return errors.New("the container has no config.json: what else it may use is not known, and would be taken away on cgroup v2")
+		return errors.New("the container has no config.json: its other permissions are not known, and cgroup v2 would lose them; restore the file")
 	}
 	dir, err := t.Cgroups.V2()
 	if err != nil {

@@ -117,7 +117,7 @@ func Hidden(t *resource.Target, d Device) error { return verifyNode(t, d) }
 // errVanished says that the host has a device no more, errNoDevice that it has something
 // else there.
 var (
-	errVanished = errors.New("the host has it no more")
+	errVanished = errors.New("the host no longer has it")
 	errNoDevice = errors.New("not a device")
 )
 

@@ -120,7 +120,7 @@ func (d Device) Unfollowed() string {
 	case d.isSteady():
 		return ""
 	case CheckDiskPath(d.PathInContainer) != nil:
-		return "its path in the container cannot stand in a udev rule"
+		return "its path in the container has characters that a udev rule cannot hold"
 	}
 	return ""
 }

@@ -73,10 +73,10 @@ func PlanHotplugIn(c *resource.Change, d *config.Document, edit *resource.Edit[D
 	return h, nil
 }
 
-// Event plans that the device at path in the container, and the partitions of a disk, are
-// what they are now. name is the kernel's of what udevd told of: a disk of that name is
-// made sure of even where it is as recorded. A device that is not recorded is not ours
-// any more. Of a selector's devices, path is the selector.
+// Event plans to refresh the device at path in the container, and a disk's partitions.
+// name is the kernel name in the event: that device is applied again even if its record
+// has not changed. Events for unrecorded devices are ignored.
+// For the devices of a selector, path is the selector.
 func (h *Hotplug) Event(path, name string) error {
 	if h.isSelector(path) {
 		return h.selected(true)
@@ -173,7 +173,7 @@ func (h *Hotplug) unplug(d Device) {
 		}
 	}
 	h.unfollow(d)
-	// It brings back what it has then.
+	// Forget which partitions were seen: when the disk returns, all its partitions are added.
 	h.looks = append(h.looks, look{seen: Seen{Path: d.PathInContainer}})
 }
 
@@ -252,9 +252,8 @@ func (h *Hotplug) isOf(l Limit, d Device) bool {
 	return !others && l.Major == d.Major && l.Minor == d.Minor
 }
 
-// follow plans that the partitions of the disk d, which block is, are what they
-// are now: those that the container has, those that nobody has seen, and the one
-// of this name.
+// follow plans to refresh the partitions of the disk d: those that the container has,
+// those that are new, and the one of this name. block is d's block device.
 func (h *Hotplug) follow(d Device, block Block, name string) error {
 	names, err := block.Partitions()
 	if err != nil {
@@ -310,8 +309,7 @@ func (h *Hotplug) addNew(d Device, block Block, name string, there map[string]De
 	}
 }
 
-// taken tells whether something else is recorded for a partition, or in its
-// place: it was added by hand.
+// taken tells whether a record that was added by hand has the partition or its path.
 func (h *Hotplug) taken(p Device) bool {
 	return slices.ContainsFunc(h.devices.Records(), func(r Device) bool {
 		now, _, err := resolve(r)
@@ -319,9 +317,9 @@ func (h *Hotplug) taken(p Device) bool {
 	})
 }
 
-// followByHand plans that partitions of the disk d, which block is, that were added
-// under names of their own are what they are now. They stay recorded. sure tells
-// of which the container has to have them anew.
+// followByHand plans to refresh the partitions of the disk d that were added under names
+// of their own. Their records are never removed. sure reports which partitions are
+// applied again even if their record has not changed.
 func (h *Hotplug) followByHand(d Device, block Block, sure func(Block) bool) {
 	for _, r := range h.devices.Records() {
 		if _, ours := partitionOf(d, r); ours || r.Type != "b" || r.Select != "" || r.isStacked() || r.Parent != d.PathOnHost && r.Parent != "/dev/"+block.Name {

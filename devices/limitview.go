@@ -77,9 +77,9 @@ func (k limit) view(file, text string, r Limit, v *resource.View) {
 	case have == want, want == "0" && have == "":
 	case have == "" && k.weight && !now.hasWeights():
 	case have == "":
-		v.Differ("limit missing", "the container's cgroup has no %s for %s, to be %s", k.name, r.Path, want)
+		v.Differ("limit missing", "the container's cgroup has no %s for %s, should have %s", k.name, r.Path, want)
 	default:
-		v.Differ("other limit", "the container's cgroup has %s as the %s for %s, to be %s", have, k.name, r.Path, want)
+		v.Differ("other limit", "the container's cgroup has %s as the %s for %s, should have %s", have, k.name, r.Path, want)
 	}
 }
 

@@ -94,7 +94,7 @@ func inHostsTree(p plot, host unix.Stat_t) error {
 	if err := unix.Fstatat(int(p.dir.Fd()), p.base, &st, unix.AT_SYMLINK_NOFOLLOW); err == nil && sameDevice(st, host) {
 		return nil
 	}
-	return fmt.Errorf("its directory is a tree of the host, mounted on %s in the container, where no node is made: choose a path on the container's own file system", command.Printable(p.on.Point))
+	return fmt.Errorf("its directory is a host directory, mounted on %s in the container, where no node is made: choose a path on the container's own file system", command.Printable(p.on.Point))
 }
 
 // mknod makes the plot's file the device that host is.
@@ -137,7 +137,7 @@ func (p *plot) clear(host unix.Stat_t) error {
 		return errExists
 	}
 	if err := removeOther(p.dir, p.base, st); err != nil {
-		return fmt.Errorf("replace what is there: %w", err)
+		return fmt.Errorf("replace the existing file: %w", err)
 	}
 	p.replaced = true
 	return nil
@@ -187,7 +187,7 @@ func dress(dir *os.File, base string, host unix.Stat_t, own rootfs.Owner, new bo
 		return is, os.NewSyscallError("fstat", err)
 	}
 	if !sameDevice(st, host) {
-		return is, errors.New("something else took its place")
+		return is, errors.New("another file took its place")
 	}
 	if err := unix.Fstat(int(dir.Fd()), &parent); err != nil {
 		return is, os.NewSyscallError("fstat", err)
@@ -220,10 +220,10 @@ func unlink(dir *os.File, base string, flags int) error {
 	return os.NewSyscallError("unlinkat", err)
 }
 
-// removeNode removes d's node from the container, however it was made. A node
-// that is gone is fine; what is there instead, or was there before us, stays. By
-// now the container may not use the device, so a node that cannot be reached is
-// only worth a warning: the container chooses what is above it.
+// removeNode removes d's node from the container, however it was made. It is no error
+// if the node does not exist. Another file in its place stays, and so does a node that
+// was there before. The permission is revoked by now, so a node that cannot be reached
+// is only a warning: the container chooses the directories above it.
 func removeNode(t *resource.Target, d Device) error {
 	var is made
 	known := t.Ledger.Made(kindName, d, &is)

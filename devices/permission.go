@@ -75,7 +75,7 @@ func Permissions(t *resource.Target, records []Device) ([]resource.View, error) 
 		rule = rule[:strings.LastIndexByte(rule, ' ')+1] + excess
 		v := resource.View{Name: rule, Real: Permission{Rule: rule}}
 		if rule[0] == 'a' {
-			v.Stuck("permission wider", "the container may use every device, which its specification does not say: start it anew")
+			v.Stuck("permission wider", "the container's cgroup allows every device, and its specification does not: restart the container")
 		} else {
 			v.Differ("permission wider", "the container's cgroup allows %s, which neither its specification nor a record asks for", rule)
 		}

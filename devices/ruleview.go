@@ -39,13 +39,13 @@ func RuleViews(id string, list []Followed) ([]resource.View, error) {
 			has = slices.DeleteFunc(has, func(l string) bool { return slices.Contains(lines, l) })
 			v.Real = Rules(strings.Join(lines, "\n"))
 		} else {
-			v.Differ("udev rule missing", "udevd tells nobody when the device at %s comes or goes", d.Path)
+			v.Differ("udev rule missing", "udevd has no rule for the device at %s: the container keeps it when it goes, and lacks it when it comes", d.Path)
 		}
 		views = append(views, v)
 	}
 	if len(has) > 0 && !slices.ContainsFunc(views, func(v resource.View) bool { return v.Differences != nil }) {
 		v := resource.View{Name: "rules", Real: Rules(strings.Join(has, "\n"))}
-		v.Differ("udev rule left", "udevd tells of devices that the container does not have")
+		v.Differ("udev rule left", "udevd has rules for devices that the container does not have")
 		views = append(views, v)
 	}
 	return views, nil

@@ -65,7 +65,7 @@ func UnitViews(ctx context.Context, unit string, list []Device) ([]resource.View
 	}
 	v := resource.View{Name: unit}
 	if len(lacks) > 0 {
-		v.Differ("DeviceAllow missing", "systemd would take %s away at its next daemon-reload", strings.Join(lacks, ", "))
+		v.Differ("DeviceAllow missing", "systemd's next daemon-reload would revoke %s", strings.Join(lacks, ", "))
 	}
 	return []resource.View{v}, nil
 }

@@ -148,7 +148,7 @@ func (d Device) missing(t *resource.Target, dir *os.File, v *resource.View) erro
 			return err
 		}
 		if on.OfHost {
-			v.Stuck("node hidden", "%s in the container is in a tree of the host, mounted on %s: remove-device or remove-path one of them", d.PathInContainer, on.Point)
+			v.Stuck("node hidden", "%s in the container is in a host directory, mounted on %s: remove-device or remove-path one of them", d.PathInContainer, on.Point)
 			return nil
 		}
 	}
@@ -171,10 +171,10 @@ func (d Device) viewRights(t *resource.Target, dir, f *os.File, st unix.Stat_t, 
 	}
 	own := t.Owner.Or(rootfs.Owner{UID: int(host.Uid), GID: int(host.Gid)})
 	if int(st.Uid) != own.UID || int(st.Gid) != own.GID {
-		v.Differ("node has another owner", "%s in the container is of %d:%d, to be of %d:%d", d.PathInContainer, st.Uid, st.Gid, own.UID, own.GID)
+		v.Differ("node has another owner", "%s in the container belongs to %d:%d, should belong to %d:%d", d.PathInContainer, st.Uid, st.Gid, own.UID, own.GID)
 	}
 	if st.Mode != host.Mode {
-		v.Differ("node has another mode", "%s in the container has mode %04o, to have %04o", d.PathInContainer, st.Mode&0o7777, host.Mode&0o7777)
+		v.Differ("node has another mode", "%s in the container has mode %04o, should have %04o", d.PathInContainer, st.Mode&0o7777, host.Mode&0o7777)
 	}
 	return nil
 }

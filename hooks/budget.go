@@ -11,8 +11,8 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// A runtime kills a hook after 30 s. We give up before, so that what is done
-// is undone and the reason is told.
+// A runtime kills a hook after 30 s. The hook gives up earlier, so that it can undo
+// its work and report the reason.
 const (
 	hookTimeout  = 25 * time.Second
 	hookLockWait = 10 * time.Second
@@ -20,7 +20,7 @@ const (
 
 // errNoEnd says that standard input was not closed in time: a runtime that
 // never closes it must not keep the container waiting for ever.
-var errNoEnd = errors.New("it does not end")
+var errNoEnd = errors.New("the runtime did not close it in time")
 
 // readAll reads to the end, or until ctx is done. A file is waited for by
 // poll(2), for which no other thread is needed.

@@ -42,7 +42,7 @@ func (f *followUp) do(ctx context.Context, started bool, warn func(what string, 
 	}
 	if f.unit != "" && len(f.allowed) > 0 {
 		if err := devices.AllowInUnit(ctx, f.unit, f.allowed, f.removed...); err != nil {
-			warn("devices are allowed until systemd's next daemon-reload only", err)
+			warn("systemd's next daemon-reload revokes the permissions of the devices", err)
 		}
 	}
 }

@@ -46,9 +46,9 @@ func (h *Hook) Run(name string, args []string) int {
 	flags.SetOutput(h.Stderr)
 	stage := flags.String("state", "", "set the hook's `stage`: "+strings.Join(Stages, ", "))
 	file := flags.String("log", "", "append the log to `file` instead of sending it to syslog")
-	flags.DurationVar(&h.bootWait, "boot-wait", bootWait, "wait so long for recorded devices that the host does not have yet, while it starts; 0: not at all")
-	flags.DurationVar(&h.bootTime, "boot-time", bootTime, "the host starts until it has been up so long")
-	flags.BoolVar(&h.onDemand, "on-demand", false, "leave a container alone for which nothing is recorded or asked")
+	flags.DurationVar(&h.bootWait, "boot-wait", bootWait, "wait this long for recorded devices that the host does not have yet, while it boots; 0: not at all")
+	flags.DurationVar(&h.bootTime, "boot-time", bootTime, "the host counts as booting until its uptime is this long")
+	flags.BoolVar(&h.onDemand, "on-demand", false, "do nothing for a container without records and KERNEL_MODULES")
 	relabel := flags.Bool("with-relabel", false, "relabel the container's root file system for SELinux at its first start")
 	// Compat: hook-help, hook-unknown-flag; hook-extra-args: surplus arguments
 	// mean nothing.
@@ -77,7 +77,8 @@ func (h *Hook) Stage(stage, logFile string, relabel bool) int {
 		// It has nothing to do, and under runc its failure would kill.
 		return 0
 	}
-	// A terminal's signals are for the runtime; half a change is for nobody.
+	// Ignore a terminal's signals, which are for the runtime: an interrupted change would
+	// leave the container half configured.
 	signal.Ignore(unix.SIGINT, unix.SIGHUP, unix.SIGQUIT, unix.SIGTERM)
 	ctx := deadline.After(hookTimeout)
 	h.wait = deadline.NewWaiter(ctx)

@@ -152,7 +152,7 @@ func TestPrestartOfAContainerThatCannotBeServedChangesNothing(t *testing.T) {
 		{"a limit with a wrong field", `{}`, `{"readIops":[{"major":8,"minor":0,"path":"/dev/sda","value":1}]}`, "device_hook.json: readIops[0].value"},
 		{"a null limit", `{}`, `{"writeBps":[null]}`, "writeBps[0]: null"},
 		{"a weight that is no record", `{}`, `{"blkioWeight":[[]]}`, "blkioWeight[0]: want object"},
-		{"an interface with a wrong field", `{}`, `{"networkInterfaces":[{"Mtu":"1500"}]}`, "networkInterfaces[0].Mtu: want number, found string"},
+		{"an interface with a wrong field", `{}`, `{"networkInterfaces":[{"Mtu":"1500"}]}`, "networkInterfaces[0].Mtu: want whole number, found string"},
 		{"a null route", `{}`, `{"deviceToAdd":[` + device + `],"networkRoute":[null]}`, "networkRoute[0]: null"},
 	} {
 		dir := t.TempDir()

@@ -82,7 +82,7 @@ func (m modules) record() error {
 		return nil
 	}
 	if err := (kmod.Loader{}).Record(m.requester, m.names); err != nil {
-		return fmt.Errorf("remember which kernel modules are asked for: %w", err)
+		return fmt.Errorf("note which kernel modules the container asks for: %w", err)
 	}
 	return nil
 }

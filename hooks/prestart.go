@@ -150,7 +150,7 @@ func (s *startRun) hidden() {
 	}
 	for _, d := range s.recorded.devices.Made {
 		if err := devices.Hidden(s.target, d); err != nil {
-			by := "a path that is mounted over it"
+			by := "a mount over it"
 			if i := d.Below(points); i >= 0 {
 				by = "the path " + s.recorded.paths.Made[i].String()
 			}
@@ -168,9 +168,9 @@ func (h *Hook) limits(ctx context.Context, s *startRun) error {
 	return nil
 }
 
-// pin gives the network namespace its name. What is behind that of a start that
-// nobody stopped is taken out of it before: an interface of the host would go
-// away with it.
+// pin bind-mounts the network namespace. If an earlier start, after which no poststop
+// ran, left a pin, its host interfaces are moved back first: replacing the pin would
+// destroy them.
 func (h *Hook) pin(ctx context.Context, s *startRun) error {
 	before := network.Cleanup{ID: s.state.ID, Ledger: s.target.Ledger, Records: s.recorded.interfaces.Records}
 	switch err := before.Do(ctx); {

@@ -51,7 +51,7 @@ func unlabel(path string) error {
 	}
 	defer root.Close()
 	if ours, err := root.Same("/"); err != nil || ours {
-		return errors.Join(err, errors.New("the container's root is the host's /, which is left alone"))
+		return errors.Join(err, errors.New("the container's root is the host's /, where nothing is made or removed"))
 	}
 	return selinux.Remove(root)
 }

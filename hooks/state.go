@@ -15,7 +15,7 @@ import (
 	"isula.org/isulad-tools/internal/jsonerror"
 )
 
-// maxInput bounds the state on standard input; config.json may hold more.
+// maxState and maxSpec limit what is read from standard input and from config.json.
 const (
 	maxStateInput   = 1 << 20
 	maxEngineConfig = 16 << 20

@@ -110,11 +110,11 @@ func TestAStateThatPrestartCannotUseIsRefusedByField(t *testing.T) {
 		{`{"id":"abc","pid":null,"bundle":"/b"}`, "pid: 0 is not a process"},
 		{`{"id":"abc","pid":0,"bundle":"/b"}`, "pid: 0 is not a process"},
 		{`{"id":"abc","pid":-1,"bundle":"/b"}`, "pid: -1 is not a process"},
-		{`{"id":"abc","pid":"7","bundle":"/b"}`, "pid: want number, found string"},
-		{`{"id":"abc","pid":7.5,"bundle":"/b"}`, "pid: want number, found number 7.5"},
+		{`{"id":"abc","pid":"7","bundle":"/b"}`, "pid: want whole number, found string"},
+		{`{"id":"abc","pid":7.5,"bundle":"/b"}`, "pid: want whole number, found number 7.5"},
 		{`{"id":"abc","pid":1e400,"bundle":"/b"}`, "pid: "},
 		{`{"id":"abc","pid":18446744073709551616,"bundle":"/b"}`, "pid: "},
-		{`{"id":"abc","pid":[7],"bundle":"/b"}`, "pid: want number, found array"},
+		{`{"id":"abc","pid":[7],"bundle":"/b"}`, "pid: want whole number, found array"},
 		{`{"id":"abc","pid":7}`, `bundle: "" is not an absolute path`},
 		{`{"id":"abc","pid":7,"bundle":"b"}`, `bundle: "b" is not an absolute path`},
 		{`{"id":"abc","pid":7,"bundle":7}`, "bundle: want string, found number"},
@@ -209,7 +209,7 @@ func TestAStateThatNeverEndsIsGivenUp(t *testing.T) {
 	ctx, cancel := context.WithDeadline(t.Context(), time.Now().Add(50*time.Millisecond))
 	defer cancel()
 	// Without the deadline this would not return.
-	if _, err := readState(ctx, in, true); err == nil || !strings.Contains(err.Error(), "does not end") {
+	if _, err := readState(ctx, in, true); err == nil || !strings.Contains(err.Error(), "did not close it in time") {
 		t.Errorf("%v, want an error", err)
 	}
 }

@@ -52,7 +52,7 @@ func (h Host) Examine(ctx context.Context) (facts []Fact) {
 
 func (h Host) leftovers(context.Context) []Fact {
 	if h.Unlisted != nil {
-		return []Fact{{Warn, "leftovers", "not all containers can be found, so nobody knows: " + h.Unlisted.Error(), ""}}
+		return []Fact{{Warn, "leftovers", "unknown, because not all containers can be found: " + h.Unlisted.Error(), ""}}
 	}
 	orphans, err := Orphans(h.Containers)
 	if err != nil {

@@ -48,7 +48,7 @@ func (h Host) hookSpecs(context.Context) (facts []Fact) {
 	}
 	switch len(found) {
 	case 0:
-		facts = append(facts, Fact{Bad, "hook spec", "there is none: no container is started with the hook by it", "make install"})
+		facts = append(facts, Fact{Bad, "hook spec", "missing: no container can be started with the hook", "make install"})
 	case 2:
 		facts = append(facts, Fact{Warn, "generations", "both are installed: " + strings.Join(found, " and "), "use one hook spec for all containers"})
 	}
@@ -109,14 +109,14 @@ func ownFact(what, path string, mode fs.FileMode) *Fact {
 		return &Fact{Bad, what, path + ": " + err.Error(), ""}
 	}
 	if st.Uid != 0 || st.Mode&0o022 != 0 {
-		return &Fact{Bad, what, fmt.Sprintf("others than root may write %s: it is of user %d, with mode %04o", path, st.Uid, st.Mode&0o7777), fmt.Sprintf("chown root: %s && chmod %04o %[1]s", path, mode)}
+		return &Fact{Bad, what, fmt.Sprintf("users other than root may write %s: its owner is %d, its mode %04o", path, st.Uid, st.Mode&0o7777), fmt.Sprintf("chown root: %s && chmod %04o %[1]s", path, mode)}
 	}
 	return nil
 }
 
 func (h Host) policy(context.Context) []Fact {
 	if _, err := os.Lstat(place.ModulePolicy); errors.Is(err, fs.ErrNotExist) {
-		return []Fact{{OK, "module policy", "there is none: containers may have every kernel module", ""}}
+		return []Fact{{OK, "module policy", "missing: containers may have every kernel module", ""}}
 	}
 	if _, err := (kmod.Loader{}).Check(nil); err != nil {
 		return []Fact{{Bad, "module policy", err.Error(), "edit " + place.ModulePolicy}}
@@ -129,7 +129,7 @@ func (h Host) policy(context.Context) []Fact {
 
 func (h Host) udev(context.Context) (facts []Fact) {
 	if _, err := os.Lstat("/run/udev/control"); err != nil {
-		return []Fact{{Warn, "udev", "udevd does not run: what disks and partitions become later is not followed", "start systemd-udevd"}}
+		return []Fact{{Warn, "udev", "udevd does not run: devices that go or come are not followed", "start systemd-udevd"}}
 	}
 	if _, err := command.Find("udevadm"); err != nil {
 		facts = append(facts, Fact{Warn, "udev", "udevadm is not installed: udevd is not told of rules", ""})
@@ -146,9 +146,9 @@ func (h Host) udev(context.Context) (facts []Fact) {
 
 func (h Host) systemd(context.Context) []Fact {
 	if systemd.Runs() {
-		return []Fact{{OK, "systemd", "it is told of devices, so that a daemon-reload does not take them away", ""}}
+		return []Fact{{OK, "systemd", "it is told of devices, so that its daemon-reload does not revoke them", ""}}
 	}
-	return []Fact{{OK, "systemd", "there is none", ""}}
+	return []Fact{{OK, "systemd", "it does not run", ""}}
 }
 
 func (h Host) modprobe(context.Context) []Fact {

@@ -58,14 +58,14 @@ func (h Host) cgroups(context.Context) []Fact {
 
 func (h Host) sharedPath(context.Context) []Fact {
 	if _, err := os.Stat(place.SharedPath); errors.Is(err, os.ErrNotExist) {
-		return []Fact{{OK, "shared path", "there is none yet: the first start makes it", ""}}
+		return []Fact{{OK, "shared path", "missing, the first start makes it", ""}}
 	}
 	is := Fact{OK, "shared path", "no container was started yet", ""}
 	err := mountpoint.Each(0, func(m *mountpoint.Mount) bool {
 		if m.Point.Is(place.Master) {
 			is = Fact{OK, "shared path", place.Master, ""}
 			if !strings.Contains(string(m.Optional), "shared:") {
-				is = Fact{Bad, "shared path", place.Master + " is no shared mount: what is mounted there reaches no container", "mount --make-shared " + place.Master}
+				is = Fact{Bad, "shared path", place.Master + " is no shared mount: later mounts there reach no container", "mount --make-shared " + place.Master}
 			}
 		}
 		return true

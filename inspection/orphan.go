@@ -54,7 +54,7 @@ func Orphans(known []container.Container) (list []Orphan, err error) {
 		{place.Isulad.NetNS(), "netns pin"},
 		{place.Syscontainer.NetNS(), "netns pin"},
 		{place.Master, "shared path"},
-		{place.Midpath, "transfer mounts"},
+		{place.Midpath, "staging mounts"},
 	} {
 		entries, _ := os.ReadDir(dir.path) // none is there, mostly
 		for _, e := range entries {

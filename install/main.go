@@ -41,7 +41,7 @@ func Add(o Options, out io.Writer) error {
 	return nil
 }
 
-// Remove takes away what Add has put there, and brings back what was there before.
+// Remove removes the files of Add, and restores the files that they replaced.
 func Remove(o Options, out io.Writer) error {
 	t, err := o.tree(false)
 	if err != nil {

@@ -89,7 +89,7 @@ func readPolicy(path string) ([]byte, error) {
 	case st.Uid != 0:
 		return nil, fmt.Errorf("it belongs to user %d: chown root it", st.Uid)
 	case st.Mode&0o022 != 0:
-		return nil, fmt.Errorf("others than root may write it (mode %04o): chmod go-w it", st.Mode&0o7777)
+		return nil, fmt.Errorf("users other than root may write it (mode %04o): chmod go-w it", st.Mode&0o7777)
 	}
 	return open.Content(f, policyLimit)
 }

@@ -233,7 +233,7 @@ func (l Loader) save(loads []Load) error {
 		return err
 	}
 	if err := atomicfile.Write(l.place(), loadedFile, append(data, '\n'), 0o600); err != nil {
-		return fmt.Errorf("remember which kernel modules are loaded: %w", err)
+		return fmt.Errorf("note which kernel modules are loaded: %w", err)
 	}
 	return nil
 }

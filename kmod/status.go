@@ -24,8 +24,8 @@ type Status struct {
 	UseCount int      `json:"useCount"`
 	UsedBy   []string `json:"usedBy,omitempty"`
 	AskedBy  []Wish   `json:"askedBy,omitempty"`
-	// Origin is "loaded" by us, for a container, at a time, or "found"; "" for
-	// what is not loaded at all.
+	// Origin is "loaded" (by this program, for a container), "found" (by somebody else),
+	// or "" for a module that is not loaded.
 	Origin     string     `json:"origin,omitempty"`
 	LoadedFor  string     `json:"loadedFor,omitempty"`
 	LoadedName string     `json:"loadedForName,omitempty"`

@@ -44,7 +44,7 @@ func (b Bind) MarshalText() ([]byte, error) { return []byte(b.String()), nil }
 var ErrSameTarget = errors.New("Mount more than one host paths to a single path in container")
 
 // Check refuses records that contradict each other: a container path can be
-// used once, and a host path has one pair of transfer mounts, with one set of
+// used once, and a host path has one pair of staging mounts, with one set of
 // options.
 func Check(binds []Bind) error {
 	targets := make(map[string]bool, len(binds))
@@ -75,14 +75,14 @@ func sameOptions(a, b string) bool {
 	return slices.Equal(x, y)
 }
 
-// options is what the options of a record mean.
+// options are the parsed options of a record.
 type options struct {
 	readOnly    bool
 	propagation uintptr // of mount(2); 0 when no option says it
 	idmap       bool    // owners are those of the container's user namespace
 }
 
-// option is one of them; a record has one of a group.
+// option is a word among a record's options, which has at most one of each group.
 type option struct {
 	name, group string
 	set         func(*options)

@@ -87,7 +87,7 @@ type lookedUp struct {
 	isDir bool
 }
 
-// lookUp opens a path of the host, and nothing of what is there.
+// lookUp opens a path of the host by O_PATH: nothing is read, and no device is opened.
 func lookUp(w *deadline.Waiter, p string) (lookedUp, error) {
 	return deadline.Get(w, onHost, p, func() (lookedUp, error) { return describe(open.File(p, unix.O_PATH, 0)) })
 }

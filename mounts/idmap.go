@@ -80,5 +80,5 @@ func (b Bind) CheckOwner(w *deadline.Waiter, mapped func(uid, gid uint32) bool) 
 	if err != nil || mapped(st.Uid, st.Gid) {
 		return nil // what is missing is made for the container's root
 	}
-	return fmt.Errorf("%s belongs to %d:%d, who is nobody in the container: its root can only do there what everybody can; to change that add it with the option idmap (Linux 5.12), or give it to the container's ids with chown", b.Host, st.Uid, st.Gid)
+	return fmt.Errorf("%s belongs to %d:%d, which is nobody in the container's user namespace: the container's root has only everybody's rights there; add the path with the option idmap (Linux 5.12), or chown it to the container's ids", b.Host, st.Uid, st.Gid)
 }

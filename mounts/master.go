@@ -93,7 +93,7 @@ func makeTarget() error {
 	return mountpoint.Mkdir(to, 0o600)
 }
 
-// stages are where a container's transfer mounts are, in the order in which they go, as
+// stages are where a container's staging mounts are, in the order in which they go, as
 // the mount table has their paths.
 func stages(id string) []string {
 	var list []string

@@ -102,7 +102,7 @@ func grantedTo(t *resource.Target) (g granted, err error) {
 		if json.Unmarshal(entry.Had, &before) == nil {
 			g.had = append(g.had, before.Trees...)
 		}
-		// There are no transfer mounts then that say what it shows.
+		// There are no staging mounts then that say what it shows.
 		if t.Direct != nil && json.Unmarshal(entry.Record, &b) == nil {
 			if of, err := treeOf(t.Wait, filepath.Clean(b.Host)); err == nil {
 				g.trees = append(g.trees, of)
@@ -121,7 +121,7 @@ func grantedTo(t *resource.Target) (g granted, err error) {
 	})
 }
 
-// hasTransfers tells whether there may be transfer mounts in a directory of the host.
+// hasTransfers tells whether there may be staging mounts in a directory of the host.
 func hasTransfers(dir string) bool {
 	entries, err := os.ReadDir(dir)
 	return err == nil && slices.ContainsFunc(entries, func(e os.DirEntry) bool { return isSHA(e.Name()) })

@@ -28,9 +28,9 @@ func CheckTarget(path string) error {
 	path = filepath.Clean("/" + path)
 	switch {
 	case slices.Contains([]string{"/", "/dev", "/proc", "/sys"}, path):
-		return fmt.Errorf("%s in the container is not to be mounted over, it would not work any more: choose a path below it or elsewhere", path)
+		return fmt.Errorf("%s in the container cannot be mounted over, the container would stop working: choose a path below it or elsewhere", path)
 	case place.Within(path, "/proc") && !slices.Contains(ofProc, path):
-		return fmt.Errorf("%s in the container is not to be mounted over: below /proc that is allowed for cpuinfo, meminfo and what else runtimes allow", path)
+		return fmt.Errorf("%s in the container cannot be mounted over: below /proc only the files that runtimes allow can be, such as cpuinfo and meminfo", path)
 	}
 	return nil
 }
@@ -56,7 +56,7 @@ func checkPoint(t *resource.Target, b Bind, point *os.File) error {
 		return fmt.Errorf("%s leads to %s: %w", b.Container, command.Printable(at), err)
 	}
 	if on.OfHost && on.Shared {
-		return fmt.Errorf("%s in the container is in a tree of the host, mounted on %s, that shares its mounts with the host: choose another path", b.Container, command.Printable(on.Point))
+		return fmt.Errorf("%s in the container is in a host directory, mounted on %s, that shares its mounts with the host: choose another path", b.Container, command.Printable(on.Point))
 	}
 	return nil
 }

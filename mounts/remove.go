@@ -26,7 +26,7 @@ import (
 
 // remove unmounts what b gave the container, wherever that has it now, in all of
 // its mount namespaces. What is gone is fine. The mount point stays, as it always
-// did: the image may have had it before. The transfer mounts are settle's.
+// did: the image may have had it before. The staging mounts are settle's.
 func remove(_ context.Context, t *resource.Target, b Bind) error {
 	w, err := wanted(t, b)
 	if err != nil {
@@ -103,7 +103,7 @@ func wanted(t *resource.Target, b Bind) (*wants, error) {
 	return w, w.look(t, b)
 }
 
-// stage looks at the transfer mounts, which the container cannot change: at those
+// stage looks at the staging mounts, which the container cannot change: at those
 // of the path, with what is mounted below them, and those of others.
 func (w *wants) stage(id string, b Bind) error {
 	var foreign []string // groups that somebody else is in, too
@@ -239,7 +239,7 @@ func (w *wants) hadBefore(m *mountpoint.Mount) bool {
 	})
 }
 
-// settle makes what is behind the mounts follow the records: transfer mounts
+// settle makes what is behind the mounts follow the records: staging mounts
 // that no record needs any more go, and what went with a path that is gone comes
 // back: what was mounted below it, and another mount of its host path. So does what was
 // below a path that came.
@@ -284,7 +284,7 @@ func (b Bind) wentWith(other Bind) bool {
 	return place.Within(filepath.Clean(b.Container), filepath.Clean(other.Container)) || place.Within(filepath.Clean(b.Host), filepath.Clean(other.Host))
 }
 
-// sweep removes the transfer mounts of a container that serve none of records.
+// sweep removes the staging mounts of a container that serve none of records.
 // Removing the mount point on the host unmounts it everywhere: also inside.
 func sweep(id string, records []Bind) error {
 	used := map[string]bool{}
@@ -311,12 +311,12 @@ func sweep(id string, records []Bind) error {
 	return errors.Join(errs...)
 }
 
-// isStaged tells whether a mount of the host is a transfer mount, or below one.
+// isStaged tells whether a mount of the host is a staging mount, or below one.
 func isStaged(stages []string, m *mountpoint.Mount) bool {
 	return slices.ContainsFunc(stages, m.Point.Within) && !slices.ContainsFunc(stages, m.Point.Is)
 }
 
-// isSHA tells transfer mounts from device nodes, which lie beside them.
+// isSHA tells staging mounts from device nodes, which lie beside them.
 func isSHA(name string) bool {
 	sum, err := hex.DecodeString(name)
 	return err == nil && len(sum) == sha256.Size

@@ -110,7 +110,7 @@ func isNone(err error) bool {
 
 var (
 	errNotShared = errors.New("it has no shared path: start it with --hook-spec; if it was, the hook's log says why it got none")
-	errCutOff    = errors.New("its runtime has cut its shared path off, as crun does")
+	errCutOff    = errors.New("its runtime has made its mounts private, as crun does: later mounts do not arrive")
 	errNoPlace   = errors.New("the container's root is read-only, and its image has no directory " + place.SharedPath)
 	errNoWay     = errors.New("this kernel (before 5.2) has no way into a container that has changed its root")
 )
@@ -125,7 +125,7 @@ func share(ctx context.Context, t *resource.Target, report func(error)) (err err
 	// be mounted on it.
 	// What cannot be removed is in nobody's way: only names that are needed are.
 	if err := purge(t.ID, mountpoint.Empty); err != nil {
-		report(fmt.Errorf("remove what an earlier start left: %w", err))
+		report(fmt.Errorf("remove leftovers of an earlier start: %w", err))
 	}
 	var mnt *os.File
 	defer func() { mnt.Close() }() // after the undo, which needs it

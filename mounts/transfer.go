@@ -50,7 +50,7 @@ func resolve(b Bind) (Bind, bool, error) {
 	return b, false, err
 }
 
-// sha names the transfer mounts of a host path, cleaned but not resolved.
+// sha names the staging mounts of a host path, cleaned but not resolved.
 func sha(host string) string {
 	sum := sha256.Sum256([]byte(filepath.Clean(host)))
 	return hex.EncodeToString(sum[:])
@@ -241,7 +241,7 @@ func transfer(t *resource.Target, host *os.File, dir bool, b Bind, u *undo.Stack
 	return cutOff(out, o.propagation)
 }
 
-// cutOff makes a transfer mount private if that is asked for.
+// cutOff makes a staging mount private if that is asked for.
 func cutOff(mnt *os.File, propagation uintptr) error {
 	if propagation&unix.MS_PRIVATE == 0 {
 		return nil
@@ -249,9 +249,8 @@ func cutOff(mnt *os.File, propagation uintptr) error {
 	return setPropagation(mnt, propagation, procFD)
 }
 
-// bindFlags returns how a host tree is bound: with what is mounted below it,
-// but for one that has the shared path in it, which would double with each
-// bind.
+// bindFlags returns how a host tree is bound: with the mounts below it, unless the tree
+// contains the shared path, whose mounts would double with each bind.
 func bindFlags(host *os.File) (uintptr, error) {
 	root, err := open.File("/", unix.O_PATH, 0)
 	if err != nil {
@@ -277,15 +276,15 @@ func mounted(path string, host *os.File) bool {
 	return err == nil && same
 }
 
-// mountAt has put mount something on a mount point dir/name and returns the root of
-// that. The name may be the container's own doing: what is there already, of an
-// earlier start or hers, is mounted over where that can be, and is not followed.
+// mountAt makes the mount point dir/name, calls put to mount on it, and returns the root
+// of the mount. An existing file of that name, of an earlier start or made by the
+// container, is mounted over if possible, and is never followed.
 func mountAt(dir, name string, isDir bool, u *undo.Stack, put func(point *os.File) error) (*os.File, error) {
 	path := filepath.Join(dir, name)
 	if err := makePoint(path, isDir); err != nil {
 		return nil, &os.PathError{Op: "make mount point", Path: path, Err: err}
 	}
-	u.Push("remove transfer mount "+path, func() error { return mountpoint.Purge(path) })
+	u.Push("remove staging mount "+path, func() error { return mountpoint.Purge(path) })
 	point, err := open.File(path, unix.O_PATH|unix.O_NOFOLLOW, 0)
 	if err != nil {
 		return nil, err
@@ -334,7 +333,7 @@ func makePoint(path string, isDir bool) error {
 	return make()
 }
 
-// openArrived opens, in the container, the transfer mount of b.
+// openArrived opens, in the container, the staging mount of b.
 func openArrived(t *resource.Target, host *os.File, b Bind) (*os.File, error) {
 	path := filepath.Join(place.SharedPath, sha(b.Host))
 	f, err := t.Root.Open(path, unix.O_PATH|unix.O_NOFOLLOW)
@@ -343,7 +342,7 @@ func openArrived(t *resource.Target, host *os.File, b Bind) (*os.File, error) {
 	}
 	if same, err := t.Root.SameFile(f, host); err != nil || !same {
 		f.Close()
-		return nil, errors.Join(err, fmt.Errorf("it does not reach the container: %s there is something else", path))
+		return nil, errors.Join(err, fmt.Errorf("it does not reach the container: %s is another file there", path))
 	}
 	return f, nil
 }
@@ -361,7 +360,7 @@ func verify(_ context.Context, t *resource.Target, b Bind) error {
 	}
 	defer inside.Close()
 	if same, err := t.Root.SameFile(inside, host.File); err != nil || !same {
-		return errors.Join(err, fmt.Errorf("%s in the container is something else", b.Container))
+		return errors.Join(err, fmt.Errorf("%s in the container is another file", b.Container))
 	}
 	return nil
 }

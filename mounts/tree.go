@@ -48,7 +48,7 @@ func anyIsOf(trees []tree, m *mountpoint.Mount) bool {
 	return slices.ContainsFunc(trees, func(t tree) bool { return t.isOf(m) })
 }
 
-// held is what the container has by something.
+// held is a tree that a grant or the specification gives the container.
 type held struct {
 	tree
 	ReadOnly bool `json:",omitempty"`
@@ -56,8 +56,8 @@ type held struct {
 
 func heldBy(m *mountpoint.Mount) held { return held{treeAt(m), m.ReadOnly()} }
 
-// gives tells whether the container has by it what the mount shows: a mount that can be
-// written is no copy of one that cannot.
+// gives tells whether h gives the container what the mount shows: a writable mount is no
+// copy of a read-only one.
 func (h held) gives(m *mountpoint.Mount) bool { return h.has(m) && (!h.ReadOnly || m.ReadOnly()) }
 
 func anyGives(all []held, o held) bool {
@@ -68,8 +68,8 @@ func anyCovers(trees []tree, o tree) bool {
 	return slices.ContainsFunc(trees, func(t tree) bool { return t.covers(o) })
 }
 
-// treeOf returns the tree at a path of the host; for one that does not exist,
-// what it was.
+// treeOf returns the tree at a path of the host. For a path that does not exist it is
+// the tree that the path had.
 func treeOf(w *deadline.Waiter, path string) (tree, error) {
 	f, err := lookUp(w, path)
 	if (errors.Is(err, fs.ErrNotExist) || errors.Is(err, unix.ENOTDIR)) && path != "/" {

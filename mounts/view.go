@@ -157,9 +157,9 @@ func (s *spot) view(t *resource.Target, stages []string, optional bool, v *resou
 	case o.readOnly && !s.on.ReadOnly:
 		v.Differ("mount writable", "%s in the container can be written, and is recorded as ro", b.Container)
 	case t.Direct == nil && !staged(stages, b, host.File):
-		v.Differ("transfer mount missing", "the host has unmounted the path below %s: what it mounts in %s does not arrive any more", place.SharedPath, b.Host)
+		v.Differ("staging mount missing", "the host has unmounted the path below %s: its later mounts in %s do not arrive", place.SharedPath, b.Host)
 	case t.Direct == nil && s.alone && o.propagation&unix.MS_PRIVATE == 0:
-		v.Differ("mount cut off", "%s in the container receives nothing: what the host mounts in %s does not arrive any more", b.Container, b.Host)
+		v.Differ("mount cut off", "%s in the container receives no mounts: later mounts of the host in %s do not arrive", b.Container, b.Host)
 	case !o.readOnly && s.on.ReadOnly:
 		on, _, err := mountOf(host.File, 0)
 		if err != nil || on == nil || on.ReadOnly {
@@ -170,7 +170,7 @@ func (s *spot) view(t *resource.Target, stages []string, optional bool, v *resou
 	return nil
 }
 
-// staged tells whether the path's transfer mounts are there.
+// staged tells whether the path's staging mounts are there.
 func staged(stages []string, b Bind, host *os.File) bool {
 	for _, dir := range stages {
 		if !mounted(filepath.Join(dir, sha(b.Host)), host) {
@@ -180,7 +180,7 @@ func staged(stages []string, b Bind, host *os.File) bool {
 	return true
 }
 
-// restage removes transfer mounts of the path that do not hand on what they receive any more:
+// restage removes staging mounts of the path that do not hand on what they receive any more:
 // a command was killed that was about to unmount them.
 func restage(t *resource.Target, b Bind) error {
 	o, err := parseOptions(b.Options)

@@ -35,7 +35,7 @@ func (c Container) follow(l hostpath.Link) error {
 	if whose == "" || err != nil {
 		return err
 	}
-	return fmt.Errorf("%s is a link to %s, and container %s may write the directory that it is in: it could lead anywhere, so it is not followed; give the path that it should lead to",
+	return fmt.Errorf("%s is a link to %s in a directory that container %s may write, so it is not followed: give the path that it should lead to",
 		command.Printable(l.Path), command.Printable(l.Target), whose)
 }
 

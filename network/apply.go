@@ -101,7 +101,7 @@ func verifyNIC(_ context.Context, t *resource.Target, r NIC) error {
 		return err
 	}
 	if n.ip.IsValid() && !slices.ContainsFunc(addresses, func(a netspace.Address) bool { return a.Prefix == n.ip }) {
-		return fmt.Errorf("%s has not the address %s", n.Name, n.IP)
+		return fmt.Errorf("%s does not have the address %s", n.Name, n.IP)
 	}
 	return nil
 }

@@ -16,8 +16,8 @@ import (
 	"isula.org/isulad-tools/resource"
 )
 
-// ErrStuck says that an interface may still be in a pinned namespace. With that it
-// would go away.
+// ErrStuck says that an interface may still be in a pinned namespace, which must stay:
+// removing the pin would destroy the interface.
 var ErrStuck = errors.New("the network namespace is kept")
 
 // grant is an interface that a container may have.
@@ -58,9 +58,9 @@ func (c Cleanup) grants() (list []*grant) {
 	return list
 }
 
-// Do takes it back: a veth is deleted, an eth comes back to the host, through the
-// namespaces that are pinned for the container. Without a pin the kernel has deleted
-// the one and returned the other as it was left. It goes on after errors.
+// Do deletes veths and returns eths to the host, through the namespaces that are pinned
+// for the container. Without a pin the kernel has already deleted the veths and returned
+// the eths as they were left. Do goes on after errors.
 func (c Cleanup) Do(ctx context.Context) error {
 	grants := c.grants()
 	if len(grants) == 0 {

@@ -100,8 +100,8 @@ func (r Route) CheckReached(nics []NIC, all []Route) error {
 	case t.Dev == "lo":
 		return nil
 	case t.Dev != "":
-		return fmt.Errorf("no recorded interface is called %s: a start fails unless the container has it of itself", t.Dev)
+		return fmt.Errorf("no recorded interface is called %s: a start fails unless the container has such a link of its own", t.Dev)
 	default:
-		return fmt.Errorf("no recorded interface reaches %s: a start fails unless the container has one of itself that does", t.GW)
+		return fmt.Errorf("no recorded interface reaches %s: a start fails unless a link of its own does", t.GW)
 	}
 }

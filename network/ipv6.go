@@ -18,8 +18,8 @@ func (n NIC) CheckIPv6(parameters map[string]string) error {
 		link, ok := strings.CutPrefix(strings.ReplaceAll(key, "/", "."), "net.ipv6.conf.")
 		link, off := strings.CutSuffix(link, ".disable_ipv6")
 		if ok && off && (link == "all" || link == n.Name) && strings.TrimSpace(value) != "0" {
-			return fmt.Errorf("the container's specification switches IPv6 off after this (linux.sysctl %s=%s), and %s loses %s: "+
-				"net.ipv6.conf.default.disable_ipv6 alone keeps it off the other links", key, value, n.Name, n.IP)
+			return fmt.Errorf("the container's specification switches IPv6 off afterwards (linux.sysctl %s=%s), and %s loses %s: "+
+				"set net.ipv6.conf.default.disable_ipv6 alone, which spares this link", key, value, n.Name, n.IP)
 		}
 	}
 	return nil

@@ -41,9 +41,9 @@ func saveLink(host *netspace.Conn, link *netspace.Link) (*savedLink, error) {
 
 // Why a link that was lent is nowhere.
 var (
-	errInOtherNetNS = errors.New("it was not found in any network namespace that the container's processes are in: " +
-		"look for it in the namespaces that are kept besides (lsns -t net), return it by hand (ip link set LINK netns 1), " +
-		"and drop its record (remove-nic --forget)")
+	errInOtherNetNS = errors.New("it is in no network namespace of the container's processes: " +
+		"look for it in the other namespaces (lsns -t net), return it by hand (ip link set LINK netns 1), " +
+		"and remove its record (remove-nic --forget)")
 	errDestroyed   = errors.New("the container has destroyed it")
 	errNotInLedger = errors.New("the container has no link of that name, and nothing was noted when it was lent: " +
 		"look for it in the container (nsenter -n -t PID ip link), return it by hand (ip link set LINK netns 1), and repeat")
@@ -174,7 +174,7 @@ func (w *session) peerOf(s *netspace.Space, near *netspace.Link) (*netspace.Link
 	return side.LinkAt(near.Peer)
 }
 
-// legacyAlias is the alias that an older version gave a link of the host while the
+// legacyAlias is the ifalias that an older version gave a link of the host while the
 // container had it.
 func (n parsedNIC) legacyAlias() string { return legacyAliasOf(n.HostName) }
 
@@ -279,7 +279,7 @@ func (w *session) restore(n parsedNIC, back *netspace.Link) error {
 			continue
 		}
 		if err := w.host.SetLink(back.Index, c.was); err != nil {
-			errs = append(errs, fmt.Errorf("its %s is not as before: %w", c.what, err))
+			errs = append(errs, fmt.Errorf("its %s is not restored: %w", c.what, err))
 		}
 	}
 	for _, name := range was.AltNames {
@@ -287,7 +287,7 @@ func (w *session) restore(n parsedNIC, back *netspace.Link) error {
 			continue
 		}
 		if err := w.host.AddAltName(back.Index, name); err != nil {
-			errs = append(errs, fmt.Errorf("its alternative name %s is not as before: %w", name, err))
+			errs = append(errs, fmt.Errorf("its alternative name %s is not restored: %w", name, err))
 		}
 	}
 	for _, l := range []struct {
@@ -297,7 +297,7 @@ func (w *session) restore(n parsedNIC, back *netspace.Link) error {
 	}{{"addresses", was.Addresses, w.host.RestoreAddress}, {"routes", was.Routes, w.host.RestoreRoute}} {
 		for _, raw := range l.list {
 			if err := l.restore(back.Index, raw); err != nil {
-				errs = append(errs, fmt.Errorf("it has not all of its %s of before: %w", l.what, err))
+				errs = append(errs, fmt.Errorf("not all of its %s are restored: %w", l.what, err))
 				break
 			}
 		}

@@ -16,8 +16,8 @@ type session struct {
 	inside *netspace.Conn
 	host   *netspace.Conn
 
-	// containerEnded: the container has. What cannot have its name on the host any more
-	// gets another one, for nobody else will bring it back.
+	// containerEnded: the container has stopped. A host interface whose old name is taken is then
+	// returned under a free name, because nobody else returns it.
 	containerEnded bool
 
 	ovsErr error // why Open vSwitch is not asked again: it did not answer

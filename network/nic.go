@@ -43,7 +43,7 @@ var Interfaces = resource.Kind[NIC]{
 	Remove:  removeNIC,
 	Update:  updateNIC,
 	Verify:  verifyNIC,
-	// Of an address that nobody knows any more it could not tell whose it is.
+	// The record is saved after Update: a repeated Update must know the old address to remove it.
 	UpdatedLate: true,
 	// Compat: update-nic-order-changes.
 	UpdatedLast: true,

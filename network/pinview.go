@@ -60,7 +60,7 @@ func PinView(t *resource.Target) (v resource.View, right bool, err error) {
 		differ("other netns pin", "%s keeps the network namespace net:[%d], and the container's is net:[%d]", pin, st.Ino, ours.Ino)
 		return v, false, nil
 	}
-	differ("netns pin missing", "nothing keeps the container's network namespace for its end: what the host lent would not come back as it was")
+	differ("netns pin missing", "the container's network namespace is not pinned: links of the host would not come back as they were")
 	return v, false, nil
 }
 

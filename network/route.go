@@ -266,7 +266,7 @@ func applyRoute(_ context.Context, t *resource.Target, r Route) error {
 			return err
 		}
 	case err == nil && onLink:
-		return resource.Warn(fmt.Errorf("no network of the container's has the gateway %s: it is taken to be on %s (onlink)", p.gw, p.dev))
+		return resource.Warn(fmt.Errorf("gateway %s is in no network of the container: it is taken to be on link %s (onlink)", p.gw, p.dev))
 	}
 	return wrapOp(opAddRoute, err)
 }

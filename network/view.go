@@ -115,19 +115,19 @@ func (w *session) viewOnHost(n parsedNIC, v *resource.View) error {
 // compare says in what the container's link is not as recorded.
 func (n parsedNIC) compare(link *netspace.Link, has []netspace.Address, v *resource.View) {
 	if link.Name != n.Name {
-		v.Differ("link renamed", "the container's link is called %s, to be %s", link.Name, n.Name)
+		v.Differ("link renamed", "the container's link is called %s, should be %s", link.Name, n.Name)
 	}
 	if !link.Up {
 		v.Differ("link down", "the container's link %s is down", link.Name)
 	}
 	if n.MTU != 0 && link.MTU != n.MTU {
-		v.Differ("other MTU", "the container's link %s has an MTU of %d, to be %d", link.Name, link.MTU, n.MTU)
+		v.Differ("other MTU", "the container's link %s has an MTU of %d, should have %d", link.Name, link.MTU, n.MTU)
 	}
 	if link.QueueLen != n.QueueLen {
-		v.Differ("other queue length", "the container's link %s has a queue of %d, to be %d", link.Name, link.QueueLen, n.QueueLen)
+		v.Differ("other queue length", "the container's link %s has a queue of %d, should have %d", link.Name, link.QueueLen, n.QueueLen)
 	}
 	if n.mac != nil && !bytes.Equal(n.mac, link.MAC) {
-		v.Differ("other hardware address", "the container's link %s has the address %s, to be %s", link.Name, link.MAC, n.MAC)
+		v.Differ("other hardware address", "the container's link %s has the address %s, should have %s", link.Name, link.MAC, n.MAC)
 	}
 	if n.ip.IsValid() && !slices.ContainsFunc(has, func(a netspace.Address) bool { return a.Prefix == n.ip }) {
 		v.Differ("address missing", "the container's link %s does not have the address %s", link.Name, n.IP)
@@ -137,16 +137,16 @@ func (n parsedNIC) compare(link *netspace.Link, has []netspace.Address, v *resou
 // compareHostEnd does so for the host's end of a veth, and returns what it is a port of.
 func (w *session) compareHostEnd(n parsedNIC, host *netspace.Link, v *resource.View) (bridge string, err error) {
 	if host.Name != n.HostName && n.HostName != "" {
-		v.Differ("link renamed", "the host's end is called %s, to be %s", host.Name, n.HostName)
+		v.Differ("link renamed", "the host's end is called %s, should be %s", host.Name, n.HostName)
 	}
 	if !host.Up {
 		v.Differ("link down", "the host's end %s is down", host.Name)
 	}
 	if n.MTU != 0 && host.MTU != n.MTU {
-		v.Differ("other MTU", "the host's end %s has an MTU of %d, to be %d", host.Name, host.MTU, n.MTU)
+		v.Differ("other MTU", "the host's end %s has an MTU of %d, should have %d", host.Name, host.MTU, n.MTU)
 	}
 	if host.QueueLen != n.QueueLen {
-		v.Differ("other queue length", "the host's end %s has a queue of %d, to be %d", host.Name, host.QueueLen, n.QueueLen)
+		v.Differ("other queue length", "the host's end %s has a queue of %d, should have %d", host.Name, host.QueueLen, n.QueueLen)
 	}
 	if host.Bridge != 0 {
 		master, err := w.host.LinkAt(host.Bridge)
@@ -163,9 +163,9 @@ func (w *session) compareHostEnd(n parsedNIC, host *netspace.Link, v *resource.V
 	switch {
 	case bridge == n.Bridge:
 	case bridge == "":
-		v.Differ("bridge missing", "the host's end %s is a port of no bridge, to be one of %s", host.Name, n.Bridge)
+		v.Differ("bridge missing", "the host's end %s is a port of no bridge, should be one of %s", host.Name, n.Bridge)
 	default:
-		v.Differ("other bridge", "the host's end %s is a port of %s, to be one of %s", host.Name, bridge, n.Bridge)
+		v.Differ("other bridge", "the host's end %s is a port of %s, should be one of %s", host.Name, bridge, n.Bridge)
 	}
 	return bridge, nil
 }

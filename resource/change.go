@@ -146,7 +146,7 @@ func (c *Change) rollBack(ctx context.Context, t *Target, err error) error {
 // not say what was made.
 func (t *Task) note(in *Target) {
 	if err := flush(in); err != nil {
-		t.Warning = errors.Join(t.Warning, fmt.Errorf("it is done, but not noted: %w", err))
+		t.Warning = errors.Join(t.Warning, fmt.Errorf("it is done, but the ledger does not have it: %w", err))
 	}
 }
 

@@ -198,7 +198,7 @@ func (e *Edit[T]) settleAs(ctx context.Context, t *Target, now []T) error {
 		return nil
 	}
 	if err := e.kind.Settle(ctx, t, now, gone); err != nil {
-		return fmt.Errorf("settle %ss: %w", e.kind.Name, err)
+		return fmt.Errorf("reconcile %ss: %w", e.kind.Name, err)
 	}
 	e.settled, e.now, e.gone = true, now, gone
 	return nil

@@ -29,52 +29,50 @@ type Record interface {
 // Kind is one kind of resource: how its records, of type T, are kept and what
 // makes them real.
 type Kind[T Record] struct {
-	Name   string // one of it, in messages: "device"; "" for marks, of which nobody is told
+	Name   string // of one record, in messages: "device"; "" for marks, which no message mentions
 	Key    string // its list in device_hook.json
 	Policy Policy // of a restore
 
 	// Check refuses a file whose records contradict each other. It touches
 	// nothing.
 	Check func([]T) error
-	// Resolve returns the record as the host is now (a device's present
-	// number), and whether the file must learn of it. It reads the host and
-	// changes nothing.
+	// Resolve returns the record with the host's present facts (a device's number),
+	// and whether it must be saved. It reads the host and changes nothing.
 	Resolve func(T) (now T, renewed bool, err error)
-	// Order, when there is one, is that in which a start makes records real (slices.SortFunc);
-	// else it is the file's.
+	// Order (optional) is the order in which a start applies records, for slices.SortFunc;
+	// without it the file's order counts.
 	Order func(a, b T) int
-	// Apply makes the record real, all of it or nothing; a record that is
-	// real already is left as it is. Without Apply and Remove the file is all there is.
+	// Apply makes the record real, all of it or nothing; a record that is real already
+	// stays as it is. A kind without Apply and Remove only exists in the file.
 	Apply func(context.Context, *Target, T) error
-	// Remove takes it away, all of it; what is gone already is fine.
+	// Remove takes all of it away; it is no error if parts are gone already.
 	Remove func(context.Context, *Target, T) error
-	// Withdraw, when there is one, is Remove of what is to come back.
+	// Withdraw (optional) is Remove of a record that stays in the file and is applied again later.
 	Withdraw func(context.Context, *Target, T) error
-	// Update, when there is one, makes old what now is, all of it or nothing.
-	// Without one, applying now is enough.
+	// Update (optional) changes old into now, all of it or nothing. Without it now is applied.
 	Update func(ctx context.Context, t *Target, old, now T) error
-	// UpdatedLate: the file learns of an update when it is done. Update needs the
-	// old record again when it is repeated after a crash.
+	// UpdatedLate: an updated record is saved after Update. Repeated after a crash, Update
+	// needs the old record again.
 	UpdatedLate bool
 	// UpdatedLast: an updated record goes to the end of its list.
 	UpdatedLast bool
-	// Settle, when there is one, does once per transaction what depends on all
-	// records together: those that are there now, and those that are no more, as
-	// they were.
+	// Settle (optional) runs once per transaction, after all Apply and Remove calls, for
+	// state that all records share. now: the applied records; gone: the removed ones, with
+	// their old values.
 	Settle func(ctx context.Context, t *Target, now, gone []T) error
-	// PermissionFirst: Settle sets permissions, so it is called before anything is
-	// removed, too. What the container does to its files keeps no permission.
+	// PermissionFirst: Settle sets permissions, so it runs before removals, too. The
+	// container cannot keep a permission by what it does to its files.
 	PermissionFirst bool
 	// Granted: what is made for a record is kept in the target's ledger, under Name.
 	Granted bool
-	// Had, when there is one, is noted before what is about to be granted: what of it the
-	// container has already, which is not to be taken away with it. last is what was noted
-	// last for this start; nil: that still holds.
+	// Had (optional) is written to the ledger before a grant: the part of it that the
+	// container has already, which removal must leave. last is the value written last for
+	// this start; a nil result means that it still holds.
 	Had func(t *Target, last json.RawMessage) any
 	// Verify returns nil when the record is real.
 	Verify func(context.Context, *Target, T) error
-	// Spare, when there is one, tells whether a start goes on without a record
-	// that err keeps it from having, although the policy is to stop.
+	// Spare (optional) reports whether a start may continue when applying r failed with
+	// err, even under Stop.
 	Spare func(r T, err error) bool
 }
 
@@ -152,7 +150,7 @@ func (p *Plan[T]) Do(ctx context.Context, t *Target, report func(error)) error {
 	p.Made, err = p.run(ctx, t, "add", p.kind.grant, report)
 	if err == nil && p.kind.Settle != nil {
 		if err = p.kind.Settle(ctx, t, p.Made, nil); err != nil {
-			err = fmt.Errorf("settle %ss: %w", p.kind.Name, err)
+			err = fmt.Errorf("reconcile %ss: %w", p.kind.Name, err)
 		}
 	}
 	return errors.Join(err, flush(t))

@@ -126,7 +126,7 @@ func openImage(root *rootfs.Root, own rootfs.Owner) (*containerRoot, error) {
 func (c *containerRoot) checkNotMounted(dir *os.File, p string) error {
 	mount, err := mountpoint.ID(dir)
 	if err == nil && mount != c.mount {
-		err = &os.PathError{Op: "change in container", Path: p, Err: errors.New("its directory is mounted into the container")}
+		err = &os.PathError{Op: "change in container", Path: p, Err: errors.New("its directory is mounted into the container from the host, where nothing is changed")}
 	}
 	return err
 }
@@ -166,7 +166,7 @@ func (c *containerRoot) dir(p string, u *undo.Stack) (*os.File, string, error) {
 // file makes p a file of ours, whole at any time.
 func (c *containerRoot) file(p, text string, mode os.FileMode, label string, u *undo.Stack) error {
 	if ours, err := c.isFree(p); err != nil || !ours {
-		return errors.Join(err, &os.PathError{Op: "replace in container", Path: p, Err: errors.New("it is the image's own")})
+		return errors.Join(err, &os.PathError{Op: "replace in container", Path: p, Err: errors.New("a file of this name belongs to the image")})
 	}
 	dir, base, err := c.dir(p, u)
 	if err != nil {

@@ -115,7 +115,7 @@ func (p parameter) check() error {
 	var st, hosts unix.Stat_t
 	switch err := unix.Stat(p.file, &st); {
 	case errors.Is(err, unix.ENOENT):
-		return fmt.Errorf("sysctl %q: the container's network namespace has no such parameter: load the kernel module that it is of; or, if it is there once for all, set it on the host, and remove it from the container's specification", p.key)
+		return fmt.Errorf("sysctl %q: the container's network namespace has no such parameter: load the kernel module that has it; if the kernel has it once for all namespaces, set it on the host, and remove it from the container's specification", p.key)
 	case err != nil:
 		return &fs.PathError{Op: "stat", Path: p.file, Err: err}
 	}

@@ -38,7 +38,7 @@ func find(ctx context.Context, id string) (container.Container, error) {
 	}
 	found, err = engines.Client{Path: client, Wait: inspectWait}.Find(ctx, id)
 	if err == nil && !container.Means(id, found.ID) {
-		err = fmt.Errorf("isulad takes %s for container %s", id, found.ID)
+		err = fmt.Errorf("isulad answers for %s with container %s", id, found.ID)
 	}
 	if err == nil {
 		return found, nil

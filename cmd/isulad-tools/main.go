@@ -63,8 +63,8 @@ const (
 	helperRole
 )
 
-// personality tells which program we are, of which generation, and under
-// which name. A runtime may pass any argv[0], also an empty one.
+// personality returns the program's role, generation and name. A runtime may pass any
+// argv[0], also an empty one.
 func personality(argv0 string) (place.Generation, role, string) {
 	exe, _ := os.Executable()
 	for _, path := range []string{argv0, exe} {

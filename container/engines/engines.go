@@ -123,8 +123,8 @@ func (f first) Find(ctx context.Context, name string) (container.Container, erro
 	return container.Container{}, notFound(append(looked, errs...))
 }
 
-// elsewhere finds the container with the other engines. The first error is of that which
-// has it, nil, or that several are meant.
+// elsewhere finds the container with the other engines. The first error is nil if one has
+// it, or says that the name stands for several containers.
 func (f first) elsewhere(ctx context.Context, name string) (c container.Container, found bool, errs []error) {
 	for _, e := range f.others {
 		c, err := e.Find(ctx, name)

@@ -231,7 +231,7 @@ func (s store) read(dir string) (c container.Container, err error) {
 	return c, nil
 }
 
-// starting is the process that runc has made, of which iSulad writes only when the start
+// starting returns the init that runc has made. iSulad writes its pid only when the start
 // is over. runc's --root is one for all containers, or one for each.
 func (s store) starting(dir string) process.ID {
 	id := filepath.Base(dir)

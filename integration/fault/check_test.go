@@ -105,7 +105,7 @@ func (w *world) snapshot() facts {
 		line := sandbox.MountLine(m)
 		if strings.Contains(line, " opts=ro,") {
 			// It receives nothing. That of a hook that was killed is adopted by the next,
-			// whose transfer mount it is not of.
+			// whose staging mount it is not of.
 			line = strings.Replace(line, " prop=private ", " prop=slave ", 1)
 		}
 		all["mount "+line] += "+" // two of the same are told apart

@@ -127,7 +127,7 @@ func (c *testCase) compareEffects(d *diffs, w wanted, o *observed) {
 	}
 }
 
-// withOwnGroups gives the recorded transfer mounts the propagation that they have
+// withOwnGroups gives the recorded staging mounts the propagation that they have
 // now: each receives from the host, a read-only one only when its options say so, and
 // that on master has a peer group of its own. Private ones stay private.
 func withOwnGroups(c change, receives bool) change {

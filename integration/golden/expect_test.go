@@ -201,7 +201,7 @@ func hostnameStays(c *testCase, e *effects) {
 }
 
 // rightTree: the container gets the directory that is recorded for it, and
-// not the one that a forgotten transfer mount leads to.
+// not the one that a forgotten staging mount leads to.
 func rightTree(c *testCase, e *effects) {
 	const sha = "102420385b5defcef6f0e3a9d24e18d2a5cba3575b3cd233868194f74273f814"
 	mid, master := "/.sharedpath/midpath/"+containerID, "/.sharedpath/master/"+containerID

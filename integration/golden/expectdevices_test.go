@@ -8,10 +8,10 @@ var deviceExpectations = map[string]expectation{
 	"add-device-force-no-file":           {stdout: added("/dev/new1"), effects: recordedEffects},
 	"add-device-long-options-after-args": {stdout: added("/goldhost/chr1"), effects: recordedEffects},
 	"add-device-force-over-nonempty-dir": {
-		exit: 1, stderr: "Failed to add device: make node /etc: replace what is there: unlinkat: directory not empty\n", effects: recordedEffects,
+		exit: 1, stderr: "Failed to add device: make node /etc: replace the existing file: unlinkat: directory not empty\n", effects: recordedEffects,
 	},
 	"add-device-over-existing-file": {
-		exit: 1, stderr: "Failed to add device: make node /etc/hostname: the path already exists in the container, and only force replaces it\n",
+		exit: 1, stderr: "Failed to add device: make node /etc/hostname: the path already exists in the container: choose another, or give --force\n",
 		effects: recordedEffects,
 	},
 

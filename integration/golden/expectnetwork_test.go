@@ -24,7 +24,7 @@ var networkExpectations = map[string]expectation{
 	"add-route-stopped": {
 		stdout: sameOutput, effects: recordedEffects,
 		stderr: "warning: add route {dest:default,src:,gw:172.17.28.1,dev:}: " +
-			"no recorded interface reaches 172.17.28.1: a start fails unless the container has one of itself that does\n",
+			"no recorded interface reaches 172.17.28.1: a start fails unless a link of its own does\n",
 	},
 
 	// Open vSwitch is asked about no bridge of Linux, and forgets a port.
@@ -60,7 +60,7 @@ var networkExpectations = map[string]expectation{
 		hook: `{"networkInterfaces":[{"Ip":"172.17.28.2/24","Mac":"","Mtu":1300,"Qlen":1000,"Type":"veth","Bridge":"br0g","HostNicName":"h1","CtrNicName":"eth1"}]}`,
 	},
 
-	"list-nic-filter-wrong-type": {exit: 1, stderr: "failed to parse filter: Mtu: want number, found string\n"},
+	"list-nic-filter-wrong-type": {exit: 1, stderr: "failed to parse filter: Mtu: want whole number, found string\n"},
 
 	// Bad rules are named, and change nothing.
 	"add-route-bad-gw":             {exit: 1, stderr: `failed to add route: failed to parse gw "300.1.1.1" of route rule` + "\n"},

@@ -42,7 +42,7 @@ var pathExpectations = map[string]expectation{
 
 	"add-path-to-root": {
 		exit: 1, hook: "before",
-		stderr: "Failed to parse bind: /goldhost/dir:/, invalid path specification: / in the container is not to be mounted over, it would not work any more: choose a path below it or elsewhere\n",
+		stderr: "Failed to parse bind: /goldhost/dir:/, invalid path specification: / in the container cannot be mounted over, the container would stop working: choose a path below it or elsewhere\n",
 	},
 
 	"remove-path-already-unmounted": {stdout: "Remove path (/goldhost/dir) from container(gold,/x) done\n", hook: "{}", effects: restGone},
@@ -72,7 +72,7 @@ func readable(_ *testCase, e *effects) {
 	}
 }
 
-// shaDir is what the transfer mounts of /goldhost/dir are called by.
+// shaDir is what the staging mounts of /goldhost/dir are called by.
 const shaDir = "102420385b5defcef6f0e3a9d24e18d2a5cba3575b3cd233868194f74273f814"
 
 func transferMount(dir, mode string) string {

@@ -213,3 +213,52 @@ func TestDependenciesAreWrittenDown(t *testing.T) {
 		t.Errorf("docs/DEPENDENCIES.md (-needed +written):\n%s", diff)
 	}
 }
+
+// A link from one document to another leads to a file of the tree.
+func TestLinksOfDocumentsLeadSomewhere(t *testing.T) {
+	t.Parallel()
+	files := sources(t, "")
+	link := regexp.MustCompile(`\]\(([^)#]+)[^)]*\)`)
+	seen := 0
+	for name, content := range sources(t, ".md") {
+		for _, m := range link.FindAllStringSubmatch(string(content), -1) {
+			to := filepath.Join(filepath.Dir(name), m[1])
+			if strings.Contains(m[1], "://") {
+				continue
+			}
+			seen++
+			if files[to] == nil {
+				t.Errorf("%s: got a link to %s, want one to a file of the tree", name, m[1])
+			}
+		}
+	}
+	if seen < 20 {
+		t.Errorf("got %d links, want those of README.md at least", seen)
+	}
+}
+
+// Whoever opens a document sees one screen: it has what they came for.
+func TestDocumentsBeginWithWhatTheirReadersWant(t *testing.T) {
+	t.Parallel()
+	for _, c := range []struct {
+		name   string
+		screen int
+		want   []string
+	}{
+		{"README.md", 25, []string{"COMPAT.md", "add-device", "add-path", "check", "who", "make install", "rpm -U", "isula run", "runc run"}},
+		{"CONTRIBUTING.md", 60, []string{"make quick", "make test PKG=", "make check", "resource.Kind", "example.go", "messages.txt"}},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			t.Parallel()
+			text := string(sources(t, c.name)[c.name])
+			if all := strings.SplitAfter(text, "\n"); len(all) > c.screen {
+				text = strings.Join(all[:c.screen], "")
+			}
+			for _, want := range c.want {
+				if !strings.Contains(text, want) {
+					t.Errorf("the first %d lines: got no %q in\n%s", c.screen, want, text)
+				}
+			}
+		})
+	}
+}

@@ -80,15 +80,15 @@ func TestOrphansAreFoundAndRemoved(t *testing.T) {
 	if !slices.Equal(states, []string{"warn"}) || !strings.Contains(texts, dead.id) {
 		t.Errorf("afterwards: %q: %s", states, texts)
 	}
-	for _, what := range []string{"ledger", "start record", "netns pin", "shared path", "transfer mounts", "udev rules"} {
+	for _, what := range []string{"ledger", "start record", "netns pin", "shared path", "staging mounts", "udev rules"} {
 		if !strings.Contains(texts, what) {
 			t.Errorf("it does not name the %s: %s", what, texts)
 		}
 	}
-	if out := lives.exits(0, "repair", "--orphans", "--dry-run"); !strings.HasPrefix(out, "would remove what container "+dead.id) {
+	if out := lives.exits(0, "repair", "--orphans", "--dry-run"); !strings.HasPrefix(out, "would remove leftovers of container "+dead.id) {
 		t.Errorf("--dry-run: %q", out)
 	}
-	if out := lives.exits(0, "repair", "--orphans"); !strings.HasPrefix(out, "Remove what container "+dead.id) {
+	if out := lives.exits(0, "repair", "--orphans"); !strings.HasPrefix(out, "Remove leftovers of container "+dead.id) {
 		t.Errorf("repair --orphans: %q", out)
 	}
 	for _, d := range before.Diff(fingerprint(t), "file "+dead.bundle) {
@@ -179,13 +179,13 @@ func TestDoctorSaysWhatIsWrongWithTheHost(t *testing.T) {
 		says string
 	}{
 		{"all is well", func() {}, "hook", []string{"ok"}, hook},
-		{"there is no hook spec", func() { check(t, os.Remove(spec)) }, "hook spec", []string{"bad"}, "there is none"},
+		{"there is no hook spec", func() { check(t, os.Remove(spec)) }, "hook spec", []string{"bad"}, "missing: no container"},
 		{"the hook spec is broken", func() { write(spec, "{", 0o640) }, "hook spec", []string{"bad"}, spec},
-		{"others may write the hook spec", func() { write(spec, good, 0o666) }, "hook spec", []string{"bad"}, "others than root may write"},
+		{"others may write the hook spec", func() { write(spec, good, 0o666) }, "hook spec", []string{"bad"}, "users other than root may write"},
 		{"the hook spec runs no hook", func() { write(spec, `{}`, 0o640) }, "hook spec", []string{"bad", "bad"}, "does not run the hook at prestart"},
 		{"the hook is gone", func() { check(t, os.Remove(hook)) }, "hook", []string{"bad"}, hook},
 		{"the hook cannot be executed", func() { write(hook, string(data), 0o644) }, "hook", []string{"bad"}, "cannot be executed"},
-		{"others may write the hook", func() { write(hook, string(data), 0o777) }, "hook", []string{"bad"}, "others than root may write"},
+		{"others may write the hook", func() { write(hook, string(data), 0o777) }, "hook", []string{"bad"}, "users other than root may write"},
 		{"the hook is of another version", func() { write(hook, string(data)+"x", 0o755) }, "hook", []string{"warn"}, "another version"},
 		{"both generations are installed", func() { write("/etc/syscontainer-tools/hookspec.json", good, 0o640) }, "generations", []string{"warn"}, "both are installed"},
 		{"the module policy is broken", func() { write(place.ModulePolicy, "{", 0o644) }, "module policy", []string{"bad"}, place.ModulePolicy},

@@ -13,7 +13,7 @@ import (
 )
 
 // refusal is what a person reads when something would be made in a tree of the host.
-const refusal = "tree of the host"
+const refusal = "host directory"
 
 // folder makes a folder of the host that belongs to uid, with a file and folders in it.
 func (b *box) folder(uid int) string {

@@ -12,8 +12,8 @@ import (
 )
 
 var (
-	update = flag.Bool("update", false, "write what the scenario finds into README.md's table")
-	output = flag.String("columns", "", "write what the scenario finds to a `file`, and do not look at README.md")
+	update = flag.Bool("update", false, "write what the scenario finds into the table of docs/compatibility.md and its summary in README.md")
+	output = flag.String("columns", "", "write what the scenario finds to a `file`, and do not look at the tables")
 )
 
 func TestMain(m *testing.M) {

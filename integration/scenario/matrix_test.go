@@ -12,7 +12,7 @@ import (
 )
 
 // TestScenario runs the scenario with every kind of container, and compares
-// README.md's table with what it finds.
+// the table of docs/compatibility.md with what it finds.
 func TestScenario(t *testing.T) {
 	install(t)
 	sandbox.Udevadm(t, "true")

@@ -150,7 +150,7 @@ var pathMutations = []mutation{
 					}
 				}
 			}
-		}, want: []string{"path /ro: transfer mount missing"},
+		}, want: []string{"path /ro: staging mount missing"},
 	},
 	{name: "a path receives nothing any more", do: in("mount --make-private /data"), want: []string{"path /data: mount cut off"}},
 	{

@@ -13,14 +13,15 @@ import (
 
 	"isula.org/isulad-tools/integration/holder"
 	"isula.org/isulad-tools/integration/sandbox"
+	"isula.org/isulad-tools/integration/table"
 )
 
 // What the table says of a row under a kind of container. A row that fails
 // fails the test.
 const (
-	yes     = "yes"
-	refused = "says so" // it cannot work there, and a clear message says that
-	none    = "–"       // nothing of ours
+	yes     = table.Works
+	refused = table.Refused
+	none    = table.None
 	wrong   = "FAILS"
 )
 

@@ -10,8 +10,8 @@ import (
 	"isula.org/isulad-tools/integration/table"
 )
 
-// publish writes what was found where the flags say, or compares README.md's
-// table with it.
+// publish writes what was found where the flags say, or compares the table of
+// docs/compatibility.md with it.
 func publish(t *testing.T, found table.Found) {
 	t.Helper()
 	var names []string

@@ -20,7 +20,7 @@ func TestAnOptionalDeviceThatIsAwayIsGivenWhenItComes(t *testing.T) {
 		t.Errorf("add-device: %d, %s, want it refused", o.code, o.said)
 	}
 	o := b.tool(t, "add-device", "--optional", h.id, ours+":/dev/modem:rw")
-	if o.code != 0 || !strings.Contains(o.said, "the container gets it when it comes") {
+	if o.code != 0 || !strings.Contains(o.said, "the container gets it when it appears") {
 		t.Fatalf("add-device: %d, %s", o.code, o.said)
 	}
 	if text := read(t, rules); !strings.Contains(text, `SYMLINK=="serial/by-id/usb-Ours-if00"`) {

@@ -154,7 +154,7 @@ func TestADirectoryOfTooManyDevicesChangesNothing(t *testing.T) {
 		t.Fatalf("%d, %s", o.code, o.said)
 	}
 	before := b.devices(t)
-	if o := add(dir); o.code != 1 || !strings.Contains(o.said, "may have 128, and has 1") {
+	if o := add(dir); o.code != 1 || !strings.Contains(o.said, "may have 128 in all, and has 1") {
 		t.Errorf("with one that it has: %d, %q, want it refused by the limit", o.code, o.said)
 	}
 	must(t, sandbox.Mknod(dir+"/more", unix.S_IFCHR|0o600, 116, 200, 0, 0))

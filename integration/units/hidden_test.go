@@ -95,7 +95,7 @@ func TestAStartSaysWhichDeviceAPathHides(t *testing.T) {
 		said := read(t, log)
 		for _, want := range []string{
 			"device /dev/zero:/opt/zero:rw (1:5) is hidden by the path " + dir + ":/opt:rw: remove-device or remove-path one of them",
-			"device /dev/null:/link/null: (1:3) is hidden by a path that is mounted over it",
+			"device /dev/null:/link/null: (1:3) is hidden by a mount over it",
 		} {
 			if !strings.Contains(said, want) {
 				t.Errorf("the log does not say %q:\n%s", want, said)

@@ -96,8 +96,8 @@ func TestADeviceThatAContainerCouldChooseIsRefused(t *testing.T) {
 	bind := `"bindToAdd":["` + data + `:/data:rw"]`
 	standIn(t, "udevadm", "")
 	for name, c := range map[string]struct{ path, want string }{
-		"a link":             {filepath.Join(data, "link"), "may write the directory that it is in"},
-		"a link to a link":   {filepath.Join(top, "twice"), "may write the directory that it is in"},
+		"a link":             {filepath.Join(data, "link"), "may write, so it is not followed"},
+		"a link to a link":   {filepath.Join(top, "twice"), "may write, so it is not followed"},
 		"a node":             {filepath.Join(data, "sub/node"), "could be any device"},
 		"an operator's link": {filepath.Join(top, "operators"), ""},
 		"udev's node":        {"/dev/null", ""},

@@ -148,7 +148,7 @@ func TestANameThatTwoEnginesHaveIsSaid(t *testing.T) {
 		must(t, os.MkdirAll("/var/lib/containers/storage/overlay-containers/"+strings.Repeat(digit, 64)+"/userdata", 0o700))
 	}
 	for word, want := range map[string]string{
-		"created":      "container created: iSulad's is meant, of which podman has another: --engine podman means that\n",
+		"created":      "container created: taken from iSulad; podman has one of that name, too: --engine podman takes that one\n",
 		"only":         "container only: iSulad does not have it, podman does\n",
 		"db-main":      "",
 		"ddddddddd":    "container ddddddddd: iSulad does not have it, podman does\n",

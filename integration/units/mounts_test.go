@@ -292,7 +292,7 @@ func TestOneHostPathServesManyContainerPaths(t *testing.T) {
 	for i := range 5 {
 		must(t, addPath(t, target, dir, fmt.Sprintf("/mnt/%d", i), "rw"))
 		if n := len(strings.Fields(names(t, filepath.Join(master, h.id)))); n != 1 {
-			t.Errorf("after %d: %d transfer mounts", i+1, n)
+			t.Errorf("after %d: %d staging mounts", i+1, n)
 		}
 	}
 	// One that fails leaves the others theirs.

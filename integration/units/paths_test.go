@@ -167,7 +167,7 @@ func TestTransferMountsThatNobodyRecordedAreSwept(t *testing.T) {
 	give(t, target, kept, bindOf(hostDir(t), "/mnt/killed"))
 	must(t, mounts.Kind.Settle(t.Context(), target, []mounts.Bind{kept}, nil))
 	if n := len(strings.Fields(names(t, filepath.Join(master, h.id)))); n != 1 {
-		t.Errorf("%d transfer mounts stay, want 1", n)
+		t.Errorf("%d staging mounts stay, want 1", n)
 	}
 	must(t, mounts.Kind.Verify(t.Context(), target, kept))
 }
@@ -310,7 +310,7 @@ func TestAHostPathThatIsGoneIsStillTakenAway(t *testing.T) {
 				err := take(t, target, nil, b)
 				at := h.mountAt(t, "/mnt/x")
 				if target.Direct != nil && err != nil {
-					// It has no transfer mount to be known by.
+					// It has no staging mount to be known by.
 					if !strings.Contains(err.Error(), "unmount it there first") || at == "" {
 						t.Errorf("%v; mounted: %q", err, at)
 					}
@@ -325,7 +325,7 @@ func TestAHostPathThatIsGoneIsStillTakenAway(t *testing.T) {
 	}
 }
 
-// A second path of a host path that was made anew replaces the transfer mounts.
+// A second path of a host path that was made anew replaces the staging mounts.
 func TestATreeThatTheTransferMountsNoLongerKnowIsNotForgotten(t *testing.T) {
 	h, target := shared(t, nil)
 	old, b := bindOf(hostDir(t), "/mnt/old"), mounts.Bind{}

@@ -304,7 +304,7 @@ func TestPoststopRemovesOnlyWhatIsOurs(t *testing.T) {
 	}{
 		"an empty one":          {t.TempDir(), ""},
 		"one that is not there": {"/no/such/root", ""},
-		"the host's":            {"/", "left alone"},
+		"the host's":            {"/", "nothing is made or removed"},
 		"a file":                {"/etc/passwd", "not a directory"},
 		"none":                  {nil, "root.path"},
 	} {

@@ -24,7 +24,7 @@ func TestAPathThatWouldBreakTheContainerIsRefused(t *testing.T) {
 		before := h.mountsOf(t)
 		for _, path := range []string{"/", "/..", "/proc", "/proc/", "/sys", "/dev", "/proc/self", "/proc/sys/kernel", "/root", "/links", "/dev2", "/nowhere"} {
 			err := addPath(t, target, hostDir(t), path, "rw")
-			if err == nil || !strings.Contains(err.Error(), "not to be mounted over") && path != "/nowhere" {
+			if err == nil || !strings.Contains(err.Error(), "cannot be mounted over") && path != "/nowhere" {
 				t.Errorf("%s: %v, want it refused", path, err)
 			}
 		}

@@ -14,7 +14,7 @@ import (
 	"isula.org/isulad-tools/integration/table"
 )
 
-var update = flag.Bool("update", false, "write what the scenario finds under cgroup v2 into README.md's table")
+var update = flag.Bool("update", false, "write what the scenario finds under cgroup v2 into the table of docs/compatibility.md and its summary in README.md")
 
 // emulated are the tests of package scenario that want what only this machine has:
 // the I/O controller of cgroup v2, disks of every kind, an older kernel's verifier
@@ -24,8 +24,8 @@ var emulated = []string{
 	"TestCommandsExecuteNothingElse",
 }
 
-// scenarioCgroupV2 runs them where cgroup v2 is alone, and compares README.md's
-// table with what they find.
+// scenarioCgroupV2 runs them where cgroup v2 is alone, and compares the
+// table of docs/compatibility.md with what they find.
 func scenarioCgroupV2(t *testing.T) {
 	dir := share(t, "scenario")
 	disks, err := os.ReadFile("disks.sh")

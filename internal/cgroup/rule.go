@@ -53,12 +53,11 @@ func RuncRules(spec []DeviceRule, nodes []string) []DeviceRule {
 	return asRunc(rules)
 }
 
-// asRunc returns a list that means, when the last match wins, what the given one
-// means to runc. On cgroup v2 runc still does as the v1 controller did: the last
-// rule of type "a" is the default, a rule that differs from the default is an
-// exception, and one that does not takes exceptions back, but only those of
-// exactly its own numbers. A list that would take back a part of an exception is
-// not started by runc, so it keeps its order.
+// asRunc converts a list from runc's meaning to one in which the last match wins. On
+// cgroup v2 runc still works as the v1 controller did. The last rule of type "a" is the
+// default. A rule that differs from the default is an exception. A rule that equals the
+// default removes exceptions of exactly its own numbers. runc does not start a list that
+// would remove a part of an exception, so such a list keeps its order.
 func asRunc(rules []DeviceRule) []DeviceRule {
 	list := []DeviceRule{{Type: all}}
 	for _, r := range rules {

@@ -140,7 +140,7 @@ func readLink(dir, link *os.File) (string, error) {
 		return "", os.NewSyscallError("fstatfs", err)
 	}
 	if base := path.Base(link.Name()); fs.Type == unix.PROC_SUPER_MAGIC && base != "self" && base != "thread-self" {
-		return "", fmt.Errorf("%s leads to what a process has open: give the path of that", link.Name())
+		return "", fmt.Errorf("%s leads through /proc to an open file of a process: give the path of that file", link.Name())
 	}
 	text := make([]byte, unix.PathMax)
 	n, err := unix.Readlinkat(int(link.Fd()), "", text)

@@ -46,7 +46,9 @@ func kind(t reflect.Type) string {
 		return "object"
 	case reflect.Pointer:
 		return kind(t.Elem())
-	default:
+	case reflect.Float32, reflect.Float64:
 		return "number"
+	default:
+		return "whole number"
 	}
 }

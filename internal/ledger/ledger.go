@@ -118,7 +118,7 @@ func openIn(all []place.Generation, g place.Generation, id string, s Start) (l *
 			l.end = true
 		}
 		if err != nil {
-			damaged = fmt.Errorf("what the container was granted is not fully known: %w", err)
+			damaged = fmt.Errorf("the ledger of what the container was granted is damaged: %w", err)
 		}
 		break
 	}

@@ -17,7 +17,7 @@ import (
 // purgeTimeout bounds how long a directory is emptied: a start has less than 30 s.
 const purgeTimeout = 5 * time.Second
 
-var errLate = errors.New("more is in it than could be removed in " + purgeTimeout.String())
+var errLate = errors.New("not all of its content could be removed in " + purgeTimeout.String())
 
 // Purge removes what is at path: a file, or a directory with all that is in it,
 // however much and deep. What is mounted on any of it is unmounted first: nothing

@@ -159,7 +159,8 @@ func (s *Space) HasPeerOf(host *Link) (bool, error) {
 		if err != nil {
 			return false, err
 		}
-		// -1: it has none, for the kernel had no reason yet to tell of a link to it.
+		// -1: no nsid is assigned. The kernel assigns one when it first reports a link to
+		// that namespace.
 		s.hostNSID = id
 	}
 	return s.hostNSID == host.PeerNS, nil

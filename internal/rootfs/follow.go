@@ -15,9 +15,9 @@ import (
 // maxLinks is how many links of a path the kernel follows.
 const maxLinks = 40
 
-// Follow returns where p leads: p itself or, when that is a symbolic link, what it
-// names, below the root; it need not exist. The kernel says where the directory is; of
-// one that does not exist nothing is said that would lead up again.
+// Follow returns p or, if p is a symbolic link, the link's target below the root, which
+// need not exist. The kernel resolves the directory. In a directory that does not exist
+// ".." is refused.
 func (r *Root) Follow(p string) (string, error) {
 	for range maxLinks + 1 {
 		name := strings.TrimRight(p, "/")

@@ -118,6 +118,6 @@ func explainForeign(on *Mount, dir *os.File, err error) error {
 	if e != nil {
 		return err
 	}
-	return fmt.Errorf("%s is in a tree of the host, mounted on %s in the container, where only what its own root user may do is done: %w; make it there first, or choose another path",
+	return fmt.Errorf("%s is in a host directory, mounted on %s in the container, where this program has only the rights of the container's root user: %w; make it there first, or choose another path",
 		command.Printable(at), command.Printable(on.Point), err)
 }

@@ -121,7 +121,7 @@ func readPolicy(ctx context.Context, conn *dbus.Conn, unit string) (policy strin
 	return policy, allow, nil
 }
 
-// isUnrestricted tells whether there is no such unit, or one that may use everything.
+// isUnrestricted tells whether there is no such unit, or the unit may use all devices.
 func isUnrestricted(policy string, have []entry) bool {
 	return policy == "" || policy == "auto" && len(have) == 0
 }

@@ -110,7 +110,7 @@ func unknownSubcommand(name string) error { return fmt.Errorf("unknown subcomman
 
 var globalFlags = []cli.Flag{
 	cli.StringFlag{Name: "log", Value: logging.DefaultFile, Usage: "append the log to this `FILE`; . stands for standard output, \"\" for standard error"},
-	cli.StringFlag{Name: "log-level", Value: logging.DefaultLevel, Usage: "log what is at least of this `LEVEL`: debug, info, warn, error, fatal or panic"},
+	cli.StringFlag{Name: "log-level", Value: logging.DefaultLevel, Usage: "log entries of this `LEVEL` and above: debug, info, warn, error, fatal or panic"},
 	cli.BoolFlag{Name: "debug", Usage: "the same as --log-level debug"},
 	cli.StringFlag{Name: "log-format", Value: logging.DefaultFormat, Usage: "write the log in this `FORMAT`: text or json"},
 	cli.StringFlag{Name: "syslog-service", Value: logging.DefaultSyslog, Usage: "log to the syslog at this `ADDRESS`, too: unix://PATH, udp://HOST:PORT or tcp://HOST:PORT"},
@@ -118,8 +118,8 @@ var globalFlags = []cli.Flag{
 }
 
 var (
-	engineFlag = cli.StringFlag{Name: "engine", Value: engines.Any, Usage: "the `ENGINE` that knows the containers: isula, podman, podman:GRAPHROOT, runc, runc:ROOT with runc's --root, crun, or the first of them that knows the one: any"}
-	graphFlag  = cli.StringFlag{Name: "graph", EnvVar: "ISULAD_GRAPH", Usage: "iSulad's root `DIR`, where its configuration does not say"}
+	engineFlag = cli.StringFlag{Name: "engine", Value: engines.Any, Usage: "container `ENGINE` to query: isula, podman, podman:GRAPHROOT, runc, runc:ROOT (runc's --root), crun, or any: the first that has the container"}
+	graphFlag  = cli.StringFlag{Name: "graph", EnvVar: "ISULAD_GRAPH", Usage: "iSulad's root `DIR`; by default that of its configuration"}
 )
 
 // personalities are the hook's stages and the udev helper, as subcommands.

@@ -9,9 +9,9 @@ import (
 	"github.com/urfave/cli"
 )
 
-// Compat: missing-args-*. The options are out of the way when these look; which
-// words they took with them is the library's doing (a word after a boolean option
-// moves with it, "--" ends the options), as it was.
+// Compat: missing-args-*. These run after urfave/cli has removed the options. Its quirks
+// are v0.9's and are kept: the word after a boolean option moves with it, "--" ends the
+// options.
 
 // argv0 is the program as it was called.
 func argv0() string { return os.Args[0] }

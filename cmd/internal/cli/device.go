@@ -31,7 +31,7 @@ func (a App) deviceCommands() []cli.Command {
 				"   kernel's names; or, if it has only one, at the path that may follow <container>, /dev/modem or /dev/modem:rw.",
 			Flags: append([]cli.Flag{
 				cli.BoolFlag{Name: "follow-partition", Usage: "add the partitions of disks, too"},
-				cli.BoolFlag{Name: "force", Usage: "replace what stands in a device's place in the container"},
+				cli.BoolFlag{Name: "force", Usage: "replace an existing file at a device's path in the container"},
 				optionalFlag,
 				selectFlag,
 				configOnlyFlag, dryRunFlag,
@@ -85,7 +85,7 @@ func (a App) addDevices(c *cli.Context) error {
 		}
 		recorded := edit.Records()
 		if has := len(recorded); folders && has+len(list) > devices.MaxInFolder {
-			return fmt.Errorf("%d devices are too many: a container that is given a directory of them may have %d, and has %d", len(list), devices.MaxInFolder, has)
+			return fmt.Errorf("%d devices are too many: with a directory a container may have %d in all, and has %d; add the needed devices one by one", len(list), devices.MaxInFolder, has)
 		}
 		paths, err := config.List[mounts.Bind](s.doc, config.Binds)
 		if err != nil {
@@ -136,7 +136,7 @@ func (s *session) addDevice(edit *resource.Edit[devices.Device], adder *devices.
 		}
 		if d.IsAway() {
 			task = edit.Note(d)
-			s.done(task, "device %s is not there now: the container gets it when it comes", d.PathOnHost)
+			s.done(task, "device %s is not on the host now: the container gets it when it appears", d.PathOnHost)
 		} else {
 			d.Own = s.target != nil && d.HadBefore(s.target)
 			task = edit.Add(d)
@@ -158,7 +158,7 @@ func (s *session) unfollowed(task *resource.Task, d devices.Device) {
 	why := d.Unfollowed()
 	s.tell(func() string {
 		if why != "" && task.Err == nil {
-			s.app.warn(fmt.Sprintf("device %s is not followed when it goes and comes, but looked up at starts and by commands", d.PathOnHost), errors.New(why))
+			s.app.warn(fmt.Sprintf("device %s is not followed: only starts and commands look up its number", d.PathOnHost), errors.New(why))
 		}
 		return ""
 	})
@@ -272,9 +272,8 @@ func (m mapping) find(list []devices.Device) (devices.Device, bool) {
 	return list[i], true
 }
 
-// partitions are the records of the partitions of disk, but for those of which
-// it is known already. One that was added by itself names the disk as the kernel
-// does.
+// partitions returns the records in all of disk's partitions, except known ones. A
+// partition that was added by itself names the disk by its kernel name.
 func partitions(disk devices.Device, all, known []devices.Device) []devices.Device {
 	kernel := disk.PathOnHost
 	if d, err := devices.Find(disk.PathOnHost); err == nil && d.Type == "b" {

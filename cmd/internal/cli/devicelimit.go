@@ -42,8 +42,8 @@ func (a App) updateDevices(c *cli.Context) error {
 	})
 }
 
-// limitsHaveDevices refuses a limit of what is not in list, and finds out by which path
-// the others are recorded.
+// limitsHaveDevices refuses a limit whose device is not in list, and finds the path by
+// which the device is recorded.
 func limitsHaveDevices(limits []wish, list []devices.Device) error {
 	for i, l := range limits {
 		if at := slices.IndexFunc(list, func(d devices.Device) bool { return d.Type == "b" && d.PathOnHost == l.Path }); l.away != nil && at < 0 {
@@ -75,7 +75,7 @@ func (l wish) recordedPath(list []devices.Device) string {
 	return l.Path
 }
 
-// setLimits plans I/O limits, each of which needs the task that brings its disk.
+// setLimits plans I/O limits. Each needs the task that adds its disk.
 func (s *session) setLimits(limits []wish, needs func(wish) *resource.Task) error {
 	for _, kind := range devices.LimitKinds() {
 		edit, err := kind.Edit(s.change)
@@ -95,7 +95,7 @@ func (s *session) setLimits(limits []wish, needs func(wish) *resource.Task) erro
 			task.Needs = needs(l)
 			s.done(task, "Update %s for device (%s,%s) done.", kind.Name, l.Path, l.Value)
 			if l.away != nil {
-				s.done(task, "device %s is not there now: it has the limit when it comes", l.Path)
+				s.done(task, "device %s is not on the host now: its limit is set when it appears", l.Path)
 			}
 			if l.partition != "" {
 				s.done(task, "%s is a partition: the limit is that of its whole disk, %s", l.partition, l.disk)
@@ -111,9 +111,8 @@ func (s *session) setLimits(limits []wish, needs func(wish) *resource.Task) erro
 	return nil
 }
 
-// setLimit plans one limit: a new one, another value for one that is recorded, or
-// by the value 0 its end. That of a device which is not there is only recorded: its
-// number may be another's.
+// setLimit plans to add a limit, to change a recorded one, or to remove it (value 0).
+// The limit of a missing device is only recorded: another device may have its number.
 func setLimit(edit *resource.Edit[devices.Limit], l wish) *resource.Task {
 	list := edit.Records()
 	// While the container does not run, the recorded numbers may be older.

@@ -47,7 +47,7 @@ func (a App) repairOrphans(c *cli.Context) error {
 	}
 	known, err := a.all(c)
 	if err != nil {
-		return fmt.Errorf("repair --orphans: not all containers can be found: %w", err)
+		return fmt.Errorf("repair --orphans: nothing removed, not all containers can be found: %w", err)
 	}
 	orphans, err := inspection.Orphans(known)
 	if err != nil {
@@ -58,16 +58,16 @@ func (a App) repairOrphans(c *cli.Context) error {
 	for _, o := range orphans {
 		left := strings.Join(o.Left, ", ")
 		if c.Bool(dryRunFlag.Name) {
-			fmt.Fprintf(a.Stdout, "would remove what container %s left: %s\n", o.ID, left)
+			fmt.Fprintf(a.Stdout, "would remove leftovers of container %s: %s\n", o.ID, left)
 			continue
 		}
 		var errs []error
 		changed, err := a.clear(o, func(err error) { errs = append(errs, err) })
 		reload = reload || changed
 		if err = errors.Join(append(errs, err)...); err != nil {
-			failed = append(failed, fmt.Errorf("remove what container %s left: %w", o.ID, err))
+			failed = append(failed, fmt.Errorf("remove leftovers of container %s: %w", o.ID, err))
 		} else {
-			fmt.Fprintf(a.Stdout, "Remove what container %s left: %s done\n", o.ID, left)
+			fmt.Fprintf(a.Stdout, "Remove leftovers of container %s: %s done\n", o.ID, left)
 		}
 		a.audit(c, change{id: o.ID, name: o.ID, what: "remove leftovers: " + left, err: err})
 	}

@@ -38,27 +38,27 @@ func (a App) inspectCommands() []cli.Command {
 		},
 		{
 			Name:      "check",
-			Usage:     "tell where what a container has is not what is recorded; exit code 0: nowhere, 1: somewhere, 2: it cannot be looked at",
+			Usage:     "show where a container differs from its record; exit code 0: no difference, 1: differences, 2: something cannot be read",
 			ArgsUsage: "<container> [container...]",
 			Flags:     []cli.Flag{allFlag, showFlag("print in this `FORMAT`: table, a line each; json; or a Go template for each")},
 			Action:    a.check,
 		},
 		{
 			Name:      "repair",
-			Usage:     "make a running container have what is recorded, and nothing that it was granted besides",
+			Usage:     "give a running container what is recorded, and revoke what was granted and is not recorded",
 			ArgsUsage: "<container> [container...]",
-			Flags:     []cli.Flag{allFlag, dryRunFlag, cli.BoolFlag{Name: "orphans", Usage: "remove what the host has of containers that are gone, instead"}},
+			Flags:     []cli.Flag{allFlag, dryRunFlag, cli.BoolFlag{Name: "orphans", Usage: "remove leftovers of containers that are gone, instead"}},
 			Action:    a.repair,
 		},
 		{
 			Name:   "doctor",
-			Usage:  "look at the host: what containers need of it, and what of them is left; exit code 0: all is well, 1: something is not, 2: it cannot be looked at",
+			Usage:  "check the host: what containers need, and leftovers of containers that are gone; exit code 0: all is well, 1: something is wrong, 2: something cannot be read",
 			Flags:  []cli.Flag{showFlag("print in this `FORMAT`: table, a line each; json; or a Go template for each")},
 			Action: a.doctor,
 		},
 		{
 			Name:      "who",
-			Usage:     "tell which containers have, or are to have, a device, a path of the host, what is above it or below it, a link, or a bridge",
+			Usage:     "show which containers have or record a device, a host path (or one above or below it), a link, or a bridge",
 			ArgsUsage: "PATH|LINK",
 			Flags:     []cli.Flag{showFlag("print in this `FORMAT`: table, a line each; json; or a Go template for each")},
 			Action:    a.who,
@@ -125,8 +125,7 @@ func (a App) search(c *cli.Context, name string) (container.Container, error) {
 	return container.Container{ID: id, Dir: s.Bundle, PID: s.Init.PID, Start: s.Init.Start}, nil
 }
 
-// named are the containers of a command: those of its arguments, or all, for each of which
-// do is called.
+// named calls do for each container of a command's arguments, or with --all for all.
 func (a App) named(c *cli.Context, do func(found container.Container, name string, err error) error) error {
 	if c.Bool(allFlag.Name) {
 		if err := noMore(c, 0); err != nil {

@@ -10,7 +10,7 @@ import (
 func (a App) installCommands() []cli.Command {
 	flags := []cli.Flag{
 		cli.StringFlag{Name: "root", Usage: "the `DIR` that is the root of the system, instead of /"},
-		cli.StringFlag{Name: "graph", EnvVar: graphFlag.EnvVar, Usage: "iSulad's root `DIR`; by default what its configuration says"},
+		cli.StringFlag{Name: "graph", EnvVar: graphFlag.EnvVar, Usage: "iSulad's root `DIR`; by default that of its configuration"},
 	}
 	options := func(c *cli.Context) install.Options {
 		return install.Options{Root: c.String("root"), Graph: c.String("graph")}
@@ -18,7 +18,7 @@ func (a App) installCommands() []cli.Command {
 	return []cli.Command{
 		{
 			Name:  "install",
-			Usage: "put this program into place: as tool, hook and udev helper, with the hook specs of iSulad, podman and CRI-O",
+			Usage: "install this program as tool, hook and udev helper, with hook specs for iSulad, podman and CRI-O",
 			Flags: flags,
 			Action: func(c *cli.Context) error {
 				if err := noMore(c, 0); err != nil {
@@ -29,7 +29,7 @@ func (a App) installCommands() []cli.Command {
 		},
 		{
 			Name:  "uninstall",
-			Usage: "take it away again, and bring back what was there before",
+			Usage: "remove the installed files, and restore the files that they replaced",
 			Flags: flags,
 			Action: func(c *cli.Context) error {
 				if err := noMore(c, 0); err != nil {

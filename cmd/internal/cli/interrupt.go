@@ -15,10 +15,10 @@ import (
 // ending are the signals by which a person ends a command.
 var ending = []os.Signal{unix.SIGINT, unix.SIGHUP, unix.SIGQUIT, unix.SIGTERM}
 
-// interrupts is a context that ends at the first of these signals. As long as nothing
-// has changed that ends whatever the command waits for, and the second signal the
-// command. While a change is under way, half of which is for nobody, they are ignored,
-// but for a file system that does not answer: what is waited for there is undone.
+// interrupts is a context that ends at the first of these signals. Before the first
+// change that ends any wait of the command, and a second signal ends the command. During
+// a change signals are ignored, because half a change would leave the container half
+// configured. Only a wait for a file system that does not answer ends, and is undone.
 //
 // Most commands wait for nothing. Signals are handled, which takes a thread, from when
 // somebody asks for Done: before that they do what they do to any program.

@@ -115,7 +115,7 @@ func (a App) one(c *cli.Context) (container.Container, error) {
 	return a.find(c, name)
 }
 
-var bundleFlag = cli.StringFlag{Name: "bundle", Usage: "the container is the one of this bundle `DIR` of plain runc's, whether or not it ever started; <container> is its id"}
+var bundleFlag = cli.StringFlag{Name: "bundle", Usage: "find the container by its runc bundle `DIR`, even if it never started; <container> is its id"}
 
 // find asks the engine for the container that name stands for.
 func (a App) find(c *cli.Context, name string) (container.Container, error) {
@@ -138,7 +138,7 @@ func (a App) find(c *cli.Context, name string) (container.Container, error) {
 	switch {
 	case err != nil || word != engines.Any:
 	case found.Also != "":
-		fmt.Fprintf(a.Stderr, "container %s: iSulad's is meant, of which %s has another: --engine %[2]s means that\n", name, found.Also)
+		fmt.Fprintf(a.Stderr, "container %s: taken from iSulad; %s has one of that name, too: --engine %[2]s takes that one\n", name, found.Also)
 	case found.Engine != "" && found.Engine != engines.Isulad:
 		fmt.Fprintf(a.Stderr, "container %s: iSulad does not have it, %s does\n", name, found.Engine)
 	}

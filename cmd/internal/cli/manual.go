@@ -149,7 +149,7 @@ func toolPage(app *cli.App, day time.Time) string {
 	p.line(".Op Ar argument ...")
 	p.section("DESCRIPTION")
 	p.text(sentence(app.Usage))
-	p.text("What a container is given is recorded beside it, in device_hook.json, and given at its every start by an OCI hook.")
+	p.text("A resource is recorded beside the container, in device_hook.json. An OCI hook gives it to the container at every start.")
 	p.line(".Pp")
 	p.text("The commands are as follows; each has a manual page of its own:")
 	p.line(".Bl -tag -width Ds")
@@ -180,9 +180,9 @@ func toolPage(app *cli.App, day time.Time) string {
 
 // files are those that a person may look for.
 var files = []struct{ path, what string }{
-	{"/etc/isulad-tools/hookspec.json", "What isula run --hook-spec reads, so that a container has the hook."},
+	{"/etc/isulad-tools/hookspec.json", "The hook spec for isula run --hook-spec."},
 	{"/etc/isulad-tools/kmod.json", "Which kernel modules containers may have."},
-	{"/run/isulad-tools", "What a reboot may forget: which containers run, and their network namespaces."},
-	{"/var/lib/isulad/hooks/isulad-hooks", "The OCI hook; in another directory where iSulad's root directory is another one."},
-	{"/var/log/hyperagent/isulad-tools.log", "What udev's events came to."},
+	{"/run/isulad-tools", "Start records of running containers, and their network namespaces; gone after a reboot."},
+	{"/var/lib/isulad/hooks/isulad-hooks", "The OCI hook, below iSulad's root directory."},
+	{"/var/log/hyperagent/isulad-tools.log", "The log of the udev helper."},
 }

@@ -34,21 +34,21 @@ func (a App) moduleCommands() []cli.Command {
 		},
 		{
 			Name:      "remove-module",
-			Usage:     "load kernel modules for a container no more",
+			Usage:     "stop loading kernel modules for a container",
 			ArgsUsage: "<container> NAME...",
 			Flags:     []cli.Flag{cli.BoolFlag{Name: "unload", Usage: "unload them, too, unless somebody needs them"}},
 			Action:    func(c *cli.Context) error { return a.moduleChange(c, "remove", a.removeModules) },
 		},
 		{
 			Name:      "list-module",
-			Usage:     "list the kernel modules that containers ask for, or one container, and those loaded for them",
+			Usage:     "list the kernel modules that containers, or one container, ask for, and those that were loaded for them",
 			ArgsUsage: "[<container>]",
 			Flags:     []cli.Flag{prettyFlag, formatFlag},
 			Action:    a.listModules,
 		},
 		{
 			Name:      "check-module",
-			Usage:     "tell what a start that asks for kernel modules would come to, and touch nothing",
+			Usage:     "show whether a start that needs these kernel modules would succeed (dry run)",
 			ArgsUsage: "NAME...",
 			Flags:     []cli.Flag{prettyFlag, cli.StringFlag{Name: "format", Value: "table", Usage: "print in this `FORMAT`: table or json"}},
 			Action:    a.checkModules,
@@ -192,7 +192,7 @@ func (a App) removeModules(ctx context.Context, args moduleArgs) ([]kmod.Result,
 	}
 	if others := kmod.Others(args.modules, old); len(others) > 0 {
 		if len(kmod.Others(others[:1], ofSpec)) == 0 {
-			return nil, fmt.Errorf("kernel module %s is asked for by KERNEL_MODULES in the container's environment, which cannot be changed", others[0])
+			return nil, fmt.Errorf("kernel module %s is named by KERNEL_MODULES in the container's environment, which no command changes: create the container without it", others[0])
 		}
 		return nil, fmt.Errorf("kernel module %s is not added by %s, can not remove it, please check input parameter", others[0], a.Name)
 	}
@@ -223,8 +223,8 @@ func (a App) removeModules(ctx context.Context, args moduleArgs) ([]kmod.Result,
 	return results, err
 }
 
-// auditModules writes one line for each module, asked for or unloaded as one that
-// a name stands for. A command that fails may have loaded some, which stay.
+// auditModules writes one line for each module that was asked for or unloaded; an alias
+// stands for several. The modules that a failed command has loaded stay.
 func (a App) auditModules(c *cli.Context, verb string, args moduleArgs, results []kmod.Result, err error) {
 	names := slices.Clone(args.modules)
 	for _, r := range results {

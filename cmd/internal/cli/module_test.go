@@ -44,7 +44,7 @@ func TestModuleCommandsRefuseBadInput(t *testing.T) {
 		{"add-module c2 x", "no container c2"},
 		{"add-module c1 no_such_module_anywhere", "Failed to add module: no_such_module_anywhere: "},
 		{"remove-module c1 x", "Failed to remove module: kernel module x is not added by isulad-tools, can not remove it, please check input parameter"},
-		{"remove-module c1 hmac", "kernel module hmac is asked for by KERNEL_MODULES"},
+		{"remove-module c1 hmac", "kernel module hmac is named by KERNEL_MODULES"},
 		{"list-module --format xml", "unknown format xml: want table or json"},
 		{"list-module c2", "no container c2"},
 		{"list-module c1 c2", "Don't put container-id in the middle of options"},

@@ -17,11 +17,11 @@ import (
 )
 
 func (a App) nicCommands() []cli.Command {
-	name := cli.StringFlag{Name: "name", Usage: "its name, `[HOST:]CONTAINER`; that of a veth on the host is made up when it is not given"}
+	name := cli.StringFlag{Name: "name", Usage: "its name, `[HOST:]CONTAINER`; without HOST a veth gets a made-up name on the host"}
 	options := func(mtu, qlen int, more ...cli.Flag) []cli.Flag {
 		return append(more,
-			cli.StringFlag{Name: "ip", Usage: "its `ADDRESS/LENGTH`, as 172.17.28.2/24 or fd00::2/64; none: it gets none, as for DHCP in the container"},
-			cli.StringFlag{Name: "mac", Usage: "its hardware `ADDRESS`, as 00:ff:48:23:e2:bb"},
+			cli.StringFlag{Name: "ip", Usage: "its `ADDRESS/LENGTH`, such as 172.17.28.2/24 or fd00::2/64; none for no address (DHCP in the container)"},
+			cli.StringFlag{Name: "mac", Usage: "its hardware `ADDRESS`, such as 00:ff:48:23:e2:bb"},
 			cli.StringFlag{Name: "bridge", Usage: "the `BRIDGE`, of Linux or Open vSwitch, that a veth is a port of"},
 			cli.IntFlag{Name: "mtu", Value: mtu, Usage: "its maximum transmission unit in `BYTES`"},
 			cli.IntFlag{Name: "qlen", Value: qlen, Usage: "the length of its transmit queue in `PACKETS`"},
@@ -45,7 +45,7 @@ func (a App) nicCommands() []cli.Command {
 		},
 		{
 			Name:      "update-nic",
-			Usage:     "change a network interface of a container; what is not given stays",
+			Usage:     "change a network interface of a container; an option that is not given changes nothing",
 			ArgsUsage: "<container>",
 			Flags:     options(0, 0, cli.StringFlag{Name: "name", Usage: "its `NAME` in the container"}),
 			Action:    a.updateNIC,

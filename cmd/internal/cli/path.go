@@ -23,7 +23,7 @@ import (
 // already are served.
 const maxPaths = 128
 
-var optionalFlag = cli.BoolFlag{Name: "optional", Usage: "start the container also when the host has this no more"}
+var optionalFlag = cli.BoolFlag{Name: "optional", Usage: "let the container start even while the host does not have this"}
 
 func (a App) pathCommands() []cli.Command {
 	return []cli.Command{
@@ -32,9 +32,9 @@ func (a App) pathCommands() []cli.Command {
 			Usage:     "add directories and files of the host to a container, now if it runs, and at its every start",
 			ArgsUsage: "<container> HOST:CONTAINER[:OPTIONS]...",
 			Description: "OPTIONS is a comma-separated list of ro or rw, of private, rprivate or rslave, and of idmap; rw,rslave if left out.\n" +
-				"   With ro the container sees what the host has mounted there at that moment; with ro,rslave also what it mounts\n" +
-				"   later, which can be written if the host can write it. With idmap the host's users are the container's.\n" +
-				"   A directory that the host does not have is made, with a warning, unless it is optional.",
+				"   With ro later mounts of the host below the path do not arrive; with ro,rslave they do, writable if the host can\n" +
+				"   write them. With idmap the host's users are the container's. A missing directory of the host is made, with a\n" +
+				"   warning, unless it is optional.",
 			Flags:  []cli.Flag{optionalFlag, dryRunFlag},
 			Action: a.addPaths,
 		},
@@ -237,10 +237,10 @@ func parseBind(arg string) (mounts.Bind, error) {
 // addable refuses what no start could have.
 func addable(w *deadline.Waiter, b mounts.Bind, optional bool) error {
 	if !utf8.ValidString(b.String()) {
-		return errors.New("invalid path specification: device_hook.json has no way to write what is not UTF-8")
+		return errors.New("invalid path specification: not UTF-8, which device_hook.json cannot hold: rename the path")
 	}
 	if place.Within(b.Container, place.SharedPath) {
-		return fmt.Errorf("invalid path specification: %s in the container is where paths of the host arrive", place.SharedPath)
+		return fmt.Errorf("invalid path specification: %s in the container is the shared path, by which host paths arrive: choose another path", place.SharedPath)
 	}
 	for element := range strings.SplitSeq(b.Container, "/") {
 		if len(element) > unix.NAME_MAX || len(b.Container) >= unix.PathMax {

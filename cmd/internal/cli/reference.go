@@ -13,7 +13,7 @@ func (a App) referenceCommands() []cli.Command {
 	return []cli.Command{
 		{
 			Name:      "completion",
-			Usage:     "print what makes a shell complete commands, options, and what containers have",
+			Usage:     "print a shell's completion script: commands, options, containers and their resources",
 			ArgsUsage: "bash|zsh",
 			Action:    a.printCompletion,
 		},
@@ -38,7 +38,7 @@ func (a App) referenceCommands() []cli.Command {
 			},
 		},
 		{
-			Name: "complete", Usage: "print what may stand for the last of these words", Hidden: true, SkipFlagParsing: true,
+			Name: "complete", Usage: "print the completions of the last of these words", Hidden: true, SkipFlagParsing: true,
 			Action: func(c *cli.Context) error {
 				for _, word := range complete(c.App, c.Args()) {
 					fmt.Fprintln(a.Stdout, word)

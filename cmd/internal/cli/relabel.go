@@ -21,7 +21,7 @@ func (a App) relabelCommands() []cli.Command {
 		Name:        "relabel",
 		Usage:       "relabel rootfs for running SELinux in system container",
 		ArgsUsage:   "[--isulad-path path] [--rootfs rootfs]",
-		Description: "make this host, which systemd runs, permissive and have isulad run under init's label, so that\n   containers with SELinux of their own can start; isulad is restarted",
+		Description: "switch SELinux of this host, which systemd runs, to permissive and restart isulad under init's label, so that\n   containers with SELinux of their own can start; isulad is restarted",
 		Flags: []cli.Flag{
 			cli.StringFlag{Name: "isulad-path", Value: "/usr/bin", Usage: "the `DIR` that isulad is installed in"},
 			cli.StringFlag{Name: "rootfs", Usage: "the root `DIR` of the system that isulad runs in, when it is not /"},

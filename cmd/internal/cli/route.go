@@ -29,7 +29,7 @@ func (a App) routeCommands() []cli.Command {
 		},
 		{
 			Name:      "remove-route",
-			Usage:     "remove the routes that match a rule from a container; a field that is not given matches all",
+			Usage:     "remove the routes that match a rule from a container; a field that is not given matches every value",
 			ArgsUsage: rules,
 			Flags:     []cli.Flag{configOnlyFlag, forgetFlag, dryRunFlag},
 			Action:    func(c *cli.Context) error { return a.routeChange(c, "remove", resource.Skip, (*session).removeRoutes) },

@@ -23,9 +23,9 @@ import (
 )
 
 var (
-	dryRunFlag     = cli.BoolFlag{Name: "dry-run", Usage: "tell what would be done, and change nothing"}
-	forgetFlag     = cli.BoolFlag{Name: "forget", Usage: "drop the record, even if the container still holds it: what is left is a warning"}
-	configOnlyFlag = cli.BoolFlag{Name: "update-config-only", Usage: "change only what the container's next start will do"}
+	dryRunFlag     = cli.BoolFlag{Name: "dry-run", Usage: "say what would be done, and change nothing"}
+	forgetFlag     = cli.BoolFlag{Name: "forget", Usage: "remove the record even if the container still holds the resource, with a warning"}
+	configOnlyFlag = cli.BoolFlag{Name: "update-config-only", Usage: "change the record only: the container's next start applies it"}
 )
 
 // session is one command's transaction on one container.
@@ -88,7 +88,7 @@ func (a App) transactNamed(c *cli.Context, found container.Container, name, pref
 			// All is done; it is what udevd will find when it starts.
 			what := "udev rules changed, but udevd was not told"
 			if !devices.UdevdRuns() {
-				what += ", for none runs here: a device that goes or comes is noticed by the next command or start only"
+				what += ", because none runs here: only the next command or start notices a device that goes or comes"
 			}
 			a.warn(what, e)
 		}
@@ -194,13 +194,13 @@ func (s *session) renew(ctx context.Context) error {
 		return err
 	}
 	if err := plan.Failed(); err != nil {
-		s.app.warn("the container's devices are not all as the host has them now", err)
+		s.app.warn("the container does not have all its devices under their present numbers", err)
 	}
 	s.renewed = plan.Renewed()
 	if unit := s.target.Cgroups.Unit(); unit != "" {
 		got, lost := plan.Changed(s.target)
 		if err := devices.AllowInUnit(ctx, unit, got, lost...); err != nil {
-			s.app.warn("the container's devices change until systemd's next daemon-reload only", err)
+			s.app.warn("systemd's next daemon-reload undoes the change of the container's devices", err)
 		}
 	}
 	return nil

@@ -40,10 +40,10 @@ func (s *session) tellSystemd(edit *resource.Edit[devices.Device], before []devi
 			return nil
 		case len(got) > 0:
 			failed = true
-			return fmt.Errorf("tell systemd that unit %s may use the device, which its next daemon-reload would take away: %w; "+
-				"nothing is added: repeat the command when systemctl works, or give --update-config-only for the next start", unit, err)
+			return fmt.Errorf("tell systemd that unit %s may use the device: %w; "+
+				"nothing is added, because systemd's next daemon-reload would revoke the permission: repeat the command when systemctl works, or give --update-config-only for the next start", unit, err)
 		}
-		s.app.warn("the device is taken away until systemd's next daemon-reload only: repeat add-device and remove-device when systemctl works", err)
+		s.app.warn("systemd's next daemon-reload permits the device again: repeat add-device and remove-device when systemctl works", err)
 		return nil
 	})
 }

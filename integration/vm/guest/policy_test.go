@@ -86,8 +86,8 @@ func TestPolicyOfOthersIsRefused(t *testing.T) {
 		do   func() error
 		want string
 	}{
-		"writable by all":     {func() error { return os.Chmod(policyFile, 0o646) }, "others than root may write it (mode 0646)"},
-		"writable by a group": {func() error { return os.Chmod(policyFile, 0o664) }, "others than root may write it (mode 0664)"},
+		"writable by all":     {func() error { return os.Chmod(policyFile, 0o646) }, "users other than root may write it (mode 0646)"},
+		"writable by a group": {func() error { return os.Chmod(policyFile, 0o664) }, "users other than root may write it (mode 0664)"},
 		"of another user":     {func() error { return os.Chown(policyFile, 1000, 0) }, "it belongs to user 1000"},
 		"a link":              {func() error { return link(policyFile) }, "it is a symbolic link"},
 		"a folder":            {func() error { _ = os.Remove(policyFile); return os.Mkdir(policyFile, 0o755) }, "it is not a regular file"},

@@ -148,7 +148,7 @@ func TestModulesOfACommand(t *testing.T) {
 	requireUnloaded(t, "ip_vs", "nf_conntrack")
 
 	// What the environment asks for, what was found, and what is in use.
-	failsWith(t, []string{"dummy is asked for by KERNEL_MODULES"}, "remove-module", c.id, "dummy")
+	failsWith(t, []string{"dummy is named by KERNEL_MODULES"}, "remove-module", c.id, "dummy")
 	failsWith(t, []string{"veth is not added by isulad-tools, can not remove it"}, "remove-module", c.id, "veth")
 	load(t, "veth")
 	works(t, "add-module", c.id, "veth")

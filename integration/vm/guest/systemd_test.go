@@ -202,7 +202,7 @@ func TestSystemdThatDoesNotAnswerIsNotWaitedFor(t *testing.T) {
 	if err != nil {
 		t.Fatalf("journalctl: %v: %s", err, log)
 	}
-	if !strings.Contains(string(log), "daemon-reload only") {
+	if !strings.Contains(string(log), "next daemon-reload revokes") {
 		t.Errorf("the log does not say that systemd was not told: %s", log)
 	}
 }
