@@ -4,7 +4,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
-	"slices"
+	"sort"
 	"strconv"
 	"strings"
 
@@ -162,7 +162,7 @@ func (b Block) Partitions() ([]string, error) {
 		p.name = kernelName(e.Name())
 		parts = append(parts, p)
 	}
-	slices.SortFunc(parts, func(a, b part) int { return a.number - b.number })
+	sort.Slice(parts, func(i, j int) bool { return parts[i].number < parts[j].number })
 	names := make([]string, len(parts))
 	for i, p := range parts {
 		names[i] = p.name

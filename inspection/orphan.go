@@ -4,6 +4,7 @@ import (
 	"encoding/json"
 	"os"
 	"slices"
+	"sort"
 	"strings"
 	"time"
 
@@ -89,7 +90,7 @@ func Orphans(known []container.Container) (list []Orphan, err error) {
 		}
 		list = append(list, *o)
 	}
-	slices.SortFunc(list, func(a, b Orphan) int { return strings.Compare(a.ID, b.ID) })
+	sort.Slice(list, func(i, j int) bool { return list[i].ID < list[j].ID })
 	return list, nil
 }
 

@@ -6,6 +6,7 @@ import (
 	"os"
 	"path"
 	"slices"
+	"sort"
 	"strings"
 )
 
@@ -86,7 +87,7 @@ func (h *host) confFiles() []string {
 			}
 		}
 	}
-	slices.SortFunc(files, func(a, b file) int { return strings.Compare(a.name, b.name) })
+	sort.Slice(files, func(i, j int) bool { return files[i].name < files[j].name })
 	paths := make([]string, len(files))
 	for i, f := range files {
 		paths[i] = f.path

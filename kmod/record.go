@@ -2,7 +2,6 @@ package kmod
 
 import (
 	"bytes"
-	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
@@ -11,6 +10,7 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
+	"sort"
 	"strings"
 	"time"
 
@@ -227,7 +227,8 @@ func (l Loader) loaded(h *host) ([]Load, error) {
 
 // save writes what is loaded, or about to be. The caller holds the module lock.
 func (l Loader) save(loads []Load) error {
-	loads = slices.SortedFunc(slices.Values(loads), func(a, b Load) int { return cmp.Compare(a.Module, b.Module) })
+	loads = slices.Clone(loads)
+	sort.Slice(loads, func(i, j int) bool { return loads[i].Module < loads[j].Module })
 	data, err := json.Marshal(loadedRecord{Boot: l.bootID(), Loaded: loads})
 	if err != nil {
 		return err

@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+	"sort"
 	"strconv"
 	"strings"
 	"time"
@@ -159,7 +160,7 @@ func (s status) list(wanted map[string]bool) []Status {
 		st.AskedBy = wishes[m]
 		list = append(list, st)
 	}
-	slices.SortFunc(list, func(a, b Status) int { return cmp.Compare(a.Module, b.Module) })
+	sort.Slice(list, func(i, j int) bool { return list[i].Module < list[j].Module })
 	return list
 }
 

@@ -60,7 +60,7 @@ func (e *Edit[T]) list(but ...string) []T {
 		case e.kind.UpdatedLast && !slices.Equal(a.lost, a.got):
 			list = append(slices.Delete(list, i, i+1), a.got...)
 		default:
-			list = slices.Replace(list, i, i+1, a.got...)
+			list = slices.Concat(list[:i], a.got, list[i+1:])
 		}
 	}
 	return list

@@ -10,6 +10,7 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
+	"sort"
 	"strings"
 
 	"golang.org/x/sys/unix"
@@ -179,7 +180,7 @@ func (c Container) detachIn(pid int, ours func(*mountpoint.Mount) bool) (done in
 	for _, l := range missed {
 		left = append(left, l)
 	}
-	slices.SortFunc(left, func(a, b Left) int { return a.ID - b.ID })
+	sort.Slice(left, func(i, j int) bool { return left[i].ID < left[j].ID })
 	return done, left, nil
 }
 
