@@ -206,6 +206,27 @@ func TestWhatIsNotKnownSurvivesByteForByte(t *testing.T) {
 	}
 }
 
+func TestACloneChangesByItself(t *testing.T) {
+	t.Parallel()
+	dir := t.TempDir()
+	if err := os.WriteFile(filepath.Join(dir, Name), []byte(`{"bindToAdd":["/a:/a"]}`), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	d, err := Load(dir)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := Put(d.Clone(), Binds, []string{"/b:/b"}); err != nil {
+		t.Fatal(err)
+	}
+	if got, err := List[string](d, Binds); err != nil || len(got) != 1 || got[0] != "/a:/a" {
+		t.Errorf("after its clone was changed: %q, %v, want what was read", got, err)
+	}
+	if d.dirty {
+		t.Error("it is to be saved, for its clone was changed")
+	}
+}
+
 func TestListsAreWrittenInTheOrderOfTheFormat(t *testing.T) {
 	t.Parallel()
 	var in []string

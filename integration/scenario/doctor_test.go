@@ -149,6 +149,22 @@ func TestMarkedLinksAreFoundAndReturned(t *testing.T) {
 	}
 }
 
+// Whose ledger cannot be read may be what is left: nothing is removed.
+func TestNothingIsLeftOverWhileALedgerCannotBeRead(t *testing.T) {
+	install(t)
+	sandbox.Udevadm(t, "true")
+	b := newBox(t, kind{}, id)
+	ledger := filepath.Join(place.Isulad.Starts(), "."+strings.Repeat("dead", 16)+".granted")
+	check(t, os.MkdirAll(ledger, 0o700)) // no file
+	t.Cleanup(func() { check(t, os.Remove(ledger)) })
+	if states, texts := b.facts("leftovers"); !slices.Equal(states, []string{"warn"}) || !strings.Contains(texts, "nobody knows") || !strings.Contains(texts, ledger) {
+		t.Errorf("doctor: %q: %s, want that nobody knows, because of %s", states, texts, ledger)
+	}
+	for _, args := range [][]string{{"repair", "--orphans"}, {"who", "/dev/fuse"}} {
+		b.exits(1, args...)
+	}
+}
+
 // Doctor says what is wrong with the host, and nothing when that is mended.
 func TestDoctorSaysWhatIsWrongWithTheHost(t *testing.T) {
 	install(t)

@@ -8,7 +8,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"strconv"
-	"syscall"
+	"strings"
 	"testing"
 	"time"
 
@@ -26,8 +26,17 @@ func many(t *testing.T) int {
 	return n
 }
 
+// highWater is how many MiB of a process were resident at most until now; 0: it has ended.
+// ru_maxrss would have what this process had when it started the other one.
+func highWater(pid int) (mib int64) {
+	status, _ := os.ReadFile(fmt.Sprintf("/proc/%d/status", pid))
+	_, rest, _ := strings.Cut(string(status), "VmHWM:")
+	_, _ = fmt.Sscan(rest, &mib)
+	return mib >> 10
+}
+
 // Many containers are looked at in little time of the processor and in little memory, with five
-// devices and five paths each: 1,000 took 1.0 s and 29 MiB (MANY_CONTAINERS=1000).
+// devices and five paths each: 1,000 took 1.0 s, 0.9 s of the processor, and 14 MiB (MANY_CONTAINERS=1000).
 func TestManyContainersAreCheckedAtOnce(t *testing.T) {
 	install(t)
 	sandbox.Udevadm(t, "true")
@@ -74,7 +83,17 @@ func TestManyContainersAreCheckedAtOnce(t *testing.T) {
 		var out, said bytes.Buffer
 		cmd.Stdout, cmd.Stderr = &out, &said
 		begun := time.Now()
-		err = cmd.Run()
+		check(t, cmd.Start())
+		ended := make(chan error)
+		go func() { ended <- cmd.Wait() }()
+		for running := true; running; {
+			select {
+			case err = <-ended:
+				running = false
+			case <-time.After(time.Millisecond):
+				peak = max(peak, highWater(cmd.Process.Pid))
+			}
+		}
 		wall = time.Since(begun)
 		var exit *exec.ExitError
 		code := 0
@@ -86,7 +105,7 @@ func TestManyContainersAreCheckedAtOnce(t *testing.T) {
 		if code != want {
 			t.Errorf("%q: exit code %d, want %d: %.2000s%.2000s", args, code, want, out.String(), said.String())
 		}
-		return cmd.ProcessState.UserTime() + cmd.ProcessState.SystemTime(), wall, cmd.ProcessState.SysUsage().(*syscall.Rusage).Maxrss >> 10
+		return cmd.ProcessState.UserTime() + cmd.ProcessState.SystemTime(), wall, peak
 	}
 	took, wall, peak := run(0, "check", "--all")
 	for range 2 { // the best of three
@@ -97,8 +116,8 @@ func TestManyContainersAreCheckedAtOnce(t *testing.T) {
 	if limit := 500*time.Millisecond + time.Duration(n)*6*time.Millisecond; took > limit {
 		t.Errorf("it took %v, more than %v", took, limit)
 	}
-	if peak > 64 {
-		t.Errorf("it took %d MiB, more than 64", peak)
+	if peak == 0 || peak > 64 {
+		t.Errorf("it took %d MiB, want at most 64", peak)
 	}
 	took, wall, peak = run(0, "who", dir)
 	t.Logf("who: %v, of the processor %v, %d MiB", wall.Round(time.Millisecond), took, peak)

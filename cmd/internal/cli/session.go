@@ -116,14 +116,14 @@ func (s *session) locked(ctx context.Context, c *cli.Context, found container.Co
 	}
 	s.forget = c.Bool(forgetFlag.Name)
 	closeTarget, err := s.open(found)
+	defer closeTarget()
+	if err == nil {
+		err = s.findMounts()
+	}
 	if err != nil && s.forget {
 		s.app.warn("container "+s.name, err)
 		s.target, s.spec = nil, cmp.Or(s.spec, new(container.Spec))
 	} else if err != nil {
-		return err
-	}
-	defer closeTarget()
-	if err := s.findMounts(); err != nil {
 		return err
 	}
 	if s.target != nil && s.target.Doubt != nil {
