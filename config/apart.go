@@ -8,16 +8,21 @@ import (
 	"strings"
 )
 
-// apart are the lists of which some records, those with a member, are kept under a second
-// key, where older versions do not find them. To everybody else both are one list, the
-// second part last.
-var apart = map[string]struct{ key, member string }{Devices: {Selected, "Select"}}
+// apart says of which list some records, those with a member, are kept under a second key,
+// where older versions do not find them; "" is of none. To everybody else both are one list,
+// the second part last.
+func apart(key string) (second struct{ key, member string }) {
+	if key == Devices {
+		second.key, second.member = Selected, "Select"
+	}
+	return second
+}
 
 // raw is the whole list at key.
 func (d *Document) raw(key string) json.RawMessage {
-	first, second := d.lists[key], d.lists[apart[key].key]
+	first, second := d.lists[key], d.lists[apart(key).key]
 	switch {
-	case !d.holds(apart[key].key):
+	case !d.holds(apart(key).key):
 		return first
 	case !d.holds(key):
 		return second
@@ -29,7 +34,7 @@ func (d *Document) raw(key string) json.RawMessage {
 
 // at names the record i of the list at key by where it is in the file.
 func (d *Document) at(key string, i int) string {
-	if second := apart[key].key; d.holds(second) {
+	if second := apart(key).key; d.holds(second) {
 		var first []json.RawMessage
 		_ = json.Unmarshal(d.lists[key], &first) // there may be none
 		if i >= len(first) {
@@ -41,7 +46,7 @@ func (d *Document) at(key string, i int) string {
 
 // setApart makes value the list at key, each record where it belongs.
 func (d *Document) setApart(key string, value json.RawMessage) error {
-	second := apart[key]
+	second := apart(key)
 	if !d.holds(second.key) && !bytes.Contains(value, []byte(`"`+second.member+`"`)) {
 		d.lists[key] = value
 		return nil
@@ -86,7 +91,7 @@ func has(record json.RawMessage, member string) bool {
 // setAs is set of a list that decoded is, in the same order.
 func (d *Document) setAs(key string, value json.RawMessage, decoded any) error {
 	err := d.set(key, value)
-	if err == nil && !d.holds(apart[key].key) {
+	if err == nil && !d.holds(apart(key).key) {
 		d.decoded[key] = decoded
 	}
 	return err

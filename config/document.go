@@ -177,7 +177,7 @@ func object(data []byte) ([]member, error) {
 }
 
 // Has tells whether there is a record in the list at key.
-func (d *Document) Has(key string) bool { return d.holds(key) || d.holds(apart[key].key) }
+func (d *Document) Has(key string) bool { return d.holds(key) || d.holds(apart(key).key) }
 
 func (d *Document) holds(key string) bool {
 	raw := d.lists[key]

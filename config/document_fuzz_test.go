@@ -55,7 +55,7 @@ func FuzzDocument(f *testing.F) {
 			return
 		}
 		for _, key := range keyOrder {
-			if _, err := List[device](d, key); err != nil && !strings.HasPrefix(err.Error(), file+": "+key+"[") && !strings.HasPrefix(err.Error(), file+": "+apart[key].key+"[") {
+			if _, err := List[device](d, key); err != nil && !strings.HasPrefix(err.Error(), file+": "+key+"[") && !strings.HasPrefix(err.Error(), file+": "+apart(key).key+"[") {
 				t.Fatalf("%q: list %s: %q", content, key, err)
 			}
 		}

@@ -81,7 +81,7 @@ func Replace[T any](d *Document, key string, records map[int]T) error {
 func (d *Document) set(key string, value json.RawMessage) error {
 	delete(d.decoded, key)
 	d.dirty = true
-	if apart[key].key == "" {
+	if apart(key).key == "" {
 		d.lists[key] = value
 		return nil
 	}

@@ -63,9 +63,9 @@ func followAll(d *config.Document, records []Device, found []Found, selectors []
 	if err != nil {
 		return nil, err
 	}
-	list, err := followSelected(selectors)
-	if err != nil {
-		return nil, err
+	var list []Followed
+	for _, s := range selectors {
+		list = append(list, s.followed())
 	}
 	var now []Seen
 	for i, r := range records {

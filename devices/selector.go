@@ -105,30 +105,26 @@ func usbAt(dir string) string {
 
 // usbAbove finds the USB device that what sysfs has at dir is part of: the nearest, as what
 // is plugged into a hub is not part of that.
-func usbAbove(dir string) (port, usb string) {
+func usbAbove(dir string) (usb string) {
 	if !strings.Contains(dir, "/usb") { // of a bus: no other need be asked
-		return "", ""
+		return ""
 	}
-	for ; strings.HasPrefix(dir, "/sys/devices/"); dir = filepath.Dir(dir) {
-		if usb := usbAt(dir); usb != "" {
-			return dir, usb
-		}
+	for ; strings.HasPrefix(dir, "/sys/devices/") && usb == ""; dir = filepath.Dir(dir) {
+		usb = usbAt(dir)
 	}
-	return "", ""
+	return usb
 }
 
 // isSelected tells whether d, by its numbers of now, is of a USB device that its selector means.
 func (d Device) isSelected() bool {
 	s, err := ParseSelector(d.Select)
-	_, usb := usbAbove(d.sysfsOf())
-	return err == nil && s.means(usb)
+	return err == nil && s.means(usbAbove(d.sysfsOf()))
 }
 
 // usbNode is a node of a USB device.
 type usbNode struct {
 	Device
-	port string // where sysfs has the USB device
-	usb  string // which it is, as usbAt
+	usb string // of which, as usbAt
 }
 
 // ofDevice tells whether it is the USB device's own node, that of libusb: the others are of
@@ -146,7 +142,7 @@ func usbNodes() (list []usbNode, err error) {
 		for _, e := range entries {
 			target, _ := os.Readlink(filepath.Join(folder, e.Name()))
 			dir := filepath.Join(folder, target)
-			port, usb := usbAbove(dir)
+			usb := usbAbove(dir)
 			name := nodeNameAt(dir)
 			if usb == "" || name == "" {
 				continue
@@ -161,7 +157,7 @@ func usbNodes() (list []usbNode, err error) {
 			if block, err := FindBlock(d.Major, d.Minor); kind == "b" && err == nil {
 				d.Parent = block.ParentPath()
 			}
-			list = append(list, usbNode{d, port, usb})
+			list = append(list, usbNode{d, usb})
 		}
 	}
 	return list, nil
@@ -203,37 +199,25 @@ func (s Selector) named(nodes []usbNode, recorded []Device) (list []Device, err 
 	return append(list, may...), err
 }
 
-// followed says how udevd knows what s means: what comes by its ids, and what goes by
-// where it was. Most properties are forgotten by then.
-func (s Selector) followed(all []usbNode) Followed {
-	f := Followed{Path: s.Host}
+// followed says how udevd knows what s means. The rules are the same whatever is plugged in,
+// so that nobody has to tell udevd of others when it comes. What has gone has no attributes
+// in sysfs any more: the kernel tells the ids of a USB device and, since Linux 4.14, of an
+// interface that its driver let go; of partitions udevd remembers them.
+func (s Selector) followed() Followed {
 	fields := strings.Split(s.Host, ":")
-	comes := `ATTRS{idVendor}=="` + fields[1] + `", ATTRS{idProduct}=="` + fields[2] + `"`
+	vendor, product := fields[1], fields[2]
+	comes := `ATTRS{idVendor}=="` + vendor + `", ATTRS{idProduct}=="` + product + `"`
 	if len(fields) > 3 {
 		comes += `, ATTRS{serial}=="` + fields[3] + `"`
 	}
-	f.Matches = []string{comes + `, ENV{DEVNAME}=="?*",ACTION=="add"`}
-	var ports []string
-	for _, n := range s.of(all) {
-		if port := strings.TrimPrefix(n.port, "/sys"); !slices.Contains(ports, port) && isPlain(port) {
-			ports = append(ports, port)
-			f.Matches = append(f.Matches, `DEVPATH=="`+port+`|`+port+`/*", ENV{DEVNAME}=="?*",ACTION=="remove"`)
-		}
-	}
-	f.Away = ports == nil
-	return f
-}
-
-// followSelected are the selectors, to be followed.
-func followSelected(selectors []Selector) (list []Followed, err error) {
-	if len(selectors) == 0 {
-		return nil, nil
-	}
-	all, err := usbNodes()
-	for _, s := range selectors {
-		list = append(list, s.followed(all))
-	}
-	return list, err
+	short := func(id string) string { return cmp.Or(strings.TrimLeft(id, "0"), "0") }
+	is := `ENV{PRODUCT}=="` + short(vendor) + "/" + short(product) + `/*", ENV{DEVTYPE}==`
+	return Followed{Path: s.Host, Matches: []string{
+		comes + `, ENV{DEVNAME}=="?*",ACTION=="add"`,
+		is + `"usb_interface",ACTION=="unbind"`,
+		is + `"usb_device",ACTION=="remove"`,
+		`SUBSYSTEM=="block", ENV{ID_VENDOR_ID}=="` + vendor + `", ENV{ID_MODEL_ID}=="` + product + `",ACTION=="remove"`,
+	}}
 }
 
 // Selectable are selectors of the USB devices that the host has, for those who choose.

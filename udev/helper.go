@@ -10,6 +10,7 @@ import (
 	"fmt"
 	"io"
 	"path"
+	"slices"
 	"strings"
 	"time"
 
@@ -39,7 +40,7 @@ const direct = "--direct"
 
 // event is what a rule hands over:
 //
-//	<add|change|remove> <container> <device> <device or disk in the container> <disk>
+//	<add|change|remove|unbind> <container> <device> <device or disk in the container> <disk>
 //
 // A device's own rule has devices.Itself as the last, and so has a selector's, with the
 // selector in the place of the device.
@@ -109,7 +110,7 @@ func parse(args []string) (event, error) {
 	}
 	ev.action, ev.container, ev.name, ev.path, ev.disk = args[0], args[1], args[2], args[3], args[4]
 	switch {
-	case ev.action != "add" && ev.action != "change" && ev.action != "remove":
+	case !slices.Contains([]string{"add", "change", "remove", "unbind"}, ev.action):
 		return ev, fmt.Errorf("unknown action %q", ev.action)
 	case !container.ValidID(ev.container):
 		return ev, fmt.Errorf("%q is not a container's id", ev.container)

@@ -26,6 +26,7 @@ func TestARulesArgumentsAreFive(t *testing.T) {
 		with(0, "remove"), with(0, "change"), with(1, "my_box.1+x"), with(1, "_web"), with(1, "+web"), with(1, "-t"), append([]string{"--direct"}, good...),
 		with(4, "-"),
 		{"add", "592419e5", "bus/usb/001/002", "usb:0403:6001:A1", "-"},
+		{"unbind", "592419e5", "1-1.2:1.0", "usb:0403:6001", "-"},
 		{"add", "592419e5", "cciss/c0d0p1", "/dev/sdx", "cciss/c0d0"},
 	} {
 		if _, err := parse(args); err != nil {

@@ -51,6 +51,10 @@ var changes = []change{
 		inverse: []string{"add-device", id, hostDir + "/real:/dev/real:r"},
 	},
 	{
+		name: "add-device of a selector", args: []string{"add-device", "--select", "usb:0403:6001", id, "/dev/modem"},
+		inverse: []string{"remove-device", "--select", "usb:0403:6001", id},
+	},
+	{
 		name: "update-device", before: [][]string{addDisk},
 		args:    []string{"update-device", "--device-read-bps", hostDir + "/disk:1m", "--device-write-iops", hostDir + "/disk:100", id},
 		inverse: []string{"update-device", "--device-read-bps", hostDir + "/disk:0", "--device-write-iops", hostDir + "/disk:0", id},

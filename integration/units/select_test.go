@@ -217,25 +217,37 @@ func TestAStartGivesWhatASelectorMeansThen(t *testing.T) {
 
 func TestUdevIsAskedToTellOfASelectorsDevices(t *testing.T) {
 	host := newUSB(t)
-	host.plug("1-1.1", "0403", "6001", "A", 0)
-	b := newBox(t, selectors("usb:0403:6001:A", "usb:1234:abcd"), pivoted)
+	b := newBox(t, selectors("usb:0403:6001:A", "usb:0000:0abc"), pivoted)
 	doc, err := config.Load(b.dir)
 	must(t, err)
-	list, err := devices.Follow(doc, nil)
-	must(t, err)
-	var got []string
-	for _, f := range list {
-		got = append(got, fmt.Sprint(f.Path, " ", f.Away, "\n", strings.Join(f.Matches, "\n")))
+	follow := func() string {
+		t.Helper()
+		list, err := devices.Follow(doc, nil)
+		must(t, err)
+		var s strings.Builder
+		for _, f := range list {
+			fmt.Fprintln(&s, f.Path, f.Away)
+			fmt.Fprintln(&s, strings.Join(f.Matches, "\n"))
+		}
+		return s.String()
 	}
-	const port = "/devices/tracepoint/usb1/1-1/1-1.1"
-	want := []string{
-		"usb:0403:6001:A false\n" +
-			`ATTRS{idVendor}=="0403", ATTRS{idProduct}=="6001", ATTRS{serial}=="A", ENV{DEVNAME}=="?*",ACTION=="add"` + "\n" +
-			`DEVPATH=="` + port + "|" + port + `/*", ENV{DEVNAME}=="?*",ACTION=="remove"`,
-		"usb:1234:abcd true\n" + `ATTRS{idVendor}=="1234", ATTRS{idProduct}=="abcd", ENV{DEVNAME}=="?*",ACTION=="add"`,
+	const want = `usb:0403:6001:A false
+ATTRS{idVendor}=="0403", ATTRS{idProduct}=="6001", ATTRS{serial}=="A", ENV{DEVNAME}=="?*",ACTION=="add"
+ENV{PRODUCT}=="403/6001/*", ENV{DEVTYPE}=="usb_interface",ACTION=="unbind"
+ENV{PRODUCT}=="403/6001/*", ENV{DEVTYPE}=="usb_device",ACTION=="remove"
+SUBSYSTEM=="block", ENV{ID_VENDOR_ID}=="0403", ENV{ID_MODEL_ID}=="6001",ACTION=="remove"
+usb:0000:0abc false
+ATTRS{idVendor}=="0000", ATTRS{idProduct}=="0abc", ENV{DEVNAME}=="?*",ACTION=="add"
+ENV{PRODUCT}=="0/abc/*", ENV{DEVTYPE}=="usb_interface",ACTION=="unbind"
+ENV{PRODUCT}=="0/abc/*", ENV{DEVTYPE}=="usb_device",ACTION=="remove"
+SUBSYSTEM=="block", ENV{ID_VENDOR_ID}=="0000", ENV{ID_MODEL_ID}=="0abc",ACTION=="remove"
+`
+	if got := follow(); got != want {
+		t.Errorf("it is asked\n%s\nwant\n%s", got, want)
 	}
-	if !slices.Equal(got, want) {
-		t.Errorf("it is asked\n%s\nwant\n%s", strings.Join(got, "\n"), strings.Join(want, "\n"))
+	host.plug("1-1.1", "0403", "6001", "A", 0)
+	if got := follow(); got != want {
+		t.Errorf("plugged in it is asked\n%s\nwant\n%s", got, want)
 	}
 }
 
@@ -299,5 +311,36 @@ func TestSelectorsAreAddedAndRemovedWithTheirNodes(t *testing.T) {
 	}
 	if text := read(t, rules); strings.Contains(text, "usb:") {
 		t.Errorf("rules are left: %s", text)
+	}
+}
+
+// As where no udevd runs, or it told nobody.
+func TestCheckFindsASelectedDeviceThatTheContainerWasNotGiven(t *testing.T) {
+	host := newUSB(t)
+	h := hold(t, nil, pivoted)
+	b := inBundle(t, h, asJSON(t, selectors("usb:0403:6001")))
+	standIn(t, "udevadm", "")
+	t.Cleanup(func() { must(t, os.Remove(rules)) })
+	box := &box{holder: h, t: t, dir: b.dir}
+	if o := b.hook(t, "prestart"); o.code != 0 {
+		t.Fatalf("prestart: %d, %s", o.code, o.said)
+	}
+	check := func(code int, want string) {
+		t.Helper()
+		if o := b.tool(t, "check", h.id); o.code != code || !strings.Contains(o.said, want) {
+			t.Errorf("check: %d, %s, want %d, %s", o.code, o.said, code, want)
+		}
+	}
+	check(0, "")
+	host.plug("1-1.1", "0403", "6001", "A", 2)
+	check(1, "selected device missing: the host has /dev/ttyUSB2")
+	box.ttys(nil)
+	if o := b.tool(t, "repair", h.id); o.code != 0 {
+		t.Errorf("repair: %d, %s", o.code, o.said)
+	}
+	box.ttys(map[string]int{"/dev/ttyUSB2": 2})
+	check(0, "")
+	if o := b.hook(t, "poststop"); o.code != 0 {
+		t.Errorf("poststop: %d, %s", o.code, o.said)
 	}
 }

@@ -25,26 +25,35 @@ func (c *container) selects(t *testing.T, s string) {
 	}
 }
 
-// selecting starts two containers, as twoContainers, that have a selector beside devices.
-func selecting(t *testing.T, s string, paths map[string]string) []*container {
+// selecting starts a container that has a selector, if one is given, beside devices.
+func selecting(t *testing.T, mapped bool, s string, paths map[string]string) *container {
 	t.Helper()
-	list := []*container{newPlugged(t, false, paths), newPlugged(t, true, paths)}
+	c := newPlugged(t, mapped, paths)
 	t.Cleanup(func() {
 		if t.Failed() {
 			helperLog(t)
 		}
 	})
-	for _, c := range list {
+	if s != "" {
 		c.selects(t, s)
-		c.start()
 	}
-	return list
+	c.start()
+	return c
+}
+
+// reads requires what the container reads of a disk to begin with want.
+func (c *container) reads(t *testing.T, path, want string) {
+	t.Helper()
+	if a, err := c.asks(question{Path: path}); err != nil || !bytes.HasPrefix(a.Data, []byte(want)) {
+		t.Errorf("the container reads %q, %v of %s, want %s", a.Data, err, path, want)
+	}
 }
 
 // Two adapters of one kind, whose numbers are swapped; one is the containers'.
 func TestSystemdFollowASelectorsAdapterAndNoOther(t *testing.T) {
 	usb(t)
-	containers := selecting(t, "usb:0403:6001:SA:/dev/modem", nil)
+	const selector = "usb:0403:6001:SA:/dev/modem"
+	containers := []*container{selecting(t, false, selector, nil), selecting(t, true, selector, nil)}
 	heard := listen(t)
 	waited := times{}
 	first, second := "SB", "SA"
@@ -101,37 +110,29 @@ func TestSystemdFollowAUSBDisk(t *testing.T) {
 	run(t, "label: dos\nstart=2048, size=8192\n", "sfdisk", "-q", "/dev/"+name)
 	settle(t)
 	mark(t, link, "ours")
-	containers := selecting(t, "usb:46f4:0001:STICK", map[string]string{link: "/dev/data"})
+	c := selecting(t, false, "usb:46f4:0001:STICK", map[string]string{link: "/dev/data"})
 	heard := listen(t)
 	waited := times{}
 	paths := func() map[string]string { // and those of the host
 		return map[string]string{"/dev/data": link, "/dev/" + name: link, "/dev/" + name + "1": link + "-part1"}
 	}
 	for range rounds(t) {
-		for _, c := range containers {
-			for path, host := range paths() {
-				c.back(t, path, host)
-			}
-			if a, err := c.asks(question{Path: "/dev/data"}); err != nil || !bytes.HasPrefix(a.Data, []byte("ours")) {
-				t.Errorf("the container reads %q, %v of its disk", a.Data, err)
-			}
+		for path, host := range paths() {
+			c.back(t, path, host)
 		}
+		c.reads(t, "/dev/data", "ours")
 		unplug(t, "stick")
 		since := heard.at(t, "remove "+name)
-		for i, c := range containers {
-			waited.note("gone", i, c.loses(t, "/dev/data")-since)
-			for path := range paths() {
-				c.away(t, path)
-			}
+		waited.note("gone", 0, c.loses(t, "/dev/data")-since)
+		for path := range paths() {
+			c.away(t, path)
 		}
 		settle(t)
 		name = stick()
 		settle(t)
 	}
 	waited.log(t)
-	for _, c := range containers {
-		c.stop()
-	}
+	c.stop()
 	unplug(t, "stick")
 }
 
@@ -164,15 +165,11 @@ func TestSystemdFollowAMultipathDiskOfWhichOnePathIsPulled(t *testing.T) {
 		run(t, "", "dmsetup", "resume", "mpatha")
 		settle(t)
 	}
-	containers := twoContainers(t, map[string]string{disk: "/dev/data"})
+	c := selecting(t, false, "", map[string]string{disk: "/dev/data"})
 	reads := func() {
 		t.Helper()
-		for _, c := range containers {
-			c.gets(t, "/dev/data", disk)
-			if a, err := c.asks(question{Path: "/dev/data"}); err != nil || !bytes.HasPrefix(a.Data, []byte("ours")) {
-				t.Errorf("the container reads %q, %v of its disk", a.Data, err)
-			}
-		}
+		c.gets(t, "/dev/data", disk)
+		c.reads(t, "/dev/data", "ours")
 	}
 	for range rounds(t) {
 		reads()
@@ -185,10 +182,8 @@ func TestSystemdFollowAMultipathDiskOfWhichOnePathIsPulled(t *testing.T) {
 	}
 	reads()
 	run(t, "", "dmsetup", "remove", "--retry", "mpatha")
-	for _, c := range containers {
-		c.away(t, "/dev/data")
-		c.stop()
-	}
+	c.away(t, "/dev/data")
+	c.stop()
 	for _, backend := range []string{"hot0", "hot1"} {
 		unplug(t, backend)
 	}
