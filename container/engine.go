@@ -23,7 +23,7 @@ type Container struct {
 
 // Init is its init, as it runs now. process.ErrGone: it does not.
 func (c Container) Init() (process.ID, error) {
-	init, err := process.Find(c.PID)
+	init, err := process.ByPID(c.PID)
 	if err == nil && c.Start != 0 && c.Start != init.Start {
 		err = fmt.Errorf("process %d: %w", c.PID, process.ErrGone)
 	}

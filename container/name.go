@@ -25,8 +25,8 @@ func ValidID(id string) bool {
 	return hasOnly(id, "_.-+")
 }
 
-// Means tells whether word stands for container id in a udev rule.
-func Means(word, id string) bool { return word == id || word == place.Short(id) }
+// WordMeans tells whether word stands for container id in a udev rule.
+func WordMeans(word, id string) bool { return word == id || word == place.Short(id) }
 
 // hasOnly tells whether s has only letters, digits and others in it. No regular
 // expression: each start would pay for its tables.

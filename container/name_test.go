@@ -62,7 +62,7 @@ func TestAWordInARuleMeansOneContainer(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			if got := Means(c.word, c.id); got != c.want {
+			if got := WordMeans(c.word, c.id); got != c.want {
 				t.Errorf("got %v that %q means %q, want %v", got, c.word, c.id, c.want)
 			}
 		})

@@ -76,7 +76,7 @@ func FindStart(word string) (id string, s Start, err error) {
 		}
 		for _, e := range entries {
 			switch name := e.Name(); {
-			case !Means(word, name) || name == id:
+			case !WordMeans(word, name) || name == id:
 			case id != "":
 				return "", s, fmt.Errorf("%s is the beginning of more than one container's id", word)
 			default:

@@ -119,12 +119,12 @@ func OpenLedger(g place.Generation, id string, s Start, sp *Spec) (l *ledger.Led
 // netOf returns the network namespace in which the container was started, even if init
 // has entered another one since: the pin of the hook, if there is one of this start (the
 // start record then has cgroups).
-func netOf(id string, s Start) *netspace.Space {
+func netOf(id string, s Start) *netspace.Namespace {
 	for _, g := range place.Generations {
 		var fs unix.Statfs_t
 		pin := filepath.Join(g.NetNS(), id)
 		if s.Cgroups != nil && unix.Statfs(pin, &fs) == nil && fs.Type == unix.NSFS_MAGIC {
-			return netspace.At(pin)
+			return netspace.AtPath(pin)
 		}
 	}
 	return netspace.OfProcess(s.Init.PID)

@@ -85,11 +85,11 @@ func boundPath(t *resource.Target, d Device) string {
 // container's shared path, where nodes work, with the container's root as its
 // owner. It is bound onto an empty file. The host's own node would have an
 // owner that is nobody inside, and is not ours to change.
-func bindNode(t *resource.Target, d Device, p plot, host unix.Stat_t, own rootfs.Owner, u *undo.Stack) (plot, error) {
+func bindNode(t *resource.Target, d Device, p nodePlace, host unix.Stat_t, own rootfs.Owner, u *undo.Stack) (nodePlace, error) {
 	shared := boundPath(t, d)
-	cleared, err := rootfs.Get(t.Root, d.PathInContainer, func() (plot, error) { return p.clearForBind(shared, host) }, p.dir)
+	cleared, err := rootfs.Get(t.Root, d.PathInContainer, func() (nodePlace, error) { return p.clearForBind(shared, host) }, p.dir)
 	if err == nil && cleared.adopted && cleared.is.Bound {
-		err = dressShared(t, d, host, own)
+		err = setSharedOwnerAndMode(t, d, host, own)
 	}
 	if err != nil || cleared.adopted {
 		return cleared, err
@@ -100,8 +100,8 @@ func bindNode(t *resource.Target, d Device, p plot, host unix.Stat_t, own rootfs
 
 // bindShared binds it where there is room.
 func bindShared(t *resource.Target, d Device, host unix.Stat_t, own rootfs.Owner, u *undo.Stack) (is made, err error) {
-	if t.Direct != nil {
-		return is, fmt.Errorf("nodes do not work there, because of the mount option nodev or the container's user namespace, and there is no shared path to bind one from: choose a path below /dev, or mount it without nodev: %w", t.Direct)
+	if t.NoSharedPath != nil {
+		return is, fmt.Errorf("nodes do not work there, because of the mount option nodev or the container's user namespace, and there is no shared path to bind one from: choose a path below /dev, or mount it without nodev: %w", t.NoSharedPath)
 	}
 	node, err := makeShared(t, d, host, own, u)
 	if err != nil {
@@ -125,7 +125,7 @@ func bindShared(t *resource.Target, d Device, host unix.Stat_t, own rootfs.Owner
 // clearForBind makes room for a bound node. One that is bound there already is
 // adopted. A node that does not work, as v0.9 made them, and the file that a
 // container's last run left are as good a place as any.
-func (p plot) clearForBind(shared string, host unix.Stat_t) (plot, error) {
+func (p nodePlace) clearForBind(shared string, host unix.Stat_t) (nodePlace, error) {
 	f, err := open.At(p.dir, p.base, unix.O_PATH|unix.O_NOFOLLOW, 0)
 	if errors.Is(err, unix.ENOENT) {
 		return p, nil
@@ -159,14 +159,14 @@ func openShared(t *resource.Target) (*os.File, error) {
 	return open.File(filepath.Join(place.Master, t.ID), unix.O_RDONLY|unix.O_DIRECTORY|unix.O_NOFOLLOW, 0)
 }
 
-// dressShared gives a node that is bound already its owner and mode.
-func dressShared(t *resource.Target, d Device, host unix.Stat_t, own rootfs.Owner) error {
+// setSharedOwnerAndMode gives a node that is bound already its owner and mode.
+func setSharedOwnerAndMode(t *resource.Target, d Device, host unix.Stat_t, own rootfs.Owner) error {
 	shared, err := openShared(t)
 	if err != nil {
 		return err
 	}
 	defer shared.Close()
-	_, err = dress(shared, boundName(d), host, own, false)
+	_, err = setOwnerAndMode(shared, boundName(d), host, own, false)
 	return err
 }
 
@@ -177,7 +177,7 @@ func makeShared(t *resource.Target, d Device, host unix.Stat_t, own rootfs.Owner
 		return nil, err
 	}
 	defer shared.Close()
-	p := &plot{dir: shared, base: boundName(d), by: t.Root.Maker(own), force: true}
+	p := &nodePlace{dir: shared, base: boundName(d), by: t.Root.Maker(own), force: true}
 	if err := p.mknodShared(host); err != nil {
 		return nil, err
 	}
@@ -185,7 +185,7 @@ func makeShared(t *resource.Target, d Device, host unix.Stat_t, own rootfs.Owner
 		_, err := unbind(t, d)
 		return err
 	})
-	if _, err := dress(shared, p.base, host, own, !p.adopted); err != nil {
+	if _, err := setOwnerAndMode(shared, p.base, host, own, !p.adopted); err != nil {
 		return nil, err
 	}
 	node, err := t.Root.Open(filepath.Join(place.SharedPath, p.base), unix.O_PATH|unix.O_NOFOLLOW)
@@ -205,7 +205,7 @@ func makeShared(t *resource.Target, d Device, host unix.Stat_t, own rootfs.Owner
 
 // mknodShared is mknod below the shared path, where the container may have taken the
 // node's name, or all the files that the file system may have.
-func (p *plot) mknodShared(host unix.Stat_t) error {
+func (p *nodePlace) mknodShared(host unix.Stat_t) error {
 	err := p.mknod(host)
 	switch {
 	case errors.Is(err, unix.ENOSPC):

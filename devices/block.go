@@ -191,20 +191,20 @@ func PartitionsOf(disk Device, block Block) ([]Device, error) {
 
 // partition is the record of one of them, by the kernel's name.
 func (d Device) partition(block Block, name string) (Device, error) {
-	p, err := Find("/dev/" + name)
+	p, err := FromNode("/dev/" + name)
 	if err != nil {
 		return p, fmt.Errorf("partition %s: %w", name, err)
 	}
 	p.PathInContainer, p.Parent = d.PathInContainer+strings.TrimPrefix(name, block.Name), d.PathOnHost
-	p = d.placed(p)
+	p = d.atPathsOf(p)
 	p.Own = false   // the container has, or has not, each node by itself
 	p.Identity = "" // it is its disk's
 	p.Select = ""   // and so is its selector
 	return p, nil
 }
 
-// placed returns d as the device that p is, at p's paths. All else are d's options.
-func (d Device) placed(p Device) Device {
+// atPathsOf returns d as the device that p is, at p's paths. All else are d's options.
+func (d Device) atPathsOf(p Device) Device {
 	d.Type, d.Major, d.Minor = p.Type, p.Major, p.Minor
 	d.PathOnHost, d.PathInContainer, d.Parent = p.PathOnHost, p.PathInContainer, p.Parent
 	return d

@@ -18,12 +18,12 @@ import (
 	"isula.org/isulad-tools/resource"
 )
 
-// rule is d in the language of the cgroup v1 device controller. Written to
+// v1Rule is d in the language of the cgroup v1 device controller. Written to
 // devices.allow it lets the container use d: the controller keeps all other
 // rules, and there is no moment without them.
-func rule(d Device) string { return ruleFor(d, d.access()) }
+func v1Rule(d Device) string { return v1RuleFor(d, d.access()) }
 
-func ruleFor(d Device, access string) string {
+func v1RuleFor(d Device, access string) string {
 	return d.Type + " " + strconv.FormatInt(d.Major, 10) + ":" + strconv.FormatInt(d.Minor, 10) + " " + access
 }
 
@@ -37,7 +37,7 @@ func (d Device) access() string {
 }
 
 // permission returns what lets the container use d: one rule more for the
-// controller of cgroup v1, all of it or nothing. Where there is none, settle does
+// controller of cgroup v1, all of it or nothing. Where there is none, reconcile does
 // it for all devices at once.
 func permission(t *resource.Target, d Device) (grant func() error, err error) {
 	f, err := t.Cgroups.File("devices", "devices.allow")
@@ -54,14 +54,14 @@ func permission(t *resource.Target, d Device) (grant func() error, err error) {
 	return func() error {
 		rest := d.access()
 		if cgroup.HasBelow(dir) { // what can fail after the first write is of these
-			if rest, err = unlisted(dir.Name(), d); err != nil {
+			if rest, err = accessToAdd(dir.Name(), d); err != nil {
 				return err
 			}
 		}
-		if err := open.WriteTo(f, rule(d)); err != nil {
+		if err := open.WriteTo(f, v1Rule(d)); err != nil {
 			return err
 		}
-		err := allowBelow(dir, rule(d))
+		err := allowBelow(dir, v1Rule(d))
 		if err != nil && rest != "" {
 			err = errors.Join(err, deny(t, d, rest))
 		}
@@ -69,19 +69,21 @@ func permission(t *resource.Target, d Device) (grant func() error, err error) {
 	}, nil
 }
 
-// unlisted returns d's permissions that the rule of exactly its numbers does not
+// accessToAdd returns d's permissions that the rule of exactly its numbers does not
 // give the container: those that a grant adds. A container that may use
 // everything gets none.
-func unlisted(dir string, d Device) (string, error) {
+func accessToAdd(dir string, d Device) (string, error) {
 	list, err := open.Read(filepath.Join(dir, "devices.list"), maxList)
 	if err != nil || strings.HasPrefix(string(list), "a ") {
 		return "", err
 	}
-	return lacking(string(list), d, grantsAlone), nil
+	return missingAccess(string(list), d, accessByOwnLine), nil
 }
 
 // deny takes permissions away. The kernel takes them from the cgroups below, too.
-func deny(t *resource.Target, d Device, access string) error { return denyRule(t, ruleFor(d, access)) }
+func deny(t *resource.Target, d Device, access string) error {
+	return denyRule(t, v1RuleFor(d, access))
+}
 
 func denyRule(t *resource.Target, rule string) error {
 	f, err := t.Cgroups.File("devices", "devices.deny")
@@ -115,15 +117,15 @@ func allowBelow(dir *os.File, rule string) error {
 	return nil
 }
 
-// settle makes the container's permissions follow the list of its devices: now
+// reconcile makes the container's permissions follow the list of its devices: now
 // are those that it has, gone those that it lost.
-func settle(_ context.Context, t *resource.Target, now, gone []Device) error {
+func reconcile(_ context.Context, t *resource.Target, now, gone []Device) error {
 	if len(now)+len(gone) == 0 {
 		return nil
 	}
 	dir, err := t.Cgroups.V1("devices")
 	if errors.Is(err, cgroup.ErrNoV1) {
-		return settleV2(t, atTheirNumbers(now))
+		return reconcileV2(t, withCurrentNumbers(now))
 	}
 	if err != nil || len(gone) == 0 {
 		return err
@@ -135,7 +137,7 @@ func settle(_ context.Context, t *resource.Target, now, gone []Device) error {
 	if strings.HasPrefix(string(list), "a ") && !cgroup.AllowsAll(t.DeviceRules) {
 		return nil // since its start it has been allowed everything
 	}
-	now = atTheirNumbers(now)
+	now = withCurrentNumbers(now)
 	for _, d := range gone {
 		if rest := revocable(d, t.DeviceRules, now); rest != "" {
 			if err := deny(t, d, rest); err != nil {
@@ -146,9 +148,9 @@ func settle(_ context.Context, t *resource.Target, now, gone []Device) error {
 	return nil
 }
 
-// atTheirNumbers leaves out the devices that the host does not have now, or not by
+// withCurrentNumbers leaves out the devices that the host does not have now, or not by
 // these numbers: those may be another's by now.
-func atTheirNumbers(list []Device) []Device {
+func withCurrentNumbers(list []Device) []Device {
 	return slices.DeleteFunc(slices.Clone(list), func(d Device) bool {
 		now, _, err := resolve(d)
 		return errors.Is(err, fs.ErrNotExist) || err == nil && !d.Same(now)
@@ -165,7 +167,7 @@ func revocable(d Device, spec []cgroup.DeviceRule, others []Device) string {
 		rules = cgroup.RuncRules(nil, nil)
 	}
 	for _, o := range others {
-		rules = append(rules, o.rule())
+		rules = append(rules, o.deviceRule())
 	}
 	needed := ""
 	for _, r := range rules { // the last one wins
@@ -184,10 +186,10 @@ func revocable(d Device, spec []cgroup.DeviceRule, others []Device) string {
 	return cgroup.Without(d.access(), needed)
 }
 
-// settleV2 lets the container use all of its recorded devices, on cgroup v2: a
+// reconcileV2 lets the container use all of its recorded devices, on cgroup v2: a
 // program can only be replaced as a whole, so it is made of the rules that the
 // container was started with and of ours.
-func settleV2(t *resource.Target, all []Device) error {
+func reconcileV2(t *resource.Target, all []Device) error {
 	if t.DeviceRules == nil {
 		return errors.New("the container has no config.json: its other permissions are not known, and cgroup v2 would lose them; restore the file")
 	}
@@ -197,12 +199,12 @@ func settleV2(t *resource.Target, all []Device) error {
 	}
 	rules := slices.Clone(t.DeviceRules)
 	for _, d := range all { // last, so that they win
-		rules = append(rules, d.rule())
+		rules = append(rules, d.deviceRule())
 	}
 	return attach(t, dir, rules, len(all) > 0)
 }
 
-func (d Device) rule() cgroup.DeviceRule {
+func (d Device) deviceRule() cgroup.DeviceRule {
 	return cgroup.DeviceRule{Allow: true, Type: d.Type, Major: d.Major, Minor: d.Minor, Access: d.access()}
 }
 
@@ -222,15 +224,15 @@ func verifyAllowed(t *resource.Target, d Device) error {
 	if err != nil {
 		return err
 	}
-	if lacking(string(list), d, grants) != "" {
-		return fmt.Errorf("%s does not allow %q", dir, rule(d))
+	if missingAccess(string(list), d, accessByLine) != "" {
+		return fmt.Errorf("%s does not allow %q", dir, v1Rule(d))
 	}
 	return nil
 }
 
-// lacking returns d's permissions that no line of a list of rules gives, of which
+// missingAccess returns d's permissions that no line of a list of rules gives, of which
 // gives understands one.
-func lacking(list string, d Device, gives func(line []string, d Device) (string, bool)) string {
+func missingAccess(list string, d Device, gives func(line []string, d Device) (string, bool)) string {
 	missing := d.access()
 	for line := range strings.Lines(list) {
 		if have, ok := gives(strings.Fields(line), d); ok {
@@ -240,9 +242,9 @@ func lacking(list string, d Device, gives func(line []string, d Device) (string,
 	return missing
 }
 
-// grants returns the permissions that a line of devices.list, such as
+// accessByLine returns the permissions that a line of devices.list, such as
 // "c 1:* rm" or "a *:* rwm", gives for d.
-func grants(line []string, d Device) (string, bool) {
+func accessByLine(line []string, d Device) (string, bool) {
 	if len(line) != 3 || line[0] != "a" && line[0] != d.Type {
 		return "", false
 	}
@@ -253,8 +255,8 @@ func grants(line []string, d Device) (string, bool) {
 	return line[2], true
 }
 
-// grantsAlone is grants of a line for d's numbers and no others.
-func grantsAlone(line []string, d Device) (string, bool) {
-	access, ok := grants(line, d)
+// accessByOwnLine is accessByLine of a line for d's numbers and no others.
+func accessByOwnLine(line []string, d Device) (string, bool) {
+	access, ok := accessByLine(line, d)
 	return access, ok && line[0] == d.Type && !strings.Contains(line[1], "*")
 }

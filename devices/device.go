@@ -60,9 +60,9 @@ var Kind = resource.Kind[Device]{
 
 	Withdraw: withdraw,
 
-	Settle: settle,
-	Verify: verify,
-	Spare:  func(d Device, err error) bool { return d.Optional && errors.Is(err, errVanished) },
+	Reconcile: reconcile,
+	Verify:    verify,
+	Tolerate:  func(d Device, err error) bool { return d.Optional && errors.Is(err, errVanished) },
 
 	PermissionFirst: true,
 	Granted:         true,
@@ -121,9 +121,9 @@ var (
 	errNoDevice = errors.New("not a device")
 )
 
-// Find returns the device that the host has at path, to which links may lead.
+// FromNode returns the device that the host has at path, to which links may lead.
 // It is given a container by that path unless the caller says otherwise.
-func Find(path string) (Device, error) {
+func FromNode(path string) (Device, error) {
 	st, err := stat(path)
 	if err != nil {
 		return Device{}, lstatError(path, err)

@@ -116,7 +116,7 @@ func TestARuleIsInTheControllersLanguage(t *testing.T) {
 	}{
 		{"", "c 10:229 rwm"}, {"rwm", "c 10:229 rwm"}, {"r", "c 10:229 r"}, {"mw", "c 10:229 mw"},
 	} {
-		if got := rule(Device{Type: "c", Major: 10, Minor: 229, CgroupPermissions: c.permissions}); got != c.want {
+		if got := v1Rule(Device{Type: "c", Major: 10, Minor: 229, CgroupPermissions: c.permissions}); got != c.want {
 			t.Errorf("%q: %q, want %q", c.permissions, got, c.want)
 		}
 	}
@@ -147,7 +147,7 @@ func TestALineOfDevicesListGrantsWhatItCovers(t *testing.T) {
 		{"", "", false},
 		{"c", "", false},
 	} {
-		got, ok := grants(strings.Fields(c.line), d)
+		got, ok := accessByLine(strings.Fields(c.line), d)
 		if got != c.want || ok != c.covers {
 			t.Errorf("%q: %q, %v, want %q, %v", c.line, got, ok, c.want, c.covers)
 		}
@@ -160,7 +160,7 @@ func FuzzGrants(f *testing.F) {
 	f.Add("c 10:229 \u00e9", int64(10), int64(229))
 	f.Fuzz(func(t *testing.T, line string, major, minor int64) {
 		d := Device{Type: "c", Major: major, Minor: minor}
-		got, ok := grants(strings.Fields(line), d)
+		got, ok := accessByLine(strings.Fields(line), d)
 		if !ok {
 			if got != "" {
 				t.Fatalf("%q grants %q without covering %v", line, got, d)
@@ -173,7 +173,7 @@ func FuzzGrants(f *testing.F) {
 		}
 		// A line that covers this device by its numbers covers no other.
 		other := Device{Type: "c", Major: major + 1, Minor: minor + 1}
-		if _, covers := grants(fields, other); covers && !strings.Contains(fields[1], "*") {
+		if _, covers := accessByLine(fields, other); covers && !strings.Contains(fields[1], "*") {
 			t.Fatalf("%q covers %v and %v", line, d, other)
 		}
 	})
@@ -203,9 +203,9 @@ func FuzzRecord(f *testing.F) {
 		if now.Type != "c" || now.Major != 1 || now.Minor != 3 || !filepath.IsAbs(now.PathInContainer) {
 			t.Fatalf("%s resolves to %v", record, now)
 		}
-		fields := strings.Fields(rule(now))
+		fields := strings.Fields(v1Rule(now))
 		if len(fields) != 3 || fields[1] != "1:3" || strings.Trim(fields[2], "rwm") != "" || len(fields[2]) > 3 {
-			t.Fatalf("%s has the rule %q", record, rule(now))
+			t.Fatalf("%s has the rule %q", record, v1Rule(now))
 		}
 	})
 }

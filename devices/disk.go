@@ -23,9 +23,9 @@ type Followed struct {
 	Away    bool
 }
 
-// Seen is a record of which partitions of a disk were there when somebody looked
+// PartitionSnapshot is a record of which partitions of a disk were there when somebody looked
 // last, whether the container has them or not: those that come later it gets.
-type Seen struct {
+type PartitionSnapshot struct {
 	Path       string `json:"path"`       // of the disk in the container
 	Partitions string `json:"partitions"` // what the kernel appends to the disk's name, space separated
 	// Plugged is, of a disk that is known by its link, which plugging in of a disk
@@ -34,10 +34,12 @@ type Seen struct {
 }
 
 // String is the record in the form path: partitions.
-func (s Seen) String() string { return s.Path + ": " + s.Partitions }
+func (s PartitionSnapshot) String() string { return s.Path + ": " + s.Partitions }
 
 // has tells whether the partition with this suffix was seen.
-func (s Seen) has(suffix string) bool { return slices.Contains(strings.Fields(s.Partitions), suffix) }
+func (s PartitionSnapshot) has(suffix string) bool {
+	return slices.Contains(strings.Fields(s.Partitions), suffix)
+}
 
 // Follow returns which of the recorded devices are to be followed, and puts into d
 // what is to be seen of disks that are new; what is recorded of others goes. A device
@@ -47,7 +49,7 @@ func Follow(d *config.Document, records []Device) ([]Followed, error) {
 }
 
 // FollowFound is Follow where the host has been looked at for these records.
-func FollowFound(d *config.Document, records []Device, found []Found) ([]Followed, error) {
+func FollowFound(d *config.Document, records []Device, found []OnHost) ([]Followed, error) {
 	selectors, err := config.List[Selector](d, config.Selectors)
 	if err != nil {
 		return nil, err
@@ -55,11 +57,11 @@ func FollowFound(d *config.Document, records []Device, found []Found) ([]Followe
 	return followAll(d, records, found, selectors)
 }
 
-func followAll(d *config.Document, records []Device, found []Found, selectors []Selector) ([]Followed, error) {
+func followAll(d *config.Document, records []Device, found []OnHost, selectors []Selector) ([]Followed, error) {
 	if len(found) != len(records) {
 		found = new(Host).Look(records)
 	}
-	seen, err := config.List[Seen](d, config.Partitions)
+	seen, err := config.List[PartitionSnapshot](d, config.Partitions)
 	if err != nil {
 		return nil, err
 	}
@@ -67,13 +69,13 @@ func followAll(d *config.Document, records []Device, found []Found, selectors []
 	for _, s := range selectors {
 		list = append(list, s.followed())
 	}
-	var now []Seen
+	var now []PartitionSnapshot
 	for i, r := range records {
 		// A path that cannot stand in a rule is an older version's, or no disk's.
 		if CheckDiskPath(r.PathInContainer) != nil || r.Select != "" { // its selector is followed
 			continue
 		}
-		known := slices.IndexFunc(seen, func(s Seen) bool { return s.Path == r.PathInContainer })
+		known := slices.IndexFunc(seen, func(s PartitionSnapshot) bool { return s.Path == r.PathInContainer })
 		block, isDisk := r.disk(known >= 0)
 		if !isDisk {
 			if matches := found[i].matches(); matches != nil && !isOfDisk(r, records) {
@@ -97,7 +99,7 @@ func followAll(d *config.Document, records []Device, found []Found, selectors []
 		for i := range names {
 			names[i] = strings.TrimPrefix(names[i], block.Name)
 		}
-		now = append(now, Seen{r.PathInContainer, strings.Join(names, " "), r.plugged(block)})
+		now = append(now, PartitionSnapshot{r.PathInContainer, strings.Join(names, " "), r.pluggingOf(block)})
 	}
 	return list, config.Put(d, config.Partitions, now)
 }
@@ -108,7 +110,7 @@ func (d Device) disk(known bool) (block Block, is bool) {
 	if !d.mayBeDisk() {
 		return block, false
 	}
-	block, err := d.find()
+	block, err := d.block()
 	switch {
 	case errors.Is(err, fs.ErrNotExist):
 		return block, known
@@ -122,9 +124,9 @@ func (d Device) disk(known bool) (block Block, is bool) {
 // another one. The partitions of a selected disk are selected, too.
 func (d Device) mayBeDisk() bool { return d.Type == "b" && d.Parent == "" && d.Select == "" }
 
-// find returns what the kernel has now of the device that d records, whatever
+// block returns what the kernel has now of the device that d records, whatever
 // numbers it had then. fs.ErrNotExist: it is away.
-func (d Device) find() (Block, error) {
+func (d Device) block() (Block, error) {
 	now, _, err := resolve(d)
 	if err != nil {
 		return Block{}, err
@@ -156,10 +158,10 @@ func (d Device) followed(block Block) Followed {
 	return disk
 }
 
-// plugged tells one plugging in of a disk from the next, where d is known by a
+// pluggingOf tells one plugging in of a disk from the next, where d is known by a
 // link: for a moment that may still lead to the name which another disk has now.
 // The kernel numbers what it has in sysfs.
-func (d Device) plugged(block Block) uint64 {
+func (d Device) pluggingOf(block Block) uint64 {
 	var st unix.Stat_t
 	if !d.IsLinked() || unix.Stat(block.sysfs, &st) != nil {
 		return 0

@@ -12,8 +12,8 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// Found is what the host has at the path of a recorded device.
-type Found struct {
+// OnHost is what the host has at the path of a recorded device.
+type OnHost struct {
 	Device // by its numbers of now, or of before
 	link   bool
 	err    error  // why it is not there: fs.ErrNotExist, it is away
@@ -21,10 +21,12 @@ type Found struct {
 }
 
 // IsPlain tells whether it is a node in /dev itself, and no link.
-func (h Found) IsPlain() bool { return h.err == nil && !h.link && filepath.Dir(h.PathOnHost) == "/dev" }
+func (h OnHost) IsPlain() bool {
+	return h.err == nil && !h.link && filepath.Dir(h.PathOnHost) == "/dev"
+}
 
-func (d Device) onHost(n node) Found {
-	h := Found{Device: d, link: n.link, err: n.err}
+func (d Device) onHost(n node) OnHost {
+	h := OnHost{Device: d, link: n.link, err: n.err}
 	if h.err == nil {
 		h.Device, _, h.err = resolveTo(d, n.Stat_t)
 	}
@@ -33,14 +35,14 @@ func (d Device) onHost(n node) Found {
 }
 
 // IsAway tells whether the host does not have the device.
-func (h Found) IsAway() bool { return errors.Is(h.err, fs.ErrNotExist) }
+func (h OnHost) IsAway() bool { return errors.Is(h.err, fs.ErrNotExist) }
 
 // matches are the beginnings of the rules by which udevd tells of the device; nil: it does
 // not, or need not.
-func (h Found) matches() []string {
+func (h OnHost) matches() []string {
 	name, below := strings.CutPrefix(h.PathOnHost, "/dev/")
 	switch {
-	case h.err == nil && h.isSteadyAt(h.link, h.sysfs):
+	case h.err == nil && h.hasFixedNumberAt(h.link, h.sysfs):
 		return nil
 	case h.err == nil && !h.link, !below || !isPlain(name):
 		return h.byName(name, below)
@@ -52,7 +54,7 @@ func (h Found) matches() []string {
 
 // byName is the rule for the kernel's name, which is that of the path where sysfs does
 // not know the device.
-func (h Found) byName(path string, below bool) []string {
+func (h OnHost) byName(path string, below bool) []string {
 	node := nodeNameAt(h.sysfs)
 	switch {
 	case node != "":
@@ -65,7 +67,7 @@ func (h Found) byName(path string, below bool) []string {
 
 // byLink is the rule for a link. udevd knows those that it has made, and no others:
 // while such leads to a device, that one is told of by its name.
-func (h Found) byLink(link string) []string {
+func (h OnHost) byLink(link string) []string {
 	list := []string{h.match(`SYMLINK=="` + link + `"`)}
 	node := nodeNameAt(h.sysfs)
 	if h.err == nil && node != "" && !h.hasLink(link) {
@@ -117,7 +119,7 @@ func (d Device) IsAway() bool {
 // Unfollowed says why nobody tells when the device d goes; "": somebody does, or need not.
 func (d Device) Unfollowed() string {
 	switch {
-	case d.isSteady():
+	case d.hasFixedNumber():
 		return ""
 	case CheckDiskPath(d.PathInContainer) != nil:
 		return "its path in the container has characters that a udev rule cannot hold"
@@ -180,15 +182,15 @@ var fixed = [...]string{"/sys/devices/virtual/mem/", "/sys/devices/virtual/misc/
 // loopMajor is the kernel's LOOP_MAJOR.
 const loopMajor = 7
 
-// isSteady tells whether d's number is nobody else's, so that it need not be followed:
+// hasFixedNumber tells whether d's number is nobody else's, so that it need not be followed:
 // that of a loop device, whatever file it has, and of a part of the kernel. A link may
 // lead to another.
-func (d Device) isSteady() bool {
+func (d Device) hasFixedNumber() bool {
 	_, err := os.Readlink(d.PathOnHost)
-	return d.isSteadyAt(err == nil, d.sysfsOf())
+	return d.hasFixedNumberAt(err == nil, d.sysfsOf())
 }
 
-func (d Device) isSteadyAt(link bool, dir string) bool {
+func (d Device) hasFixedNumberAt(link bool, dir string) bool {
 	if link && strings.HasPrefix(d.PathOnHost, "/dev/") {
 		return false
 	}

@@ -40,8 +40,8 @@ func (h *Host) node(path string) node {
 }
 
 // Look is what the host has at the paths of all records.
-func (h *Host) Look(records []Device) []Found {
-	all := make([]Found, len(records))
+func (h *Host) Look(records []Device) []OnHost {
+	all := make([]OnHost, len(records))
 	for i, d := range records {
 		all[i] = d.onHost(h.node(d.PathOnHost))
 	}

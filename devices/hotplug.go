@@ -35,12 +35,12 @@ type Hotplug struct {
 	selectors *resource.Edit[Selector]
 	before    []Device
 	limits    []*resource.Edit[Limit]
-	looks     []look
+	looks     []diskScan
 }
 
-// look is one disk that was looked at.
-type look struct {
-	seen Seen
+// diskScan is one disk that was looked at.
+type diskScan struct {
+	seen PartitionSnapshot
 	adds map[string]*resource.Task // by suffix
 }
 
@@ -86,7 +86,7 @@ func (h *Hotplug) Event(path, name string) error {
 	if i < 0 {
 		return nil
 	}
-	_, known := h.seen(list[i])
+	_, known := h.snapshotOf(list[i])
 	block, isDisk := list[i].disk(known)
 	switch {
 	case isOfDisk(list[i], list): // it goes by the disk's event
@@ -108,13 +108,13 @@ func (h *Hotplug) disk(d Device, block Block, name string) error {
 		return err
 	}
 	back := name == block.Name
-	if s, ok := h.seen(d); ok && !back && s.Plugged != 0 && s.Plugged != d.plugged(block) {
+	if s, ok := h.snapshotOf(d); ok && !back && s.Plugged != 0 && s.Plugged != d.pluggingOf(block) {
 		return nil // ours has gone, and its own event is on its way
 	}
 	if back || now != d {
 		h.replug(d, now)
 	}
-	h.followByHand(now, block, func(p Block) bool { return back || p.Name == name })
+	h.syncManualPartitions(now, block, func(p Block) bool { return back || p.Name == name })
 	return h.follow(now, block, name)
 }
 
@@ -128,7 +128,7 @@ func (h *Hotplug) Record() error {
 	if err := h.Change.Record(); err != nil {
 		return err
 	}
-	return h.putSeen()
+	return h.saveSnapshots()
 }
 
 // Do does what is planned, in the running container t or, where that is nil, to
@@ -137,7 +137,7 @@ func (h *Hotplug) Do(ctx context.Context, t *resource.Target) error {
 	if err := h.Change.Do(ctx, t); err != nil {
 		return err
 	}
-	if err := h.putSeen(); err != nil {
+	if err := h.saveSnapshots(); err != nil {
 		return err
 	}
 	return h.doc.Save()
@@ -167,14 +167,14 @@ func (h *Hotplug) unplug(d Device) {
 	h.devices.Withdraw(d)
 	for _, r := range h.devices.Records() {
 		if _, ours := partitionOf(d, r); r.Parent != "" && r.Select == "" && !ours && r.Type == "b" && !r.isStacked() {
-			if _, err := r.find(); errors.Is(err, fs.ErrNotExist) {
+			if _, err := r.block(); errors.Is(err, fs.ErrNotExist) {
 				h.devices.Withdraw(r)
 			}
 		}
 	}
 	h.unfollow(d)
 	// Forget which partitions were seen: when the disk returns, all its partitions are added.
-	h.looks = append(h.looks, look{seen: Seen{Path: d.PathInContainer}})
+	h.looks = append(h.looks, diskScan{seen: PartitionSnapshot{Path: d.PathInContainer}})
 }
 
 // unfollow plans that the partitions of a disk go, which is away: by their
@@ -197,7 +197,7 @@ func (h *Hotplug) replug(d, now Device) {
 // path that may be another disk's by now gets the link by which d is known.
 func (h *Hotplug) renewLimits(d, now Device, needs *resource.Task) {
 	major, minor := now.Major, now.Minor
-	if block, err := now.find(); err == nil && block.Type == "part" { // its limit is its disk's
+	if block, err := now.block(); err == nil && block.Type == "part" { // its limit is its disk's
 		if disk, err := block.Whole(); err == nil {
 			major, minor = disk.Major, disk.Minor
 		}
@@ -280,7 +280,7 @@ func (h *Hotplug) follow(d Device, block Block, name string) error {
 			h.devices.Remove(old)
 			continue
 		}
-		now = old.placed(now)
+		now = old.atPathsOf(now)
 		if old.Parent == "/dev/"+block.Name { // as v0.9 calls it
 			now.Parent = old.Parent
 		}
@@ -294,42 +294,42 @@ func (h *Hotplug) follow(d Device, block Block, name string) error {
 
 // addNew plans the partitions that the container does not have yet.
 func (h *Hotplug) addNew(d Device, block Block, name string, there map[string]Device, recorded map[string]bool) {
-	seen, known := h.seen(d)
-	l := look{adds: map[string]*resource.Task{}}
+	seen, known := h.snapshotOf(d)
+	l := diskScan{adds: map[string]*resource.Task{}}
 	suffixes := slices.SortedFunc(maps.Keys(there), func(a, b string) int { return cmp.Or(len(a)-len(b), strings.Compare(a, b)) })
 	for _, suffix := range suffixes {
-		if recorded[suffix] || block.Name+suffix != name && (!known || seen.has(suffix)) || h.taken(there[suffix]) {
+		if recorded[suffix] || block.Name+suffix != name && (!known || seen.has(suffix)) || h.isRecordedOtherwise(there[suffix]) {
 			continue
 		}
 		l.adds[suffix] = h.devices.Add(there[suffix])
 	}
 	if known || block.Partitionable() {
-		l.seen = Seen{d.PathInContainer, strings.Join(suffixes, " "), d.plugged(block)}
+		l.seen = PartitionSnapshot{d.PathInContainer, strings.Join(suffixes, " "), d.pluggingOf(block)}
 		h.looks = append(h.looks, l)
 	}
 }
 
-// taken tells whether a record that was added by hand has the partition or its path.
-func (h *Hotplug) taken(p Device) bool {
+// isRecordedOtherwise tells whether a record that was added by hand has the partition or its path.
+func (h *Hotplug) isRecordedOtherwise(p Device) bool {
 	return slices.ContainsFunc(h.devices.Records(), func(r Device) bool {
 		now, _, err := resolve(r)
 		return r.PathInContainer == p.PathInContainer || err == nil && now.Type == "b" && now.Major == p.Major && now.Minor == p.Minor
 	})
 }
 
-// followByHand plans to refresh the partitions of the disk d that were added under names
+// syncManualPartitions plans to refresh the partitions of the disk d that were added under names
 // of their own. Their records are never removed. sure reports which partitions are
 // applied again even if their record has not changed.
-func (h *Hotplug) followByHand(d Device, block Block, sure func(Block) bool) {
+func (h *Hotplug) syncManualPartitions(d Device, block Block, force func(Block) bool) {
 	for _, r := range h.devices.Records() {
 		if _, ours := partitionOf(d, r); ours || r.Type != "b" || r.Select != "" || r.isStacked() || r.Parent != d.PathOnHost && r.Parent != "/dev/"+block.Name {
 			continue
 		}
-		p, err := r.find()
+		p, err := r.block()
 		switch now, e := h.resolve(r); {
 		case errors.Is(err, fs.ErrNotExist) || err == nil && p.Parent() != block.Name:
 			h.devices.Withdraw(r)
-		case err == nil && e == nil && (now != r || sure(p)):
+		case err == nil && e == nil && (now != r || force(p)):
 			h.devices.Update(r, now)
 		}
 	}
@@ -353,25 +353,25 @@ func appended(name, suffix string) bool {
 	return ok && last >= 0 && digit(last) == strings.HasPrefix(suffix, "p") && !(disk[last] == 'p' && digit(last-1))
 }
 
-// seen is what was recorded of the disk d at the last look.
-func (h *Hotplug) seen(d Device) (Seen, bool) {
+// snapshotOf is what was recorded of the disk d at the last look.
+func (h *Hotplug) snapshotOf(d Device) (PartitionSnapshot, bool) {
 	for _, l := range slices.Backward(h.looks) {
 		if l.seen.Path == d.PathInContainer {
 			return l.seen, true
 		}
 	}
-	list, err := config.List[Seen](h.doc, config.Partitions)
-	i := slices.IndexFunc(list, func(s Seen) bool { return s.Path == d.PathInContainer })
+	list, err := config.List[PartitionSnapshot](h.doc, config.Partitions)
+	i := slices.IndexFunc(list, func(s PartitionSnapshot) bool { return s.Path == d.PathInContainer })
 	if err != nil || i < 0 {
-		return Seen{}, false
+		return PartitionSnapshot{}, false
 	}
 	return list[i], true
 }
 
-// putSeen puts into the document what was seen. What the container could not be
+// saveSnapshots puts into the document what was seen. What the container could not be
 // given is left for the next look.
-func (h *Hotplug) putSeen() error {
-	list, err := config.List[Seen](h.doc, config.Partitions)
+func (h *Hotplug) saveSnapshots() error {
+	list, err := config.List[PartitionSnapshot](h.doc, config.Partitions)
 	if err != nil {
 		return err
 	}
@@ -380,8 +380,8 @@ func (h *Hotplug) putSeen() error {
 			task := l.adds[s]
 			return task != nil && task.Err != nil
 		})
-		now := Seen{l.seen.Path, strings.Join(suffixes, " "), l.seen.Plugged}
-		if i := slices.IndexFunc(list, func(s Seen) bool { return s.Path == now.Path }); i >= 0 {
+		now := PartitionSnapshot{l.seen.Path, strings.Join(suffixes, " "), l.seen.Plugged}
+		if i := slices.IndexFunc(list, func(s PartitionSnapshot) bool { return s.Path == now.Path }); i >= 0 {
 			list[i] = now
 		} else {
 			list = append(list, now)

@@ -62,7 +62,7 @@ func LimitKinds() []*resource.Kind[Limit] {
 			Apply:   func(_ context.Context, t *resource.Target, r Limit) error { return l.set(t, r) },
 			Remove:  func(_ context.Context, t *resource.Target, r Limit) error { return l.clear(t, r) },
 			Verify:  func(context.Context, *resource.Target, Limit) error { return nil },
-			Spare: func(r Limit, err error) bool {
+			Tolerate: func(r Limit, err error) bool {
 				return errors.Is(err, ErrNoWeights) || r.Optional && errors.Is(err, errVanished)
 			},
 		})
@@ -77,7 +77,7 @@ func (l Limit) Of(d Device) bool {
 	if d.Type != "b" || d.Major == l.Major && d.Minor == l.Minor || d.PathOnHost == path {
 		return d.Type == "b"
 	}
-	block, err := d.find()
+	block, err := d.block()
 	switch {
 	case errors.Is(err, fs.ErrNotExist):
 		return d.Parent != "" && d.Parent == path

@@ -57,11 +57,11 @@ func (k limit) view(file, text string, r Limit, v *resource.View) {
 	switch {
 	case errors.Is(err, errVanished):
 		if !r.Optional {
-			v.Stuck("device missing on the host", "the host has no %s", r.Path)
+			v.DifferForGood("device missing on the host", "the host has no %s", r.Path)
 		}
 		return
 	case err != nil:
-		v.Stuck("record refused", "%v", err)
+		v.DifferForGood("record refused", "%v", err)
 		return
 	case file == "": // a start goes on without weights
 		return

@@ -32,14 +32,14 @@ func madeOf(st unix.Stat_t) made { return made{Dev: st.Dev, Ino: st.Ino} }
 func (m made) is(st unix.Stat_t) bool { return m.Dev == st.Dev && m.Ino == st.Ino }
 
 // placeNode makes the node, of whichever sort works there.
-func placeNode(t *resource.Target, d Device, p plot, host unix.Stat_t, own rootfs.Owner, u *undo.Stack) (plot, error) {
+func placeNode(t *resource.Target, d Device, p nodePlace, host unix.Stat_t, own rootfs.Owner, u *undo.Stack) (nodePlace, error) {
 	at := d.PathInContainer
-	made, err := rootfs.Get(t.Root, at, func() (plot, error) {
+	made, err := rootfs.Get(t.Root, at, func() (nodePlace, error) {
 		switch {
 		case p.on.OfHost:
-			return plot{adopted: true}, inHostsTree(p, host)
+			return nodePlace{adopted: true}, inHostsTree(p, host)
 		case p.on.NoDev, t.UserNS && !nodesWork(p.dir):
-			return plot{bind: true}, nil
+			return nodePlace{bind: true}, nil
 		}
 		return p.build(host, own)
 	}, p.dir)
@@ -60,8 +60,8 @@ func (d Device) isContainers(t *resource.Target) bool {
 	return d.Own || slices.Contains(t.Nodes, resource.Node{Path: path.Clean(d.PathInContainer), Type: d.Type, Major: d.Major, Minor: d.Minor})
 }
 
-// plot is the place of a node, and what came of it.
-type plot struct {
+// nodePlace is the place of a node, and what came of it.
+type nodePlace struct {
 	dir               *os.File
 	base              string
 	on                *rootfs.Mount // dir's
@@ -73,23 +73,23 @@ type plot struct {
 	is                made // what removing the device removes
 }
 
-// build makes the node, or nothing, and returns what came of the plot.
-func (p plot) build(host unix.Stat_t, own rootfs.Owner) (plot, error) {
+// build makes the node, or nothing, and returns what came of the place.
+func (p nodePlace) build(host unix.Stat_t, own rootfs.Owner) (nodePlace, error) {
 	if err := p.mknod(host); err != nil {
 		return p, err
 	}
 	var err error
-	p.is, err = dress(p.dir, p.base, host, own, !p.adopted)
+	p.is, err = setOwnerAndMode(p.dir, p.base, host, own, !p.adopted)
 	if err != nil && !p.adopted {
 		err = errors.Join(err, unlink(p.dir, p.base, 0))
 	}
 	return p, err
 }
 
-// inHostsTree returns nil when the plot has the node, in a tree of the host that the
+// inHostsTree returns nil when the place has the node, in a tree of the host that the
 // container has mounted: the host's /dev, or a folder. Nothing is made, replaced or
 // changed there.
-func inHostsTree(p plot, host unix.Stat_t) error {
+func inHostsTree(p nodePlace, host unix.Stat_t) error {
 	var st unix.Stat_t
 	if err := unix.Fstatat(int(p.dir.Fd()), p.base, &st, unix.AT_SYMLINK_NOFOLLOW); err == nil && sameDevice(st, host) {
 		return nil
@@ -97,8 +97,8 @@ func inHostsTree(p plot, host unix.Stat_t) error {
 	return fmt.Errorf("its directory is a host directory, mounted on %s in the container, where no node is made: choose a path on the container's own file system", command.Printable(p.on.Point))
 }
 
-// mknod makes the plot's file the device that host is.
-func (p *plot) mknod(host unix.Stat_t) (err error) {
+// mknod makes the place's file the device that host is.
+func (p *nodePlace) mknod(host unix.Stat_t) (err error) {
 	for range 3 {
 		err = p.by.Root(func() error {
 			err := open.Again(func() error { return unix.Mknodat(int(p.dir.Fd()), p.base, host.Mode, int(host.Rdev)) })
@@ -116,7 +116,7 @@ func (p *plot) mknod(host unix.Stat_t) (err error) {
 
 // clear makes room for a node that is the device host, unless it is there: then
 // it is adopted.
-func (p *plot) clear(host unix.Stat_t) error {
+func (p *nodePlace) clear(host unix.Stat_t) error {
 	var st unix.Stat_t
 	switch err := unix.Fstatat(int(p.dir.Fd()), p.base, &st, unix.AT_SYMLINK_NOFOLLOW); {
 	case errors.Is(err, unix.ENOENT):
@@ -128,7 +128,7 @@ func (p *plot) clear(host unix.Stat_t) error {
 		return nil
 	}
 	switch link := st.Mode&unix.S_IFMT == unix.S_IFLNK; {
-	case link && isVacant(p.dir, p.base):
+	case link && isPlaceholder(p.dir, p.base):
 		return unlink(p.dir, p.base, 0)
 	case link && !p.overLink:
 		return errLink
@@ -169,12 +169,12 @@ func sameDevice(a, b unix.Stat_t) bool {
 	return a.Mode&unix.S_IFMT == b.Mode&unix.S_IFMT && a.Rdev == b.Rdev
 }
 
-// dress gives the node its mode and its owner, and returns what it is. It acts on
+// setOwnerAndMode gives the node its mode and its owner, and returns what it is. It acts on
 // what it has opened and looked at. A node that is bind-mounted here is somebody
 // else's and keeps what it has.
-func dress(dir *os.File, base string, host unix.Stat_t, own rootfs.Owner, new bool) (is made, err error) {
+func setOwnerAndMode(dir *os.File, base string, host unix.Stat_t, own rootfs.Owner, new bool) (is made, err error) {
 	var st, parent unix.Stat_t
-	if new && unix.Fstatat(int(dir.Fd()), base, &st, unix.AT_SYMLINK_NOFOLLOW) == nil && isDressed(st, host, own) {
+	if new && unix.Fstatat(int(dir.Fd()), base, &st, unix.AT_SYMLINK_NOFOLLOW) == nil && hasOwnerAndMode(st, host, own) {
 		return madeOf(st), nil
 	}
 	node, err := open.At(dir, base, unix.O_PATH|unix.O_NOFOLLOW, 0)
@@ -208,7 +208,7 @@ func dress(dir *os.File, base string, host unix.Stat_t, own rootfs.Owner, new bo
 	return madeOf(st), os.NewSyscallError("chmod", err)
 }
 
-func isDressed(st, host unix.Stat_t, own rootfs.Owner) bool {
+func hasOwnerAndMode(st, host unix.Stat_t, own rootfs.Owner) bool {
 	return sameDevice(st, host) && int(st.Uid) == own.UID && int(st.Gid) == own.GID && st.Mode == host.Mode
 }
 
@@ -280,7 +280,7 @@ func unlinkOurs(t *resource.Target, d Device, ours func(unix.Stat_t) bool) error
 		return err
 	}
 	return t.Root.Do(p, func() error {
-		if isVacant(dir, path.Base(p)) {
+		if isPlaceholder(dir, path.Base(p)) {
 			return unlink(dir, path.Base(p), 0)
 		}
 		return unlinkAs(dir, path.Base(p), ours)

@@ -64,18 +64,18 @@ func Permissions(t *resource.Target, records []Device) ([]resource.View, error) 
 		if now, _, err := resolve(d); err == nil {
 			d = now
 		}
-		wanted = append(wanted, d.rule())
+		wanted = append(wanted, d.deviceRule())
 	}
 	for line := range strings.Lines(string(list)) {
 		rule := strings.TrimSpace(line)
-		excess := excessOf(rule, wanted)
+		excess := excessAccess(rule, wanted)
 		if excess == "" {
 			continue
 		}
 		rule = rule[:strings.LastIndexByte(rule, ' ')+1] + excess
 		v := resource.View{Name: rule, Real: Permission{Rule: rule}}
 		if rule[0] == 'a' {
-			v.Stuck("permission wider", "the container's cgroup allows every device, and its specification does not: restart the container")
+			v.DifferForGood("permission wider", "the container's cgroup allows every device, and its specification does not: restart the container")
 		} else {
 			v.Differ("permission wider", "the container's cgroup allows %s, which neither its specification nor a record asks for", rule)
 		}
@@ -84,8 +84,8 @@ func Permissions(t *resource.Target, records []Device) ([]resource.View, error) 
 	return views, nil
 }
 
-// excessOf returns the access that a line of devices.list gives and none of the rules does.
-func excessOf(line string, wanted []cgroup.DeviceRule) string {
+// excessAccess returns the access that a line of devices.list gives and none of the rules does.
+func excessAccess(line string, wanted []cgroup.DeviceRule) string {
 	fields := strings.Fields(line)
 	if len(fields) != 3 {
 		return ""
@@ -138,7 +138,7 @@ func programs(t *resource.Target) []resource.View {
 func RepairPermission(_ context.Context, t *resource.Target, v resource.View, records []Device) error {
 	is, ok := v.Real.(Permission)
 	if v.Granted != nil || !ok {
-		return settleV2(t, atTheirNumbers(records))
+		return reconcileV2(t, withCurrentNumbers(records))
 	}
 	return denyRule(t, is.Rule)
 }

@@ -53,10 +53,10 @@ func (h *Hotplug) Renew() error {
 			continue
 		}
 		now, err := h.resolve(d)
-		if err == nil && now == d && h.Has != nil && h.Has(d) || d.isSteady() {
+		if err == nil && now == d && h.Has != nil && h.Has(d) || d.hasFixedNumber() {
 			continue
 		}
-		_, known := h.seen(d)
+		_, known := h.snapshotOf(d)
 		block, isDisk := d.disk(known)
 		switch {
 		case isDisk && (block.Name == "" && (h.Has == nil || h.Has(d)) || err == nil && now != d):
@@ -70,9 +70,9 @@ func (h *Hotplug) Renew() error {
 	return nil
 }
 
-// Look plans that the container gets the partitions of its disks, and the devices of its
+// ScanPartitions plans that the container gets the partitions of its disks, and the devices of its
 // selectors, that came since somebody looked last, and loses those that went.
-func (h *Hotplug) Look() error {
+func (h *Hotplug) ScanPartitions() error {
 	if err := h.selected(false); err != nil {
 		return err
 	}
@@ -80,7 +80,7 @@ func (h *Hotplug) Look() error {
 		if !d.mayBeDisk() {
 			continue
 		}
-		switch block, err := d.find(); {
+		switch block, err := d.block(); {
 		case errors.Is(err, fs.ErrNotExist):
 			h.unfollow(d)
 		case err != nil: // a start says what is wrong with the record

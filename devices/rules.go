@@ -213,7 +213,7 @@ func UdevdRuns() bool { return exists("/run/udev/control") }
 // ReloadRules tells udevd that rules changed. It is called without any lock: udevd
 // may be waiting for a helper that waits for one.
 func ReloadRules(ctx context.Context) error {
-	udevadm, err := command.Find("udevadm")
+	udevadm, err := command.LookPath("udevadm")
 	if err != nil {
 		return err
 	}

@@ -12,14 +12,14 @@ import (
 // Select plans that the container has what s means, from now on, or why it cannot.
 func (h *Hotplug) Select(s Selector) (*resource.Task, error) {
 	if i := slices.IndexFunc(h.selectors.Records(), s.Overlaps); i >= 0 {
-		return h.selectors.Refuse("add", s, fmt.Errorf("device selector %s has been already added into container", h.selectors.Records()[i])), nil
+		return h.selectors.Fail("add", s, fmt.Errorf("device selector %s has been already added into container", h.selectors.Records()[i])), nil
 	}
 	all, err := usbNodes()
 	if err != nil {
 		return nil, err
 	}
 	if _, err := s.named(s.of(all), nil); err != nil {
-		return h.selectors.Refuse("add", s, err), nil
+		return h.selectors.Fail("add", s, err), nil
 	}
 	task := h.selectors.Add(s)
 	return task, h.selected(false)
@@ -54,7 +54,7 @@ func (h *Hotplug) selected(unsure bool) error {
 			stale = append(stale, r)
 			continue
 		}
-		stay = append(stay, pair{r, r.placed(there[i])})
+		stay = append(stay, pair{r, r.atPathsOf(there[i])})
 		there = slices.Delete(there, i, i+1)
 	}
 	for _, r := range stale {
@@ -88,7 +88,7 @@ func (h *Hotplug) meant() (there []Device, err error) {
 			list, err = list[:MaxInFolder], fmt.Errorf("%s has %d nodes: the container is given %d of them", s.Host, len(list), MaxInFolder)
 		}
 		if err != nil {
-			h.selectors.Refuse("add", s, err)
+			h.selectors.Fail("add", s, err)
 		}
 		there = append(there, list...)
 	}
@@ -102,7 +102,7 @@ func (h *Hotplug) addSelected(d Device) {
 		case r.Select == "" && r.PathOnHost == d.PathOnHost:
 			return
 		case r.PathInContainer == d.PathInContainer:
-			h.devices.Refuse("add", d, fmt.Errorf("%s in the container is another device's, %s", d.PathInContainer, r.PathOnHost))
+			h.devices.Fail("add", d, fmt.Errorf("%s in the container is another device's, %s", d.PathInContainer, r.PathOnHost))
 			return
 		}
 	}
@@ -114,7 +114,7 @@ func (h *Hotplug) addSelected(d Device) {
 		err = h.Hides(d)
 	}
 	if err != nil {
-		h.devices.Refuse("add", d, err)
+		h.devices.Fail("add", d, err)
 		return
 	}
 	h.devices.Add(d)

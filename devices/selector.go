@@ -151,7 +151,7 @@ func usbNodes() (list []usbNode, err error) {
 			if _, err := fmt.Sscanf(e.Name(), "%d:%d", &d.Major, &d.Minor); err != nil {
 				continue
 			}
-			if there, err := Find(d.PathOnHost); err != nil || !there.Same(d) {
+			if there, err := FromNode(d.PathOnHost); err != nil || !there.Same(d) {
 				continue // it comes or goes at this moment, and its event is on its way
 			}
 			if block, err := FindBlock(d.Major, d.Minor); kind == "b" && err == nil {
@@ -251,7 +251,7 @@ func SelectorViews(d *config.Document, records []Device, runs bool) ([]resource.
 		v.Name, v.Recorded = s.Host, s
 		list, err := s.named(s.of(all), records)
 		if err != nil {
-			v.Stuck("path ambiguous", "%v", err)
+			v.DifferForGood("path ambiguous", "%v", err)
 		}
 		for _, d := range list {
 			if runs && !slices.ContainsFunc(records, func(r Device) bool { return r.PathOnHost == d.PathOnHost && r.Same(d) }) {

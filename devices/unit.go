@@ -38,7 +38,7 @@ func unitDevices(list []Device) []systemd.Device {
 // Changed lists the devices that a change gave to the running container t, and
 // those that it took from it; before and now are its records.
 func Changed(c *resource.Change, t *resource.Target, before, now []Device) (got, lost []Device) {
-	now = atTheirNumbers(now)
+	now = withCurrentNumbers(now)
 	for _, task := range c.Tasks {
 		if d, ok := task.Record.(Device); ok && task.Err == nil && (task.Verb == "add" || task.Verb == "update") && !d.IsAway() {
 			got = append(got, d)
@@ -59,7 +59,7 @@ func UnitViews(ctx context.Context, unit string, list []Device) ([]resource.View
 	}
 	ctx, cancel := context.WithTimeout(ctx, unitWait)
 	defer cancel()
-	lacks, err := systemd.Lacking(ctx, unit, unitDevices(atTheirNumbers(list)))
+	lacks, err := systemd.Lacking(ctx, unit, unitDevices(withCurrentNumbers(list)))
 	if err != nil || lacks == nil {
 		return nil, err
 	}

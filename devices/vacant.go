@@ -13,22 +13,22 @@ import (
 	"isula.org/isulad-tools/resource"
 )
 
-// vacant is where a link leads that keeps the place of a character device which is away:
+// placeholderTarget is where a link leads that keeps the place of a character device which is away:
 // nowhere. Whoever opens a path to write makes a file there, and would write that.
-const vacant = "/.isulad-tools/away"
+const placeholderTarget = "/.isulad-tools/away"
 
 // withdraw takes d's node away until the device is back.
 func withdraw(_ context.Context, t *resource.Target, d Device) error {
 	if err := removeNode(t, d); err != nil || d.Type != "c" || d.isContainers(t) {
 		return err
 	}
-	if err := keepPlace(t, d); err != nil && t.Init.Lives() {
+	if err := putPlaceholder(t, d); err != nil && t.Init.Lives() {
 		return resource.Warn(err)
 	}
 	return nil
 }
 
-func keepPlace(t *resource.Target, d Device) error {
+func putPlaceholder(t *resource.Target, d Device) error {
 	at := path.Clean("/" + d.PathInContainer)
 	dir, err := t.Root.Open(path.Dir(at), unix.O_PATH|unix.O_DIRECTORY)
 	if err != nil {
@@ -41,7 +41,7 @@ func keepPlace(t *resource.Target, d Device) error {
 	maker := t.Root.Maker(t.Owner.Or(rootfs.Owner{}))
 	return t.Root.Do(at, func() error {
 		err := maker.Root(func() error {
-			return open.Again(func() error { return unix.Symlinkat(vacant, int(dir.Fd()), path.Base(at)) })
+			return open.Again(func() error { return unix.Symlinkat(placeholderTarget, int(dir.Fd()), path.Base(at)) })
 		})
 		if errors.Is(err, unix.EEXIST) || errors.Is(err, unix.EROFS) {
 			return nil // nobody makes a file there
@@ -50,9 +50,9 @@ func keepPlace(t *resource.Target, d Device) error {
 	}, dir)
 }
 
-// isVacant tells whether such a link is there.
-func isVacant(dir *os.File, base string) bool {
-	text := make([]byte, len(vacant)+1)
+// isPlaceholder tells whether such a link is there.
+func isPlaceholder(dir *os.File, base string) bool {
+	text := make([]byte, len(placeholderTarget)+1)
 	n, err := unix.Readlinkat(int(dir.Fd()), base, text)
-	return err == nil && string(text[:n]) == vacant
+	return err == nil && string(text[:n]) == placeholderTarget
 }

@@ -63,12 +63,12 @@ func (d Device) view(t *resource.Target, list []byte, v *resource.View) error {
 	now, renewed, err := resolve(d)
 	if errors.Is(err, errVanished) {
 		if !d.Optional && d.Parent == "" {
-			v.Stuck("device missing on the host", "the host has no %s", d.PathOnHost)
+			v.DifferForGood("device missing on the host", "the host has no %s", d.PathOnHost)
 		}
 		return nil
 	}
 	if err != nil {
-		v.Stuck("record refused", "%v", err)
+		v.DifferForGood("record refused", "%v", err)
 		return nil
 	}
 	if v.Granted == nil {
@@ -82,13 +82,13 @@ func (d Device) view(t *resource.Target, list []byte, v *resource.View) error {
 		return err
 	}
 	if list != nil {
-		lacks := lacking(string(list), now, grants)
+		lacks := missingAccess(string(list), now, accessByLine)
 		if real != nil {
 			have := cgroup.Without(now.access(), lacks)
 			real.Access = &have
 		}
 		if lacks != "" {
-			v.Differ("permission missing", "the container's cgroup does not allow %s", ruleFor(now, lacks))
+			v.Differ("permission missing", "the container's cgroup does not allow %s", v1RuleFor(now, lacks))
 		}
 	}
 	if real != nil {
@@ -148,7 +148,7 @@ func (d Device) missing(t *resource.Target, dir *os.File, v *resource.View) erro
 			return err
 		}
 		if on.OfHost {
-			v.Stuck("node hidden", "%s in the container is in a host directory, mounted on %s: remove-device or remove-path one of them", d.PathInContainer, on.Point)
+			v.DifferForGood("node hidden", "%s in the container is in a host directory, mounted on %s: remove-device or remove-path one of them", d.PathInContainer, on.Point)
 			return nil
 		}
 	}

@@ -18,7 +18,7 @@ import (
 // modules are what one start asks for: first what the container's environment
 // names, then what its file records.
 type modules struct {
-	requester kmod.Asker
+	requester kmod.Requester
 	names     []string // loaded so far
 }
 
@@ -26,7 +26,7 @@ type modules struct {
 // slow and no business of the lock; so when the file, read again under the lock,
 // turns out to ask for more, the lock is given back first.
 func (h *Hook) requestModules(ctx context.Context, st state, init process.ID, wanted []string) (m modules, lock *config.Lock, r recorded, err error) {
-	m.requester = kmod.Asker{ID: st.ID, Init: init}
+	m.requester = kmod.Requester{ID: st.ID, Init: init}
 	if len(wanted) > 0 {
 		// The file is looked at first: a start that cannot succeed loads nothing.
 		if r, err = h.load(st.Bundle); err != nil {

@@ -18,7 +18,7 @@ import (
 func untouched(st state) bool {
 	ours := []string{
 		filepath.Join(st.Bundle, config.Name),
-		filepath.Join(place.Master, st.ID), kmod.Loader{}.AskPath(st.ID),
+		filepath.Join(place.Master, st.ID), kmod.Loader{}.RequestPath(st.ID),
 	}
 	for _, g := range place.Generations {
 		ours = append(ours, filepath.Join(g.Starts(), st.ID), ledger.Path(g, st.ID), filepath.Join(g.NetNS(), st.ID))

@@ -27,7 +27,7 @@ type startRun struct {
 	spec     *container.Spec
 	target   *resource.Target
 	recorded recorded
-	found    []devices.Found // the host's, of the recorded devices
+	found    []devices.OnHost // the host's, of the recorded devices
 	modules  modules
 	report   func(error) // of what a start survives
 	after    followUp
@@ -68,7 +68,7 @@ func (h *Hook) unleak(st state, sp *container.Spec) error {
 	if err != nil {
 		return nil // then nothing was leaked there either
 	}
-	return h.wait.Do(st.whose(), root, func() error { return mounts.Unleak(root) })
+	return h.wait.Do(st.whose(), root, func() error { return mounts.UnmountLeaked(root) })
 }
 
 func (h *Hook) sysctls(_ context.Context, s *startRun) error {
@@ -174,7 +174,7 @@ func (h *Hook) limits(ctx context.Context, s *startRun) error {
 func (h *Hook) pin(ctx context.Context, s *startRun) error {
 	before := network.Cleanup{ID: s.state.ID, Ledger: s.target.Ledger, Records: s.recorded.interfaces.Records}
 	switch err := before.Do(ctx); {
-	case errors.Is(err, network.ErrStuck):
+	case errors.Is(err, network.ErrStillInUse):
 		return err
 	case err != nil:
 		s.report(err)
@@ -222,7 +222,7 @@ func (h *Hook) prestart(ctx context.Context, relabel bool) (*followUp, error) {
 	if h.onDemand && !relabel && len(wanted) == 0 && !(sp.Mapped() && len(sp.Linux.Sysctl) > 0) && untouched(st) {
 		return nil, nil
 	}
-	init, err := process.Find(st.Pid)
+	init, err := process.ByPID(st.Pid)
 	if err != nil {
 		return nil, err
 	}

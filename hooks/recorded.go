@@ -87,7 +87,7 @@ func (r *recorded) scan() (changed bool, err error) {
 	if err != nil {
 		return false, err
 	}
-	if err := plan.Look(); err != nil {
+	if err := plan.ScanPartitions(); err != nil {
 		return false, err
 	}
 	if err := plan.Record(); err != nil || len(plan.Change.Tasks) == 0 {
@@ -118,7 +118,7 @@ func (h *Hook) rescan(ctx context.Context, st state, sp *container.Spec, init pr
 		defer grants.Close()
 	}
 	plan.Check = mounts.Container{ID: st.ID, Bundle: st.Bundle, Trees: sp.Trees(st.Bundle)}.DeviceCheck(h.wait)
-	if err := errors.Join(plan.Look(), plan.Renew()); err != nil || len(plan.Change.Tasks) == 0 {
+	if err := errors.Join(plan.ScanPartitions(), plan.Renew()); err != nil || len(plan.Change.Tasks) == 0 {
 		return nil, nil, err
 	}
 	target, closeTarget, err := container.Open(h.wait, h.Generation, st.ID, container.Start{Init: init, Bundle: st.Bundle, Root: st.Root}, sp)
@@ -126,7 +126,7 @@ func (h *Hook) rescan(ctx context.Context, st state, sp *container.Spec, init pr
 		return nil, nil, err
 	}
 	defer closeTarget()
-	if err := mounts.Find(target); err != nil {
+	if err := mounts.DetectSharedPath(target); err != nil {
 		return nil, nil, err
 	}
 	if err := plan.Do(ctx, target); err != nil {

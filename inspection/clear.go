@@ -20,25 +20,25 @@ import (
 // is told to warn. It returns whether udevd must be told that rules changed. bundle need not
 // be known, or there.
 func Clear(ctx context.Context, g place.Generation, id, bundle string, warn func(error)) (reload bool) {
-	reload, err := devices.SyncRules(ctx, g, id, nil, lockWait)
+	reload, err := devices.SyncRules(ctx, g, id, nil, repairLockWait)
 	warn(err)
-	warn(mounts.Clean(id))
+	warn(mounts.PurgeStaging(id))
 	grants, err := container.OpenLedger(g, id, container.Start{}, nil)
 	warn(err)
 	defer grants.Close()
-	err = freeNetwork(ctx, id, bundle, grants)
+	err = cleanupNetwork(ctx, id, bundle, grants)
 	warn(err)
 	warn(kmod.Loader{}.Forget(id))
 	warn(container.RemoveStart(id))
-	if !errors.Is(err, network.ErrStuck) {
+	if !errors.Is(err, network.ErrStillInUse) {
 		warn(grants.Remove())
 	}
 	return reload
 }
 
-// freeNetwork takes back the interfaces of a container and unpins its network
+// cleanupNetwork takes back the interfaces of a container and unpins its network
 // namespace, unless one is still in there. What the ledger knows needs no record.
-func freeNetwork(ctx context.Context, id, bundle string, grants *ledger.Ledger) error {
+func cleanupNetwork(ctx context.Context, id, bundle string, grants *ledger.Ledger) error {
 	var nics []network.NIC
 	var err error
 	if filepath.IsAbs(bundle) {
@@ -50,7 +50,7 @@ func freeNetwork(ctx context.Context, id, bundle string, grants *ledger.Ledger) 
 			err = nil // the bundle may be gone
 		}
 	}
-	if e := (network.Cleanup{ID: id, Ledger: grants, Records: nics, Ports: true}).Do(ctx); errors.Is(e, network.ErrStuck) {
+	if e := (network.Cleanup{ID: id, Ledger: grants, Records: nics, SwitchPorts: true}).Do(ctx); errors.Is(e, network.ErrStillInUse) {
 		return e
 	} else if e != nil {
 		err = errors.Join(err, e)

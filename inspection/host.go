@@ -23,8 +23,8 @@ import (
 	"isula.org/isulad-tools/kmod"
 )
 
-// maxSpec bounds what is read of configuration.
-const maxSpec = 1 << 20
+// maxHostConfig bounds what is read of configuration.
+const maxHostConfig = 1 << 20
 
 func specPath(g place.Generation) string {
 	return filepath.Join("/etc", g.Tool, "hookspec.json")
@@ -35,7 +35,7 @@ func (h Host) hookSpecs(context.Context) (facts []Fact) {
 	var found []string
 	for _, g := range place.Generations {
 		path := specPath(g)
-		data, err := open.Read(path, maxSpec)
+		data, err := open.Read(path, maxHostConfig)
 		if errors.Is(err, fs.ErrNotExist) {
 			continue
 		}
@@ -131,7 +131,7 @@ func (h Host) udev(context.Context) (facts []Fact) {
 	if _, err := os.Lstat("/run/udev/control"); err != nil {
 		return []Fact{{Warn, "udev", "udevd does not run: devices that go or come are not followed", "start systemd-udevd"}}
 	}
-	if _, err := command.Find("udevadm"); err != nil {
+	if _, err := command.LookPath("udevadm"); err != nil {
 		facts = append(facts, Fact{Warn, "udev", "udevadm is not installed: udevd is not told of rules", ""})
 	}
 	helper := devices.HelperPath(place.Isulad)
@@ -152,7 +152,7 @@ func (h Host) systemd(context.Context) []Fact {
 }
 
 func (h Host) modprobe(context.Context) []Fact {
-	path, err := command.Find("modprobe")
+	path, err := command.LookPath("modprobe")
 	if err != nil {
 		return []Fact{{Bad, "modprobe", "it is not installed: no kernel module can be loaded", "install kmod"}}
 	}
@@ -170,7 +170,7 @@ func (h Host) modprobe(context.Context) []Fact {
 const versionWait = 5 * time.Second
 
 func (h Host) isulad(ctx context.Context) []Fact {
-	path, err := command.Find("isulad")
+	path, err := command.LookPath("isulad")
 	if err != nil {
 		return []Fact{{OK, "iSulad", "it is not installed: containers are those of podman, runc or crun", ""}}
 	}
@@ -184,7 +184,7 @@ func (h Host) isulad(ctx context.Context) []Fact {
 	var daemon struct {
 		Spec string `json:"hook-spec"`
 	}
-	data, err := open.Read(config, maxSpec)
+	data, err := open.Read(config, maxHostConfig)
 	if err == nil {
 		err = json.Unmarshal(data, &daemon)
 	}

@@ -37,11 +37,11 @@ type Subject struct {
 	Reload bool
 }
 
-// lockWait bounds how long a repair waits for the lock of udev's rules.
-const lockWait = 10 * time.Second
+// repairLockWait bounds how long a repair waits for the lock of udev's rules.
+const repairLockWait = 10 * time.Second
 
-// hooked tells whether the container runs, and was started with our hook.
-func (s *Subject) hooked() bool { return s.Target != nil && s.Start.Cgroups != nil }
+// hasOurHook tells whether the container runs, and was started with our hook.
+func (s *Subject) hasOurHook() bool { return s.Target != nil && s.Start.Cgroups != nil }
 
 // Report is what was found out about a container.
 type Report struct {
@@ -118,7 +118,7 @@ func Look(s *Subject) (Report, error) {
 	}
 	if s.Doc == nil {
 		v := resource.View{Name: filepath.Join(s.Bundle, config.Name)}
-		v.Stuck("record broken", "%v", s.Broken)
+		v.DifferForGood("record broken", "%v", s.Broken)
 		r.Kinds = append(r.Kinds, Kind{"record", []resource.View{v}})
 		return r, nil
 	}
@@ -134,7 +134,7 @@ func Look(s *Subject) (Report, error) {
 	}
 	if s.Target != nil && s.Target.Doubt != nil {
 		v := resource.View{Name: "ledger"}
-		v.Stuck("ledger broken", "%v", s.Target.Doubt)
+		v.DifferForGood("ledger broken", "%v", s.Target.Doubt)
 		r.Kinds = append(r.Kinds, Kind{"record", []resource.View{v}})
 	}
 	return r, errors.Join(errs...)
@@ -162,7 +162,7 @@ func Repair(s *Subject, r Report, c *resource.Change) error {
 			if found.Name != k.name() {
 				continue
 			}
-			if err := k.plan(s, c, mendable(found.Resources)); err != nil {
+			if err := k.plan(s, c, repairable(found.Resources)); err != nil {
 				return err
 			}
 		}
@@ -170,9 +170,9 @@ func Repair(s *Subject, r Report, c *resource.Change) error {
 	return nil
 }
 
-func mendable(views []resource.View) (list []resource.View) {
+func repairable(views []resource.View) (list []resource.View) {
 	for _, v := range views {
-		if v.Mends() {
+		if v.IsRepairable() {
 			list = append(list, v)
 		}
 	}

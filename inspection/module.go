@@ -19,13 +19,13 @@ func (modules) look(s *Subject) (views []resource.View, err error) {
 	}
 	if err != nil {
 		v := resource.View{Name: "KERNEL_MODULES"}
-		v.Stuck("record refused", "%v", err)
+		v.DifferForGood("record refused", "%v", err)
 		return []resource.View{v}, nil
 	}
 	for _, name := range asked {
-		v := resource.View{Name: name, Recorded: text(name)}
+		v := resource.View{Name: name, Recorded: note(name)}
 		if (kmod.Loader{}).Has(name) {
-			v.Real = text("present")
+			v.Real = note("present")
 		} else if s.Target != nil {
 			v.Differ("module gone", "the kernel does not have the module %s any more", name)
 		}
@@ -43,7 +43,7 @@ func (r Report) Modules() (names []string) {
 		if k.Name != (modules{}).name() {
 			continue
 		}
-		for _, v := range mendable(k.Resources) {
+		for _, v := range repairable(k.Resources) {
 			names = append(names, v.Name)
 		}
 	}

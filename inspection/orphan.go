@@ -22,8 +22,8 @@ type Orphan struct {
 	Left   []string `json:"left"` // of what: "netns pin", ...
 }
 
-// startTakes is more than a start may take: what is younger may be of one that goes on.
-const startTakes = 30 * time.Second
+// startTimeout is more than a start may take: what is younger may be of one that goes on.
+const startTimeout = 30 * time.Second
 
 // Orphans are the containers of which something is left, which none of the known ones is and
 // of which no process lives. The error says what could not be read: nobody knows then.
@@ -64,7 +64,7 @@ func Orphans(known []container.Container) (list []Orphan, err error) {
 				continue
 			}
 			// A start makes the shared path before it notes anything.
-			if info, err := e.Info(); found[id] == nil && err == nil && time.Since(info.ModTime()) < startTakes {
+			if info, err := e.Info(); found[id] == nil && err == nil && time.Since(info.ModTime()) < startTimeout {
 				alive[id] = true
 			}
 			note(id, dir.what)
@@ -73,7 +73,7 @@ func Orphans(known []container.Container) (list []Orphan, err error) {
 	for _, g := range place.Generations {
 		words, _ := devices.RuleOwners(g)
 		for _, w := range words {
-			if id := wholeID(found, w); id != "" {
+			if id := fullID(found, w); id != "" {
 				note(id, "udev rules")
 			} else if !alive[w] {
 				note(w, "udev rules")
@@ -114,10 +114,10 @@ func OrphanLinks() ([]network.Marked, error) {
 	return slices.DeleteFunc(links, func(m network.Marked) bool { return lent[m.Was] }), err
 }
 
-// wholeID is the id that a word of a udev rule stands for.
-func wholeID(found map[string]*Orphan, word string) string {
+// fullID is the id that a word of a udev rule stands for.
+func fullID(found map[string]*Orphan, word string) string {
 	for id := range found {
-		if container.Means(word, id) {
+		if container.WordMeans(word, id) {
 			return id
 		}
 	}

@@ -14,14 +14,14 @@ type parameters struct{}
 func (parameters) name() string { return "sysctl" }
 
 func (parameters) look(s *Subject) (views []resource.View, err error) {
-	if !s.hooked() || !s.Spec.Mapped() {
+	if !s.hasOurHook() || !s.Spec.Mapped() {
 		return nil, nil
 	}
 	list, err := sysctl.Read(s.Target.Init.PID, s.Spec.Linux.Sysctl)
 	for _, p := range list {
-		v := resource.View{Name: p.Key, Recorded: text(p.Want)}
+		v := resource.View{Name: p.Key, Recorded: note(p.Want)}
 		if p.Have != "" {
-			v.Real = text(p.Have)
+			v.Real = note(p.Have)
 		}
 		if p.Have != p.Want {
 			v.Differ("other value", "the container's namespace has %q, its specification asks for %q", p.Have, p.Want)
@@ -33,7 +33,7 @@ func (parameters) look(s *Subject) (views []resource.View, err error) {
 
 func (parameters) plan(s *Subject, c *resource.Change, views []resource.View) error {
 	for _, v := range views {
-		c.Step("repair", "sysctl", text(v.Name), func(_ context.Context, t *resource.Target) error {
+		c.Step("repair", "sysctl", note(v.Name), func(_ context.Context, t *resource.Target) error {
 			return sysctl.Set(t.Init.PID, t.Owner.UID, map[string]string{v.Name: s.Spec.Linux.Sysctl[v.Name]})
 		})
 	}

@@ -22,7 +22,7 @@ func (permissions) look(s *Subject) ([]resource.View, error) {
 	if err != nil {
 		return nil, nil // the devices say so
 	}
-	return devices.Permissions(s.Target, slices.Concat(list, stale(&devices.Kind, s.Target, list)))
+	return devices.Permissions(s.Target, slices.Concat(list, orphanGrants(&devices.Kind, s.Target, list)))
 }
 
 func (permissions) plan(s *Subject, c *resource.Change, views []resource.View) error {
@@ -31,7 +31,7 @@ func (permissions) plan(s *Subject, c *resource.Change, views []resource.View) e
 		return err
 	}
 	for _, v := range views {
-		c.Step("repair", "permission", text(v.Name), func(ctx context.Context, t *resource.Target) error {
+		c.Step("repair", "permission", note(v.Name), func(ctx context.Context, t *resource.Target) error {
 			return devices.RepairPermission(ctx, t, v, list)
 		})
 	}
@@ -43,7 +43,7 @@ func (s *Subject) devices() ([]devices.Device, error) {
 	return config.List[devices.Device](s.Doc, config.Devices)
 }
 
-// text is a word that is what it says.
-type text string
+// note is a word that is what it says.
+type note string
 
-func (t text) String() string { return string(t) }
+func (t note) String() string { return string(t) }

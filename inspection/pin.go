@@ -14,7 +14,7 @@ type pin struct{}
 func (pin) name() string { return "netns pin" }
 
 func (pin) look(s *Subject) ([]resource.View, error) {
-	if !s.hooked() {
+	if !s.hasOurHook() {
 		return nil, nil
 	}
 	v, right, err := network.PinView(s.Target)
@@ -30,7 +30,7 @@ func (pin) look(s *Subject) ([]resource.View, error) {
 
 func (pin) plan(s *Subject, c *resource.Change, views []resource.View) error {
 	for _, v := range views {
-		c.Step("repair", "netns pin", text(v.Name), func(_ context.Context, t *resource.Target) error {
+		c.Step("repair", "netns pin", note(v.Name), func(_ context.Context, t *resource.Target) error {
 			return network.Pin(s.Generation, t.ID, t.Init.PID)
 		})
 	}

@@ -31,7 +31,7 @@ func (k records[T]) look(s *Subject) (views []resource.View, err error) {
 	}
 	if err != nil {
 		v := resource.View{Name: k.kind.Key}
-		v.Stuck("record broken", "%s: %v", filepath.Join(s.Bundle, config.Name), err)
+		v.DifferForGood("record broken", "%s: %v", filepath.Join(s.Bundle, config.Name), err)
 		return []resource.View{v}, nil
 	}
 	if s.Target == nil {
@@ -45,7 +45,7 @@ func (k records[T]) look(s *Subject) (views []resource.View, err error) {
 			return nil, err
 		}
 	}
-	for _, r := range stale(k.kind, s.Target, list) {
+	for _, r := range orphanGrants(k.kind, s.Target, list) {
 		v := resource.View{Name: r.String(), Granted: k.kind.Grant(s.Target, r), Grant: r}
 		v.Differ("granted, not recorded", "a command that removed or changed it was interrupted")
 		views = append(views, v)
@@ -53,8 +53,8 @@ func (k records[T]) look(s *Subject) (views []resource.View, err error) {
 	return views, nil
 }
 
-// stale are the grants of no record, whatever number it has now.
-func stale[T resource.Record](k *resource.Kind[T], t *resource.Target, list []T) []T {
+// orphanGrants are the grants of no record, whatever number it has now.
+func orphanGrants[T resource.Record](k *resource.Kind[T], t *resource.Target, list []T) []T {
 	found := k.Stale(t, list)
 	if len(found) == 0 {
 		return nil // as it mostly is: the host is not asked

@@ -14,7 +14,7 @@ type rules struct{}
 func (rules) name() string { return "udev rule" }
 
 func (rules) look(s *Subject) ([]resource.View, error) {
-	if !s.hooked() {
+	if !s.hasOurHook() {
 		return nil, nil
 	}
 	list, err := followed(s.Doc.Clone())
@@ -37,7 +37,7 @@ func (rules) plan(s *Subject, c *resource.Change, views []resource.View) error {
 	if len(views) == 0 {
 		return nil
 	}
-	c.Step("repair", "udev rules", text("of the container's devices"), func(ctx context.Context, _ *resource.Target) error {
+	c.Step("repair", "udev rules", note("of the container's devices"), func(ctx context.Context, _ *resource.Target) error {
 		doc, err := config.Load(s.Bundle)
 		if err != nil {
 			return err
@@ -46,7 +46,7 @@ func (rules) plan(s *Subject, c *resource.Change, views []resource.View) error {
 		if err != nil {
 			return err
 		}
-		changed, err := devices.SyncRules(ctx, s.Generation, s.ID, list, lockWait)
+		changed, err := devices.SyncRules(ctx, s.Generation, s.ID, list, repairLockWait)
 		s.Reload = s.Reload || changed
 		return err
 	})

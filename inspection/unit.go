@@ -31,7 +31,7 @@ func (unit) plan(s *Subject, c *resource.Change, views []resource.View) error {
 		return err
 	}
 	for _, v := range views {
-		c.Step("repair", "systemd unit", text(v.Name), func(ctx context.Context, _ *resource.Target) error {
+		c.Step("repair", "systemd unit", note(v.Name), func(ctx context.Context, _ *resource.Target) error {
 			return devices.AllowInUnit(ctx, v.Name, list)
 		})
 	}

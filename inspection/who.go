@@ -41,18 +41,18 @@ func (h Holder) String() string {
 	return fmt.Sprintf("%s: %s %s (%s)", h.Container, h.Kind, h.Record, how)
 }
 
-// Thing is something of the host's for which holders are looked for.
-type Thing struct {
+// HostResource is something of the host's for which holders are looked for.
+type HostResource struct {
 	word   string
 	paths  []string        // it is one: as it was given, and where links lead
 	device *devices.Device // it is a node
 	wait   *deadline.Waiter
 }
 
-// ThingOf returns what a word stands for: a path, when it has a slash in it, else a link or a
+// ParseHostResource returns what a word stands for: a path, when it has a slash in it, else a link or a
 // bridge.
-func ThingOf(word string) (*Thing, error) {
-	t := &Thing{word: word, wait: deadline.NewWaiter(context.Background())}
+func ParseHostResource(word string) (*HostResource, error) {
+	t := &HostResource{word: word, wait: deadline.NewWaiter(context.Background())}
 	if !strings.Contains(word, "/") {
 		return t, nil
 	}
@@ -61,7 +61,7 @@ func ThingOf(word string) (*Thing, error) {
 		return nil, err
 	}
 	t.paths = t.all(path)
-	d, err := deadline.Get(t.wait, "this host", path, func() (devices.Device, error) { return devices.Find(path) })
+	d, err := deadline.Get(t.wait, "this host", path, func() (devices.Device, error) { return devices.FromNode(path) })
 	if err == nil {
 		t.device = &d
 	}
@@ -69,7 +69,7 @@ func ThingOf(word string) (*Thing, error) {
 }
 
 // all are a path and, where there is one, the one that its links lead to.
-func (t *Thing) all(path string) []string {
+func (t *HostResource) all(path string) []string {
 	list := []string{filepath.Clean(path)}
 	real, err := deadline.Get(t.wait, "this host", path, func() (string, error) { return filepath.EvalSymlinks(path) })
 	if err == nil && real != list[0] {
@@ -79,7 +79,7 @@ func (t *Thing) all(path string) []string {
 }
 
 // isDevice tells whether a record is of the thing, or of one below the folder that it is.
-func (t *Thing) isDevice(d devices.Device) bool {
+func (t *HostResource) isDevice(d devices.Device) bool {
 	if now, _, err := devices.Kind.Resolve(d); err == nil {
 		d = now
 	}
@@ -87,7 +87,7 @@ func (t *Thing) isDevice(d devices.Device) bool {
 }
 
 // isPath tells whether a record is of the thing, or of what is above it or below it.
-func (t *Thing) isPath(b mounts.Bind) bool {
+func (t *HostResource) isPath(b mounts.Bind) bool {
 	if t.paths == nil {
 		return false
 	}
@@ -99,7 +99,7 @@ func (t *Thing) isPath(b mounts.Bind) bool {
 	return false
 }
 
-func (t *Thing) isLink(n network.NIC) bool {
+func (t *HostResource) isLink(n network.NIC) bool {
 	return t.paths == nil && (n.HostName == t.word || n.Bridge == t.word)
 }
 
@@ -114,7 +114,7 @@ func AllGranted() (Granted, error) {
 
 // HeldBy returns how a container holds the thing. The error is of its records; its grants are
 // there all the same.
-func (t *Thing) HeldBy(c container.Container, name string, granted Granted) ([]Holder, error) {
+func (t *HostResource) HeldBy(c container.Container, name string, granted Granted) ([]Holder, error) {
 	doc, err := config.Load(c.Dir)
 	if err != nil {
 		doc = nil

@@ -9,8 +9,8 @@ import (
 	"isula.org/isulad-tools/internal/command"
 )
 
-// Forecast is what a start that asks for a module would come to.
-type Forecast struct {
+// DryRun is what a start that asks for a module would come to.
+type DryRun struct {
 	Name    string   `json:"name"`
 	State   Expected `json:"state"`
 	Modules []string `json:"modules,omitempty"` // that the name stands for
@@ -35,12 +35,12 @@ const (
 )
 
 // Fails tells whether a start that asks for the name would fail.
-func (f Forecast) Fails() bool { return f.Reason != "" }
+func (f DryRun) Fails() bool { return f.Reason != "" }
 
 // Check tells what a start that asks for names would come to. It loads, executes
 // and writes nothing. What only the kernel knows (a signature, a version, missing
 // hardware) is not foretold.
-func (l Loader) Check(names []string) ([]Forecast, error) {
+func (l Loader) Check(names []string) ([]DryRun, error) {
 	for _, name := range names {
 		if !valid(name) {
 			return nil, &NameError{name}
@@ -51,15 +51,15 @@ func (l Loader) Check(names []string) ([]Forecast, error) {
 	if err != nil {
 		return nil, err
 	}
-	list := make([]Forecast, len(names))
+	list := make([]DryRun, len(names))
 	for i, name := range names {
-		list[i] = h.forecast(p, name)
+		list[i] = h.dryRun(p, name)
 	}
 	return list, nil
 }
 
-func (h *host) forecast(p *policy, name string) Forecast {
-	f := Forecast{Name: name}
+func (h *host) dryRun(p *policy, name string) DryRun {
+	f := DryRun{Name: name}
 	var denied string
 	f.Modules, denied = h.denial(p, name)
 	module := canonical(name)
@@ -92,7 +92,7 @@ func (h *host) forecast(p *policy, name string) Forecast {
 }
 
 // simulate goes through what modprobe would do for a name.
-func (h *host) simulate(f *Forecast, m resolution) {
+func (h *host) simulate(f *DryRun, m resolution) {
 	var reasons []string
 	good := 0
 	for _, module := range f.Modules {
@@ -114,7 +114,7 @@ func (h *host) simulate(f *Forecast, m resolution) {
 }
 
 // simulateModule appends what modprobe would insert for one module and returns what stops it.
-func (h *host) simulateModule(f *Forecast, module string) (reason string) {
+func (h *host) simulateModule(f *DryRun, module string) (reason string) {
 	conf := h.conf()
 	if h.state(module).present() {
 		return ""

@@ -54,7 +54,7 @@ type Result struct {
 // fail; the error, one line, says so and gives a reason for each that is not
 // there. A policy that denies one of the names has nothing loaded at all. Bad
 // names give no results, everything else one for each name.
-func (l Loader) Load(ctx context.Context, by Asker, names []string) ([]Result, error) {
+func (l Loader) Load(ctx context.Context, by Requester, names []string) ([]Result, error) {
 	names, err := unique(names)
 	if err != nil || len(names) == 0 {
 		return nil, err
@@ -71,7 +71,7 @@ func (l Loader) Load(ctx context.Context, by Asker, names []string) ([]Result, e
 type loadRun struct {
 	Loader
 	*host
-	by      Asker
+	by      Requester
 	start   time.Time
 	results []Result
 }
@@ -265,7 +265,7 @@ func (h *host) candidates(name string) []string {
 
 // modprobe executes modprobe.
 func modprobe(ctx context.Context, names []string) ([]byte, error) {
-	path, err := command.Find("modprobe")
+	path, err := command.LookPath("modprobe")
 	if err != nil {
 		return nil, fmt.Errorf("%w (is the package kmod installed?)", err)
 	}

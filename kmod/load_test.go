@@ -60,7 +60,7 @@ func insert(t testing.TB, root string, modules ...string) {
 // load is what a container without a name gets.
 func load(t testing.TB, l Loader, names []string) error {
 	t.Helper()
-	_, err := l.Load(t.Context(), Asker{ID: "c1"}, names)
+	_, err := l.Load(t.Context(), Requester{ID: "c1"}, names)
 	return err
 }
 
@@ -386,7 +386,7 @@ func BenchmarkLoadOfLoadedModules(b *testing.B) {
 	}}
 	b.ReportAllocs()
 	for b.Loop() {
-		if _, err := l.Load(b.Context(), Asker{ID: "c1"}, names); err != nil {
+		if _, err := l.Load(b.Context(), Requester{ID: "c1"}, names); err != nil {
 			b.Fatal(err)
 		}
 	}

@@ -80,7 +80,7 @@ func Others(names, known []string) []string {
 }
 
 // Audit returns the fields of the log's line about one request.
-func Audit(by Asker, r Result) map[string]any {
+func Audit(by Requester, r Result) map[string]any {
 	fields := map[string]any{
 		"kind": kindName, "id": by.ID, "container": by.Name, "module": r.Name, "result": string(r.Outcome), "ms": r.Took.Milliseconds(),
 	}

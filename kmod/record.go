@@ -42,17 +42,17 @@ const (
 // recordLimit bounds what is read of a record; the largest has 512 names.
 const recordLimit = 4 << 20
 
-// Asker is a container that asks for modules.
-type Asker struct {
+// Requester is a container that asks for modules.
+type Requester struct {
 	ID   string     `json:"id"`
 	Name string     `json:"name,omitempty"` // what people call it, where that is known
 	Init process.ID `json:"init"`           // zero for a container that does not run
 }
 
-// Ask is what one container asks for.
-type Ask struct {
+// Request is what one container asks for.
+type Request struct {
 	Boot string `json:"boot"` // when: pids mean nothing after the next
-	Asker
+	Requester
 	At    time.Time `json:"at"`
 	Names []string  `json:"names"`
 }
@@ -82,8 +82,8 @@ func (l Loader) place(elem ...string) string {
 	return filepath.Join(append([]string{l.Root, place.Modules}, elem...)...)
 }
 
-// AskPath is where it is written what a running container asks for.
-func (l Loader) AskPath(id string) string { return l.place(requestsDir, id) }
+// RequestPath is where it is written what a running container asks for.
+func (l Loader) RequestPath(id string) string { return l.place(requestsDir, id) }
 
 // makePlace makes the directory of all of it, in that of the generation whose
 // place it is.
@@ -123,7 +123,7 @@ func (h *host) inode(module string) uint64 {
 // Record remembers that a container asks for names. The caller holds the
 // container's lock. Nothing is written when that is known already, as when one
 // start runs the hook twice.
-func (l Loader) Record(by Asker, names []string) error {
+func (l Loader) Record(by Requester, names []string) error {
 	if len(names) == 0 {
 		return l.Forget(by.ID)
 	}
@@ -132,10 +132,10 @@ func (l Loader) Record(by Asker, names []string) error {
 	if by.Name == "" && old.Init == by.Init {
 		by.Name = old.Name
 	}
-	if err == nil && old.Boot == boot && old.Asker == by && slices.Equal(old.Names, names) {
+	if err == nil && old.Boot == boot && old.Requester == by && slices.Equal(old.Names, names) {
 		return nil
 	}
-	data, err := json.Marshal(Ask{Boot: boot, Asker: by, At: now(), Names: names})
+	data, err := json.Marshal(Request{Boot: boot, Requester: by, At: now(), Names: names})
 	if err != nil {
 		return err
 	}
@@ -151,15 +151,15 @@ func (l Loader) Record(by Asker, names []string) error {
 
 // Forget removes what a container asks for. What is gone already is fine.
 func (l Loader) Forget(id string) error {
-	err := os.Remove(l.AskPath(id))
+	err := os.Remove(l.RequestPath(id))
 	if errors.Is(err, fs.ErrNotExist) {
 		err = nil
 	}
 	return errors.Join(err, atomicfile.Sweep(l.place(requestsDir), id))
 }
 
-func (l Loader) readRequest(id string) (a Ask, err error) {
-	path := l.AskPath(id)
+func (l Loader) readRequest(id string) (a Request, err error) {
+	path := l.RequestPath(id)
 	data, err := open.Read(path, recordLimit)
 	if err != nil {
 		return a, err
@@ -172,13 +172,13 @@ func (l Loader) readRequest(id string) (a Ask, err error) {
 
 // requests returns what containers that run ask for, by id. What a container left
 // that ended without its poststop counts no more.
-func (l Loader) requests() ([]Ask, error) {
+func (l Loader) requests() ([]Request, error) {
 	entries, err := os.ReadDir(l.place(requestsDir))
 	if err != nil && !errors.Is(err, fs.ErrNotExist) {
 		return nil, err
 	}
 	boot := l.bootID()
-	var asks []Ask
+	var asks []Request
 	for _, e := range entries {
 		if atomicfile.IsTemporary(e.Name()) {
 			continue

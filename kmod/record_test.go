@@ -30,16 +30,16 @@ func modprobed(t *testing.T, root string, count *atomic.Int32) func(context.Cont
 }
 
 // me is a container whose init lives for as long as the test.
-func me(t *testing.T, id string) Asker {
+func me(t *testing.T, id string) Requester {
 	t.Helper()
 	if testing.Short() {
 		t.Skip("-short: under user-mode emulation every thread has another start time")
 	}
-	init, err := process.Find(os.Getpid())
+	init, err := process.ByPID(os.Getpid())
 	if err != nil {
 		t.Fatal(err)
 	}
-	return Asker{ID: id, Name: "name of " + id, Init: init}
+	return Requester{ID: id, Name: "name of " + id, Init: init}
 }
 
 func TestParallelRequestsExecuteOnce(t *testing.T) {
@@ -76,7 +76,7 @@ func TestParallelRequestsExecuteOnce(t *testing.T) {
 	}
 	var lines []string
 	for _, s := range list {
-		lines = append(lines, fmt.Sprintf("%s %s %d %s", s.Module, s.State, len(s.AskedBy), s.Origin))
+		lines = append(lines, fmt.Sprintf("%s %s %d %s", s.Module, s.State, len(s.RequestedBy), s.Origin))
 	}
 	want := []string{"dummy live 50 loaded", "hmac built in 50 ", "ip_vs live 50 loaded", "ip_vs_rr live 50 loaded", "nf_conntrack live 50 found"}
 	if !slices.Equal(lines, want) {
@@ -95,7 +95,7 @@ func TestSlowLoadingDoesNotKeepWhoNeedsNothing(t *testing.T) {
 		return nil, nil
 	}}
 	done := make(chan error, 1)
-	go func() { _, err := slow.Load(t.Context(), Asker{ID: "slow"}, []string{"dummy"}); done <- err }()
+	go func() { _, err := slow.Load(t.Context(), Requester{ID: "slow"}, []string{"dummy"}); done <- err }()
 	<-held
 	other := Loader{Root: root, Release: release, Wait: 10 * time.Millisecond, Run: func(context.Context, []string) ([]byte, error) {
 		t.Error("executed")
@@ -127,7 +127,7 @@ func TestRecordIsWrittenOnlyWhenItChanges(t *testing.T) {
 		return info
 	}
 	by := me(t, "c1")
-	record := func(by Asker, names ...string) {
+	record := func(by Requester, names ...string) {
 		t.Helper()
 		if err := l.Record(by, names); err != nil {
 			t.Fatal(err)
@@ -181,7 +181,7 @@ func TestRecordsAreComparedWithTheKernel(t *testing.T) {
 		}
 		var all []string
 		for _, s := range list {
-			all = append(all, fmt.Sprintf("%s:%s:%d", s.Module, s.Origin, len(s.AskedBy)))
+			all = append(all, fmt.Sprintf("%s:%s:%d", s.Module, s.Origin, len(s.RequestedBy)))
 		}
 		return strings.Join(all, " ")
 	}
@@ -231,7 +231,7 @@ func TestPendingEntriesAreSettled(t *testing.T) {
 	}}
 	func() {
 		defer func() { _ = recover() }()
-		_, _ = l.Load(t.Context(), Asker{ID: "killed"}, []string{"ip_vs", "dummy"})
+		_, _ = l.Load(t.Context(), Requester{ID: "killed"}, []string{"ip_vs", "dummy"})
 	}()
 	if list, err := l.List(); err != nil || len(list) != 0 {
 		t.Errorf("nothing is there, and listed: %+v, %v", list, err)

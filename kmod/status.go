@@ -19,12 +19,12 @@ import (
 
 // Status is what is known of one module.
 type Status struct {
-	Module   string   `json:"module"`
-	State    string   `json:"state"` // "live", "built in", "missing", or what the kernel says
-	Size     int64    `json:"size,omitempty"`
-	UseCount int      `json:"useCount"`
-	UsedBy   []string `json:"usedBy,omitempty"`
-	AskedBy  []Wish   `json:"askedBy,omitempty"`
+	Module      string       `json:"module"`
+	State       string       `json:"state"` // "live", "built in", "missing", or what the kernel says
+	Size        int64        `json:"size,omitempty"`
+	UseCount    int          `json:"useCount"`
+	UsedBy      []string     `json:"usedBy,omitempty"`
+	RequestedBy []RequestRef `json:"askedBy,omitempty"`
 	// Origin is "loaded" (by this program, for a container), "found" (by somebody else),
 	// or "" for a module that is not loaded.
 	Origin     string     `json:"origin,omitempty"`
@@ -33,8 +33,8 @@ type Status struct {
 	LoadedAt   *time.Time `json:"loadedAt,omitempty"`
 }
 
-// Wish is a container that asks for a module.
-type Wish struct {
+// RequestRef is a container that asks for a module.
+type RequestRef struct {
 	ID      string `json:"id"`
 	Name    string `json:"name,omitempty"`
 	As      string `json:"as"` // the name it uses
@@ -46,7 +46,7 @@ type Wish struct {
 type status struct {
 	*host
 	loads []Load
-	asks  []Ask
+	asks  []Request
 	procs map[string]procModule
 }
 
@@ -121,14 +121,14 @@ func (l Loader) List() ([]Status, error) {
 
 // ListFor returns the modules that one container asks for. names is what it asks
 // for at a start, to which the record adds what it asked for at its last.
-func (l Loader) ListFor(by Asker, names []string) ([]Status, error) {
+func (l Loader) ListFor(by Requester, names []string) ([]Status, error) {
 	s, err := l.status()
 	if err != nil {
 		return nil, err
 	}
-	i := slices.IndexFunc(s.asks, func(a Ask) bool { return a.ID == by.ID })
+	i := slices.IndexFunc(s.asks, func(a Request) bool { return a.ID == by.ID })
 	if i < 0 {
-		s.asks = append(s.asks, Ask{Asker: by})
+		s.asks = append(s.asks, Request{Requester: by})
 		i = len(s.asks) - 1
 	}
 	s.asks[i].Names = append(slices.Clone(s.asks[i].Names), Others(names, s.asks[i].Names)...)
@@ -143,11 +143,11 @@ func (l Loader) ListFor(by Asker, names []string) ([]Status, error) {
 }
 
 func (s status) list(wanted map[string]bool) []Status {
-	wishes := make(map[string][]Wish)
+	wishes := make(map[string][]RequestRef)
 	for _, a := range s.asks {
 		for _, name := range a.Names {
 			for _, m := range s.presentCandidates(name) {
-				wishes[m] = append(wishes[m], Wish{ID: a.ID, Name: a.Name, As: name, Running: a.Init.Lives()})
+				wishes[m] = append(wishes[m], RequestRef{ID: a.ID, Name: a.Name, As: name, Running: a.Init.Lives()})
 			}
 		}
 	}
@@ -157,7 +157,7 @@ func (s status) list(wanted map[string]bool) []Status {
 	var list []Status
 	for m := range wanted {
 		st := s.moduleStatus(m)
-		st.AskedBy = wishes[m]
+		st.RequestedBy = wishes[m]
 		list = append(list, st)
 	}
 	sort.Slice(list, func(i, j int) bool { return list[i].Module < list[j].Module })
@@ -189,7 +189,7 @@ func (l Loader) Unloadable(id string, names, still []string) error {
 	if err != nil {
 		return err
 	}
-	if i := slices.IndexFunc(s.asks, func(a Ask) bool { return a.ID == id }); i >= 0 {
+	if i := slices.IndexFunc(s.asks, func(a Request) bool { return a.ID == id }); i >= 0 {
 		s.asks[i].Names = still
 	}
 	_, err = s.unloadable(names)

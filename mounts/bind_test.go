@@ -172,7 +172,7 @@ func TestTransferMountsAreNamedAsTheOldToolDoes(t *testing.T) {
 		"/goldhost//dir/": "102420385b5defcef6f0e3a9d24e18d2a5cba3575b3cd233868194f74273f814",
 		"/":               "8a5edab282632443219e051e4ade2d1d5bbc671c781051bf1437897cbdfea0f1",
 	} {
-		if got := sha(path); got != want {
+		if got := stagingName(path); got != want {
 			t.Errorf("%s: %s, want %s", path, got, want)
 		}
 	}

@@ -16,7 +16,7 @@ import (
 // whose root could undo a read-only mount that did not propagate to it.
 func direct(t *resource.Target, host, point *os.File, b Bind) (tree *os.File, err error) {
 	if t.UserNS {
-		return nil, fmt.Errorf("a container with its own user namespace needs the shared path: %w", t.Direct)
+		return nil, fmt.Errorf("a container with its own user namespace needs the shared path: %w", t.NoSharedPath)
 	}
 	o, err := parseOptions(b.Options)
 	if err != nil {
@@ -24,7 +24,7 @@ func direct(t *resource.Target, host, point *os.File, b Bind) (tree *os.File, er
 	}
 	tree, err = cloneTree(host, unix.AT_RECURSIVE)
 	if errors.Is(err, unix.ENOSYS) {
-		return nil, fmt.Errorf("this kernel (before 5.2) needs the shared path: %w", t.Direct)
+		return nil, fmt.Errorf("this kernel (before 5.2) needs the shared path: %w", t.NoSharedPath)
 	}
 	if err != nil {
 		return nil, err
@@ -40,7 +40,7 @@ func direct(t *resource.Target, host, point *os.File, b Bind) (tree *os.File, er
 	}
 	err = unix.MountSetattr(int(tree.Fd()), "", unix.AT_EMPTY_PATH|unix.AT_RECURSIVE, &attr)
 	if errors.Is(err, unix.ENOSYS) {
-		return tree, fmt.Errorf("this kernel (before 5.12) needs the shared path: %w", t.Direct)
+		return tree, fmt.Errorf("this kernel (before 5.12) needs the shared path: %w", t.NoSharedPath)
 	}
 	if err != nil {
 		return tree, &mountError{"set the options of", "", host.Name(), err}

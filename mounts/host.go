@@ -38,14 +38,14 @@ func checkHost(p string) error {
 	if !errors.Is(err, fs.ErrNotExist) {
 		return err
 	}
-	if err := dangling(p); err != nil {
+	if err := danglingLink(p); err != nil {
 		return err
 	}
 	return checkHost(filepath.Dir(p))
 }
 
-// dangling is the error for a link that leads nowhere; nil for what is none.
-func dangling(p string) error {
+// danglingLink is the error for a link that leads nowhere; nil for what is none.
+func danglingLink(p string) error {
 	if target, err := os.Readlink(p); err == nil {
 		return fmt.Errorf("%s is a link to %s, which does not exist", p, command.Printable(target))
 	}
@@ -121,7 +121,7 @@ func mkdirHost(p string, c Container, own rootfs.Owner, u *undo.Stack) error {
 		return open.Again(func() error { return unix.Mkdirat(int(parent.Fd()), filepath.Base(p), 0o755) })
 	})
 	if err != nil {
-		if e := dangling(p); e != nil {
+		if e := danglingLink(p); e != nil {
 			return e
 		}
 		return &os.PathError{Op: "mkdir", Path: p, Err: err}

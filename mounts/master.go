@@ -30,7 +30,7 @@ func prepareMaster(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	lock, err := config.LockDir(ctx, place.SharedPath+"/.", lockWait) // it may be a link
+	lock, err := config.LockDir(ctx, place.SharedPath+"/.", sharedPathLockWait) // it may be a link
 	if err != nil {
 		return err
 	}
@@ -40,7 +40,7 @@ func prepareMaster(ctx context.Context) error {
 		if err := unix.Mount("tmpfs", place.SharedPath, "tmpfs", 0, "size=1m,mode=600"); err != nil {
 			return &mountError{"mount", "tmpfs", place.SharedPath, err}
 		}
-		again, err := config.LockDir(ctx, place.SharedPath+"/.", lockWait) // what others see now
+		again, err := config.LockDir(ctx, place.SharedPath+"/.", sharedPathLockWait) // what others see now
 		if err != nil {
 			return err
 		}
@@ -93,9 +93,9 @@ func makeTarget() error {
 	return mountpoint.Mkdir(to, 0o600)
 }
 
-// stages are where a container's staging mounts are, in the order in which they go, as
+// stagingPaths are where a container's staging mounts are, in the order in which they go, as
 // the mount table has their paths.
-func stages(id string) []string {
+func stagingPaths(id string) []string {
 	var list []string
 	for _, dir := range []string{place.Master, place.Midpath} {
 		if real, err := filepath.EvalSymlinks(dir); err == nil {

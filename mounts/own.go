@@ -31,7 +31,7 @@ func madeOf(t *resource.Target, f *os.File) (made, error) {
 // runtime, which mounts the kernel's file systems and binds nodes of the host, or by
 // its own doing.
 type had struct {
-	Trees []held
+	Trees []given
 	// Early says that its program did not run yet: its runtime may have mounted more
 	// since.
 	Early bool
@@ -60,11 +60,11 @@ func hadOf(t *resource.Target, last json.RawMessage) any {
 	if err != nil {
 		return nil
 	}
-	list, size, arrive := []held{}, 0, filepath.Join(at, place.SharedPath)
+	list, size, arrive := []given{}, 0, filepath.Join(at, place.SharedPath)
 	err = mountpoint.Each(t.Sees, func(m *mountpoint.Mount) bool {
 		switch {
 		case g.ids[m.ID]:
-			g.trees = append(g.trees, treeAt(m))
+			g.trees = append(g.trees, sourceAt(m))
 		case m.Point.Within(at) && !m.Point.Within(arrive) && !slices.Contains(list, heldBy(m)):
 			list = append(list, heldBy(m))
 			size += len(m.Root)
@@ -74,7 +74,7 @@ func hadOf(t *resource.Target, last json.RawMessage) any {
 	if err != nil {
 		return nil
 	}
-	list = slices.DeleteFunc(list, func(h held) bool { return anyCovers(g.trees, h.tree) && !anyGives(g.had, h) })
+	list = slices.DeleteFunc(list, func(h given) bool { return anyCovers(g.trees, h.mountSource) && !anyGives(g.had, h) })
 	return &had{Trees: list, Early: !t.Pivoted}
 }
 
@@ -85,9 +85,9 @@ func isEarly(noted json.RawMessage) bool {
 
 // granted is what the container has by the paths that it was granted already.
 type granted struct {
-	trees []tree
+	trees []mountSource
 	ids   map[int]bool // the mounts that were made for them in the container
-	had   []held       // what it had before
+	had   []given      // what it had before
 }
 
 func grantedTo(t *resource.Target) (g granted, err error) {
@@ -103,19 +103,19 @@ func grantedTo(t *resource.Target) (g granted, err error) {
 			g.had = append(g.had, before.Trees...)
 		}
 		// There are no staging mounts then that say what it shows.
-		if t.Direct != nil && json.Unmarshal(entry.Record, &b) == nil {
-			if of, err := treeOf(t.Wait, filepath.Clean(b.Host)); err == nil {
+		if t.NoSharedPath != nil && json.Unmarshal(entry.Record, &b) == nil {
+			if of, err := sourceOf(t.Wait, filepath.Clean(b.Host)); err == nil {
 				g.trees = append(g.trees, of)
 			}
 		}
 	}
-	dirs := stages(t.ID)
+	dirs := stagingPaths(t.ID)
 	if !slices.ContainsFunc(dirs, hasTransfers) {
 		return g, nil
 	}
 	return g, mountpoint.Each(0, func(m *mountpoint.Mount) bool {
 		if isStaged(dirs, m) {
-			g.trees = append(g.trees, treeAt(m))
+			g.trees = append(g.trees, sourceAt(m))
 		}
 		return true
 	})
@@ -124,7 +124,7 @@ func grantedTo(t *resource.Target) (g granted, err error) {
 // hasTransfers tells whether there may be staging mounts in a directory of the host.
 func hasTransfers(dir string) bool {
 	entries, err := os.ReadDir(dir)
-	return err == nil && slices.ContainsFunc(entries, func(e os.DirEntry) bool { return isSHA(e.Name()) })
+	return err == nil && slices.ContainsFunc(entries, func(e os.DirEntry) bool { return isStagingName(e.Name()) })
 }
 
 // ofKernel tells whether a mount is of a file system that there is once, and that

@@ -61,9 +61,9 @@ func checkPoint(t *resource.Target, b Bind, point *os.File) error {
 	return nil
 }
 
-// uncover unmounts the paths below b that the container was granted before it: they would
-// be hidden, where nobody could take them away. settle gives them back, on top.
-func uncover(t *resource.Target, b Bind) error {
+// unmountBelow unmounts the paths below b that the container was granted before it: they would
+// be hidden, where nobody could take them away. reconcile gives them back, on top.
+func unmountBelow(t *resource.Target, b Bind) error {
 	prefix, err := json.Marshal(":" + filepath.Clean(b.Container) + "/")
 	if err != nil {
 		return err

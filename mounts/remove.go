@@ -26,9 +26,9 @@ import (
 
 // remove unmounts what b gave the container, wherever that has it now, in all of
 // its mount namespaces. What is gone is fine. The mount point stays, as it always
-// did: the image may have had it before. The staging mounts are settle's.
+// did: the image may have had it before. The staging mounts are reconcile's.
 func remove(_ context.Context, t *resource.Target, b Bind) error {
-	w, err := wanted(t, b)
+	w, err := ownMountsOf(t, b)
 	if err != nil {
 		return err
 	}
@@ -53,7 +53,7 @@ func Lost(ctx context.Context, t *resource.Target, b Bind) (bool, error) {
 	if verify(ctx, t, b) == nil {
 		return false, nil
 	}
-	w, err := wanted(t, b)
+	w, err := ownMountsOf(t, b)
 	if err != nil {
 		return false, err
 	}
@@ -65,24 +65,24 @@ func Lost(ctx context.Context, t *resource.Target, b Bind) (bool, error) {
 	return lost && err == nil, err
 }
 
-// wants tells the mounts that a path gave a container from others.
-type wants struct {
-	at, path string        // the container's root, and the path, in its mount namespace
-	shared   string        // where the path arrives there
-	id       int           // of the mount that we made; 0: that is gone, or nobody knows
-	groups   []string      // peer groups of which all mounts are ours
-	trees    []tree        // what our mounts show
-	root     tree          // of the host
-	others   []held        // what the container has by its specification and by other paths
-	had      *had          // what it had before the path; nil: nobody knows
-	only     bool          // by another path it has the same: only what is known or in place goes
-	spec     []ledger.Tree // that are not in others yet
-	wait     *deadline.Waiter
-	unsure   error // nobody knows whether what is in the path's place is its
+// ownMounts tells the mounts that a path gave a container from others.
+type ownMounts struct {
+	at, path   string        // the container's root, and the path, in its mount namespace
+	shared     string        // where the path arrives there
+	id         int           // of the mount that we made; 0: that is gone, or nobody knows
+	peerGroups []string      // peer groups of which all mounts are ours
+	sources    []mountSource // what our mounts show
+	root       mountSource   // of the host
+	others     []given       // what the container has by its specification and by other paths
+	had        *had          // what it had before the path; nil: nobody knows
+	only       bool          // by another path it has the same: only what is known or in place goes
+	spec       []ledger.Tree // that are not in others yet
+	wait       *deadline.Waiter
+	unsure     error // nobody knows whether what is in the path's place is its
 }
 
-func wanted(t *resource.Target, b Bind) (*wants, error) {
-	w := &wants{spec: t.Ledger.Trees(), wait: t.Wait}
+func ownMountsOf(t *resource.Target, b Bind) (*ownMounts, error) {
+	w := &ownMounts{spec: t.Ledger.Trees(), wait: t.Wait}
 	root, err := t.Root.Open("/", unix.O_PATH|unix.O_DIRECTORY)
 	if err != nil {
 		return nil, err
@@ -92,42 +92,42 @@ func wanted(t *resource.Target, b Bind) (*wants, error) {
 	if on == nil || err != nil {
 		return nil, errors.Join(err, errors.New("the container's root is in none of its mounts"))
 	}
-	w.at, w.others = at, []held{{tree: on.tree}}
-	w.path, w.shared = filepath.Join(w.at, b.Container), filepath.Join(w.at, place.SharedPath, sha(b.Host))
-	if w.root, err = treeOf(t.Wait, "/"); err != nil {
+	w.at, w.others = at, []given{{mountSource: on.mountSource}}
+	w.path, w.shared = filepath.Join(w.at, b.Container), filepath.Join(w.at, place.SharedPath, stagingName(b.Host))
+	if w.root, err = sourceOf(t.Wait, "/"); err != nil {
 		return nil, err
 	}
-	if err := w.stage(t.ID, b); err != nil {
+	if err := w.readStaging(t.ID, b); err != nil {
 		return nil, err
 	}
 	return w, w.look(t, b)
 }
 
-// stage looks at the staging mounts, which the container cannot change: at those
+// readStaging looks at the staging mounts, which the container cannot change: at those
 // of the path, with what is mounted below them, and those of others.
-func (w *wants) stage(id string, b Bind) error {
+func (w *ownMounts) readStaging(id string, b Bind) error {
 	var foreign []string // groups that somebody else is in, too
-	all := stages(id)
-	own := []string{filepath.Join(all[0], sha(b.Host)), filepath.Join(all[1], sha(b.Host))}
+	all := stagingPaths(id)
+	own := []string{filepath.Join(all[0], stagingName(b.Host)), filepath.Join(all[1], stagingName(b.Host))}
 	err := mountpoint.Each(0, func(m *mountpoint.Mount) bool {
 		switch {
 		case slices.ContainsFunc(own, m.Point.Within):
-			w.trees, w.groups = append(w.trees, treeAt(m)), append(w.groups, groups(m, "shared:")...)
+			w.sources, w.peerGroups = append(w.sources, sourceAt(m)), append(w.peerGroups, peerGroups(m, "shared:")...)
 			return true
 		case isStaged(all, m):
 			w.others = append(w.others, heldBy(m))
 		}
-		foreign = append(foreign, groups(m, "shared:")...)
+		foreign = append(foreign, peerGroups(m, "shared:")...)
 		return true
 	})
-	w.groups = slices.DeleteFunc(w.groups, func(g string) bool { return slices.Contains(foreign, g) })
+	w.peerGroups = slices.DeleteFunc(w.peerGroups, func(g string) bool { return slices.Contains(foreign, g) })
 	return err
 }
 
 // look looks at the container's mounts: which are those that the ledger says were
 // made for its paths, and what is in the path's place. Another mount may have got the
 // number of one that is gone.
-func (w *wants) look(t *resource.Target, b Bind) error {
+func (w *ownMounts) look(t *resource.Target, b Bind) error {
 	is, noted := map[Bind]made{}, false
 	for _, g := range t.Ledger.Grants(kindName, false) {
 		var o Bind
@@ -154,29 +154,29 @@ func (w *wants) look(t *resource.Target, b Bind) error {
 	if err != nil {
 		return err
 	}
-	staged := w.trees
+	staged := w.sources
 	for o, was := range is {
 		switch m := there[was.ID]; {
-		case m.point == "", !slices.Contains(staged, m.tree) && !leadsTo(t, strings.TrimPrefix(m.point, w.at), was):
+		case m.point == "", !slices.Contains(staged, m.mountSource) && !leadsTo(t, strings.TrimPrefix(m.point, w.at), was):
 		case o == b:
-			w.id, w.trees = was.ID, append(w.trees, m.tree)
+			w.id, w.sources = was.ID, append(w.sources, m.mountSource)
 		case !w.only:
-			w.others = append(w.others, m.held)
+			w.others = append(w.others, m.given)
 		}
 	}
-	if w.trees == nil || t.Direct != nil && w.id == 0 {
+	if w.sources == nil || t.NoSharedPath != nil && w.id == 0 {
 		// It may be on a server that does not answer.
-		now, err := treeOf(t.Wait, filepath.Clean(b.Host))
+		now, err := sourceOf(t.Wait, filepath.Clean(b.Host))
 		if err != nil {
 			return err
 		}
-		w.trees = append(w.trees, now)
+		w.sources = append(w.sources, now)
 	}
-	if w.id != 0 || noted && len(w.groups) > 0 {
+	if w.id != 0 || noted && len(w.peerGroups) > 0 {
 		return nil // what is the path's is known, whatever is in its place
 	}
 	return mountpoint.Each(t.Sees, func(m *mountpoint.Mount) bool {
-		if m.Point.Is(w.path) && w.path != w.at && slices.ContainsFunc(w.trees, treeAt(m).sameDevice) && !w.shown(m) {
+		if m.Point.Is(w.path) && w.path != w.at && slices.ContainsFunc(w.sources, sourceAt(m).sameDevice) && !w.shown(m) {
 			w.unsure = fmt.Errorf("%s in the container is a mount of %s, not of the recorded host path: unmount it there first, if it is an old mount of that path", b.Container, command.Printable(m.Root.String()))
 		}
 		return w.unsure == nil
@@ -196,62 +196,62 @@ func leadsTo(t *resource.Target, path string, is made) bool {
 
 // ours tells whether the path gave the container m: by its number, as a member of
 // a group of ours, or, when it was cut off from that, by what it shows.
-func (w *wants) ours(m *mountpoint.Mount) bool {
+func (w *ownMounts) ours(m *mountpoint.Mount) bool {
 	switch {
 	case m.ID == w.id:
 		return true
 	case !m.Point.Within(w.at) || m.Point.Within(w.shared):
 		return false
-	case m.Point.Is(w.path) && anyIsOf(w.trees, m) && !w.hadBefore(m):
+	case m.Point.Is(w.path) && anyIsOf(w.sources, m) && !w.hadBefore(m):
 		return true
 	case w.only:
 		return false
-	case slices.ContainsFunc(append(groups(m, "master:"), groups(m, "shared:")...), func(g string) bool { return slices.Contains(w.groups, g) }):
-		w.groups = append(w.groups, groups(m, "shared:")...) // which its own copies are in
+	case slices.ContainsFunc(append(peerGroups(m, "master:"), peerGroups(m, "shared:")...), func(g string) bool { return slices.Contains(w.peerGroups, g) }):
+		w.peerGroups = append(w.peerGroups, peerGroups(m, "shared:")...) // which its own copies are in
 		return true
 	default:
-		return w.shown(m) && !w.accounted(m)
+		return w.shown(m) && !w.isOtherwiseGiven(m)
 	}
 }
 
 // shown tells whether what a mount shows is of the path. All of the host's root
 // file system is too much to say so.
-func (w *wants) shown(m *mountpoint.Mount) bool {
-	return slices.ContainsFunc(w.trees, func(t tree) bool { return t.isOf(m) || t != w.root && t.has(m) })
+func (w *ownMounts) shown(m *mountpoint.Mount) bool {
+	return slices.ContainsFunc(w.sources, func(t mountSource) bool { return t.isOf(m) || t != w.root && t.has(m) })
 }
 
-// accounted tells whether the container has what a mount shows by something else.
-func (w *wants) accounted(m *mountpoint.Mount) bool {
+// isOtherwiseGiven tells whether the container has what a mount shows by something else.
+func (w *ownMounts) isOtherwiseGiven(m *mountpoint.Mount) bool {
 	for _, of := range w.spec {
-		if t, err := treeOf(w.wait, of.Path); err == nil {
-			w.others = append(w.others, held{t, !of.Writable})
+		if t, err := sourceOf(w.wait, of.Path); err == nil {
+			w.others = append(w.others, given{t, !of.Writable})
 		}
 	}
 	w.spec = nil
-	return slices.ContainsFunc(w.others, func(o held) bool { return o.gives(m) }) || w.hadBefore(m) || !w.had.knows() && ofKernel(m)
+	return slices.ContainsFunc(w.others, func(o given) bool { return o.gives(m) }) || w.hadBefore(m) || !w.had.knows() && ofKernel(m)
 }
 
 // hadBefore tells whether the container had what a mount shows before the path gave it.
 // What it had of more than the path shows says nothing: it may have been read-only.
-func (w *wants) hadBefore(m *mountpoint.Mount) bool {
-	return w.had != nil && slices.ContainsFunc(w.had.Trees, func(h held) bool {
-		return h.gives(m) && slices.ContainsFunc(w.trees, func(t tree) bool { return t == h.tree || t != w.root && t.covers(h.tree) })
+func (w *ownMounts) hadBefore(m *mountpoint.Mount) bool {
+	return w.had != nil && slices.ContainsFunc(w.had.Trees, func(h given) bool {
+		return h.gives(m) && slices.ContainsFunc(w.sources, func(t mountSource) bool { return t == h.mountSource || t != w.root && t.covers(h.mountSource) })
 	})
 }
 
-// settle makes what is behind the mounts follow the records: staging mounts
+// reconcile makes what is behind the mounts follow the records: staging mounts
 // that no record needs any more go, and what went with a path that is gone comes
 // back: what was mounted below it, and another mount of its host path. So does what was
 // below a path that came.
-func settle(ctx context.Context, t *resource.Target, now, gone []Bind) error {
-	errs := []error{sweep(t.ID, now)}
+func reconcile(ctx context.Context, t *resource.Target, now, gone []Bind) error {
+	errs := []error{removeStale(t.ID, now)}
 	points := make(map[string]bool, len(now))
 	for _, b := range now {
 		points[filepath.Clean(b.Container)] = true
 	}
 	for _, b := range slices.SortedStableFunc(slices.Values(now), outermostFirst) {
 		hidden := isBelowAny(points, b.Container) && verify(ctx, t, b) != nil
-		if (hidden || slices.ContainsFunc(gone, b.wentWith) && !isThere(t, b)) && b.servable(t.Wait) {
+		if (hidden || slices.ContainsFunc(gone, b.mayHaveGoneWith) && !isThere(t, b)) && b.hostPathExists(t.Wait) {
 			errs = append(errs, apply(ctx, t, b))
 		}
 	}
@@ -272,33 +272,33 @@ func isThere(t *resource.Target, b Bind) (there bool) {
 	return there && err == nil
 }
 
-// servable tells whether b is no record that a start skips, and its host path is
+// hostPathExists tells whether b is no record that a start skips, and its host path is
 // there.
-func (b Bind) servable(w *deadline.Waiter) bool {
+func (b Bind) hostPathExists(w *deadline.Waiter) bool {
 	_, _, err := resolve(b)
 	return err == nil && b.Exists(w) == nil
 }
 
-// wentWith tells whether b may have gone with other.
-func (b Bind) wentWith(other Bind) bool {
+// mayHaveGoneWith tells whether b may have gone with other.
+func (b Bind) mayHaveGoneWith(other Bind) bool {
 	return place.Within(filepath.Clean(b.Container), filepath.Clean(other.Container)) || place.Within(filepath.Clean(b.Host), filepath.Clean(other.Host))
 }
 
-// sweep removes the staging mounts of a container that serve none of records.
+// removeStale removes the staging mounts of a container that serve none of records.
 // Removing the mount point on the host unmounts it everywhere: also inside.
-func sweep(id string, records []Bind) error {
+func removeStale(id string, records []Bind) error {
 	used := map[string]bool{}
 	for _, b := range records {
-		used[sha(b.Host)] = true
+		used[stagingName(b.Host)] = true
 	}
 	var errs []error
-	for _, dir := range stages(id) {
+	for _, dir := range stagingPaths(id) {
 		entries, err := os.ReadDir(dir)
 		if err != nil && !errors.Is(err, fs.ErrNotExist) {
 			errs = append(errs, err)
 		}
 		for _, e := range entries {
-			if name := e.Name(); !isSHA(name) || used[name] {
+			if name := e.Name(); !isStagingName(name) || used[name] {
 				continue
 			}
 			// ENOTEMPTY: the container has put something there, which is no reason
@@ -316,8 +316,8 @@ func isStaged(stages []string, m *mountpoint.Mount) bool {
 	return slices.ContainsFunc(stages, m.Point.Within) && !slices.ContainsFunc(stages, m.Point.Is)
 }
 
-// isSHA tells staging mounts from device nodes, which lie beside them.
-func isSHA(name string) bool {
+// isStagingName tells staging mounts from device nodes, which lie beside them.
+func isStagingName(name string) bool {
 	sum, err := hex.DecodeString(name)
 	return err == nil && len(sum) == sha256.Size
 }

@@ -20,7 +20,7 @@ import (
 	"isula.org/isulad-tools/resource"
 )
 
-const lockWait = 10 * time.Second
+const sharedPathLockWait = 10 * time.Second
 
 // Share gives a starting container its shared path: what is mounted below
 // master/<id> on the host from now on arrives at /.sharedpath inside.
@@ -31,21 +31,21 @@ const lockWait = 10 * time.Second
 func Share(ctx context.Context, t *resource.Target, report func(error)) error {
 	err := share(ctx, t, report)
 	if errors.Is(err, errNoPlace) || errors.Is(err, errNoWay) || errors.Is(err, errSealed) {
-		t.Direct = err
+		t.NoSharedPath = err
 		report(fmt.Errorf("no shared path: %w; paths are attached directly, where the kernel can (5.12)", err))
 		return nil
 	}
 	return err
 }
 
-// Find tells how a running container is served: through its shared path, if it
+// DetectSharedPath tells how a running container is served: through its shared path, if it
 // was started with one, else directly, and Direct says so.
-func Find(t *resource.Target) error {
+func DetectSharedPath(t *resource.Target) error {
 	shared, err := findShared(t)
 	if err == nil && shared.id != 0 {
 		err = mountpoint.Each(t.Sees, func(m *mountpoint.Mount) bool { return !shared.see(m) })
 	}
-	t.Direct = shared.direct()
+	t.NoSharedPath = shared.direct()
 	return err
 }
 
@@ -61,7 +61,7 @@ func (s *sharedPath) see(m *mountpoint.Mount) bool {
 	if m.ID != s.id {
 		return false
 	}
-	s.receives = len(groups(m, "master:")) > 0
+	s.receives = len(peerGroups(m, "master:")) > 0
 	return true
 }
 
@@ -205,14 +205,14 @@ func sharedPoint(t *resource.Target, u *undo.Stack) (*os.File, error) {
 // root cannot make writable again; so has any on older kernels.
 func attachShared(t *resource.Target, dir, point *os.File) error {
 	if !t.UserNS {
-		if err := handIn(t, dir, point); !errors.Is(err, unix.ENOSYS) {
+		if err := attachClone(t, dir, point); !errors.Is(err, unix.ENOSYS) {
 			return err
 		}
 	}
 	if bound, err := bindInside(t, dir, point); bound || err != nil {
 		return err
 	}
-	err := handIn(t, dir, point)
+	err := attachClone(t, dir, point)
 	switch {
 	case errors.Is(err, unix.ENOSYS) && t.Pivoted:
 		return errNoWay
@@ -222,8 +222,8 @@ func attachShared(t *resource.Target, dir, point *os.File) error {
 	return err
 }
 
-// handIn attaches a detached clone of dir. ENOSYS: before Linux 5.2.
-func handIn(t *resource.Target, dir, point *os.File) error {
+// attachClone attaches a detached clone of dir. ENOSYS: before Linux 5.2.
+func attachClone(t *resource.Target, dir, point *os.File) error {
 	tree, err := cloneTree(dir, 0)
 	if err != nil {
 		return err
@@ -249,9 +249,9 @@ func bindInside(t *resource.Target, dir, point *os.File) (bound bool, err error)
 	return bound, err
 }
 
-// Clean removes the container's part of the shared path from the host: mounts, and
+// PurgeStaging removes the container's part of the shared path from the host: mounts, and
 // whatever the container has put there itself, where it could.
-func Clean(id string) error { return purge(id, mountpoint.Purge) }
+func PurgeStaging(id string) error { return purge(id, mountpoint.Purge) }
 
 // purge removes what is in master/<id>, by own, and midpath/<id>.
 func purge(id string, own func(string) error) (err error) {
@@ -266,10 +266,10 @@ func purge(id string, own func(string) error) (err error) {
 	return err
 }
 
-// Unleak unmounts the shared path where the older generation left it: below the
+// UnmountLeaked unmounts the shared path where the older generation left it: below the
 // host's view of the container's root, which a container that has changed its
 // root does not see. Nothing but our own tmpfs is unmounted.
-func Unleak(root string) error {
+func UnmountLeaked(root string) error {
 	leak := filepath.Join(root, place.SharedPath)
 	for range 1024 {
 		f, err := open.File(leak, unix.O_PATH|unix.O_NOFOLLOW, 0)

@@ -24,18 +24,18 @@ import (
 // Kind is the kind of resource that binds are. One that fails is reported and
 // the container starts without it, as it always did.
 var Kind = resource.Kind[Bind]{
-	Name:    kindName,
-	Key:     config.Binds,
-	Policy:  resource.Skip,
-	Check:   Check,
-	Order:   outermostFirst,
-	Resolve: resolve,
-	Apply:   apply,
-	Remove:  remove,
-	Settle:  settle,
-	Verify:  verify,
-	Granted: true,
-	Had:     hadOf,
+	Name:      kindName,
+	Key:       config.Binds,
+	Policy:    resource.Skip,
+	Check:     Check,
+	Order:     outermostFirst,
+	Resolve:   resolve,
+	Apply:     apply,
+	Remove:    remove,
+	Reconcile: reconcile,
+	Verify:    verify,
+	Granted:   true,
+	Had:       hadOf,
 }
 
 const kindName = "path"
@@ -50,8 +50,8 @@ func resolve(b Bind) (Bind, bool, error) {
 	return b, false, err
 }
 
-// sha names the staging mounts of a host path, cleaned but not resolved.
-func sha(host string) string {
+// stagingName names the staging mounts of a host path, cleaned but not resolved.
+func stagingName(host string) string {
 	sum := sha256.Sum256([]byte(filepath.Clean(host)))
 	return hex.EncodeToString(sum[:])
 }
@@ -62,9 +62,9 @@ func apply(_ context.Context, t *resource.Target, b Bind) (err error) {
 	return attachBind(t, b, &u, false)
 }
 
-// Adding is Kind for one change: what it adds it can remove to the last
+// UndoableKind is Kind for one change: what it adds it can remove to the last
 // directory that it had to make.
-func Adding() resource.Kind[Bind] {
+func UndoableKind() resource.Kind[Bind] {
 	made := map[Bind]*undo.Stack{}
 	k := Kind
 	k.Apply = func(_ context.Context, t *resource.Target, b Bind) (err error) {
@@ -99,11 +99,11 @@ func attachBind(t *resource.Target, b Bind, u *undo.Stack, added bool) error {
 	}
 	defer host.Close()
 	var arrived *os.File
-	if t.Direct == nil {
+	if t.NoSharedPath == nil {
 		if err := transfer(t, host, dir, b, u); err != nil {
 			return err
 		}
-		if arrived, err = openArrived(t, host, b); err != nil {
+		if arrived, err = openPropagated(t, host, b); err != nil {
 			return err
 		}
 		defer arrived.Close()
@@ -121,18 +121,18 @@ func attachBind(t *resource.Target, b Bind, u *undo.Stack, added bool) error {
 	if there, err := isMountOf(t, b, point, host); err != nil {
 		return err
 	} else if there { // an earlier run for this start was killed after it
-		return note(t, b, point)
+		return recordMount(t, b, point)
 	}
 	if err := checkPoint(t, b, point); err != nil {
 		return err
 	}
 	if added {
-		if err := uncover(t, b); err != nil {
+		if err := unmountBelow(t, b); err != nil {
 			return err
 		}
 	}
 	var mnt *os.File
-	if t.Direct != nil {
+	if t.NoSharedPath != nil {
 		mnt, err = direct(t, host, point, b)
 	} else {
 		mnt, err = mounttable.Bind(t.NS, arrived, point, true)
@@ -147,11 +147,11 @@ func attachBind(t *resource.Target, b Bind, u *undo.Stack, added bool) error {
 		}
 	}
 	defer mnt.Close()
-	return note(t, b, mnt)
+	return recordMount(t, b, mnt)
 }
 
-// note puts the mount that was made for b into the ledger.
-func note(t *resource.Target, b Bind, mnt *os.File) error {
+// recordMount puts the mount that was made for b into the ledger.
+func recordMount(t *resource.Target, b Bind, mnt *os.File) error {
 	is, err := madeOf(t, mnt)
 	if err == nil {
 		t.Ledger.Make(kindName, b, is)
@@ -187,7 +187,7 @@ func transfer(t *resource.Target, host *os.File, dir bool, b Bind, u *undo.Stack
 	if err != nil {
 		return err
 	}
-	name := sha(b.Host)
+	name := stagingName(b.Host)
 	midDir, masterDir := filepath.Join(place.Midpath, t.ID), filepath.Join(place.Master, t.ID)
 	if mounted(filepath.Join(masterDir, name), host) && mounted(filepath.Join(midDir, name), host) {
 		out, err := open.File(filepath.Join(masterDir, name), unix.O_PATH|unix.O_NOFOLLOW, 0)
@@ -195,7 +195,7 @@ func transfer(t *resource.Target, host *os.File, dir bool, b Bind, u *undo.Stack
 			return err
 		}
 		defer out.Close()
-		return cutOff(out, o.propagation) // a command that was killed may not have
+		return makePrivate(out, o.propagation) // a command that was killed may not have
 	}
 	flags, err := bindFlags(host)
 	if err != nil {
@@ -238,11 +238,11 @@ func transfer(t *resource.Target, host *os.File, dir bool, b Bind, u *undo.Stack
 		return err
 	}
 	defer out.Close()
-	return cutOff(out, o.propagation)
+	return makePrivate(out, o.propagation)
 }
 
-// cutOff makes a staging mount private if that is asked for.
-func cutOff(mnt *os.File, propagation uintptr) error {
+// makePrivate makes a staging mount private if that is asked for.
+func makePrivate(mnt *os.File, propagation uintptr) error {
 	if propagation&unix.MS_PRIVATE == 0 {
 		return nil
 	}
@@ -333,9 +333,9 @@ func makePoint(path string, isDir bool) error {
 	return make()
 }
 
-// openArrived opens, in the container, the staging mount of b.
-func openArrived(t *resource.Target, host *os.File, b Bind) (*os.File, error) {
-	path := filepath.Join(place.SharedPath, sha(b.Host))
+// openPropagated opens, in the container, the staging mount of b.
+func openPropagated(t *resource.Target, host *os.File, b Bind) (*os.File, error) {
+	path := filepath.Join(place.SharedPath, stagingName(b.Host))
 	f, err := t.Root.Open(path, unix.O_PATH|unix.O_NOFOLLOW)
 	if err != nil {
 		return nil, fmt.Errorf("it does not reach the container: %w", err)

@@ -32,22 +32,22 @@ func (m InContainer) String() string {
 	return m.Tree + " " + access
 }
 
-// spot is what is on a recorded path in the container.
-type spot struct {
+// recordedPath is what is on a recorded path in the container.
+type recordedPath struct {
 	bind  Bind
-	file  *os.File // nil: nothing
-	at    string   // its path in the mount namespace
-	id    int      // of the mount that it is on
-	on    *mount   // nil: not found in the table
-	alone bool     // it receives from no other mount
-	is    made     // what the ledger has
-	under tree     // what the mount shows that has its number now; the zero value: none has
+	file  *os.File    // nil: nothing
+	at    string      // its path in the mount namespace
+	id    int         // of the mount that it is on
+	on    *mount      // nil: not found in the table
+	alone bool        // it receives from no other mount
+	is    made        // what the ledger has
+	under mountSource // what the mount shows that has its number now; the zero value: none has
 }
 
 // Views looks at the recorded paths of a running container, and finds how it is served, as Find
 // does. Those that are optional may be missing on the host.
 func Views(t *resource.Target, records, optional []Bind) ([]resource.View, error) {
-	spots := make([]spot, len(records))
+	spots := make([]recordedPath, len(records))
 	defer func() {
 		for _, s := range spots {
 			s.file.Close()
@@ -67,10 +67,10 @@ func Views(t *resource.Target, records, optional []Bind) ([]resource.View, error
 		for i := range spots {
 			s := &spots[i]
 			if s.file != nil && m.ID == s.id {
-				s.on, s.alone = &mount{heldBy(m), m.Point.String()}, len(groups(m, "master:")) == 0
+				s.on, s.alone = &mount{heldBy(m), m.Point.String()}, len(peerGroups(m, "master:")) == 0
 			}
 			if s.is.ID != 0 && m.ID == s.is.ID {
-				s.under = treeAt(m)
+				s.under = sourceAt(m)
 			}
 		}
 		return true
@@ -78,8 +78,8 @@ func Views(t *resource.Target, records, optional []Bind) ([]resource.View, error
 	if err != nil {
 		return nil, err
 	}
-	t.Direct = shared.direct()
-	stages := stages(t.ID)
+	t.NoSharedPath = shared.direct()
+	stages := stagingPaths(t.ID)
 	views := make([]resource.View, len(records))
 	for i, s := range spots {
 		v := resource.View{Name: s.bind.Container, Recorded: s.bind, Granted: Kind.Grant(t, s.bind)}
@@ -91,7 +91,7 @@ func Views(t *resource.Target, records, optional []Bind) ([]resource.View, error
 	return views, nil
 }
 
-func (s *spot) open(t *resource.Target, b Bind) (err error) {
+func (s *recordedPath) open(t *resource.Target, b Bind) (err error) {
 	s.bind = b
 	t.Ledger.Made(kindName, b, &s.is)
 	s.file, err = t.Root.Open(b.Container, unix.O_PATH)
@@ -109,12 +109,12 @@ func (s *spot) open(t *resource.Target, b Bind) (err error) {
 }
 
 // view says what is on the path, and what should be.
-func (s *spot) view(t *resource.Target, stages []string, optional bool, v *resource.View) error {
+func (s *recordedPath) view(t *resource.Target, stages []string, optional bool, v *resource.View) error {
 	b := s.bind
 	_, _, err := resolve(b)
 	o, _ := parseOptions(b.Options)
 	if err != nil {
-		v.Stuck("record refused", "%v", err)
+		v.DifferForGood("record refused", "%v", err)
 		return nil
 	}
 	host, err := lookUp(t.Wait, b.Host)
@@ -134,7 +134,7 @@ func (s *spot) view(t *resource.Target, stages []string, optional bool, v *resou
 		}
 	}
 	covered := false
-	if !same && !gone && s.under != (tree{}) && s.id != s.is.ID {
+	if !same && !gone && s.under != (mountSource{}) && s.id != s.is.ID {
 		// Another mount may have got the number of one that is gone.
 		on, at, err := mountOf(host.File, 0)
 		if err != nil {
@@ -156,9 +156,9 @@ func (s *spot) view(t *resource.Target, stages []string, optional bool, v *resou
 		v.Differ("mount shows another tree", "%s in the container shows %s of file system %d:%d, and not what the host has at %s", b.Container, command.Printable(s.on.Root), s.on.Major, s.on.Minor, b.Host)
 	case o.readOnly && !s.on.ReadOnly:
 		v.Differ("mount writable", "%s in the container can be written, and is recorded as ro", b.Container)
-	case t.Direct == nil && !staged(stages, b, host.File):
+	case t.NoSharedPath == nil && !staged(stages, b, host.File):
 		v.Differ("staging mount missing", "the host has unmounted the path below %s: its later mounts in %s do not arrive", place.SharedPath, b.Host)
-	case t.Direct == nil && s.alone && o.propagation&unix.MS_PRIVATE == 0:
+	case t.NoSharedPath == nil && s.alone && o.propagation&unix.MS_PRIVATE == 0:
 		v.Differ("mount cut off", "%s in the container receives no mounts: later mounts of the host in %s do not arrive", b.Container, b.Host)
 	case !o.readOnly && s.on.ReadOnly:
 		on, _, err := mountOf(host.File, 0)
@@ -173,25 +173,25 @@ func (s *spot) view(t *resource.Target, stages []string, optional bool, v *resou
 // staged tells whether the path's staging mounts are there.
 func staged(stages []string, b Bind, host *os.File) bool {
 	for _, dir := range stages {
-		if !mounted(filepath.Join(dir, sha(b.Host)), host) {
+		if !mounted(filepath.Join(dir, stagingName(b.Host)), host) {
 			return false
 		}
 	}
 	return true
 }
 
-// restage removes staging mounts of the path that do not hand on what they receive any more:
+// removeBrokenStaging removes staging mounts of the path that do not hand on what they receive any more:
 // a command was killed that was about to unmount them.
-func restage(t *resource.Target, b Bind) error {
+func removeBrokenStaging(t *resource.Target, b Bind) error {
 	o, err := parseOptions(b.Options)
-	if err != nil || t.Direct != nil || o.propagation&unix.MS_PRIVATE != 0 {
+	if err != nil || t.NoSharedPath != nil || o.propagation&unix.MS_PRIVATE != 0 {
 		return err
 	}
-	all, alone := stages(t.ID), false
-	master := filepath.Join(all[0], sha(b.Host))
+	all, alone := stagingPaths(t.ID), false
+	master := filepath.Join(all[0], stagingName(b.Host))
 	err = mountpoint.Each(0, func(m *mountpoint.Mount) bool {
 		if m.Point.Is(master) {
-			alone = len(groups(m, "shared:")) == 0
+			alone = len(peerGroups(m, "shared:")) == 0
 		}
 		return true
 	})
@@ -206,7 +206,7 @@ func restage(t *resource.Target, b Bind) error {
 func Repairing() *resource.Kind[Bind] {
 	k := Kind
 	k.Apply = func(ctx context.Context, t *resource.Target, b Bind) (err error) {
-		var s spot
+		var s recordedPath
 		if err := s.open(t, b); err != nil {
 			return err
 		}
@@ -217,7 +217,7 @@ func Repairing() *resource.Kind[Bind] {
 				return err
 			}
 		}
-		if err := restage(t, b); err != nil {
+		if err := removeBrokenStaging(t, b); err != nil {
 			return err
 		}
 		var u undo.Stack

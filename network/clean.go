@@ -16,9 +16,9 @@ import (
 	"isula.org/isulad-tools/resource"
 )
 
-// ErrStuck says that an interface may still be in a pinned namespace, which must stay:
+// ErrStillInUse says that an interface may still be in a pinned namespace, which must stay:
 // removing the pin would destroy the interface.
-var ErrStuck = errors.New("the network namespace is kept")
+var ErrStillInUse = errors.New("the network namespace is kept")
 
 // grant is an interface that a container may have.
 type grant struct {
@@ -33,10 +33,10 @@ type Cleanup struct {
 	ID      string
 	Ledger  *ledger.Ledger
 	Records []NIC
-	// Only those: not what the ledger has besides.
-	Only bool
-	// Ports: ports of a switch are looked for, whose links went with their namespace.
-	Ports bool
+	// OnlyRecords: not what the ledger has besides.
+	OnlyRecords bool
+	// SwitchPorts: ports of a switch are looked for, whose links went with their namespace.
+	SwitchPorts bool
 	// Forget ends the ledger's grants of what cannot be taken back, too.
 	Forget bool
 }
@@ -46,7 +46,7 @@ func (c Cleanup) grants() (list []*grant) {
 	for _, e := range slices.Concat(c.Ledger.Grants(nicName, true), c.Ledger.Grants(nicName, false)) {
 		g := &grant{entry: &e}
 		known := json.Unmarshal(e.Record, &g.NIC) == nil && (e.Made == nil || json.Unmarshal(e.Made, &g.is) == nil)
-		if known && (!c.Only || slices.Contains(c.Records, g.NIC)) {
+		if known && (!c.OnlyRecords || slices.Contains(c.Records, g.NIC)) {
 			list = append(list, g)
 		}
 	}
@@ -69,24 +69,24 @@ func (c Cleanup) Do(ctx context.Context) error {
 	var errs []error
 	pinned := false
 	for _, g := range place.Generations {
-		t := &resource.Target{ID: c.ID, Ledger: c.Ledger, Net: netspace.At(filepath.Join(g.NetNS(), c.ID))}
+		t := &resource.Target{ID: c.ID, Ledger: c.Ledger, Net: netspace.AtPath(filepath.Join(g.NetNS(), c.ID))}
 		w, err := enter(t)
 		switch {
-		case errors.Is(err, fs.ErrNotExist), errors.Is(err, netspace.ErrNone), errors.Is(err, netspace.ErrHost):
+		case errors.Is(err, fs.ErrNotExist), errors.Is(err, netspace.ErrNotNetworkNamespace), errors.Is(err, netspace.ErrHostNetwork):
 			continue // nothing of the container's is there
 		case err != nil:
-			errs = append(errs, err, ErrStuck)
+			errs = append(errs, err, ErrStillInUse)
 			continue
 		}
 		pinned = true
 		errs = append(errs, w.removeAll(ctx, grants))
 		t.Net.Close()
 	}
-	if !pinned && !c.Ports {
+	if !pinned && !c.SwitchPorts {
 		grants = slices.DeleteFunc(grants, func(g *grant) bool { return g.entry == nil })
 	}
 	if !pinned && len(grants) > 0 {
-		host, err := netspace.Here()
+		host, err := netspace.Dial()
 		if err != nil {
 			return err
 		}
@@ -116,7 +116,7 @@ func (w *session) removeAll(ctx context.Context, grants []*grant) error {
 		}
 		_, told := err.(resource.Warning)
 		if g.ended = g.ended || err == nil || told; !g.ended {
-			stuck = ErrStuck
+			stuck = ErrStillInUse
 		}
 		if err != nil {
 			errs = append(errs, fmt.Errorf("remove network interface %s: %w", g.NIC, err))

@@ -27,7 +27,7 @@ func hostNICMissing(name string) error {
 
 // findEth finds the link in the namespace of the container's start.
 func findEth(w *session, n parsedNIC) (e linkEnds, err error) {
-	err = w.findLent(n, func(from *netspace.Space, link *netspace.Link) error {
+	err = w.findLent(n, func(from *netspace.Namespace, link *netspace.Link) error {
 		if from == w.space {
 			e.inside = link
 		}
@@ -97,7 +97,7 @@ func applyEth(ctx context.Context, w *session, n parsedNIC, u *undo.Stack) (is m
 }
 
 func removeEth(_ context.Context, w *session, n parsedNIC) error {
-	err := w.findLent(n, func(from *netspace.Space, link *netspace.Link) error { return w.returnToHost(n, from, link) })
+	err := w.findLent(n, func(from *netspace.Namespace, link *netspace.Link) error { return w.returnToHost(n, from, link) })
 	if errors.Is(err, errDestroyed) { // nobody will have it again
 		return resource.Warn(err)
 	}

@@ -78,11 +78,11 @@ func (r Route) leadsTo(other Route) bool {
 // Needs tells whether the route needs the interface n, itself or for the link route, one
 // of all, that leads to its gateway.
 func (r Route) Needs(n NIC, all []Route) bool {
-	if r.Through(n) {
+	if r.DependsOn(n) {
 		return true
 	}
 	for _, link := range all {
-		if link.leadsTo(r) && link.Through(n) {
+		if link.leadsTo(r) && link.DependsOn(n) {
 			return true
 		}
 	}

@@ -51,8 +51,8 @@ var (
 
 // spaces are the network namespaces of the container's processes, that of its start
 // first. Each is open while it is looked at.
-func (w *session) spaces(err *error) iter.Seq[*netspace.Space] {
-	return func(yield func(*netspace.Space) bool) {
+func (w *session) spaces(err *error) iter.Seq[*netspace.Namespace] {
+	return func(yield func(*netspace.Namespace) bool) {
 		seen := map[string]bool{}
 		if w.space != nil {
 			id, e := w.space.ID()
@@ -74,7 +74,7 @@ func (w *session) spaces(err *error) iter.Seq[*netspace.Space] {
 			seen[ns] = true
 			s := netspace.OfProcess(pid)
 			if e := s.Open(); e != nil {
-				if !errors.Is(e, netspace.ErrHost) && !errors.Is(e, os.ErrNotExist) {
+				if !errors.Is(e, netspace.ErrHostNetwork) && !errors.Is(e, os.ErrNotExist) {
 					*err = errors.Join(*err, e)
 				}
 				continue
@@ -90,7 +90,7 @@ func (w *session) spaces(err *error) iter.Seq[*netspace.Space] {
 
 // findLent finds the link that was lent, which the container may have renamed, or moved to
 // another namespace of its own, and calls found with it. On the host, from is nil.
-func (w *session) findLent(n parsedNIC, found func(from *netspace.Space, link *netspace.Link) error) (err error) {
+func (w *session) findLent(n parsedNIC, found func(from *netspace.Namespace, link *netspace.Link) error) (err error) {
 	was := n.is.Was
 	var peer *netspace.Link // the host's end of a pair, which says where the other one is
 	if was != nil && was.Kind == "veth" && was.PeerNS < 0 && was.Peer > 0 {
@@ -129,7 +129,7 @@ func (w *session) findLent(n parsedNIC, found func(from *netspace.Space, link *n
 
 // findLentIn looks for the link in a namespace; nil: the host's. abroad: there is a pair's
 // end whose other end is in a namespace that is not this one.
-func (w *session) findLentIn(s *netspace.Space, n parsedNIC, peer *netspace.Link, abroad *bool) (*netspace.Link, error) {
+func (w *session) findLentIn(s *netspace.Namespace, n parsedNIC, peer *netspace.Link, abroad *bool) (*netspace.Link, error) {
 	side := w.host
 	switch {
 	case peer != nil:
@@ -162,7 +162,7 @@ func (w *session) findLentIn(s *netspace.Space, n parsedNIC, peer *netspace.Link
 
 // peerOf is the other end of a pair of the host's, if it is in a namespace; nil: the
 // host's.
-func (w *session) peerOf(s *netspace.Space, near *netspace.Link) (*netspace.Link, error) {
+func (w *session) peerOf(s *netspace.Namespace, near *netspace.Link) (*netspace.Link, error) {
 	side, here, err := w.host, near.PeerNS < 0, error(nil)
 	if s != nil {
 		side = s.Inside
@@ -182,7 +182,7 @@ func legacyAliasOf(hostName string) string { return "isulad-tools " + hostName }
 
 // returnToHost gives the host's link back to it under its name, and makes it what it
 // was. What that does not come to is a warning: the link is back.
-func (w *session) returnToHost(n parsedNIC, from *netspace.Space, link *netspace.Link) error {
+func (w *session) returnToHost(n parsedNIC, from *netspace.Namespace, link *netspace.Link) error {
 	name, told := n.HostName, error(nil)
 	taken, err := linkByNameOrAltName(w.host, name)
 	if err != nil {
@@ -220,7 +220,7 @@ func (w *session) returnToHost(n parsedNIC, from *netspace.Space, link *netspace
 
 // deleteUppers deletes what the container has put on top of the link, which would go
 // on using it. What the host has put there, and has lent too, stays.
-func (w *session) deleteUppers(m made, s *netspace.Space, link *netspace.Link) error {
+func (w *session) deleteUppers(m made, s *netspace.Namespace, link *netspace.Link) error {
 	links, err := s.Inside.Links()
 	for _, l := range links {
 		if err != nil || l.Peer != link.Index || l.Index == link.Index || l.Kind == "veth" || l.PeerNS >= 0 {
@@ -236,7 +236,7 @@ func (w *session) deleteUppers(m made, s *netspace.Space, link *netspace.Link) e
 
 // deleteAltNames takes the names that the container gave the link, and those by which the
 // host finds another one: the kernel would refuse the move. The host's own stay.
-func (w *session) deleteAltNames(was *savedLink, from *netspace.Space, link *netspace.Link) error {
+func (w *session) deleteAltNames(was *savedLink, from *netspace.Namespace, link *netspace.Link) error {
 	for _, name := range link.AltNames {
 		taken, err := linkByNameOrAltName(w.host, name)
 		if err != nil {

@@ -12,7 +12,7 @@ import (
 // session is a container whose links change.
 type session struct {
 	*resource.Target
-	space  *netspace.Space
+	space  *netspace.Namespace
 	inside *netspace.Conn
 	host   *netspace.Conn
 

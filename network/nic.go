@@ -30,8 +30,8 @@ type NIC struct {
 	Name     string `json:"CtrNicName"`  // in the container
 }
 
-// Limit is how many interfaces a container can have.
-const Limit = 128
+// MaxNICs is how many interfaces a container can have.
+const MaxNICs = 128
 
 // Interfaces is the kind of resource that network interfaces are.
 var Interfaces = resource.Kind[NIC]{

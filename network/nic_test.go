@@ -198,7 +198,7 @@ func TestARouteNeedsTheInterfaceThatItGoesThrough(t *testing.T) {
 		{GW: "banana", Dev: " eth1 "}:       true,
 		{GW: "banana"}:                      false,
 	} {
-		if got := r.Through(good); got != want {
+		if got := r.DependsOn(good); got != want {
 			t.Errorf("%s: %v", r, got)
 		}
 	}

@@ -15,7 +15,7 @@ func (n *NIC) CheckHost(mtuGiven, queueGiven bool) error {
 	if len(n.HostName) > maxName {
 		return nil // that has an error of its own
 	}
-	host, err := netspace.Here()
+	host, err := netspace.Dial()
 	if err != nil {
 		return fmt.Errorf("netlink socket: %w", err)
 	}

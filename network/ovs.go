@@ -20,7 +20,7 @@ const ovsTimeout = 4
 func (w *session) vsctl(ctx context.Context, args ...string) (installed bool, err error) {
 	look := w.Look
 	if look == nil {
-		look = command.Find
+		look = command.LookPath
 	}
 	path, err := look("ovs-vsctl")
 	if errors.Is(err, fs.ErrNotExist) || errors.Is(err, exec.ErrNotFound) {

@@ -34,7 +34,7 @@ func PinView(t *resource.Target) (v resource.View, right bool, err error) {
 	}
 	differ := v.Differ
 	if now != ours {
-		differ = v.Stuck // no process is known that is in it
+		differ = v.DifferForGood // no process is known that is in it
 	}
 	for _, g := range place.Generations {
 		pin := filepath.Join(g.NetNS(), t.ID)

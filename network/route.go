@@ -182,9 +182,9 @@ func sameText(a, b string) bool {
 	return err == nil && otherErr == nil && x == y
 }
 
-// Through tells whether the route needs the interface n: by name, by its address,
+// DependsOn tells whether the route needs the interface n: by name, by its address,
 // or by a gateway in its network.
-func (r Route) Through(n NIC) bool {
+func (r Route) DependsOn(n NIC) bool {
 	p, err := r.parse()
 	if err != nil {
 		return r.trimmed().Dev == n.Name

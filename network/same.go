@@ -10,7 +10,7 @@ import (
 
 // hasIndex tells whether link, in a namespace of the container's, has the number that the one
 // had that was lent, where it was put.
-func (m made) hasIndex(s *netspace.Space, link *netspace.Link) (bool, error) {
+func (m made) hasIndex(s *netspace.Namespace, link *netspace.Link) (bool, error) {
 	ns, err := s.ID()
 	return link.Index == m.Inside && ns == m.NS, err
 }
@@ -19,7 +19,7 @@ func (m made) hasIndex(s *netspace.Space, link *netspace.Link) (bool, error) {
 // host, where no container makes one. The address of the hardware cannot be forged, of
 // software it can. What a link of software is on top of cannot be forged either while
 // the host has that, or the container was lent it.
-func (w *session) isLent(m made, link *netspace.Link, s *netspace.Space) (bool, error) {
+func (w *session) isLent(m made, link *netspace.Link, s *netspace.Namespace) (bool, error) {
 	was := m.Was
 	switch {
 	case link.Kind != was.Kind:
@@ -73,7 +73,7 @@ func (w *session) siblingIsLent(m made) bool {
 
 // mayBeLent tells whether a link on top of the one that goes is the host's: it has the
 // number of one that was lent, or such a one is not where it was put.
-func (w *session) mayBeLent(m made, s *netspace.Space, link *netspace.Link) (bool, error) {
+func (w *session) mayBeLent(m made, s *netspace.Namespace, link *netspace.Link) (bool, error) {
 	for _, o := range w.otherLent(m) {
 		if o.Was.Kind != link.Kind {
 			continue

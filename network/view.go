@@ -52,8 +52,8 @@ func enterFor(t *resource.Target, bad error, v *resource.View) (*session, error)
 	if err == nil {
 		w, err = enter(t)
 	}
-	if bad != nil || errors.Is(err, netspace.ErrHost) {
-		v.Stuck("record refused", "%v", err)
+	if bad != nil || errors.Is(err, netspace.ErrHostNetwork) {
+		v.DifferForGood("record refused", "%v", err)
 		return nil, nil
 	}
 	return w, err
@@ -105,7 +105,7 @@ func (w *session) viewOnHost(n parsedNIC, v *resource.View) error {
 		return err
 	}
 	if link == nil {
-		v.Stuck("link missing", "neither the container nor the host has the link %s", n.HostName)
+		v.DifferForGood("link missing", "neither the container nor the host has the link %s", n.HostName)
 	} else {
 		v.Differ("link missing", "the host has its link %s itself", n.HostName)
 	}
@@ -264,7 +264,7 @@ func (r Route) view(t *resource.Target, v *resource.View) error {
 	if i := slices.IndexFunc(routes, func(o netspace.Route) bool { return o.Dest == p.dest && o.Metric == p.metric && p.dest.Addr().Is4() }); i >= 0 {
 		way, err := w.describeRoute(routes[i])
 		v.Real = Way(way)
-		v.Stuck("other route", "the container's way to %s is %s, which is not ours to delete: delete it (ip route del), and repair", v.Name, way)
+		v.DifferForGood("other route", "the container's way to %s is %s, which is not ours to delete: delete it (ip route del), and repair", v.Name, way)
 		return err
 	}
 	v.Differ("route missing", "the container has no route %s", r)

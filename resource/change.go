@@ -22,9 +22,9 @@ type Change struct {
 	Tasks  []*Task
 	Done   bool // Do has returned
 
-	doc   *config.Document
-	edits []edit
-	last  []func(context.Context) error
+	doc     *config.Document
+	edits   []edit
+	finally []func(context.Context) error
 }
 
 // Task is one record's part of a change.
@@ -57,10 +57,10 @@ var ErrNotTried = errors.New("not tried")
 // The caller holds the container's lock.
 func NewChange(d *config.Document, p Policy) *Change { return &Change{doc: d, Policy: p} }
 
-// Last plans what is done after all tasks, and makes something outside follow
+// Finally plans what is done after all tasks, and makes something outside follow
 // the Records as they then are. Its failure is that of the whole change; when
 // the change fails after it, it is done again, with the old records.
-func (c *Change) Last(do func(context.Context) error) { c.last = append(c.last, do) }
+func (c *Change) Finally(do func(context.Context) error) { c.finally = append(c.finally, do) }
 
 // Step plans what is no matter of one kind's records. It is done in the running
 // container only.
@@ -80,7 +80,7 @@ func (c *Change) Record() error { return c.put(false) }
 // them stays. What became of each is its Err.
 func (c *Change) Do(ctx context.Context, t *Target) error {
 	defer func() { c.Done = true }()
-	if c.leaveOut(); !slices.ContainsFunc(c.Tasks, pending) {
+	if c.skipBlocked(); !slices.ContainsFunc(c.Tasks, pending) {
 		return nil
 	}
 	if err := c.save(true); err != nil {
@@ -102,23 +102,23 @@ func (c *Change) Do(ctx context.Context, t *Target) error {
 
 // run does the tasks. It returns t, or nil when the container ended meanwhile.
 func (c *Change) run(ctx context.Context, t *Target) (*Target, error) {
-	if err := c.each(ctx, t, edit.begin); err != nil {
+	if err := c.eachEdit(ctx, t, edit.begin); err != nil {
 		return t, err
 	}
 	for _, task := range c.Tasks {
-		if c.leaveOut(); task.Err == nil {
+		if c.skipBlocked(); task.Err == nil {
 			t = task.try(ctx, t)
 			task.note(t)
 		}
 	}
-	c.leaveOut()
+	c.skipBlocked()
 	return t, nil
 }
 
 // reconcile does what depends on all tasks, and saves the records as they are now.
 func (c *Change) reconcile(ctx context.Context, t *Target) error {
-	err := c.each(ctx, t, edit.settle)
-	for _, do := range c.last {
+	err := c.eachEdit(ctx, t, edit.reconcile)
+	for _, do := range c.finally {
 		if err == nil && slices.ContainsFunc(c.Tasks, pending) {
 			err = do(ctx)
 		}
@@ -135,7 +135,7 @@ func (c *Change) rollBack(ctx context.Context, t *Target, err error) error {
 	// when that could not be written.
 	recorded := c.doc.Revert() || c.save(true) == nil
 	err = errors.Join(c.fail(err), c.undo(ctx, t, recorded))
-	for _, do := range c.last {
+	for _, do := range c.finally {
 		err = errors.Join(err, do(context.WithoutCancel(ctx)))
 	}
 	return errors.Join(err, c.save(false), flush(t))
@@ -180,8 +180,8 @@ func (t *Task) run(ctx context.Context, in *Target) error {
 // pending tells whether a task is done, or still can be.
 func pending(t *Task) bool { return t.Err == nil }
 
-// leaveOut marks the tasks that will not be tried.
-func (c *Change) leaveOut() {
+// skipBlocked marks the tasks that will not be tried.
+func (c *Change) skipBlocked() {
 	failed := false
 	for _, t := range c.Tasks {
 		if t.Err == nil && (failed && c.Policy == Stop && !t.done || t.Needs != nil && t.Needs.Err != nil) {
@@ -207,9 +207,9 @@ func (c *Change) put(during bool) error {
 	return nil
 }
 
-// each is do for each kind of record, as long as the container runs. Where all tasks
+// eachEdit is do for each kind of record, as long as the container runs. Where all tasks
 // are to be forgotten, its failure is a warning.
-func (c *Change) each(ctx context.Context, t *Target, do func(edit, context.Context, *Target) error) error {
+func (c *Change) eachEdit(ctx context.Context, t *Target, do func(edit, context.Context, *Target) error) error {
 	if t == nil {
 		return nil
 	}
@@ -253,5 +253,5 @@ func (c *Change) undo(ctx context.Context, t *Target, recorded bool) error {
 			errs = append(errs, fmt.Errorf("undo: %s %s %s: %w", task.Verb, task.Kind, task.Record, err))
 		}
 	}
-	return errors.Join(append(errs, c.each(ctx, t, edit.settle))...)
+	return errors.Join(append(errs, c.eachEdit(ctx, t, edit.reconcile))...)
 }

@@ -16,7 +16,7 @@ import (
 func (w *world) changing() *Kind[word] {
 	k := w.kind(Stop)
 	k.Remove = func(_ context.Context, _ *Target, r word) error { return w.do("remove", r) }
-	k.Settle = func(_ context.Context, _ *Target, now, gone []word) error {
+	k.Reconcile = func(_ context.Context, _ *Target, now, gone []word) error {
 		return w.do("settle", word(join(now)+" without "+join(gone)))
 	}
 	return k
@@ -36,7 +36,7 @@ func living(t *testing.T) process.ID {
 	if testing.Short() {
 		t.Skip("-short: under user-mode emulation every thread has another start time")
 	}
-	self, err := process.Find(os.Getpid())
+	self, err := process.ByPID(os.Getpid())
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -107,7 +107,7 @@ func TestAChange(t *testing.T) {
 			t.Fatal(err)
 		}
 		tasks := []*Task{edit.Remove("b"), edit.Add("c"), edit.Add("d")}
-		change.Last(func(context.Context) error {
+		change.Finally(func(context.Context) error {
 			w.log = append(w.log, "last "+join(edit.Records()))
 			return c.last
 		})
@@ -170,7 +170,7 @@ func TestATaskIsNotTriedWithoutWhatItNeeds(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	refused := edit.Refuse("add", "a", errWorld)
+	refused := edit.Fail("add", "a", errWorld)
 	limit := edit.Update("a", "z")
 	limit.Needs = refused
 	if err := change.Do(t.Context(), &Target{}); err != nil || len(w.log) != 0 {
@@ -315,13 +315,13 @@ func TestAForgottenRecordIsTheFilesOnly(t *testing.T) {
 		d, _ := recorded(t, `["a","b","c"]`)
 		w := world{fail: map[string]error{fail: errWorld}}
 		kind := w.changing()
-		kind.Settle = nil
+		kind.Reconcile = nil
 		change := NewChange(d, Skip)
 		edit, err := kind.Edit(change)
 		if err != nil {
 			t.Fatal(err)
 		}
-		edit.Forget("b").Needs = edit.Remove("a")
+		edit.RemoveRecord("b").Needs = edit.Remove("a")
 		if err := change.Do(t.Context(), &Target{Init: self}); err != nil {
 			t.Fatal(err)
 		}

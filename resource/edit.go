@@ -12,23 +12,23 @@ import (
 type edit interface {
 	put(during bool) error
 	begin(context.Context, *Target) error
-	settle(context.Context, *Target) error
+	reconcile(context.Context, *Target) error
 }
 
 // Edit plans what becomes of the records of one kind.
 type Edit[T Record] struct {
-	change    *Change
-	kind      *Kind[T]
-	old       []T
-	actions   []action[T]
-	settled   bool
-	now, gone []T // with these
+	change     *Change
+	kind       *Kind[T]
+	old        []T
+	actions    []step[T]
+	reconciled bool
+	now, gone  []T // with these
 }
 
-// action is a task, and what the container loses and gets by it.
-type action[T Record] struct {
+// step is a task, and what the container loses and gets by it.
+type step[T Record] struct {
 	*Task
-	lost, got []T
+	removed, added []T
 }
 
 // Edit begins to plan what c does to the records of kind k.
@@ -52,15 +52,15 @@ func (e *Edit[T]) list(but ...string) []T {
 		if a.Err != nil || slices.Contains(but, a.Verb) {
 			continue
 		}
-		i := slices.IndexFunc(list, func(r T) bool { return slices.Contains(a.lost, r) })
+		i := slices.IndexFunc(list, func(r T) bool { return slices.Contains(a.removed, r) })
 		switch {
-		case a.lost == nil:
-			list = append(list, a.got...)
+		case a.removed == nil:
+			list = append(list, a.added...)
 		case i < 0:
-		case e.kind.UpdatedLast && !slices.Equal(a.lost, a.got):
-			list = append(slices.Delete(list, i, i+1), a.got...)
+		case e.kind.UpdatedLast && !slices.Equal(a.removed, a.added):
+			list = append(slices.Delete(list, i, i+1), a.added...)
 		default:
-			list = slices.Concat(list[:i], a.got, list[i+1:])
+			list = slices.Concat(list[:i], a.added, list[i+1:])
 		}
 	}
 	return list
@@ -69,7 +69,7 @@ func (e *Edit[T]) list(but ...string) []T {
 // plan plans a task. What cannot be done to the kernel is nil.
 func (e *Edit[T]) plan(verb string, r T, lost, got []T, do, undo func(context.Context, *Target) error) *Task {
 	t := &Task{Verb: verb, Kind: e.kind.Name, Record: r, do: do, undo: undo}
-	e.actions = append(e.actions, action[T]{t, lost, got})
+	e.actions = append(e.actions, step[T]{t, lost, got})
 	e.change.Tasks = append(e.change.Tasks, t)
 	return t
 }
@@ -106,13 +106,13 @@ func (e *Edit[T]) Withdraw(r T) *Task {
 	return e.plan("withdraw", r, []T{r}, nil, func(ctx context.Context, t *Target) error { return e.kind.withdraw(ctx, t, r) }, nil)
 }
 
-// Forget plans a record less that is real no longer when the tasks before are
+// RemoveRecord plans a record less that is real no longer when the tasks before are
 // done: only the file is changed.
-func (e *Edit[T]) Forget(r T) *Task { return e.plan("remove", r, []T{r}, nil, nil, nil) }
+func (e *Edit[T]) RemoveRecord(r T) *Task { return e.plan("remove", r, []T{r}, nil, nil, nil) }
 
-// Note plans that r is recorded, in the place of old if there is one. Only the file is
+// RecordOnly plans that r is recorded, in the place of old if there is one. Only the file is
 // changed: the host does not have it now, and whoever finds that it has makes it real.
-func (e *Edit[T]) Note(r T, old ...T) *Task {
+func (e *Edit[T]) RecordOnly(r T, old ...T) *Task {
 	verb := "add"
 	if len(old) > 0 {
 		verb = "update"
@@ -138,8 +138,8 @@ func (e *Edit[T]) Revert(stale, r T) *Task {
 	return e.plan("repair", r, []T{r}, []T{r}, e.updates(stale, r), nil)
 }
 
-// Refuse plans nothing: r cannot be had, and err says why.
-func (e *Edit[T]) Refuse(verb string, r T, err error) *Task {
+// Fail plans nothing: r cannot be had, and err says why.
+func (e *Edit[T]) Fail(verb string, r T, err error) *Task {
 	t := e.plan(verb, r, nil, nil, nil, nil)
 	t.Err = err
 	return t
@@ -163,43 +163,45 @@ func (e *Edit[T]) put(during bool) error {
 func (e *Edit[T]) begin(ctx context.Context, t *Target) error {
 	var got []T
 	for _, a := range e.actions {
-		if a.Err == nil && !slices.Equal(a.lost, a.got) {
-			got = append(got, a.got...)
+		if a.Err == nil && !slices.Equal(a.removed, a.added) {
+			got = append(got, a.added...)
 		}
 	}
 	if err := e.kind.intend(t, got...); err != nil || !e.kind.PermissionFirst {
 		return err
 	}
 	// What is added gets its permission last: it may fail.
-	return e.settleAs(ctx, t, e.list("add"))
+	return e.reconcileAs(ctx, t, e.list("add"))
 }
 
-func (e *Edit[T]) settle(ctx context.Context, t *Target) error { return e.settleAs(ctx, t, e.list()) }
+func (e *Edit[T]) reconcile(ctx context.Context, t *Target) error {
+	return e.reconcileAs(ctx, t, e.list())
+}
 
-// settleAs settles with what the container has now.
-func (e *Edit[T]) settleAs(ctx context.Context, t *Target, now []T) error {
-	if e.kind.Settle == nil || len(e.actions) == 0 {
+// reconcileAs reconciles with what the container has now.
+func (e *Edit[T]) reconcileAs(ctx context.Context, t *Target, now []T) error {
+	if e.kind.Reconcile == nil || len(e.actions) == 0 {
 		return nil
 	}
 	var gone []T
 	for _, a := range e.actions {
 		switch {
-		case slices.Equal(a.lost, a.got):
+		case slices.Equal(a.removed, a.added):
 		case a.undone:
-			gone = append(gone, a.got...)
+			gone = append(gone, a.added...)
 		case a.Err == nil:
-			gone = append(gone, a.lost...)
+			gone = append(gone, a.removed...)
 		}
 	}
 	if e.kind.PermissionFirst {
 		gone = append(gone, e.kind.Stale(t, slices.Concat(gone, now, e.list()))...)
 	}
-	if e.settled && slices.Equal(now, e.now) && slices.Equal(gone, e.gone) {
+	if e.reconciled && slices.Equal(now, e.now) && slices.Equal(gone, e.gone) {
 		return nil
 	}
-	if err := e.kind.Settle(ctx, t, now, gone); err != nil {
+	if err := e.kind.Reconcile(ctx, t, now, gone); err != nil {
 		return fmt.Errorf("reconcile %ss: %w", e.kind.Name, err)
 	}
-	e.settled, e.now, e.gone = true, now, gone
+	e.reconciled, e.now, e.gone = true, now, gone
 	return nil
 }

@@ -38,7 +38,7 @@ type Kind[T Record] struct {
 	Check func([]T) error
 	// Resolve returns the record with the host's present facts (a device's number),
 	// and whether it must be saved. It reads the host and changes nothing.
-	Resolve func(T) (now T, renewed bool, err error)
+	Resolve func(T) (now T, changed bool, err error)
 	// Order (optional) is the order in which a start applies records, for slices.SortFunc;
 	// without it the file's order counts.
 	Order func(a, b T) int
@@ -56,11 +56,11 @@ type Kind[T Record] struct {
 	UpdatedLate bool
 	// UpdatedLast: an updated record goes to the end of its list.
 	UpdatedLast bool
-	// Settle (optional) runs once per transaction, after all Apply and Remove calls, for
+	// Reconcile (optional) runs once per transaction, after all Apply and Remove calls, for
 	// state that all records share. now: the applied records; gone: the removed ones, with
 	// their old values.
-	Settle func(ctx context.Context, t *Target, now, gone []T) error
-	// PermissionFirst: Settle sets permissions, so it runs before removals, too. The
+	Reconcile func(ctx context.Context, t *Target, now, gone []T) error
+	// PermissionFirst: Reconcile sets permissions, so it runs before removals, too. The
 	// container cannot keep a permission by what it does to its files.
 	PermissionFirst bool
 	// Granted: what is made for a record is kept in the target's ledger, under Name.
@@ -71,9 +71,9 @@ type Kind[T Record] struct {
 	Had func(t *Target, last json.RawMessage) any
 	// Verify returns nil when the record is real.
 	Verify func(context.Context, *Target, T) error
-	// Spare (optional) reports whether a start may continue when applying r failed with
+	// Tolerate (optional) reports whether a start may continue when applying r failed with
 	// err, even under Stop.
-	Spare func(r T, err error) bool
+	Tolerate func(r T, err error) bool
 }
 
 // RecordError says of which record a plan failed.
@@ -148,8 +148,8 @@ func (p *Plan[T]) Do(ctx context.Context, t *Target, report func(error)) error {
 	}
 	var err error
 	p.Made, err = p.run(ctx, t, "add", p.kind.grant, report)
-	if err == nil && p.kind.Settle != nil {
-		if err = p.kind.Settle(ctx, t, p.Made, nil); err != nil {
+	if err == nil && p.kind.Reconcile != nil {
+		if err = p.kind.Reconcile(ctx, t, p.Made, nil); err != nil {
 			err = fmt.Errorf("reconcile %ss: %w", p.kind.Name, err)
 		}
 	}
@@ -177,7 +177,7 @@ func (p *Plan[T]) run(ctx context.Context, t *Target, verb string, do func(conte
 			done = append(done, r)
 			continue
 		}
-		skip := p.kind.Policy == Skip || p.kind.Spare != nil && p.kind.Spare(r, err)
+		skip := p.kind.Policy == Skip || p.kind.Tolerate != nil && p.kind.Tolerate(r, err)
 		err = &RecordError{verb, p.kind.Name, r, err}
 		if !skip || ctx.Err() != nil {
 			return done, err

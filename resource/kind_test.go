@@ -253,7 +253,7 @@ func TestARecordThatCanBeSparedIsLeftOut(t *testing.T) {
 		w := world{fail: map[string]error{c.fail: errWorld}}
 		d, _ := recorded(t, `["one","two","three"]`)
 		k := w.changing()
-		k.Spare = func(r word, err error) bool { return r == "two" && errors.Is(err, errWorld) }
+		k.Tolerate = func(r word, err error) bool { return r == "two" && errors.Is(err, errWorld) }
 		plan, err := k.Restore(d)
 		if err != nil {
 			t.Fatal(err)

@@ -26,13 +26,13 @@ type Target struct {
 	NS     *nsenter.Mount // a thread in the container's mount namespace
 	Sees   int            // a process, or that thread, whose mount table has all that is below Root
 
-	UserNS  bool  // it has a user namespace of its own
-	Pivoted bool  // its root is that of its mount namespace: the host's is gone
-	Direct  error // why it has no shared path: its mounts are attached directly
+	UserNS       bool  // it has a user namespace of its own
+	Pivoted      bool  // its root is that of its mount namespace: the host's is gone
+	NoSharedPath error // why it has no shared path: its mounts are attached directly
 
 	Wait *deadline.Waiter // for what never answers, in the container or on the host
 
-	Net  *netspace.Space                      // its network namespace, opened when it is needed
+	Net  *netspace.Namespace                  // its network namespace, opened when it is needed
 	Look func(program string) (string, error) // finds what is executed; nil: where hooks may look
 
 	// Ledger is what this start was granted; nil: nobody knows. Doubt is what could

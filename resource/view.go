@@ -36,13 +36,13 @@ func (v *View) Differ(what, format string, args ...any) {
 	v.Differences = append(v.Differences, Difference{what, fmt.Sprintf(format, args...), true})
 }
 
-// Stuck adds a difference that no repair mends.
-func (v *View) Stuck(what, format string, args ...any) {
+// DifferForGood adds a difference that no repair mends.
+func (v *View) DifferForGood(what, format string, args ...any) {
 	v.Differences = append(v.Differences, Difference{what, fmt.Sprintf(format, args...), false})
 }
 
-// Mends tells whether a repair would mend something of it.
-func (v View) Mends() bool {
+// IsRepairable tells whether a repair would mend something of it.
+func (v View) IsRepairable() bool {
 	return slices.ContainsFunc(v.Differences, func(d Difference) bool { return d.Mends })
 }
 
@@ -83,15 +83,15 @@ func (k *Kind[T]) Stale(t *Target, known []T) (list []T) {
 	}
 	for _, g := range t.Ledger.Others(k.Name, all...) {
 		var r T
-		if json.Unmarshal(g.Record, &r) == nil && !slices.ContainsFunc(known, func(o T) bool { return k.means(o, r) }) {
+		if json.Unmarshal(g.Record, &r) == nil && !slices.ContainsFunc(known, func(o T) bool { return k.isRecordOf(o, r) }) {
 			list = append(list, r)
 		}
 	}
 	return list
 }
 
-// means tells whether a start grants r for the record known, which is left as it is.
-func (k *Kind[T]) means(known, r T) bool {
+// isRecordOf tells whether a start grants r for the record known, which is left as it is.
+func (k *Kind[T]) isRecordOf(known, r T) bool {
 	now, renewed, err := k.Resolve(known)
 	return known == r || err == nil && !renewed && now == r
 }

@@ -21,30 +21,30 @@ import (
 // stops the very container; what happens to its disks then, the start finds out.
 const inspectWait = 3 * time.Second
 
-// find returns the container that a rule means: by its start record, which needs
+// findContainer returns the container that a rule means: by its start record, which needs
 // no lock and no daemon, else in iSulad's files, else by asking isulad.
 // fs.ErrNotExist: it does not run, and nobody tells where its records are.
-func find(ctx context.Context, id string) (container.Container, error) {
-	found, err := started(id)
+func findContainer(ctx context.Context, id string) (container.Container, error) {
+	found, err := byStartRecord(id)
 	if !errors.Is(err, fs.ErrNotExist) || !maybeIsulads(id) {
 		return found, err
 	}
-	if known, err := engines.OfISulad(ctx, id); err == nil && container.Means(id, known.ID) {
+	if known, err := engines.OfISulad(ctx, id); err == nil && container.WordMeans(id, known.ID) {
 		return known, nil
 	}
-	client, err := command.Find("isula")
+	client, err := command.LookPath("isula")
 	if err != nil {
 		return found, err
 	}
 	found, err = engines.Client{Path: client, Wait: inspectWait}.Find(ctx, id)
-	if err == nil && !container.Means(id, found.ID) {
+	if err == nil && !container.WordMeans(id, found.ID) {
 		err = fmt.Errorf("isulad answers for %s with container %s", id, found.ID)
 	}
 	if err == nil {
 		return found, nil
 	}
 	// It may have been started while we asked, which is why there was no answer.
-	if now, e := started(id); !errors.Is(e, fs.ErrNotExist) {
+	if now, e := byStartRecord(id); !errors.Is(e, fs.ErrNotExist) {
 		return now, e
 	}
 	return found, fmt.Errorf("%w: %w", fs.ErrNotExist, err)
@@ -54,9 +54,9 @@ func find(ctx context.Context, id string) (container.Container, error) {
 // ids are hexadecimal digits. Another it would take for a name, or an option.
 func maybeIsulads(word string) bool { return strings.Trim(word, "0123456789abcdef") == "" }
 
-// started is a container that has a start record. What that says of its process
+// byStartRecord is a container that has a start record. What that says of its process
 // is read again under the lock.
-func started(id string) (container.Container, error) {
+func byStartRecord(id string) (container.Container, error) {
 	full, start, err := container.FindStart(id)
 	if err == nil && !isDir(start.Bundle) {
 		err = fmt.Errorf("%s: %w", start.Bundle, fs.ErrNotExist) // and nobody told us
@@ -64,14 +64,14 @@ func started(id string) (container.Container, error) {
 	return container.Container{ID: full, Dir: start.Bundle}, err
 }
 
-// forget removes the rules of a container that isulad does not have any more.
+// removeRulesOfGone removes the rules of a container that isulad does not have any more.
 // While isulad does not answer, nobody knows.
-func (h *helper) forget(ctx context.Context, id string) error {
-	gone, err := h.removed(ctx, id)
+func (h *helper) removeRulesOfGone(ctx context.Context, id string) error {
+	gone, err := h.isRemoved(ctx, id)
 	if !gone || err != nil {
 		return err
 	}
-	changed, err := devices.SyncRules(ctx, h.generation, id, nil, lockWait)
+	changed, err := devices.SyncRules(ctx, h.generation, id, nil, plainLockWait)
 	if changed {
 		h.log.WithField("id", id).Info("the container was removed, and so are its udev rules")
 		err = errors.Join(err, devices.ReloadRules(ctx))
@@ -82,15 +82,15 @@ func (h *helper) forget(ctx context.Context, id string) error {
 // graphKey is in front of isulad's root directory in what `isula info` prints.
 const graphKey = "iSulad Root Dir: "
 
-// removed tells whether isulad is there, and has no container of this id: then it
+// isRemoved tells whether isulad is there, and has no container of this id: then it
 // has no state directory of it. isulad cannot be asked about the container itself,
 // it may be busy with it. Of a container that has a start record, that says where
 // its directory was.
-func (h *helper) removed(ctx context.Context, id string) (bool, error) {
+func (h *helper) isRemoved(ctx context.Context, id string) (bool, error) {
 	if _, start, err := container.FindStart(id); err == nil {
 		return !start.Init.Lives() && !isDir(start.Bundle), nil
 	}
-	client, err := command.Find("isula")
+	client, err := command.LookPath("isula")
 	if err != nil || !maybeIsulads(id) {
 		return false, nil // other engines' containers lose their rules when they stop
 	}
@@ -109,7 +109,7 @@ func (h *helper) removed(ctx context.Context, id string) (bool, error) {
 			return false, fmt.Errorf("%s%q: not a plain path", graphKey, graph)
 		}
 		states, err := filepath.Glob(filepath.Join(graph, "engines", "*", id+"*"))
-		has := slices.ContainsFunc(states, func(dir string) bool { return container.Means(id, filepath.Base(dir)) })
+		has := slices.ContainsFunc(states, func(dir string) bool { return container.WordMeans(id, filepath.Base(dir)) })
 		return err == nil && !has && isDir(filepath.Join(graph, "engines")), err
 	}
 	return false, nil
@@ -118,7 +118,7 @@ func (h *helper) removed(ctx context.Context, id string) (bool, error) {
 // respawn serves the event in a transient unit of systemd: udevd's own service
 // may not mount anything, and kills what outlives an event.
 func (h *helper) respawn(ctx context.Context, ev event) error {
-	run, err := command.Find("systemd-run")
+	run, err := command.LookPath("systemd-run")
 	if err != nil {
 		return err
 	}

@@ -27,8 +27,8 @@ import (
 // udevd, whose queue waits meanwhile, and in a unit of our own. udevd itself
 // would kill after 180 s.
 const (
-	budget   = 20 * time.Second
-	lockWait = 5 * time.Second
+	budget        = 20 * time.Second
+	plainLockWait = 5 * time.Second
 
 	directBudget   = 2 * time.Minute
 	directLockWait = time.Minute
@@ -52,11 +52,11 @@ type event struct {
 // ofSelector tells whether the event is of what a selector means.
 func (e event) ofSelector() bool {
 	_, err := devices.ParseSelector(e.path)
-	return err == nil && e.ofItself()
+	return err == nil && e.isOfDevice()
 }
 
-// ofItself tells whether the event is of the device and not of a partition.
-func (e event) ofItself() bool { return e.disk == devices.Itself }
+// isOfDevice tells whether the event is of the device and not of a partition.
+func (e event) isOfDevice() bool { return e.disk == devices.Itself }
 
 func (e event) args() []string { return []string{e.action, e.container, e.name, e.path, e.disk} }
 
@@ -65,7 +65,7 @@ func (e event) lockWait() time.Duration {
 	if e.direct {
 		return directLockWait
 	}
-	return lockWait
+	return plainLockWait
 }
 
 // Helper is the program that the rules name. It returns the exit code; what
@@ -118,7 +118,7 @@ func parse(args []string) (event, error) {
 		return ev, fmt.Errorf("path %q: not absolute", ev.path)
 	case !isKernelName(ev.name):
 		return ev, fmt.Errorf("%q is not a device", ev.name)
-	case !ev.ofItself() && !devices.IsPartition(ev.name, ev.disk):
+	case !ev.isOfDevice() && !devices.IsPartition(ev.name, ev.disk):
 		return ev, fmt.Errorf("%q is not a partition of %q", ev.name, ev.disk)
 	}
 	return ev, devices.CheckDiskPath(ev.path)

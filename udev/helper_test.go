@@ -120,7 +120,7 @@ func FuzzHelperArguments(f *testing.F) {
 			return
 		}
 		number := strings.TrimLeft(strings.TrimPrefix(ev.name, ev.disk), "p")
-		if !ev.ofItself() && (ev.disk+number != ev.name && ev.disk+"p"+number != ev.name || number == "" || strings.Trim(number, "0123456789") != "") {
+		if !ev.isOfDevice() && (ev.disk+number != ev.name && ev.disk+"p"+number != ev.name || number == "" || strings.Trim(number, "0123456789") != "") {
 			t.Fatalf("%q accepted as %+v", args, ev)
 		}
 		if strings.ContainsAny(ev.container, "/ \n") || ev.container == "." || ev.container == ".." {

@@ -23,8 +23,8 @@ type helper struct {
 	log        *logrus.Logger
 }
 
-// work is what a look at the container left to be done when its lock is gone.
-type work struct {
+// pending is what a look at the container left to be done when its lock is gone.
+type pending struct {
 	elsewhere bool // this process may not do what it takes
 	rules     bool // udevd must be told that they changed
 	unit      string
@@ -34,16 +34,16 @@ type work struct {
 // serve brings the container's records, and the container if it runs, in line
 // with what the kernel has now.
 func (h *helper) serve(ctx context.Context, ev event) error {
-	found, err := find(ctx, ev.container)
+	found, err := findContainer(ctx, ev.container)
 	if errors.Is(err, fs.ErrNotExist) {
 		// Its next start looks for itself.
 		h.log.WithField("id", ev.container).Infof("%s %s: the container does not run: %s", ev.action, ev.name, command.OneLine(err.Error()))
-		return h.forget(ctx, ev.container)
+		return h.removeRulesOfGone(ctx, ev.container)
 	}
 	if err != nil {
 		return err
 	}
-	todo, err := h.look(ctx, ev, found, func(plan *devices.Hotplug) error { return plan.Event(ev.path, ev.name) })
+	todo, err := h.applyPlan(ctx, ev, found, func(plan *devices.Hotplug) error { return plan.Event(ev.path, ev.name) })
 	// Whoever has the lock for long need not keep udevd waiting, too.
 	if todo.elsewhere || errors.Is(err, config.ErrBusy) && !ev.direct && systemd.Runs() {
 		return h.respawn(ctx, ev)
@@ -52,8 +52,8 @@ func (h *helper) serve(ctx context.Context, ev event) error {
 	if todo.rules {
 		// udevd finds changed rules by itself, but only every few seconds.
 		errs = append(errs, devices.ReloadRules(ctx))
-		var again work
-		again, err = h.look(ctx, ev, found, (*devices.Hotplug).Look)
+		var again pending
+		again, err = h.applyPlan(ctx, ev, found, (*devices.Hotplug).ScanPartitions)
 		todo.got, todo.lost = append(todo.got, again.got...), append(todo.lost, again.lost...)
 		errs = append(errs, err)
 	}
@@ -63,8 +63,8 @@ func (h *helper) serve(ctx context.Context, ev event) error {
 	return errors.Join(errs...)
 }
 
-// look does, under the container's lock, what plan plans.
-func (h *helper) look(ctx context.Context, ev event, found container.Container, plan func(*devices.Hotplug) error) (todo work, err error) {
+// applyPlan does, under the container's lock, what plan plans.
+func (h *helper) applyPlan(ctx context.Context, ev event, found container.Container, plan func(*devices.Hotplug) error) (todo pending, err error) {
 	lock, err := config.LockContainer(ctx, found.Dir, ev.lockWait())
 	if err != nil {
 		return todo, err
@@ -114,7 +114,7 @@ func (h *helper) look(ctx context.Context, ev event, found container.Container, 
 			if t.Doubt != nil {
 				h.log.WithField("id", found.ID).Warn(command.OneLine(t.Doubt.Error()))
 			}
-			if err := mounts.Find(t); err == nil {
+			if err := mounts.DetectSharedPath(t); err == nil {
 				target = t
 			} else if start.Init.Lives() {
 				return todo, err
@@ -132,17 +132,17 @@ func (h *helper) look(ctx context.Context, ev event, found container.Container, 
 		todo.unit = target.Cgroups.Unit()
 		todo.got, todo.lost = hotplug.Changed(target)
 	}
-	if ev.ofItself() {
+	if ev.isOfDevice() {
 		var e error
-		todo.rules, e = h.sync(ctx, ev, found.ID, doc, hotplug)
+		todo.rules, e = h.syncRules(ctx, ev, found.ID, doc, hotplug)
 		err = errors.Join(err, e)
 	}
 	return todo, err
 }
 
-// sync makes the rules those of the container's devices, by the names that they
+// syncRules makes the rules those of the container's devices, by the names that they
 // have now.
-func (h *helper) sync(ctx context.Context, ev event, id string, doc *config.Document, plan *devices.Hotplug) (bool, error) {
+func (h *helper) syncRules(ctx context.Context, ev event, id string, doc *config.Document, plan *devices.Hotplug) (bool, error) {
 	list, err := plan.Followed()
 	if err != nil {
 		return false, err

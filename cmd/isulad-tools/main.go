@@ -33,7 +33,7 @@ func run(argv []string) int {
 	if len(argv) == 0 {
 		argv = []string{""}
 	}
-	g, role, name := personality(argv[0])
+	g, role, name := programFor(argv[0])
 	stdout, stderr := terminal.NewWriter(os.Stdout), terminal.NewWriter(os.Stderr)
 	hook := func() *hooks.Hook {
 		return &hooks.Hook{Generation: g, Version: version, Stdin: os.Stdin, Stdout: stdout, Stderr: stderr}
@@ -63,9 +63,9 @@ const (
 	helperRole
 )
 
-// personality returns the program's role, generation and name. A runtime may pass any
+// programFor returns the program's role, generation and name. A runtime may pass any
 // argv[0], also an empty one.
-func personality(argv0 string) (place.Generation, role, string) {
+func programFor(argv0 string) (place.Generation, role, string) {
 	exe, _ := os.Executable()
 	for _, path := range []string{argv0, exe} {
 		name := filepath.Base(path)

@@ -341,7 +341,7 @@ func another(t *testing.T) process.ID {
 		_ = sleep.Process.Kill()
 		_ = sleep.Wait()
 	})
-	id, err := process.Find(sleep.Process.Pid)
+	id, err := process.ByPID(sleep.Process.Pid)
 	must(t, err)
 	return id
 }

@@ -51,7 +51,7 @@ func overEmpty(name string) figure {
 // tool is a command of the command line tool, which begins what it prints with
 // says. runc's state of the container is there.
 func (w *world) tool(says string, args ...string) (invocation, error) {
-	init, err := process.Find(w.PID)
+	init, err := process.ByPID(w.PID)
 	if err != nil {
 		return invocation{}, err
 	}

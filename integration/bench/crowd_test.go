@@ -117,7 +117,7 @@ func (w *world) among(of int) error {
 			}
 			continue
 		}
-		init, err := process.Find(w.crowd[i].PID)
+		init, err := process.ByPID(w.crowd[i].PID)
 		if err != nil {
 			return err
 		}

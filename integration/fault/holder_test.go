@@ -34,7 +34,7 @@ type holder struct {
 	rootfs string // where its root is, inside its mount namespace
 	cgroup string
 	cmd    *exec.Cmd
-	leash  io.Closer // the holder ends when this closes
+	stdin  io.Closer // the holder ends when this closes
 }
 
 // startHolder starts a container. Options are holderMain's.
@@ -50,7 +50,7 @@ func startHolder(t testing.TB, rootfs, cgroup string, options ...string) *holder
 	cmd.SysProcAttr = &syscall.SysProcAttr{
 		Cloneflags: unix.CLONE_NEWNS | unix.CLONE_NEWNET | unix.CLONE_NEWPID | unix.CLONE_NEWIPC | unix.CLONE_NEWUTS,
 	}
-	leash, err := cmd.StdinPipe()
+	stdin, err := cmd.StdinPipe()
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -64,7 +64,7 @@ func startHolder(t testing.TB, rootfs, cgroup string, options ...string) *holder
 	if _, err := bufio.NewReader(ready).ReadString('\n'); err != nil {
 		t.Fatalf("holder did not get ready: %v, %v", err, cmd.Wait())
 	}
-	h := &holder{Pid: cmd.Process.Pid, rootfs: rootfs, cgroup: cgroup, cmd: cmd, leash: leash}
+	h := &holder{Pid: cmd.Process.Pid, rootfs: rootfs, cgroup: cgroup, cmd: cmd, stdin: stdin}
 	if slices.Contains(options, pivoted) {
 		h.rootfs = "/"
 	}
@@ -77,7 +77,7 @@ func startHolder(t testing.TB, rootfs, cgroup string, options ...string) *holder
 // stop ends the container: its processes, namespaces and cgroup are gone.
 func (h *holder) stop(t testing.TB) {
 	t.Helper()
-	h.leash.Close()
+	h.stdin.Close()
 	if err := h.cmd.Process.Kill(); err != nil && !errors.Is(err, os.ErrProcessDone) {
 		t.Fatal(err)
 	}

@@ -117,8 +117,8 @@ func (w *world) modulesListed(when string, running bool) (lines []string) {
 		}
 	}
 	for _, m := range []string{"fake_a", "fake_b", "loop"} {
-		if s := byName[m]; (len(s.AskedBy) == 1 && s.AskedBy[0].ID == id) != running {
-			lines = append(lines, fmt.Sprintf("%s: %s is asked for by %+v", when, m, s.AskedBy))
+		if s := byName[m]; (len(s.RequestedBy) == 1 && s.RequestedBy[0].ID == id) != running {
+			lines = append(lines, fmt.Sprintf("%s: %s is asked for by %+v", when, m, s.RequestedBy))
 		}
 	}
 	return lines

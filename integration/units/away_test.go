@@ -14,7 +14,7 @@ func TestAnOptionalDeviceThatIsAwayIsGivenWhenItComes(t *testing.T) {
 	host := newAdapters(t)
 	h := hold(t, nil, pivoted)
 	b := inBundle(t, h, "")
-	standIn(t, "udevadm", "")
+	fakeProgram(t, "udevadm", "")
 	t.Cleanup(func() { must(t, os.Remove(rules)) })
 	if o := b.tool(t, "add-device", h.id, ours+":/dev/modem:rw"); o.code != 1 || !strings.Contains(o.said, "no such file or directory") {
 		t.Errorf("add-device: %d, %s, want it refused", o.code, o.said)
@@ -26,7 +26,7 @@ func TestAnOptionalDeviceThatIsAwayIsGivenWhenItComes(t *testing.T) {
 	if text := read(t, rules); !strings.Contains(text, `SYMLINK=="serial/by-id/usb-Ours-if00"`) {
 		t.Errorf("the rules are %s", text)
 	}
-	box := &box{holder: h, t: t, dir: b.dir, target: h.target(t, hostOwner)}
+	box := &deviceFixture{fakeContainer: h, t: t, dir: b.dir, target: h.target(t, hostOwner)}
 	box.modem(-1)
 	host.plug(3, true)
 	box.do("/dev/modem", "ttyUSB3")
@@ -50,7 +50,7 @@ func TestALimitOfADeviceThatIsAwayIsKeptForItsReturn(t *testing.T) {
 	t.Cleanup(func() { os.RemoveAll("/dev/disk") })
 	h := hold(t, nil, pivoted)
 	b := inBundle(t, h, asJSON(t, map[string]any{"deviceToAdd": []any{was.record(link, "/dev/x", "rw")}}))
-	standIn(t, "udevadm", "")
+	fakeProgram(t, "udevadm", "")
 	blkio := "/sys/fs/cgroup/blkio" + h.cgroup
 	must(t, os.MkdirAll(blkio, 0o755))
 	file := blkio + "/blkio.throttle.read_bps_device"
@@ -78,7 +78,7 @@ func TestALimitOfADeviceThatIsAwayIsKeptForItsReturn(t *testing.T) {
 	recorded("")
 	update(link, "3m", 0)
 	repoint(t, link, is)
-	box := &box{holder: h, t: t, dir: b.dir, target: h.target(t, hostOwner)}
+	box := &deviceFixture{fakeContainer: h, t: t, dir: b.dir, target: h.target(t, hostOwner)}
 	box.do("/dev/x", is.name)
 	if got, want := read(t, file), fmt.Sprintf("7:%d 3145728\n", is.minor); got != want {
 		t.Errorf("limited is %q, want %q", got, want)

@@ -26,7 +26,7 @@ func goesAfterChroot(t *testing.T, hosts bool) {
 	}
 	h, target := shared(t, func(image string) { must(t, os.Mkdir(image+"/elsewhere", 0o755)) }, pivoted)
 	h.keepLedger(t, target)
-	init, err := process.Find(h.pid)
+	init, err := process.ByPID(h.pid)
 	must(t, err)
 	open := func() {
 		t.Helper()

@@ -187,53 +187,53 @@ func TestTheHostsDevIsNeverChanged(t *testing.T) {
 func TestADeviceThatCannotBeGivenLeavesNothing(t *testing.T) {
 	for _, c := range []struct {
 		name string
-		make func(t *testing.T, h *holder, target *resource.Target, d *devices.Device)
+		make func(t *testing.T, h *fakeContainer, target *resource.Target, d *devices.Device)
 		want error // nil: any
 	}{
-		{"the host's node is gone", func(t *testing.T, _ *holder, _ *resource.Target, d *devices.Device) {
+		{"the host's node is gone", func(t *testing.T, _ *fakeContainer, _ *resource.Target, d *devices.Device) {
 			must(t, os.Remove(d.PathOnHost))
 		}, unix.ENOENT},
-		{"a parent is a file", func(t *testing.T, h *holder, _ *resource.Target, d *devices.Device) {
+		{"a parent is a file", func(t *testing.T, h *fakeContainer, _ *resource.Target, d *devices.Device) {
 			write(t, h.root+"/dev/file", "image")
 			d.PathInContainer = "/dev/file/x/node"
 		}, unix.ENOTDIR},
-		{"a parent is a link to itself", func(t *testing.T, h *holder, _ *resource.Target, d *devices.Device) {
+		{"a parent is a link to itself", func(t *testing.T, h *fakeContainer, _ *resource.Target, d *devices.Device) {
 			must(t, os.Symlink("link", h.root+"/dev/link"))
 			d.PathInContainer = "/dev/link/node"
 		}, unix.ELOOP},
-		{"a full directory has its place", func(t *testing.T, h *holder, _ *resource.Target, d *devices.Device) {
+		{"a full directory has its place", func(t *testing.T, h *fakeContainer, _ *resource.Target, d *devices.Device) {
 			write(t, h.root+"/dev/a/b/node/file", "image")
 		}, unix.ENOTEMPTY},
-		{"a mount point has its place", func(t *testing.T, h *holder, target *resource.Target, d *devices.Device) {
+		{"a mount point has its place", func(t *testing.T, h *fakeContainer, target *resource.Target, d *devices.Device) {
 			write(t, h.root+"/dev/point", "image")
 			d.PathInContainer = "/dev/point"
 			must(t, target.NS.Do(func() error { return unix.Mount("/etc/hostname", h.image+"/dev/point", "", unix.MS_BIND, "") }))
 		}, nil},
-		{"a mounted directory has its place", func(t *testing.T, h *holder, target *resource.Target, d *devices.Device) {
+		{"a mounted directory has its place", func(t *testing.T, h *fakeContainer, target *resource.Target, d *devices.Device) {
 			// It is not in use by anyone in our namespace, and empty below the mount.
 			must(t, os.Mkdir(h.root+"/dev/shm", 0o755))
 			d.PathInContainer = "/dev/shm"
 			must(t, target.NS.Do(func() error { return unix.Mount("tmpfs", h.image+"/dev/shm", "tmpfs", 0, "mode=1777") }))
 		}, nil},
-		{"the root has its place", func(_ *testing.T, _ *holder, _ *resource.Target, d *devices.Device) {
+		{"the root has its place", func(_ *testing.T, _ *fakeContainer, _ *resource.Target, d *devices.Device) {
 			d.PathInContainer = "/dev/../.."
 		}, unix.EEXIST},
-		{"its file system is read-only", func(t *testing.T, h *holder, target *resource.Target, _ *devices.Device) {
+		{"its file system is read-only", func(t *testing.T, h *fakeContainer, target *resource.Target, _ *devices.Device) {
 			must(t, target.NS.Do(func() error {
 				return unix.Mount("", h.image+"/dev", "", unix.MS_REMOUNT|unix.MS_BIND|unix.MS_RDONLY, "")
 			}))
 		}, unix.EROFS},
-		{"its file system is full", func(t *testing.T, h *holder, target *resource.Target, _ *devices.Device) {
+		{"its file system is full", func(t *testing.T, h *fakeContainer, target *resource.Target, _ *devices.Device) {
 			// Room for the directories, not for the node.
 			must(t, target.NS.Do(func() error { return unix.Mount("", h.image+"/dev", "", unix.MS_REMOUNT, "nr_inodes=3") }))
 		}, unix.ENOSPC},
-		{"its name is too long", func(_ *testing.T, _ *holder, _ *resource.Target, d *devices.Device) {
+		{"its name is too long", func(_ *testing.T, _ *fakeContainer, _ *resource.Target, d *devices.Device) {
 			d.PathInContainer = "/dev/a/b/" + strings.Repeat("x", 256)
 		}, unix.ENAMETOOLONG},
-		{"the cgroup is gone", func(_ *testing.T, _ *holder, target *resource.Target, _ *devices.Device) {
+		{"the cgroup is gone", func(_ *testing.T, _ *fakeContainer, target *resource.Target, _ *devices.Device) {
 			target.Cgroups.Path += "-gone"
 		}, unix.ENOENT},
-		{"the controller does not take the rule", func(_ *testing.T, _ *holder, _ *resource.Target, d *devices.Device) {
+		{"the controller does not take the rule", func(_ *testing.T, _ *fakeContainer, _ *resource.Target, d *devices.Device) {
 			d.Type = "x"
 		}, unix.EINVAL},
 	} {

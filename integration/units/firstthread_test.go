@@ -51,7 +51,7 @@ func TestAProcessWhoseFirstThreadHasEndedLives(t *testing.T) {
 		zombie = strings.Contains(string(stat), ") Z ")
 		time.Sleep(time.Millisecond)
 	}
-	id, err := process.Find(pid)
+	id, err := process.ByPID(pid)
 	if err != nil || id.PID != pid || !id.Lives() {
 		t.Errorf("found %+v, %v, lives: %v", id, err, id.Lives())
 	}

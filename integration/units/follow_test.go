@@ -54,7 +54,7 @@ func (a adapters) pull(n int) {
 }
 
 // modem requires the container to have and to be allowed an adapter, or none (-1).
-func (b *box) modem(want int) {
+func (b *deviceFixture) modem(want int) {
 	b.t.Helper()
 	got := -1
 	var st unix.Stat_t
@@ -84,7 +84,7 @@ func TestACharacterDeviceOfALinkIsGoneWhenItIsGoneAndBackUnderAnyNumber(t *testi
 	either(t, func(t *testing.T, options ...option) {
 		host := newAdapters(t)
 		host.plug(0, true)
-		b := newBox(t, map[string]any{"deviceToAdd": []devices.Device{char(ours)}}, options...)
+		b := newDeviceFixture(t, map[string]any{"deviceToAdd": []devices.Device{char(ours)}}, options...)
 		b.start()
 		b.modem(0)
 		host.pull(0)
@@ -117,7 +117,7 @@ func TestACharacterDeviceOfALinkIsGoneWhenItIsGoneAndBackUnderAnyNumber(t *testi
 func TestAKernelsNameMeansWhateverHasItNow(t *testing.T) {
 	host := newAdapters(t)
 	host.plug(0, false)
-	b := newBox(t, map[string]any{"deviceToAdd": []devices.Device{char("/dev/ttyUSB0")}}, pivoted)
+	b := newDeviceFixture(t, map[string]any{"deviceToAdd": []devices.Device{char("/dev/ttyUSB0")}}, pivoted)
 	b.start()
 	host.pull(0)
 	b.do("/dev/modem", "ttyUSB0")
@@ -133,7 +133,7 @@ func TestANumberThatAnotherRecordHasNowStaysAllowed(t *testing.T) {
 	host.plug(0, true)
 	kernels := char("/dev/ttyUSB0")
 	kernels.PathInContainer = "/dev/any"
-	b := newBox(t, map[string]any{"deviceToAdd": []devices.Device{char(ours), kernels}}, pivoted)
+	b := newDeviceFixture(t, map[string]any{"deviceToAdd": []devices.Device{char(ours), kernels}}, pivoted)
 	b.start()
 	host.pull(0)
 	host.plug(0, false)
@@ -163,7 +163,7 @@ func TestEveryCommandRenewsTheNumbersOfDevices(t *testing.T) {
 			host.plug(0, true)
 			h := hold(t, nil, pivoted)
 			b := inBundle(t, h, "")
-			standIn(t, "udevadm", "")
+			fakeProgram(t, "udevadm", "")
 			t.Cleanup(func() { must(t, os.Remove(rules)) })
 			if o := b.tool(t, "add-device", h.id, ours+":/dev/modem:rw"); o.code != 0 {
 				t.Fatalf("add-device: %d, %s", o.code, o.said)
@@ -176,7 +176,7 @@ func TestEveryCommandRenewsTheNumbersOfDevices(t *testing.T) {
 			if o.code != 0 && c.command[0] == "add-device" {
 				t.Errorf("%q: %d, %s", args, o.code, o.said)
 			}
-			box := &box{holder: h, t: t, dir: b.dir}
+			box := &deviceFixture{fakeContainer: h, t: t, dir: b.dir}
 			box.modem(1)
 			if got := box.records(); !strings.HasPrefix(got, "/dev/modem="+ours+"<(rw)188:1") {
 				t.Errorf("recorded %s", got)

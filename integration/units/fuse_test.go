@@ -52,7 +52,7 @@ type server struct {
 
 // serve mounts a file system of the container's own on its folder point, and serves it
 // until the test ends. fuseAnything: not even what the kernel asks first is answered.
-func (h *holder) serve(t testing.TB, point string, silent uint32) *server {
+func (h *fakeContainer) serve(t testing.TB, point string, silent uint32) *server {
 	t.Helper()
 	fd, err := unix.Open("/dev/fuse", unix.O_RDWR|unix.O_CLOEXEC|unix.O_NONBLOCK, 0)
 	must(t, err)

@@ -12,7 +12,7 @@ import (
 // hangs is a program in place of the host's that does not end.
 func hangs(t testing.TB, name string) (calls func() string) {
 	t.Helper()
-	return standIn(t, name, "exec sleep 1000")
+	return fakeProgram(t, name, "exec sleep 1000")
 }
 
 // A start may wait for a program as long as the hook's budget lasts, and nobody

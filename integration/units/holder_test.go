@@ -30,8 +30,8 @@ import (
 // holderName is argv[0] of a process that holds a container's namespaces.
 const holderName = "isulad-tools-units-holder"
 
-// holder is a container as a hook finds it: namespaces and mounts are there.
-type holder struct {
+// fakeContainer is a container as a hook finds it: namespaces and mounts are there.
+type fakeContainer struct {
 	pid    int
 	image  string // its root file system, a path of the host
 	root   string // the same as the container sees it, with its mounts
@@ -63,9 +63,9 @@ func has(list []option, o option) bool {
 }
 
 // hold starts a container. prepare may change its image first.
-func hold(t testing.TB, prepare func(image string), options ...option) *holder {
+func hold(t testing.TB, prepare func(image string), options ...option) *fakeContainer {
 	t.Helper()
-	h := &holder{image: filepath.Join(t.TempDir(), "image"), id: strings.ToLower(fmt.Sprintf("c%d", time.Now().UnixNano()))}
+	h := &fakeContainer{image: filepath.Join(t.TempDir(), "image"), id: strings.ToLower(fmt.Sprintf("c%d", time.Now().UnixNano()))}
 	for _, d := range []string{"proc", "dev", "etc", "mnt"} {
 		must(t, os.MkdirAll(filepath.Join(h.image, d), 0o755))
 	}
@@ -93,16 +93,16 @@ func hold(t testing.TB, prepare func(image string), options ...option) *holder {
 	if has(options, ipcns) {
 		cmd.SysProcAttr.Cloneflags |= unix.CLONE_NEWIPC
 	}
-	leash, err := cmd.StdinPipe()
+	stdin, err := cmd.StdinPipe()
 	must(t, err)
 	ready, err := cmd.StdoutPipe()
 	must(t, err)
 	must(t, cmd.Start())
 	t.Cleanup(func() {
-		leash.Close()
+		stdin.Close()
 		must(t, cmd.Wait())
 	})
-	h.leash, h.ready = leash, bufio.NewReader(ready)
+	h.leash, h.ready = stdin, bufio.NewReader(ready)
 	h.await(t)
 	h.pid = cmd.Process.Pid
 	h.root = fmt.Sprintf("/proc/%d/root%s", h.pid, h.image)
@@ -118,7 +118,7 @@ func hold(t testing.TB, prepare func(image string), options ...option) *holder {
 	return h
 }
 
-func (h *holder) await(t testing.TB) {
+func (h *fakeContainer) await(t testing.TB) {
 	t.Helper()
 	if _, err := h.ready.ReadString('\n'); err != nil {
 		t.Fatalf("the holder did not get ready: %v", err)
@@ -126,24 +126,24 @@ func (h *holder) await(t testing.TB) {
 }
 
 // chroot has the holder's process change its root directory.
-func (h *holder) chroot(t testing.TB, dir string) {
+func (h *fakeContainer) chroot(t testing.TB, dir string) {
 	t.Helper()
 	_, err := fmt.Fprintln(h.leash, dir)
 	must(t, err)
 	h.await(t)
 }
 
-func (h *holder) cgroupDir() string { return "/sys/fs/cgroup/devices" + h.cgroup }
+func (h *fakeContainer) cgroupDir() string { return "/sys/fs/cgroup/devices" + h.cgroup }
 
 // allowed is the container's device list.
-func (h *holder) allowed(t testing.TB) string {
+func (h *fakeContainer) allowed(t testing.TB) string {
 	t.Helper()
 	return read(t, h.cgroupDir()+"/devices.list")
 }
 
 // target is what the engine is given for the container. It is closed when the
 // test ends.
-func (h *holder) target(t testing.TB, own resource.Owner) *resource.Target {
+func (h *fakeContainer) target(t testing.TB, own resource.Owner) *resource.Target {
 	t.Helper()
 	root, err := rootfs.OfProcess(h.pid, "container "+h.id, nil)
 	must(t, err)
@@ -157,7 +157,7 @@ func (h *holder) target(t testing.TB, own resource.Owner) *resource.Target {
 	must(t, err)
 	t.Cleanup(ns.Close)
 	must(t, ns.Do(func() error { return nil })) // from now on there is a thread instead of two files
-	init, err := process.Find(h.pid)
+	init, err := process.ByPID(h.pid)
 	must(t, err)
 	target := &resource.Target{ID: h.id, Init: init, Root: root, Owner: own, NS: ns, Sees: h.pid, Net: netspace.OfProcess(h.pid), Cgroups: cgroup.Container{Path: h.cgroup, PID: h.pid}}
 	t.Cleanup(target.Net.Close)
@@ -166,7 +166,7 @@ func (h *holder) target(t testing.TB, own resource.Owner) *resource.Target {
 }
 
 // keepLedger gives target a ledger, as a command or a hook has it.
-func (h *holder) keepLedger(t testing.TB, target *resource.Target, trees ...ledger.Tree) {
+func (h *fakeContainer) keepLedger(t testing.TB, target *resource.Target, trees ...ledger.Tree) {
 	t.Helper()
 	var err error
 	target.Ledger, err = ledger.Open(place.Isulad, h.id, ledger.Start{Init: target.Init, Trees: trees})
@@ -178,7 +178,7 @@ func (h *holder) keepLedger(t testing.TB, target *resource.Target, trees ...ledg
 var hostOwner = resource.Owner{UID: -1, GID: -1}
 
 // mountAt is the mount that the container has at a path of its own, as a line.
-func (h *holder) mountAt(t testing.TB, path string) string {
+func (h *fakeContainer) mountAt(t testing.TB, path string) string {
 	t.Helper()
 	list, err := sandbox.Mounts(h.pid)
 	must(t, err)
@@ -196,7 +196,7 @@ func (h *holder) mountAt(t testing.TB, path string) string {
 }
 
 // mountsOf is the container's mount table.
-func (h *holder) mountsOf(t testing.TB) string {
+func (h *fakeContainer) mountsOf(t testing.TB) string {
 	t.Helper()
 	return mountsOf(t, h.pid)
 }

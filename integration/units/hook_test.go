@@ -18,7 +18,7 @@ import (
 )
 
 // bundleOf is a bundle for a held container, with a device and a path recorded.
-func bundleOf(t testing.TB, h *holder, spec map[string]any) (dir string) {
+func bundleOf(t testing.TB, h *fakeContainer, spec map[string]any) (dir string) {
 	t.Helper()
 	dir = filepath.Join(t.TempDir(), "engines/runc", h.id)
 	config, err := json.Marshal(spec)
@@ -66,7 +66,7 @@ func TestPrestartTwiceThenPoststop(t *testing.T) {
 		node(t, h.root+"/dev/f", "c 0666 0:0 10:229")
 		start, err := container.ReadStart(h.id)
 		must(t, err)
-		if init, err := process.Find(h.pid); err != nil || start.Init != init || start.Bundle != dir || start.Root != h.image || start.Cgroups["devices"] != h.cgroupDir() || start.Engine != "runc" {
+		if init, err := process.ByPID(h.pid); err != nil || start.Init != init || start.Bundle != dir || start.Root != h.image || start.Cgroups["devices"] != h.cgroupDir() || start.Engine != "runc" {
 			t.Errorf("recorded %+v, %v", start, err)
 		}
 

@@ -40,7 +40,7 @@ var hostile = []struct {
 }
 
 // plan does one change to what is recorded of devices, as a command does.
-func (b *box) plan(plan func(*resource.Edit[devices.Device])) *resource.Change {
+func (b *deviceFixture) plan(plan func(*resource.Edit[devices.Device])) *resource.Change {
 	b.t.Helper()
 	doc, err := config.Load(b.dir)
 	must(b.t, err)
@@ -56,7 +56,7 @@ func TestNothingThatAContainerDoesKeepsAPermission(t *testing.T) {
 	for _, c := range hostile {
 		for what, options := range map[string][]option{"as the host's root": nil, "in a user namespace": {userns}, "after pivot_root": {pivoted}} {
 			t.Run(c.name+" "+what, func(t *testing.T) {
-				b := newBox(t, map[string]any{}, options...)
+				b := newDeviceFixture(t, map[string]any{}, options...)
 				b.keepLedger(t, b.target)
 				d := fuse(t, "/dev/a/thing")
 				b.plan(func(e *resource.Edit[devices.Device]) { e.Add(d) })
@@ -98,7 +98,7 @@ func TestADiskThatIsPulledTakesThePermissionWithIt(t *testing.T) {
 			p := plug(t)
 			p.cut(t, 1)
 			disk := p.record("/dev/"+p.name, "/dev/a/thing", "rw")
-			b := newBox(t, map[string]any{"deviceToAdd": []devices.Device{disk}})
+			b := newDeviceFixture(t, map[string]any{"deviceToAdd": []devices.Device{disk}})
 			b.keepLedger(t, b.target)
 			b.start()
 			b.do("/dev/a/thing", p.part(1))
@@ -124,7 +124,7 @@ func TestADiskThatIsPulledTakesThePermissionWithIt(t *testing.T) {
 // A node that the container made anew, or that is not the one of the ledger, is
 // its own.
 func TestOnlyTheNodeOfTheLedgerIsRemoved(t *testing.T) {
-	b := newBox(t, map[string]any{})
+	b := newDeviceFixture(t, map[string]any{})
 	b.keepLedger(t, b.target)
 	d := fuse(t, "/dev/node")
 	b.plan(func(e *resource.Edit[devices.Device]) { e.Add(d) })
@@ -138,7 +138,7 @@ func TestOnlyTheNodeOfTheLedgerIsRemoved(t *testing.T) {
 func TestADeviceOfAKilledCommandIsRemoved(t *testing.T) {
 	for what, options := range map[string][]option{"a node": nil, "a bound node": {userns}} {
 		t.Run(what, func(t *testing.T) {
-			b := newBox(t, map[string]any{}, options...)
+			b := newDeviceFixture(t, map[string]any{}, options...)
 			d := fuse(t, "/dev/node")
 			must(t, addDevice(t, b.target, d)) // nobody completed its entry
 			b.keepLedger(t, b.target)
@@ -162,7 +162,7 @@ func TestADeviceOfAKilledCommandIsRemoved(t *testing.T) {
 // A command that is killed when it has recorded other numbers has not denied those of
 // before.
 func TestThePermissionOfAKilledUpdateGoesWithTheNextChange(t *testing.T) {
-	b := newBox(t, map[string]any{})
+	b := newDeviceFixture(t, map[string]any{})
 	b.keepLedger(t, b.target)
 	d := fuse(t, "/dev/node")
 	b.plan(func(e *resource.Edit[devices.Device]) { e.Add(d) })
@@ -180,7 +180,7 @@ func TestADeviceOfAnotherTypeThanRecordedKeepsItsPermission(t *testing.T) {
 	d := fuse(t, "/dev/node")
 	recorded := d
 	recorded.Type = "b"
-	b := newBox(t, map[string]any{config.Devices: []devices.Device{recorded}})
+	b := newDeviceFixture(t, map[string]any{config.Devices: []devices.Device{recorded}})
 	b.keepLedger(t, b.target)
 	doc, err := config.Load(b.dir)
 	must(t, err)

@@ -108,7 +108,7 @@ func TestAnOperatorsLinkIsFollowedAlsoWhenItIsRetargeted(t *testing.T) {
 		}
 		b := mounts.Bind{Host: at(path), Container: "/mnt/x", Options: "rw"}
 		must(t, mounts.Kind.Remove(t.Context(), target, b))
-		must(t, mounts.Kind.Settle(t.Context(), target, nil, []mounts.Bind{b}))
+		must(t, mounts.Kind.Reconcile(t.Context(), target, nil, []mounts.Bind{b}))
 	}
 	leads("app/current/data", "app/releases/1/data")
 	leads("app/next/data", "app/releases/2/data")

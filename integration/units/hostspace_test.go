@@ -35,7 +35,7 @@ func namespaced(t testing.TB, flags uintptr) (pid int) {
 // namespace: mounts and nodes would be the host's.
 func TestAContainerInTheHostsMountNamespaceIsRefused(t *testing.T) {
 	pid := namespaced(t, unix.CLONE_NEWNET|unix.CLONE_NEWIPC)
-	h := &holder{id: "in-the-hosts", image: filepath.Join(t.TempDir(), "image")}
+	h := &fakeContainer{id: "in-the-hosts", image: filepath.Join(t.TempDir(), "image")}
 	must(t, os.MkdirAll(filepath.Join(h.image, "dev"), 0o755))
 	dir := bundleOf(t, h, map[string]any{"process": map[string]any{"env": []string{"KERNEL_MODULES=ext4"}}})
 	state := map[string]any{"id": h.id, "pid": pid, "bundle": dir, "root": h.image}
@@ -47,7 +47,7 @@ func TestAContainerInTheHostsMountNamespaceIsRefused(t *testing.T) {
 	if code != 1 || strings.Count(stderr, "\n") != 1 || !strings.Contains(stderr, "no mount namespace of its own") {
 		t.Errorf("prestart: got %d, %q, want 1 and one line that says why", code, stderr)
 	}
-	init, err := process.Find(pid)
+	init, err := process.ByPID(pid)
 	must(t, err)
 	spec, err := container.ReadSpec(dir)
 	must(t, err)

@@ -19,7 +19,7 @@ import (
 
 // granted is a container that has a folder of the host on /mnt.
 type granted struct {
-	*holder
+	*fakeContainer
 	target *resource.Target
 	dir    string // of the host
 }
@@ -35,14 +35,14 @@ func grant(t testing.TB, uid int, flags uintptr, options ...option) *granted {
 		must(t, os.Chmod(dir, 0o755))
 		must(t, os.Chown(dir, uid, uid))
 	}
-	g.holder = hold(t, nil, options...)
+	g.fakeContainer = hold(t, nil, options...)
 	own, rights := hostOwner, credentials.Rights{}
 	if has(options, userns) {
 		own = resource.Owner{UID: mappedRoot, GID: mappedRoot}
 		rights.UIDs = []credentials.Range{{First: mappedRoot, Size: 1000}}
 		rights.GIDs = rights.UIDs
 	}
-	g.target = g.holder.target(t, own)
+	g.target = g.fakeContainer.target(t, own)
 	g.target.UserNS = has(options, userns)
 	g.target.Root.Restrict(rootfs.Rights{Rights: rights})
 	must(t, g.target.NS.Do(func() error {
@@ -187,7 +187,7 @@ func TestInATreeOfTheHostNoNodeIsMadeReplacedOrRemoved(t *testing.T) {
 
 func TestAMountPointThatTheHostSharesIsRefused(t *testing.T) {
 	g := grant(t, 0, unix.MS_SHARED)
-	g.target.Direct = errTest
+	g.target.NoSharedPath = errTest
 	must(t, g.target.NS.Do(func() error { return os.Mkdir(g.image+"/mnt/point", 0o755) }))
 	before := allMounts(t)
 	if err := addPath(t, g.target, hostDir(t), "/mnt/point", "rw"); err == nil || !strings.Contains(err.Error(), "shares its mounts with the host") {

@@ -93,26 +93,26 @@ func (p *plugged) blkpg(op int32, n int) error {
 	return nil
 }
 
-// box is a container with a resource file.
-type box struct {
-	*holder
+// deviceFixture is a container with a resource file.
+type deviceFixture struct {
+	*fakeContainer
 	t      testing.TB
 	dir    string
 	target *resource.Target
 }
 
-func newBox(t testing.TB, file map[string]any, options ...option) *box {
+func newDeviceFixture(t testing.TB, file map[string]any, options ...option) *deviceFixture {
 	t.Helper()
-	b := &box{holder: hold(t, nil, options...), t: t, dir: t.TempDir()}
+	b := &deviceFixture{fakeContainer: hold(t, nil, options...), t: t, dir: t.TempDir()}
 	own := hostOwner
 	if has(options, userns) {
 		own = resource.Owner{UID: mappedRoot, GID: mappedRoot}
 	}
-	b.target = b.holder.target(t, own)
+	b.target = b.fakeContainer.target(t, own)
 	if has(options, userns) {
 		b.target.UserNS = true
 		must(t, mounts.Share(t.Context(), b.target, func(err error) { t.Error(err) }))
-		t.Cleanup(func() { must(t, mounts.Clean(b.id)) })
+		t.Cleanup(func() { must(t, mounts.PurgeStaging(b.id)) })
 	}
 	data, err := json.Marshal(file)
 	must(t, err)
@@ -122,7 +122,7 @@ func newBox(t testing.TB, file map[string]any, options ...option) *box {
 
 // do serves one event, or with no name looks as a start does, and returns what
 // was done.
-func (b *box) do(path, name string) []string {
+func (b *deviceFixture) do(path, name string) []string {
 	b.t.Helper()
 	doc, err := config.Load(b.dir)
 	must(b.t, err)
@@ -131,7 +131,7 @@ func (b *box) do(path, name string) []string {
 	if name != "" {
 		must(b.t, plan.Event(path, name))
 	} else {
-		must(b.t, plan.Look())
+		must(b.t, plan.ScanPartitions())
 	}
 	must(b.t, plan.Do(b.t.Context(), b.target))
 	must(b.t, plan.Failed())
@@ -147,9 +147,9 @@ func (b *box) do(path, name string) []string {
 
 // has requires the container to have exactly these of the nodes that it may
 // have, by path: their numbers, node and permission.
-func (b *box) has(want map[string]string) { b.t.Helper(); b.hasAndMay(want, want) }
+func (b *deviceFixture) has(want map[string]string) { b.t.Helper(); b.hasAndMay(want, want) }
 
-func (b *box) hasAndMay(want, may map[string]string) {
+func (b *deviceFixture) hasAndMay(want, may map[string]string) {
 	b.t.Helper()
 	got := map[string]string{}
 	must(b.t, filepath.WalkDir(b.root+"/dev", func(p string, e os.DirEntry, err error) error {
@@ -181,7 +181,7 @@ func (b *box) hasAndMay(want, may map[string]string) {
 }
 
 // records are those in the file, in short.
-func (b *box) records() string {
+func (b *deviceFixture) records() string {
 	b.t.Helper()
 	doc, err := config.Load(b.dir)
 	must(b.t, err)
@@ -199,7 +199,7 @@ func (p *plugged) record(host, path, permissions string) devices.Device {
 }
 
 // start gives the container what is recorded, and looks.
-func (b *box) start() {
+func (b *deviceFixture) start() {
 	b.t.Helper()
 	doc, err := config.Load(b.dir)
 	must(b.t, err)
@@ -231,7 +231,7 @@ func TestPartitionsComeAndGoWithThoseOfTheHost(t *testing.T) {
 		p := plug(t)
 		host := "/dev/" + p.name
 		p.cut(t, 1) // it was there before: the operator did not want it
-		b := newBox(t, map[string]any{"deviceToAdd": []devices.Device{p.record(host, "/dev/x", "rw")}}, options...)
+		b := newDeviceFixture(t, map[string]any{"deviceToAdd": []devices.Device{p.record(host, "/dev/x", "rw")}}, options...)
 		b.start()
 		disk := fmt.Sprintf("7:%d", p.minor)
 		b.has(map[string]string{"/dev/x": disk})
@@ -300,7 +300,7 @@ func TestADiskThatComesBackUnderOtherNumbersIsTheSame(t *testing.T) {
 			"readIops":    []devices.Limit{{Major: 7, Minor: int64(was.minor), Path: link, Value: "100"}},
 			"writeBps":    []devices.Limit{{Major: 7, Minor: int64(was.minor), Path: "/dev/" + was.name, Value: "4096"}},
 		}
-		b := newBox(t, file, options...)
+		b := newDeviceFixture(t, file, options...)
 		blkio := "/sys/fs/cgroup/blkio" + b.cgroup
 		must(t, os.MkdirAll(blkio, 0o755))
 		b.start()
@@ -362,7 +362,7 @@ func TestADiskThatComesBackUnderOtherNumbersIsTheSame(t *testing.T) {
 }
 
 // hasNodes is has, with permissions for all of a list that may have characters.
-func (b *box) hasNodes(want map[string]string) {
+func (b *deviceFixture) hasNodes(want map[string]string) {
 	b.t.Helper()
 	blocks := map[string]string{}
 	for path, numbers := range want {
@@ -385,7 +385,7 @@ func TestWhatWasAddedByHandIsWithdrawnAndComesBack(t *testing.T) {
 	host := "/dev/" + p.name
 	one := p.cut(t, 1)
 	hand := devices.Device{Type: "b", PathOnHost: "/dev/" + p.part(1), PathInContainer: "/dev/data", CgroupPermissions: "r", Parent: host}
-	b := newBox(t, map[string]any{"deviceToAdd": []devices.Device{p.record(host, "/dev/x", "r"), hand}})
+	b := newDeviceFixture(t, map[string]any{"deviceToAdd": []devices.Device{p.record(host, "/dev/x", "r"), hand}})
 	b.start()
 	disk := fmt.Sprintf("7:%d", p.minor)
 	both := map[string]string{"/dev/x": disk, "/dev/data": one}
@@ -414,9 +414,9 @@ func TestAContainerThatDoesNotRunLearnsAtItsStart(t *testing.T) {
 	two := p.cut(t, 2)
 	p2 := devices.Device{Type: "b", PathOnHost: "/dev/" + p.part(2), PathInContainer: "/dev/xp2", Parent: host}
 	p3 := devices.Device{Type: "b", PathOnHost: "/dev/" + p.part(3), PathInContainer: "/dev/xp3", Parent: host}
-	b := newBox(t, map[string]any{
+	b := newDeviceFixture(t, map[string]any{
 		"deviceToAdd":    []devices.Device{p.record(host, "/dev/x", "rw"), p2, p3},
-		"diskPartitions": []devices.Seen{{Path: "/dev/x", Partitions: "p1 p3"}, {Path: "/dev/gone", Partitions: "1"}},
+		"diskPartitions": []devices.PartitionSnapshot{{Path: "/dev/x", Partitions: "p1 p3"}, {Path: "/dev/gone", Partitions: "1"}},
 	})
 	b.target = nil
 	four := p.cut(t, 4)
@@ -435,7 +435,7 @@ func TestALimitFollowsItsDiskThroughAStop(t *testing.T) {
 	const link = "/dev/disk/by-id/test-ours"
 	repoint(t, link, is)
 	t.Cleanup(func() { os.RemoveAll("/dev/disk") })
-	standIn(t, "udevadm", "")
+	fakeProgram(t, "udevadm", "")
 	h := hold(t, nil)
 	dir := bundleOf(t, h, map[string]any{"linux": map[string]any{"cgroupsPath": h.cgroup}})
 	blkio := "/sys/fs/cgroup/blkio" + h.cgroup

@@ -17,7 +17,7 @@ import (
 // bound is the identity that a new record by a path below /dev has.
 func bound(t testing.TB, path string) string {
 	t.Helper()
-	d, err := devices.Find(path)
+	d, err := devices.FromNode(path)
 	must(t, err)
 	return d.Bind().Identity
 }
@@ -59,7 +59,7 @@ func TestAnotherDiskUnderTheNameIsNotGiven(t *testing.T) {
 		t.Cleanup(func() { os.RemoveAll("/dev/disk") })
 		record := is.record(link, "/dev/x", "rw")
 		record.Identity = bound(t, link)
-		b := newBox(t, map[string]any{"deviceToAdd": []devices.Device{record}}, options...)
+		b := newDeviceFixture(t, map[string]any{"deviceToAdd": []devices.Device{record}}, options...)
 		b.start()
 		own := map[string]string{"/dev/x": fmt.Sprintf("7:%d", is.minor)}
 		b.has(own)
@@ -94,7 +94,7 @@ func TestADeviceThatAContainerCouldChooseIsRefused(t *testing.T) {
 	must(t, os.Symlink("data/link", filepath.Join(top, "twice")))
 	must(t, sandbox.Mknod(filepath.Join(data, "sub/node"), unix.S_IFCHR|0o660, 1, 3, 0, 0))
 	bind := `"bindToAdd":["` + data + `:/data:rw"]`
-	standIn(t, "udevadm", "")
+	fakeProgram(t, "udevadm", "")
 	for name, c := range map[string]struct{ path, want string }{
 		"a link":             {filepath.Join(data, "link"), "may write, so it is not followed"},
 		"a link to a link":   {filepath.Join(top, "twice"), "may write, so it is not followed"},

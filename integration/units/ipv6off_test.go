@@ -11,7 +11,7 @@ import (
 )
 
 // ipv6Off tells of which links of the container IPv6 is switched off.
-func (h *holder) ipv6Off(t testing.TB) (links []string) {
+func (h *fakeContainer) ipv6Off(t testing.TB) (links []string) {
 	t.Helper()
 	const script = "mount -t proc proc /proc && cd /proc/sys/net/ipv6/conf && grep -l 1 */disable_ipv6"
 	out, err := exec.Command("unshare", "--mount", "nsenter", fmt.Sprintf("--net=/proc/%d/ns/net", h.pid), "sh", "-c", script).Output()

@@ -21,7 +21,7 @@ func TestCommandsWaitForNoISulad(t *testing.T) {
 	graph := filepath.Join(t.TempDir(), "graph")
 	must(t, os.CopyFS(graph, os.DirFS(recordedGraph)))
 	h := hold(t, nil)
-	init, err := process.Find(h.pid)
+	init, err := process.ByPID(h.pid)
 	must(t, err)
 	dir := func(id string) string {
 		t.Helper()
@@ -41,7 +41,7 @@ func TestCommandsWaitForNoISulad(t *testing.T) {
 	for how, isula := range map[string]func(*testing.T) func() string{
 		"hangs": func(t *testing.T) func() string { return hangs(t, "isula") },
 		"is dead": func(t *testing.T) func() string {
-			return standIn(t, "isula", "echo 'Can not connect with server.' >&2; exit 1")
+			return fakeProgram(t, "isula", "echo 'Can not connect with server.' >&2; exit 1")
 		},
 		"is not here": func(*testing.T) func() string { return func() string { return "" } },
 	} {
@@ -130,7 +130,7 @@ func TestTheHelperFindsAContainerInISuladsFiles(t *testing.T) {
 	must(t, os.CopyFS("/var/lib/isulad", os.DirFS(recordedGraph)))
 	t.Cleanup(func() { must(t, os.RemoveAll("/var/lib/isulad")) })
 	asked := hangs(t, "isula")
-	standIn(t, "udevadm", "")
+	fakeProgram(t, "udevadm", "")
 	const stopped = "5b25249727ba14fb03210ab2ccba75c75b27280fdd885334c1f57111df1e925d"
 	write(t, filepath.Join("/var/lib/isulad/engines/runc", stopped, container.SpecName), "{}")
 	if log := helper(t, 0, "add", stopped[:8], "sda1", "/dev/x", "sda"); asked() != "" || strings.Contains(log, "does not run") {

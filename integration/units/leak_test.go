@@ -88,12 +88,12 @@ func TestNothingIsLeftOpen(t *testing.T) {
 			return mounts.Kind.Remove(t.Context(), target, bindOf(elsewhere, "/"))
 		}},
 		{"settle", false, func() error {
-			return mounts.Kind.Settle(t.Context(), target, []mounts.Bind{bindOf(dir, "/mnt/x")}, []mounts.Bind{bindOf(dir, "/mnt")})
+			return mounts.Kind.Reconcile(t.Context(), target, []mounts.Bind{bindOf(dir, "/mnt/x")}, []mounts.Bind{bindOf(dir, "/mnt")})
 		}},
 		{"make a host path", true, func() error { return mounts.MakeHost(nil, mounts.Container{}, dir+"/link/x", rootfs.Owner{}) }},
 		{"verify a path", false, func() error { return hasPath(t, target, dir, "/mnt/x") }},
 		{"verify no path", true, func() error { return hasPath(t, target, dir, "/etc") }},
-		{"clean", false, func() error { return mounts.Clean(h.id) }},
+		{"clean", false, func() error { return mounts.PurgeStaging(h.id) }},
 		{"pin", false, func() error { return network.Pin(place.Isulad, h.id, h.pid) }},
 		{"unpin", false, func() error { return network.Unpin(h.id) }},
 		{"pin nobody", true, func() error { return network.Pin(place.Isulad, h.id, 1<<30) }},

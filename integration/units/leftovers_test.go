@@ -96,7 +96,7 @@ func TestWhatIsLeftBelowTheSharedPathIsRemovedAndNothingThroughIt(t *testing.T) 
 			for _, dir := range []string{master, midpath} {
 				leave(t, filepath.Join(dir, h.id), out)
 			}
-			must(t, mounts.Clean(h.id))
+			must(t, mounts.PurgeStaging(h.id))
 			for _, dir := range []string{master, midpath} {
 				gone(t, filepath.Join(dir, h.id))
 				if left := mountsBelow(t, filepath.Join(dir, h.id)); left != "" {
@@ -128,7 +128,7 @@ func TestAStartTakesPlaceWhateverIsLeft(t *testing.T) {
 		t.Run(what, func(t *testing.T) {
 			out, untouched := victim(t)
 			h := hold(t, nil)
-			t.Cleanup(func() { must(t, mounts.Clean(h.id)) })
+			t.Cleanup(func() { must(t, mounts.PurgeStaging(h.id)) })
 			for _, dir := range []string{master, midpath} {
 				must(t, os.MkdirAll(filepath.Join(dir, h.id), 0o600))
 				leave(t, filepath.Join(dir, h.id), out)
@@ -218,7 +218,7 @@ func TestAContainerThatHasTheHostsRootStartsAgain(t *testing.T) {
 	give(t, target, b)
 	write(t, h.root+"/mnt/host"+filepath.Join(midpath, h.id, "junk/deep/file"), "somebody's")
 	for range 2 {
-		must(t, mounts.Clean(h.id))
+		must(t, mounts.PurgeStaging(h.id))
 		gone(t, filepath.Join(midpath, h.id))
 	}
 	next := hold(t, nil)

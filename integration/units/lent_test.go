@@ -77,34 +77,34 @@ func changeNICs(t *testing.T, dir string, target *resource.Target, plan func(*re
 }
 
 // service is a process of the container with a network namespace of its own.
-func (h *holder) service(t *testing.T) int {
+func (h *fakeContainer) service(t *testing.T) int {
 	t.Helper()
 	return inNamespace(t, h, "unshare", "-n", "cat")
 }
 
 // A link of the host comes back as it was, whatever the container has done to it.
 func TestALentLinkComesBackAsItWas(t *testing.T) {
-	for name, do := range map[string]func(t *testing.T, h *holder){
-		"untouched":       func(*testing.T, *holder) {},
-		"without a queue": func(*testing.T, *holder) {},
-		"renamed, and another one has its name": func(t *testing.T, h *holder) {
+	for name, do := range map[string]func(t *testing.T, h *fakeContainer){
+		"untouched":       func(*testing.T, *fakeContainer) {},
+		"without a queue": func(*testing.T, *fakeContainer) {},
+		"renamed, and another one has its name": func(t *testing.T, h *fakeContainer) {
 			h.ip(t, "link", "set", "eth5", "down")
 			h.ip(t, "link", "set", "eth5", "name", "lan0")
 			h.ip(t, "link", "add", "eth5", "type", "veth", "peer", "name", "trap")
 		},
-		"changed": func(t *testing.T, h *holder) {
+		"changed": func(t *testing.T, h *fakeContainer) {
 			h.ip(t, "link", "set", "eth5", "down", "mtu", "1280", "address", "02:66:66:66:66:66", "alias", "isulad-tools other")
 			h.ip(t, "link", "set", "eth5", "txqueuelen", "3")
 		},
-		"named like another link of the host's": func(t *testing.T, h *holder) {
+		"named like another link of the host's": func(t *testing.T, h *fakeContainer) {
 			h.ip(t, "link", "property", "del", "dev", "eth5", "altname", "rack7port3")
 			h.ip(t, "link", "property", "add", "dev", "eth5", "altname", "x_phy0")
 		},
-		"used by a link on top of it": func(t *testing.T, h *holder) {
+		"used by a link on top of it": func(t *testing.T, h *fakeContainer) {
 			h.ip(t, "link", "add", "link", "eth5", "name", "v7", "type", "macvlan")
 			h.ip(t, "link", "set", "v7", "up")
 		},
-		"moved to a namespace of its own": func(t *testing.T, h *holder) {
+		"moved to a namespace of its own": func(t *testing.T, h *fakeContainer) {
 			h.ip(t, "link", "set", "eth5", "netns", fmt.Sprint(h.service(t)))
 		},
 	} {
@@ -133,7 +133,7 @@ func TestALentLinkComesBackAsItWas(t *testing.T) {
 					}
 				} else { // and its records are lost
 					must(t, network.Pin(place.Isulad, h.id, h.pid))
-					must(t, network.Cleanup{ID: h.id, Ledger: target.Ledger, Ports: true}.Do(t.Context()))
+					must(t, network.Cleanup{ID: h.id, Ledger: target.Ledger, SwitchPorts: true}.Do(t.Context()))
 					must(t, network.Unpin(h.id))
 				}
 				asBefore(t, "before it was lent")
@@ -150,15 +150,15 @@ func TestALentLinkComesBackAsItWas(t *testing.T) {
 
 // A pair goes by its end on the host, which the container cannot touch.
 func TestAVethGoesWhereverItsOtherEndIs(t *testing.T) {
-	for name, do := range map[string]func(t *testing.T, h *holder){
-		"renamed": func(t *testing.T, h *holder) {
+	for name, do := range map[string]func(t *testing.T, h *fakeContainer){
+		"renamed": func(t *testing.T, h *fakeContainer) {
 			h.ip(t, "link", "set", "eth1", "down")
 			h.ip(t, "link", "set", "eth1", "name", "lan0")
 		},
-		"moved to another namespace": func(t *testing.T, h *holder) {
+		"moved to another namespace": func(t *testing.T, h *fakeContainer) {
 			h.ip(t, "link", "set", "eth1", "netns", fmt.Sprint(h.service(t)))
 		},
-		"deleted": func(t *testing.T, h *holder) { h.ip(t, "link", "del", "eth1") },
+		"deleted": func(t *testing.T, h *fakeContainer) { h.ip(t, "link", "del", "eth1") },
 	} {
 		for _, stopped := range []bool{false, true} {
 			t.Run(fmt.Sprintf("%s, stopped %v", name, stopped), func(t *testing.T) {
@@ -171,7 +171,7 @@ func TestAVethGoesWhereverItsOtherEndIs(t *testing.T) {
 				do(t, h)
 				if stopped {
 					must(t, network.Pin(place.Isulad, h.id, h.pid))
-					must(t, network.Cleanup{ID: h.id, Ledger: target.Ledger, Ports: true}.Do(t.Context()))
+					must(t, network.Cleanup{ID: h.id, Ledger: target.Ledger, SwitchPorts: true}.Do(t.Context()))
 					must(t, network.Unpin(h.id))
 				} else {
 					must(t, changeNICs(t, dir, target, func(e *resource.Edit[network.NIC]) { e.Remove(n) }).Err)
@@ -225,7 +225,7 @@ func TestALinkThatIsForgottenIsLookedForNoMore(t *testing.T) {
 		held   bool
 	}{{"held", false, true}, {"forgotten", true, true}, {"by the next start", false, false}} {
 		err := network.Cleanup{ID: h.id, Ledger: target.Ledger, Forget: c.forget}.Do(t.Context())
-		if errors.Is(err, network.ErrStuck) != c.held {
+		if errors.Is(err, network.ErrStillInUse) != c.held {
 			t.Errorf("%s: %v, want that it is held: %v", c.name, err, c.held)
 		}
 	}

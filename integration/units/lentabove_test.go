@@ -14,7 +14,7 @@ import (
 )
 
 // lending is a container that is lent links of the host, in order.
-func lending(t *testing.T, list ...network.NIC) (h *holder, target *resource.Target, dir string) {
+func lending(t *testing.T, list ...network.NIC) (h *fakeContainer, target *resource.Target, dir string) {
 	t.Helper()
 	h = hold(t, nil)
 	target, dir = h.target(t, hostOwner), t.TempDir()
@@ -42,7 +42,7 @@ func TestALinkOnTopOfAnotherComesBackWhenBothWereLent(t *testing.T) {
 				}
 				if stopped {
 					must(t, network.Pin(place.Isulad, h.id, h.pid))
-					must(t, network.Cleanup{ID: h.id, Ledger: target.Ledger, Ports: true}.Do(t.Context()))
+					must(t, network.Cleanup{ID: h.id, Ledger: target.Ledger, SwitchPorts: true}.Do(t.Context()))
 					must(t, network.Unpin(h.id))
 				} else {
 					for _, n := range list {
@@ -63,28 +63,30 @@ func TestALinkOnTopOfAnotherComesBackWhenBothWereLent(t *testing.T) {
 // Not found is not destroyed: the record stays, and the link comes back where it is
 // known for what it is.
 func TestALinkOfSoftwareIsNotCalledDestroyed(t *testing.T) {
-	away := func(t *testing.T, h *holder) { h.ip(t, "link", "set", "eth5", "netns", fmt.Sprint(h.service(t))) }
+	away := func(t *testing.T, h *fakeContainer) {
+		h.ip(t, "link", "set", "eth5", "netns", fmt.Sprint(h.service(t)))
+	}
 	for _, c := range []struct {
 		name string
 		make []string
-		do   func(t *testing.T, h *holder)
+		do   func(t *testing.T, h *fakeContainer)
 		back bool
 	}{
 		{"a macvlan in another namespace of the container", []string{"link", "phy8", "name", "soft0", "type", "macvlan"}, away, true},
 		{"an ifb in another namespace of the container", []string{"name", "soft0", "type", "ifb"}, away, false},
-		{"a macvlan, and one of the container's own has its number", []string{"link", "phy8", "name", "soft0", "type", "macvlan"}, func(t *testing.T, h *holder) {
+		{"a macvlan, and one of the container's own has its number", []string{"link", "phy8", "name", "soft0", "type", "macvlan"}, func(t *testing.T, h *fakeContainer) {
 			index, _, _ := strings.Cut(h.ip(t, "-o", "link", "show", "eth5"), ":")
 			below, _, _ := strings.Cut(ip(t, "-o", "link", "show", "phy8"), ":")
 			away(t, h)
 			h.ip(t, "link", "add", "low", "index", below, "type", "ifb")
 			h.ip(t, "link", "add", "link", "low", "name", "eth5", "index", index, "type", "macvlan")
 		}, true},
-		{"a pair, the host's end of which was moved", []string{"name", "soft0", "type", "veth", "peer", "name", "b"}, func(t *testing.T, _ *holder) {
+		{"a pair, the host's end of which was moved", []string{"name", "soft0", "type", "veth", "peer", "name", "b"}, func(t *testing.T, _ *fakeContainer) {
 			ip(t, "netns", "add", "router")
 			t.Cleanup(func() { _ = exec.Command("ip", "netns", "del", "router").Run() })
 			ip(t, "link", "set", "dev", "b", "netns", "router")
 		}, true},
-		{"a pair, the host's end of which was moved, in another namespace of the container", []string{"name", "soft0", "type", "veth", "peer", "name", "b"}, func(t *testing.T, h *holder) {
+		{"a pair, the host's end of which was moved, in another namespace of the container", []string{"name", "soft0", "type", "veth", "peer", "name", "b"}, func(t *testing.T, h *fakeContainer) {
 			ip(t, "netns", "add", "router")
 			t.Cleanup(func() { _ = exec.Command("ip", "netns", "del", "router").Run() })
 			ip(t, "link", "set", "dev", "b", "netns", "router")

@@ -18,7 +18,7 @@ import (
 )
 
 // disk makes a loop device's node on the host and the container's blkio cgroup.
-func disk(t testing.TB, h *holder) (path string, minor int, files string) {
+func disk(t testing.TB, h *fakeContainer) (path string, minor int, files string) {
 	t.Helper()
 	minor = sandbox.Loop(t, 1<<20)
 	path = filepath.Join(t.TempDir(), "disk")
@@ -78,7 +78,7 @@ func TestAWeightNeedsASchedulerThatHasThem(t *testing.T) {
 	path, minor, dir := disk(t, h)
 	kind := limitKind(t, "blkio weight")
 	l := devices.Limit{Major: 7, Minor: int64(minor), Path: path, Value: "300"}
-	if err := kind.Apply(t.Context(), target, l); !errors.Is(err, devices.ErrNoWeights) || !kind.Spare(l, err) {
+	if err := kind.Apply(t.Context(), target, l); !errors.Is(err, devices.ErrNoWeights) || !kind.Tolerate(l, err) {
 		t.Errorf("no scheduler: %v", err)
 	}
 	must(t, kind.Remove(t.Context(), target, l))
@@ -139,7 +139,7 @@ func TestADeviceThatFailsLeavesTheOthersAndNothingOfItself(t *testing.T) {
 			limit.Needs = needs
 			tasks = append(tasks, limit)
 		}
-		change.Last(func(context.Context) error { return c.last })
+		change.Finally(func(context.Context) error { return c.last })
 		err = change.Do(t.Context(), target)
 		if !errors.Is(err, c.last) {
 			t.Errorf("%s: %v", c.what, err)

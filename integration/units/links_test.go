@@ -20,7 +20,7 @@ func ip(t testing.TB, args ...string) string {
 }
 
 // in runs ip(8) in the container's network namespace.
-func (h *holder) ip(t testing.TB, args ...string) string {
+func (h *fakeContainer) ip(t testing.TB, args ...string) string {
 	t.Helper()
 	cmd := append([]string{fmt.Sprintf("--net=/proc/%d/ns/net", h.pid), "ip"}, args...)
 	out, err := exec.Command("nsenter", cmd...).CombinedOutput()
@@ -31,7 +31,7 @@ func (h *holder) ip(t testing.TB, args ...string) string {
 }
 
 // withoutIPv6 switches IPv6 off in the container.
-func (h *holder) withoutIPv6(t testing.TB) {
+func (h *fakeContainer) withoutIPv6(t testing.TB) {
 	t.Helper()
 	const script = "mount -t proc proc /proc && for f in /proc/sys/net/ipv6/conf/*/disable_ipv6; do echo 1 > $f; done"
 	out, err := exec.Command("unshare", "--mount", "nsenter", fmt.Sprintf("--net=/proc/%d/ns/net", h.pid), "sh", "-c", script).CombinedOutput()
@@ -89,7 +89,7 @@ func links(t testing.TB, addr string) []string {
 	return all
 }
 
-func (h *holder) links(t testing.TB) []string {
+func (h *fakeContainer) links(t testing.TB) []string {
 	t.Helper()
 	return links(t, h.ip(t, "-j", "-d", "addr"))
 }

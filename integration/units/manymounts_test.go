@@ -15,7 +15,7 @@ import (
 
 // mountMany has the container bind a folder, "." for itself, so often, at the end of a path
 // of so many names of newlines, which are four bytes each in a mount table.
-func (h *holder) mountMany(t testing.TB, what, at string, times, depth int) {
+func (h *fakeContainer) mountMany(t testing.TB, what, at string, times, depth int) {
 	t.Helper()
 	ns, err := nsenter.EnterMount(h.pid, "container "+h.id, nil)
 	must(t, err)

@@ -8,7 +8,7 @@ import (
 )
 
 // kernelRoutes lists the container's routes with their metrics, without the kernel's own.
-func (h *holder) kernelRoutes(t testing.TB) (all []string) {
+func (h *fakeContainer) kernelRoutes(t testing.TB) (all []string) {
 	t.Helper()
 	for line := range strings.Lines(h.ip(t, "route") + h.ip(t, "-6", "route")) {
 		if !strings.Contains(line, "proto kernel") {

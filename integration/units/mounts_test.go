@@ -24,7 +24,7 @@ const (
 // ends.
 func share(t testing.TB, target *resource.Target) error {
 	t.Helper()
-	t.Cleanup(func() { must(t, mounts.Clean(target.ID)) })
+	t.Cleanup(func() { must(t, mounts.PurgeStaging(target.ID)) })
 	return mounts.Share(t.Context(), target, func(err error) { t.Error(err) })
 }
 
@@ -35,7 +35,7 @@ func canShare(options []option) bool {
 }
 
 // shared is a container with its shared path.
-func shared(t testing.TB, prepare func(image string), options ...option) (*holder, *resource.Target) {
+func shared(t testing.TB, prepare func(image string), options ...option) (*fakeContainer, *resource.Target) {
 	t.Helper()
 	h := hold(t, prepare, options...)
 	target := h.target(t, hostOwner)
@@ -152,7 +152,7 @@ func TestLeftoversOfAnEarlierStartAreReplaced(t *testing.T) {
 	must(t, os.WriteFile(filepath.Join(wrong, "file"), []byte("stale"), 0o600))
 	must(t, share(t, target))
 	must(t, addPath(t, target, stale, "/mnt/one", "rw"))
-	must(t, mounts.Clean(h.id))
+	must(t, mounts.PurgeStaging(h.id))
 	for _, dir := range []string{master, midpath} {
 		must(t, os.MkdirAll(filepath.Join(dir, h.id, "left"), 0o600))
 		must(t, unix.Mount(wrong, filepath.Join(dir, h.id, "left"), "", unix.MS_BIND, ""))
@@ -371,38 +371,38 @@ func TestAMissingHostPathIsMadeForTheContainersRoot(t *testing.T) {
 func TestAPathThatCannotBeGivenLeavesNothing(t *testing.T) {
 	for _, c := range []struct {
 		name string
-		make func(t *testing.T, h *holder, target *resource.Target, b *mounts.Bind)
+		make func(t *testing.T, h *fakeContainer, target *resource.Target, b *mounts.Bind)
 		want string
 	}{
-		{"the host path is a link that dangles", func(t *testing.T, _ *holder, _ *resource.Target, b *mounts.Bind) {
+		{"the host path is a link that dangles", func(t *testing.T, _ *fakeContainer, _ *resource.Target, b *mounts.Bind) {
 			b.Host = filepath.Join(t.TempDir(), "link")
 			must(t, os.Symlink("nowhere", b.Host))
 		}, "is a link to nowhere, which does not exist"},
-		{"a parent of the host path is a file", func(t *testing.T, _ *holder, _ *resource.Target, b *mounts.Bind) {
+		{"a parent of the host path is a file", func(t *testing.T, _ *fakeContainer, _ *resource.Target, b *mounts.Bind) {
 			b.Host += "/file/x"
 		}, "not a directory"},
-		{"the container path is below a file", func(t *testing.T, h *holder, _ *resource.Target, b *mounts.Bind) {
+		{"the container path is below a file", func(t *testing.T, h *fakeContainer, _ *resource.Target, b *mounts.Bind) {
 			write(t, h.image+"/etc/file", "image")
 			b.Container = "/etc/file/x"
 		}, "not a directory"},
-		{"the host path is new and the container path is below a file", func(t *testing.T, h *holder, _ *resource.Target, b *mounts.Bind) {
+		{"the host path is new and the container path is below a file", func(t *testing.T, h *fakeContainer, _ *resource.Target, b *mounts.Bind) {
 			write(t, h.image+"/etc/file", "image")
 			b.Host, b.Container = b.Host+"/new/deep", "/etc/file/x"
 		}, "not a directory"},
-		{"a directory on a file", func(t *testing.T, h *holder, _ *resource.Target, b *mounts.Bind) {
+		{"a directory on a file", func(t *testing.T, h *fakeContainer, _ *resource.Target, b *mounts.Bind) {
 			write(t, h.image+"/etc/file", "image")
 			b.Container = "/etc/file"
 		}, "not a directory"},
-		{"a file on a directory", func(_ *testing.T, _ *holder, _ *resource.Target, b *mounts.Bind) {
+		{"a file on a directory", func(_ *testing.T, _ *fakeContainer, _ *resource.Target, b *mounts.Bind) {
 			b.Host, b.Container = b.Host+"/file", "/etc"
 		}, "not a directory"},
-		{"a container path whose name is too long", func(_ *testing.T, _ *holder, _ *resource.Target, b *mounts.Bind) {
+		{"a container path whose name is too long", func(_ *testing.T, _ *fakeContainer, _ *resource.Target, b *mounts.Bind) {
 			b.Container = "/a/b/" + strings.Repeat("x", 256)
 		}, "file name too long"},
-		{"the shared path is gone inside", func(t *testing.T, h *holder, target *resource.Target, _ *mounts.Bind) {
+		{"the shared path is gone inside", func(t *testing.T, h *fakeContainer, target *resource.Target, _ *mounts.Bind) {
 			must(t, target.NS.Do(func() error { return unix.Unmount(h.image+"/.sharedpath", unix.MNT_DETACH) }))
 		}, "does not reach the container"},
-		{"something else is where it arrives", func(t *testing.T, h *holder, target *resource.Target, _ *mounts.Bind) {
+		{"something else is where it arrives", func(t *testing.T, h *fakeContainer, target *resource.Target, _ *mounts.Bind) {
 			must(t, target.NS.Do(func() error { return unix.Mount("tmpfs", h.image+"/.sharedpath", "tmpfs", 0, "") }))
 		}, "does not reach the container"},
 	} {
@@ -464,7 +464,7 @@ func TestNoPathOfAnImageLeadsToTheHost(t *testing.T) {
 
 // outsideOf are the mounts of the container's namespace that are neither in its
 // root nor below the shared path: what it has of the host before pivot_root.
-func outsideOf(t testing.TB, h *holder) string {
+func outsideOf(t testing.TB, h *fakeContainer) string {
 	t.Helper()
 	var all []string
 	for line := range strings.Lines(h.mountsOf(t)) {
@@ -484,7 +484,7 @@ func TestCleanTakesAwayTheContainersPartAndNoData(t *testing.T) {
 	other, otherTarget := shared(t, nil)
 	must(t, addPath(t, otherTarget, dir, "/mnt/x", "rw"))
 	for range 2 { // also when nothing is there
-		must(t, mounts.Clean(h.id))
+		must(t, mounts.PurgeStaging(h.id))
 		gone(t, filepath.Join(master, h.id))
 		gone(t, filepath.Join(midpath, h.id))
 	}
@@ -499,7 +499,7 @@ func TestCleanTakesAwayTheContainersPartAndNoData(t *testing.T) {
 	if got := read(t, other.root+"/mnt/x/file"); got != "hi" {
 		t.Errorf("another container has %q", got)
 	}
-	if err := mounts.Clean("no-such-container"); err != nil {
+	if err := mounts.PurgeStaging("no-such-container"); err != nil {
 		t.Error(err)
 	}
 }
@@ -527,7 +527,7 @@ func TestTheHostsOwnMountsStayWhenAPathGoes(t *testing.T) {
 					}
 				} else {
 					must(t, addPath(t, target, dir, "/mnt/x", options))
-					must(t, mounts.Clean(h.id))
+					must(t, mounts.PurgeStaging(h.id))
 				}
 				if after := mountsBelow(t, dir); after != before {
 					t.Errorf("the host had\n%sand has\n%s", before, after)
@@ -556,7 +556,7 @@ func TestCleanWorksWhileTheContainerStillUsesIt(t *testing.T) {
 	f, err := os.Open(filepath.Join(master, h.id, names(t, filepath.Join(master, h.id)), "file"))
 	must(t, err)
 	defer f.Close()
-	must(t, mounts.Clean(h.id))
+	must(t, mounts.PurgeStaging(h.id))
 	gone(t, filepath.Join(master, h.id))
 	if got := read(t, h.root+"/mnt/x/file"); got != "hi" {
 		t.Errorf("the running container has %q", got)

@@ -21,23 +21,23 @@ import (
 // of it takes CAP_SYS_ADMIN.
 var hiding = []struct {
 	name string
-	do   func(h *holder) error
+	do   func(h *fakeContainer) error
 }{
-	{"the folder above is renamed", func(h *holder) error {
+	{"the folder above is renamed", func(h *fakeContainer) error {
 		return firstOf(os.Rename(h.at("/a"), h.at("/z")), os.Symlink(strings.Repeat("n", 300), h.at("/a")))
 	}},
-	{"it is moved", func(h *holder) error {
+	{"it is moved", func(h *fakeContainer) error {
 		return firstOf(os.Mkdir(h.at("/z"), 0o755), unix.Mount(h.at("/a/x"), h.at("/z"), "", unix.MS_MOVE, ""))
 	}},
-	{"it is moved, and cut off", func(h *holder) error {
+	{"it is moved, and cut off", func(h *fakeContainer) error {
 		return firstOf(unix.Mount("", h.at("/a/x"), "", unix.MS_PRIVATE|unix.MS_REC, ""), os.Mkdir(h.at("/z"), 0o755),
 			unix.Mount(h.at("/a/x"), h.at("/z"), "", unix.MS_MOVE, ""))
 	}},
-	{"it has copies, shared among themselves", func(h *holder) error {
+	{"it has copies, shared among themselves", func(h *fakeContainer) error {
 		return firstOf(unix.Mount("", h.at("/a/x"), "", unix.MS_SHARED|unix.MS_REC, ""), os.Mkdir(h.at("/z"), 0o755), os.Mkdir(h.at("/y"), 0o755),
 			unix.Mount(h.at("/a/x"), h.at("/z"), "", unix.MS_BIND, ""), unix.Mount(h.at("/a/x/sub"), h.at("/y"), "", unix.MS_BIND, ""))
 	}},
-	{"it is copied to where no path leads, and unmounted", func(h *holder) error {
+	{"it is copied to where no path leads, and unmounted", func(h *fakeContainer) error {
 		at := h.at("/a")
 		dir, err := unix.Open(at, unix.O_PATH, 0)
 		for range 30 {
@@ -54,7 +54,7 @@ var hiding = []struct {
 		defer unix.Close(dir)
 		return firstOf(err, unix.Mount(h.at("/a/x"), fmt.Sprint(dir), "", unix.MS_BIND|unix.MS_REC, ""), unix.Unmount(h.at("/a/x"), unix.MNT_DETACH))
 	}},
-	{"a part of it is bound, cut off, and it unmounted", func(h *holder) error {
+	{"a part of it is bound, cut off, and it unmounted", func(h *fakeContainer) error {
 		return firstOf(os.Mkdir(h.at("/z"), 0o755), unix.Mount(h.at("/a/x/sub"), h.at("/z"), "", unix.MS_BIND, ""),
 			unix.Mount("", h.at("/z"), "", unix.MS_PRIVATE, ""), unix.Unmount(h.at("/a/x"), unix.MNT_DETACH))
 	}},
@@ -77,7 +77,7 @@ func TestNothingThatAContainerDoesKeepsAPath(t *testing.T) {
 	for _, c := range hiding {
 		for _, options := range []string{"rw,rslave", "ro", "rw,private"} {
 			t.Run(c.name+" "+options, func(t *testing.T) {
-				ways(t, func(image string) { must(t, os.MkdirAll(image+"/a/x", 0o755)) }, func(t *testing.T, h *holder, target *resource.Target) {
+				ways(t, func(image string) { must(t, os.MkdirAll(image+"/a/x", 0o755)) }, func(t *testing.T, h *fakeContainer, target *resource.Target) {
 					dir, host, own := t.TempDir(), hostDir(t), hostDir(t)
 					h.keepLedger(t, target, ledger.Tree{Path: own})
 					write(t, host+"/sub/file", "secret")
@@ -144,7 +144,7 @@ func TestAPathGoesWithoutItsTwin(t *testing.T) {
 
 // inNamespace starts a command, which ends as cat, in the container's cgroup, and returns
 // its number when it is there.
-func inNamespace(t *testing.T, h *holder, command ...string) int {
+func inNamespace(t *testing.T, h *fakeContainer, command ...string) int {
 	t.Helper()
 	cmd := exec.Command(command[0], command[1:]...)
 	leash, err := cmd.StdinPipe()

@@ -35,7 +35,7 @@ func TestANameOfTheContainersIsOneLineOfAnError(t *testing.T) {
 		"a link in a device's place": func(t *testing.T) error {
 			dir := hostDir(t)
 			must(t, os.Symlink(name, dir+"/link"))
-			_, err := devices.Find(dir + "/link")
+			_, err := devices.FromNode(dir + "/link")
 			return err
 		},
 	} {

@@ -72,7 +72,7 @@ func TestHalfOfAVethIsCompleted(t *testing.T) {
 }
 
 // refuse applies what cannot be had; nothing may change.
-func refuse(t testing.TB, h *holder, to *resource.Target, n network.NIC, says string) {
+func refuse(t testing.TB, h *fakeContainer, to *resource.Target, n network.NIC, says string) {
 	t.Helper()
 	host, inside := hostLinks(t), h.links(t)
 	err := network.Interfaces.Apply(t.Context(), to, n)
@@ -133,7 +133,7 @@ func TestAForeignLinkIsNeverDeleted(t *testing.T) {
 			t.Errorf("%s: %v; want a warning for what may have been the container's", host, err)
 		}
 		must(t, network.Pin(place.Isulad, h.id, h.pid))
-		must(t, network.Cleanup{ID: h.id, Records: []network.NIC{n}, Ports: true}.Do(t.Context()))
+		must(t, network.Cleanup{ID: h.id, Records: []network.NIC{n}, SwitchPorts: true}.Do(t.Context()))
 		must(t, network.Unpin(h.id))
 	}
 	same(t, "host", hostLinks(t), before...)
@@ -168,7 +168,7 @@ func TestAnEthComesBackUnderItsOldName(t *testing.T) {
 	}
 	same(t, "container", h.links(t), "eth5 veth up=true mtu=1500 qlen=1000 10.9.0.2/24 brd 10.9.0.255")
 	must(t, network.Pin(place.Syscontainer, h.id, h.pid))
-	err = (network.Cleanup{ID: h.id, Ledger: to.Ledger, Ports: true}).Do(t.Context())
+	err = (network.Cleanup{ID: h.id, Ledger: to.Ledger, SwitchPorts: true}).Do(t.Context())
 	if err == nil || !strings.Contains(err.Error(), "is returned as phy0_0") {
 		t.Errorf("nobody says that it has another name: %v", err)
 	}
@@ -193,13 +193,13 @@ func TestWhatAKilledContainerHadComesBackThroughItsPin(t *testing.T) {
 	})
 	same(t, "host", hostLinks(t), br0, "h1 veth up=true mtu=1500 qlen=1000 in br0")
 	for range 2 {
-		must(t, network.Cleanup{ID: id, Records: nics, Ports: true}.Do(t.Context()))
+		must(t, network.Cleanup{ID: id, Records: nics, SwitchPorts: true}.Do(t.Context()))
 		same(t, "host", hostLinks(t), br0, "phy0 veth up=false mtu=1500 qlen=1000")
 	}
 	must(t, network.Unpin(id))
-	must(t, network.Cleanup{ID: id, Records: nics, Ports: true}.Do(t.Context())) // no pin, nothing to do
+	must(t, network.Cleanup{ID: id, Records: nics, SwitchPorts: true}.Do(t.Context())) // no pin, nothing to do
 	write(t, place.Isulad.NetNS()+"/"+id, "no namespace")
-	must(t, network.Cleanup{ID: id, Records: nics, Ports: true}.Do(t.Context()))
+	must(t, network.Cleanup{ID: id, Records: nics, SwitchPorts: true}.Do(t.Context()))
 	must(t, network.Unpin(id))
 	same(t, "host", hostLinks(t), br0, "phy0 veth up=false mtu=1500 qlen=1000")
 }
@@ -208,14 +208,14 @@ func TestTheHostsNetworkIsNoContainers(t *testing.T) {
 	bridges(t, "br0")
 	physical(t, "phy0")
 	before := hostLinks(t)
-	to := &resource.Target{Net: netspace.At("/proc/self/ns/net")}
+	to := &resource.Target{Net: netspace.AtPath("/proc/self/ns/net")}
 	for _, err := range []error{
 		network.Interfaces.Apply(t.Context(), to, veth("h1", "eth1", "172.17.28.2/24")),
 		network.Interfaces.Remove(t.Context(), to, eth("phy1", "phy0", "10.9.0.2/24")),
 		network.Routes.Apply(t.Context(), to, network.Route{Dest: "default", Dev: "phy0"}),
 	} {
-		if !errors.Is(err, netspace.ErrHost) {
-			t.Errorf("%v, want %v", err, netspace.ErrHost)
+		if !errors.Is(err, netspace.ErrHostNetwork) {
+			t.Errorf("%v, want %v", err, netspace.ErrHostNetwork)
 		}
 	}
 	same(t, "host", hostLinks(t), before...)

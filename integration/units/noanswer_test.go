@@ -144,7 +144,7 @@ func TestAnInterruptEndsWaiting(t *testing.T) {
 		says string
 	}{
 		{"for a file system", func(t *testing.T, b *bundle) (*program, func() bool) {
-			b.holder.serve(t, b.image+"/mnt", fuseAnything)
+			b.fakeContainer.serve(t, b.image+"/mnt", fuseAnything)
 			p, looks := b.startTool(t, "add-path", b.id, data+":/mnt/x"), 0
 			return p, func() bool {
 				if looks++; !p.sitsIn(unix.SYS_OPENAT2) || p.ignores(unix.SIGTERM) {

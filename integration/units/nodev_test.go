@@ -14,7 +14,7 @@ import (
 )
 
 // withoutNodes mounts the container's root, or a tmpfs on /mnt, with nodev.
-func withoutNodes(t testing.TB, h *holder, target *resource.Target, point string) {
+func withoutNodes(t testing.TB, h *fakeContainer, target *resource.Target, point string) {
 	t.Helper()
 	at := "/"
 	if !strings.HasSuffix(h.root, "/root") {
@@ -91,7 +91,7 @@ func TestANodeThatCannotBeBoundEitherIsRefused(t *testing.T) {
 	h := hold(t, nil, pivoted)
 	target := h.target(t, hostOwner)
 	withoutNodes(t, h, target, "/")
-	target.Direct = errTest
+	target.NoSharedPath = errTest
 	before := tree(t, h.root+"/etc")
 	err := addDevice(t, target, zero("/etc/a/zero"))
 	if err == nil || !strings.Contains(err.Error(), "nodev") || !strings.Contains(err.Error(), "choose a path below /dev") || !strings.Contains(err.Error(), errTest.Error()) {

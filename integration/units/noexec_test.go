@@ -16,7 +16,7 @@ func TestNoCommandExecutesAnotherProgram(t *testing.T) {
 	graph := filepath.Join(t.TempDir(), "graph")
 	must(t, os.CopyFS(graph, os.DirFS(recordedGraph)))
 	write(t, filepath.Join(graph, "engines/runc/e4bba75bcbd4afc439294b467bcbd1c2c182d537ba8455a30fb104ce0cb13fe5", container.SpecName), "{}")
-	standIn(t, "isula", "exit 1")
+	fakeProgram(t, "isula", "exit 1")
 	data := hostDir(t)
 	bridges(t, "noexec0")
 	for _, command := range [][]string{

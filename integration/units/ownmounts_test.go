@@ -23,17 +23,17 @@ func TestTheContainersOwnMountsStayWhenAPathGoes(t *testing.T) {
 	for _, c := range []struct {
 		name, host string
 		noted      bool
-		own        func(t *testing.T, h *holder, target *resource.Target)
+		own        func(t *testing.T, h *fakeContainer, target *resource.Target)
 		copied     string // below the path; "": nothing
 	}{
 		{"a cgroup hierarchy, and /sys", "/sys", true, ownCgroup, "/."},
 		{"a cgroup hierarchy, and /sys, of which nothing was noted", "/sys", false, ownCgroup, ""},
-		{"a node that the runtime bound, and /dev", "/dev", true, func(t *testing.T, h *holder, target *resource.Target) {
+		{"a node that the runtime bound, and /dev", "/dev", true, func(t *testing.T, h *fakeContainer, target *resource.Target) {
 			bindFrom(t, target, "/dev/null", h.at("/null"))
 		}, "/."},
 	} {
 		t.Run(c.name, func(t *testing.T) {
-			ways(t, prepare, func(t *testing.T, h *holder, target *resource.Target) {
+			ways(t, prepare, func(t *testing.T, h *fakeContainer, target *resource.Target) {
 				if c.noted {
 					h.keepLedger(t, target)
 				}
@@ -75,7 +75,7 @@ func TestWhatTheRuntimeMountsAfterTheHookStays(t *testing.T) {
 	}
 }
 
-func ownCgroup(t *testing.T, h *holder, target *resource.Target) {
+func ownCgroup(t *testing.T, h *fakeContainer, target *resource.Target) {
 	bindFrom(t, target, "/sys/fs/cgroup/devices", h.at("/own"))
 }
 

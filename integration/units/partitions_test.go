@@ -100,7 +100,7 @@ func partitionCome(t testing.TB, p *plugged, disk devices.Device) devices.Device
 }
 
 // readLimit is what limits reading in a container's cgroup.
-func readLimit(t testing.TB, h *holder) string {
+func readLimit(t testing.TB, h *fakeContainer) string {
 	t.Helper()
 	return strings.TrimSpace(read(t, "/sys/fs/cgroup/blkio"+h.cgroup+"/blkio.throttle.read_bps_device"))
 }
@@ -246,7 +246,7 @@ func TestALimitOfAPartitionFollowsItsLink(t *testing.T) {
 			if o := b.hook(t, "prestart"); o.code != 0 {
 				t.Fatalf("prestart: %d, %s", o.code, o.said)
 			}
-			if got, want := readLimit(t, b.holder), fmt.Sprintf("7:%d 1048576", is.minor); got != want {
+			if got, want := readLimit(t, b.fakeContainer), fmt.Sprintf("7:%d 1048576", is.minor); got != want {
 				t.Errorf("the limit is %q, want %q", got, want)
 			}
 			if o := b.hook(t, "poststop"); o.code != 0 {

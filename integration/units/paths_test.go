@@ -37,15 +37,15 @@ func take(t testing.TB, target *resource.Target, now []mounts.Bind, gone ...moun
 			return err
 		}
 	}
-	return mounts.Kind.Settle(t.Context(), target, now, gone)
+	return mounts.Kind.Reconcile(t.Context(), target, now, gone)
 }
 
 // servedDirectly makes a target of a container that was started without the hook.
-func servedDirectly(t testing.TB, h *holder) *resource.Target {
+func servedDirectly(t testing.TB, h *fakeContainer) *resource.Target {
 	t.Helper()
 	target := h.target(t, hostOwner)
-	must(t, mounts.Find(target))
-	if target.Direct == nil {
+	must(t, mounts.DetectSharedPath(target))
+	if target.NoSharedPath == nil {
 		t.Fatal("a container that was never given a shared path has one")
 	}
 	return target
@@ -53,7 +53,7 @@ func servedDirectly(t testing.TB, h *holder) *resource.Target {
 
 // ways runs f for each way by which a container is served, as far as the kernel
 // has it.
-func ways(t *testing.T, prepare func(image string), f func(t *testing.T, h *holder, target *resource.Target)) {
+func ways(t *testing.T, prepare func(image string), f func(t *testing.T, h *fakeContainer, target *resource.Target)) {
 	for name, options := range map[string][]option{
 		"before pivot_root": nil, "after it": {pivoted}, "user namespace": {userns}, "user namespace after pivot_root": {userns, pivoted},
 	} {
@@ -63,9 +63,9 @@ func ways(t *testing.T, prepare func(image string), f func(t *testing.T, h *hold
 				target := h.target(t, hostOwner)
 				target.UserNS, target.Pivoted = has(options, userns), has(options, pivoted)
 				must(t, share(t, target))
-				must(t, mounts.Find(target))
-				if target.Direct != nil {
-					t.Fatalf("with a shared path: %v", target.Direct)
+				must(t, mounts.DetectSharedPath(target))
+				if target.NoSharedPath != nil {
+					t.Fatalf("with a shared path: %v", target.NoSharedPath)
 				}
 				f(t, h, target)
 			})
@@ -87,7 +87,7 @@ func within(t testing.TB, target *resource.Target, do func() error) {
 }
 
 // at is a container path as a thread in the container's namespace has it.
-func (h *holder) at(path string) string {
+func (h *fakeContainer) at(path string) string {
 	if strings.HasSuffix(h.root, "/root") {
 		return path
 	}
@@ -95,7 +95,7 @@ func (h *holder) at(path string) string {
 }
 
 func TestAPathGoesWithAllThatItBrought(t *testing.T) {
-	ways(t, nil, func(t *testing.T, h *holder, target *resource.Target) {
+	ways(t, nil, func(t *testing.T, h *fakeContainer, target *resource.Target) {
 		for _, options := range []string{"rw", "ro", "rw,rslave", "ro,rslave", "rprivate", "private,ro"} {
 			dir := hostDir(t)
 			below := filepath.Join(dir, "below")
@@ -165,7 +165,7 @@ func TestTransferMountsThatNobodyRecordedAreSwept(t *testing.T) {
 	h, target := shared(t, nil)
 	kept := bindOf(hostDir(t), "/mnt/kept")
 	give(t, target, kept, bindOf(hostDir(t), "/mnt/killed"))
-	must(t, mounts.Kind.Settle(t.Context(), target, []mounts.Bind{kept}, nil))
+	must(t, mounts.Kind.Reconcile(t.Context(), target, []mounts.Bind{kept}, nil))
 	if n := len(strings.Fields(names(t, filepath.Join(master, h.id)))); n != 1 {
 		t.Errorf("%d staging mounts stay, want 1", n)
 	}
@@ -173,7 +173,7 @@ func TestTransferMountsThatNobodyRecordedAreSwept(t *testing.T) {
 }
 
 func TestAPathBelowAnotherIsTakenAloneAndComesBackWhenThatGoes(t *testing.T) {
-	ways(t, nil, func(t *testing.T, h *holder, target *resource.Target) {
+	ways(t, nil, func(t *testing.T, h *fakeContainer, target *resource.Target) {
 		over, under := bindOf(hostDir(t), "/mnt/x"), bindOf(hostDir(t), "/mnt/x/sub")
 		must(t, os.Mkdir(filepath.Join(over.Host, "sub"), 0o755))
 		write(t, filepath.Join(under.Host, "own"), "under")
@@ -198,7 +198,7 @@ func TestAPathBelowAnotherIsTakenAloneAndComesBackWhenThatGoes(t *testing.T) {
 }
 
 func TestWhatIsMountedOverAPathIsRefusedByName(t *testing.T) {
-	ways(t, nil, func(t *testing.T, h *holder, target *resource.Target) {
+	ways(t, nil, func(t *testing.T, h *fakeContainer, target *resource.Target) {
 		for _, over := range []string{"/mnt/x", "/mnt"} {
 			b := bindOf(hostDir(t), "/mnt/x")
 			give(t, target, b)
@@ -224,30 +224,30 @@ func TestWhatIsMountedOverAPathIsRefusedByName(t *testing.T) {
 // nothing of the host's, is unmounted for that.
 func TestNothingButThePathIsUnmountedWhereverItIs(t *testing.T) {
 	out, untouched := victim(t)
-	for name, act := range map[string]func(h *holder) error{
-		"it mounted its own instead": func(h *holder) error {
+	for name, act := range map[string]func(h *fakeContainer) error{
+		"it mounted its own instead": func(h *fakeContainer) error {
 			return firstOf(unix.Unmount(h.at("/a/x"), unix.MNT_DETACH), unix.Mount("tmpfs", h.at("/a/x"), "tmpfs", 0, ""))
 		},
-		"it moved the mount": func(h *holder) error {
+		"it moved the mount": func(h *fakeContainer) error {
 			return firstOf(os.Mkdir(h.at("/z"), 0o755), unix.Mount(h.at("/a/x"), h.at("/z"), "", unix.MS_MOVE, ""))
 		},
-		"it moved the parent away": func(h *holder) error {
+		"it moved the parent away": func(h *fakeContainer) error {
 			return firstOf(os.Rename(h.at("/a"), h.at("/b")), os.MkdirAll(h.at("/a/x"), 0o755))
 		},
-		"the parent is a link to another mount": func(h *holder) error {
+		"the parent is a link to another mount": func(h *fakeContainer) error {
 			return firstOf(os.Rename(h.at("/a"), h.at("/b")), os.MkdirAll(h.at("/c/x"), 0o755),
 				unix.Mount("tmpfs", h.at("/c/x"), "tmpfs", 0, ""), os.Symlink("/c", h.at("/a")))
 		},
-		"the parent is a link to the host": func(h *holder) error {
+		"the parent is a link to the host": func(h *fakeContainer) error {
 			return firstOf(os.Rename(h.at("/a"), h.at("/b")), os.Symlink("../../../../../../../../.."+out, h.at("/a")))
 		},
-		"the path is a link to itself": func(h *holder) error {
+		"the path is a link to itself": func(h *fakeContainer) error {
 			return firstOf(unix.Unmount(h.at("/a/x"), unix.MNT_DETACH), os.Remove(h.at("/a/x")), os.Symlink("x", h.at("/a/x")))
 		},
-		"the path is a file": func(h *holder) error {
+		"the path is a file": func(h *fakeContainer) error {
 			return firstOf(unix.Unmount(h.at("/a/x"), unix.MNT_DETACH), os.Remove(h.at("/a/x")), os.WriteFile(h.at("/a/x"), nil, 0o600))
 		},
-		"the path is a FIFO": func(h *holder) error {
+		"the path is a FIFO": func(h *fakeContainer) error {
 			return firstOf(unix.Unmount(h.at("/a/x"), unix.MNT_DETACH), os.Remove(h.at("/a/x")), unix.Mkfifo(h.at("/a/x"), 0o600))
 		},
 	} {
@@ -283,7 +283,7 @@ func firstOf(errs ...error) error {
 }
 
 // ownMounts are those that came since, and did not come over the shared path.
-func ownMounts(t testing.TB, h *holder, before string) string {
+func ownMounts(t testing.TB, h *fakeContainer, before string) string {
 	t.Helper()
 	var all []string
 	for line := range strings.Lines(h.mountsOf(t)) {
@@ -303,13 +303,13 @@ func TestAHostPathThatIsGoneIsStillTakenAway(t *testing.T) {
 		"now dangling": func(dir string) error { return firstOf(os.RemoveAll(dir), os.Symlink("nowhere", dir)) },
 	} {
 		t.Run(what, func(t *testing.T) {
-			ways(t, nil, func(t *testing.T, h *holder, target *resource.Target) {
+			ways(t, nil, func(t *testing.T, h *fakeContainer, target *resource.Target) {
 				b := bindOf(hostDir(t), "/mnt/x")
 				give(t, target, b)
 				must(t, act(b.Host))
 				err := take(t, target, nil, b)
 				at := h.mountAt(t, "/mnt/x")
-				if target.Direct != nil && err != nil {
+				if target.NoSharedPath != nil && err != nil {
 					// It has no staging mount to be known by.
 					if !strings.Contains(err.Error(), "unmount it there first") || at == "" {
 						t.Errorf("%v; mounted: %q", err, at)
@@ -345,7 +345,7 @@ func TestATreeThatTheTransferMountsNoLongerKnowIsNotForgotten(t *testing.T) {
 // Later mounts of the host arrive, and leave, however the path came; nothing
 // that the container mounts below it comes out.
 func TestWhatTheHostMountsBelowAPathLaterArrives(t *testing.T) {
-	ways(t, nil, func(t *testing.T, h *holder, target *resource.Target) {
+	ways(t, nil, func(t *testing.T, h *fakeContainer, target *resource.Target) {
 		b := bindOf(hostDir(t), "/mnt/x")
 		below := filepath.Join(b.Host, "below")
 		must(t, os.Mkdir(below, 0o755))
@@ -367,7 +367,7 @@ func TestWhatTheHostMountsBelowAPathLaterArrives(t *testing.T) {
 }
 
 func TestTwoHundredTimesLeaveNothing(t *testing.T) {
-	ways(t, nil, func(t *testing.T, h *holder, target *resource.Target) {
+	ways(t, nil, func(t *testing.T, h *fakeContainer, target *resource.Target) {
 		noCollector(t)
 		dir, state := hostDir(t), t.TempDir()
 		var fds int
@@ -468,7 +468,7 @@ func TestAContainerWithoutTheHookSaysWhatItNeeds(t *testing.T) {
 // Not even its root makes writable what a container with a user namespace was
 // given read-only.
 func TestAReadOnlyPathStaysSoInAUserNamespace(t *testing.T) {
-	ways(t, nil, func(t *testing.T, h *holder, target *resource.Target) {
+	ways(t, nil, func(t *testing.T, h *fakeContainer, target *resource.Target) {
 		if !target.UserNS || target.Pivoted {
 			return // or it has no program to try it with
 		}
@@ -497,10 +497,10 @@ func TestAPathReachesTheContainersOwnNamespaces(t *testing.T) {
 	h, target := shared(t, nil)
 	within(t, target, func() error { return unix.Mount("", h.image, "", unix.MS_SHARED|unix.MS_REC, "") })
 	service := exec.Command("nsenter", "-t", fmt.Sprint(h.pid), "-m", "--", "unshare", "-m", "--propagation", "unchanged", "cat")
-	leash, err := service.StdinPipe()
+	stdin, err := service.StdinPipe()
 	must(t, err)
 	must(t, service.Start())
-	t.Cleanup(func() { leash.Close(); must(t, service.Wait()) })
+	t.Cleanup(func() { stdin.Close(); must(t, service.Wait()) })
 	ready := sandbox.Await(func() bool { // it has its namespace, and is the program in it
 		name, err := os.ReadFile(fmt.Sprintf("/proc/%d/comm", service.Process.Pid))
 		return err == nil && string(name) == "cat\n"
@@ -528,7 +528,7 @@ func TestAPathReachesTheContainersOwnNamespaces(t *testing.T) {
 }
 
 func TestAPathIsLostWhenNothingOfItIsThere(t *testing.T) {
-	ways(t, nil, func(t *testing.T, h *holder, target *resource.Target) {
+	ways(t, nil, func(t *testing.T, h *fakeContainer, target *resource.Target) {
 		b := bindOf(hostDir(t), "/mnt/x")
 		lost := func(want bool, when string) {
 			t.Helper()
@@ -549,17 +549,17 @@ func TestAPathIsLostWhenNothingOfItIsThere(t *testing.T) {
 
 // A container that spoils its shared path keeps nothing by that.
 func TestASpoiltSharedPathKeepsNoPath(t *testing.T) {
-	for what, spoil := range map[string]func(h *holder, sha string) error{
-		"something in a mount point": func(h *holder, sha string) error {
+	for what, spoil := range map[string]func(h *fakeContainer, sha string) error{
+		"something in a mount point": func(h *fakeContainer, sha string) error {
 			return firstOf(unix.Mount("", h.at("/.sharedpath"), "", unix.MS_REMOUNT|unix.MS_BIND, ""),
 				unix.Unmount(h.at("/.sharedpath/"+sha), unix.MNT_DETACH), os.WriteFile(h.at("/.sharedpath/"+sha+"/mine"), nil, 0o600))
 		},
-		"names like ours": func(h *holder, _ string) error {
+		"names like ours": func(h *fakeContainer, _ string) error {
 			return firstOf(unix.Mount("", h.at("/.sharedpath"), "", unix.MS_REMOUNT|unix.MS_BIND, ""),
 				os.MkdirAll(h.at("/.sharedpath/"+strings.Repeat("ab", 32)+"/mine"), 0o700), os.Symlink("/etc", h.at("/.sharedpath/"+strings.Repeat("cd", 32))))
 		},
-		"unmounted": func(h *holder, _ string) error { return unix.Unmount(h.at("/.sharedpath"), unix.MNT_DETACH) },
-		"mounted over": func(h *holder, _ string) error {
+		"unmounted": func(h *fakeContainer, _ string) error { return unix.Unmount(h.at("/.sharedpath"), unix.MNT_DETACH) },
+		"mounted over": func(h *fakeContainer, _ string) error {
 			return unix.Mount("tmpfs", h.at("/.sharedpath"), "tmpfs", 0, "")
 		},
 	} {
@@ -571,7 +571,7 @@ func TestASpoiltSharedPathKeepsNoPath(t *testing.T) {
 			within(t, target, func() error { return spoil(h, sha) })
 			t.Cleanup(func() { must(t, os.RemoveAll(filepath.Join(master, h.id, sha))) })
 			t.Cleanup(func() { must(t, os.RemoveAll(filepath.Join(master, h.id, strings.Repeat("ab", 32)))) })
-			must(t, mounts.Find(target))
+			must(t, mounts.DetectSharedPath(target))
 			must(t, take(t, target, nil, b))
 			if at := h.mountAt(t, "/mnt/x"); at != "" {
 				t.Errorf("still mounted: %s", at)

@@ -114,17 +114,17 @@ func (b *bundle) startHook(t testing.TB, stage string) *program {
 
 // bundle is a held container as runc and the hooks know it.
 type bundle struct {
-	*holder
+	*fakeContainer
 	dir   string
 	runc  string // runc's --root
 	state string // for a hook's standard input
 }
 
 // inBundle makes a bundle for a held container, with this resource file.
-func inBundle(t testing.TB, h *holder, recorded string) *bundle {
+func inBundle(t testing.TB, h *fakeContainer, recorded string) *bundle {
 	t.Helper()
-	b := &bundle{holder: h, dir: filepath.Join(t.TempDir(), "bundle"), runc: t.TempDir()}
-	init, err := process.Find(h.pid)
+	b := &bundle{fakeContainer: h, dir: filepath.Join(t.TempDir(), "bundle"), runc: t.TempDir()}
+	init, err := process.ByPID(h.pid)
 	must(t, err)
 	write(t, filepath.Join(b.dir, container.SpecName), asJSON(t, map[string]any{
 		"root":  map[string]any{"path": h.image},

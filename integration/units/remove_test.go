@@ -20,7 +20,7 @@ import (
 func removeDevice(t testing.TB, target *resource.Target, d devices.Device, others ...devices.Device) {
 	t.Helper()
 	must(t, devices.Kind.Remove(t.Context(), target, d))
-	must(t, devices.Kind.Settle(t.Context(), target, others, []devices.Device{d}))
+	must(t, devices.Kind.Reconcile(t.Context(), target, others, []devices.Device{d}))
 }
 
 func TestADeviceThatIsTakenAwayIsGone(t *testing.T) {
@@ -147,7 +147,7 @@ func TestAPermissionGoesAsFarAsNothingElseGivesIt(t *testing.T) {
 		target := h.target(t, hostOwner)
 		target.DeviceRules = c.spec
 		must(t, os.WriteFile(h.cgroupDir()+"/devices.allow", []byte("c 10:229 rwm"), 0))
-		must(t, devices.Kind.Settle(t.Context(), target, c.others, []devices.Device{c.gone}))
+		must(t, devices.Kind.Reconcile(t.Context(), target, c.others, []devices.Device{c.gone}))
 		number := "c 10:229"
 		if c.gone.Major == 1 {
 			number = "c 1:3"

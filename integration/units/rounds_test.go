@@ -11,7 +11,7 @@ import (
 const rounds = 50
 
 func TestAPartitionComesAndGoesFiftyTimes(t *testing.T) {
-	standIn(t, "udevadm", "")
+	fakeProgram(t, "udevadm", "")
 	either(t, func(t *testing.T, options ...option) {
 		p := plug(t)
 		host, disk := "/dev/"+p.name, fmt.Sprintf("7:%d", p.minor)

@@ -8,7 +8,7 @@ import (
 )
 
 // routes lists the container's routes, without the kernel's own.
-func (h *holder) routes(t testing.TB) []string {
+func (h *fakeContainer) routes(t testing.TB) []string {
 	t.Helper()
 	var all []string
 	for line := range strings.Lines(h.ip(t, "route") + h.ip(t, "-6", "route")) {
@@ -23,7 +23,7 @@ func (h *holder) routes(t testing.TB) []string {
 }
 
 // networked is a container with a link of each family.
-func networked(t testing.TB) *holder {
+func networked(t testing.TB) *fakeContainer {
 	t.Helper()
 	bridges(t, "br0")
 	h := hold(t, nil)

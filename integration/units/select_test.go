@@ -99,7 +99,7 @@ func (u *usbHost) pull(port string) {
 }
 
 // ttys requires of each adapter that the container has it by this path and may use it, or not.
-func (b *box) ttys(want map[string]int) {
+func (b *deviceFixture) ttys(want map[string]int) {
 	b.t.Helper()
 	for n := range 4 {
 		at := ""
@@ -119,7 +119,7 @@ func (b *box) ttys(want map[string]int) {
 }
 
 // selected are the records of the nodes in the file, in short.
-func (b *box) selected() string {
+func (b *deviceFixture) selected() string {
 	b.t.Helper()
 	doc, err := config.Load(b.dir)
 	must(b.t, err)
@@ -142,7 +142,7 @@ func selectors(list ...string) map[string]any {
 func TestASelectorMeansTheNodesOfItsDeviceUnderWhateverNumber(t *testing.T) {
 	either(t, func(t *testing.T, options ...option) {
 		host := newUSB(t)
-		b := newBox(t, selectors("usb:0403:6001:A"), options...)
+		b := newDeviceFixture(t, selectors("usb:0403:6001:A"), options...)
 		event := func(name string) { b.t.Helper(); b.do("usb:0403:6001:A", name) }
 		b.start()
 		b.ttys(nil) // it is away, which is no error
@@ -193,9 +193,9 @@ func TestAStartGivesWhatASelectorMeansThen(t *testing.T) {
 	host := newUSB(t)
 	h := hold(t, nil, pivoted)
 	b := inBundle(t, h, asJSON(t, selectors("usb:0403:6001:/dev/modem")))
-	standIn(t, "udevadm", "")
+	fakeProgram(t, "udevadm", "")
 	t.Cleanup(func() { must(t, os.Remove(rules)) })
-	box := &box{holder: h, t: t, dir: b.dir}
+	box := &deviceFixture{fakeContainer: h, t: t, dir: b.dir}
 	start := func(want map[string]int) {
 		t.Helper()
 		for _, stage := range []string{"prestart", "poststop"} {
@@ -217,7 +217,7 @@ func TestAStartGivesWhatASelectorMeansThen(t *testing.T) {
 
 func TestUdevIsAskedToTellOfASelectorsDevices(t *testing.T) {
 	host := newUSB(t)
-	b := newBox(t, selectors("usb:0403:6001:A", "usb:0000:0abc"), pivoted)
+	b := newDeviceFixture(t, selectors("usb:0403:6001:A", "usb:0000:0abc"), pivoted)
 	doc, err := config.Load(b.dir)
 	must(t, err)
 	follow := func() string {
@@ -257,9 +257,9 @@ func TestSelectorsAreAddedAndRemovedWithTheirNodes(t *testing.T) {
 	host.plug("1-1.2", "0403", "6001", "B", 1)
 	h := hold(t, nil, pivoted)
 	b := inBundle(t, h, "")
-	standIn(t, "udevadm", "")
+	fakeProgram(t, "udevadm", "")
 	t.Cleanup(func() { must(t, os.Remove(rules)) })
-	box := &box{holder: h, t: t, dir: b.dir}
+	box := &deviceFixture{fakeContainer: h, t: t, dir: b.dir}
 	none := map[string]int{}
 	both := map[string]int{"/dev/ttyUSB0": 0, "/dev/ttyUSB1": 1}
 	one := map[string]int{"/dev/modem": 1}
@@ -319,9 +319,9 @@ func TestCheckFindsASelectedDeviceThatTheContainerWasNotGiven(t *testing.T) {
 	host := newUSB(t)
 	h := hold(t, nil, pivoted)
 	b := inBundle(t, h, asJSON(t, selectors("usb:0403:6001")))
-	standIn(t, "udevadm", "")
+	fakeProgram(t, "udevadm", "")
 	t.Cleanup(func() { must(t, os.Remove(rules)) })
-	box := &box{holder: h, t: t, dir: b.dir}
+	box := &deviceFixture{fakeContainer: h, t: t, dir: b.dir}
 	if o := b.hook(t, "prestart"); o.code != 0 {
 		t.Fatalf("prestart: %d, %s", o.code, o.said)
 	}

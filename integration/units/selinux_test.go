@@ -106,24 +106,24 @@ func TestAnUnknownInitIsLeftAlone(t *testing.T) {
 
 // However far it gets, nothing of a failed one stays.
 func TestARelabelThatFailsLeavesNothing(t *testing.T) {
-	spoil := map[string]func(t *testing.T, h *holder, target *resource.Target){
-		"later": func(*testing.T, *holder, *resource.Target) {},
-		"a directory is the script": func(t *testing.T, h *holder, _ *resource.Target) {
+	spoil := map[string]func(t *testing.T, h *fakeContainer, target *resource.Target){
+		"later": func(*testing.T, *fakeContainer, *resource.Target) {},
+		"a directory is the script": func(t *testing.T, h *fakeContainer, _ *resource.Target) {
 			must(t, os.MkdirAll(h.root+relabeler, 0o755))
 		},
-		"a directory is the unit": func(t *testing.T, h *holder, _ *resource.Target) {
+		"a directory is the unit": func(t *testing.T, h *fakeContainer, _ *resource.Target) {
 			must(t, os.MkdirAll(h.root+unit, 0o755))
 		},
-		"the image has the unit": func(t *testing.T, h *holder, _ *resource.Target) {
+		"the image has the unit": func(t *testing.T, h *fakeContainer, _ *resource.Target) {
 			write(t, h.root+unit, "[Unit]\nDescription=of the image\n")
 		},
-		"a directory is what is wanted": func(t *testing.T, h *holder, _ *resource.Target) {
+		"a directory is what is wanted": func(t *testing.T, h *fakeContainer, _ *resource.Target) {
 			must(t, os.MkdirAll(h.root+wanted, 0o755))
 		},
-		"a loop": func(t *testing.T, h *holder, _ *resource.Target) {
+		"a loop": func(t *testing.T, h *fakeContainer, _ *resource.Target) {
 			must(t, os.Symlink("systemd", h.root+"/etc/systemd"))
 		},
-		"a directory of another file system": func(t *testing.T, h *holder, target *resource.Target) {
+		"a directory of another file system": func(t *testing.T, h *fakeContainer, target *resource.Target) {
 			to, err := target.Root.Open("/usr/bin", unix.O_PATH)
 			must(t, err)
 			defer to.Close()

@@ -152,7 +152,7 @@ func TestAPortOfOpenVSwitchComesAndGoes(t *testing.T) {
 	elsewhere := two
 	elsewhere.Bridge = "ovs1"
 	must(t, network.Pin(place.Isulad, h.id, h.pid))
-	if err := (network.Cleanup{ID: h.id, Records: []network.NIC{elsewhere}, Ports: true}).Do(t.Context()); err == nil {
+	if err := (network.Cleanup{ID: h.id, Records: []network.NIC{elsewhere}, SwitchPorts: true}).Do(t.Context()); err == nil {
 		t.Error("nobody says that the port is in another bridge")
 	}
 	o.ports(t, "h2")
@@ -160,17 +160,17 @@ func TestAPortOfOpenVSwitchComesAndGoes(t *testing.T) {
 	// At poststop, with the link or without.
 	apply(t, to, two)
 	o.ports(t, "h2")
-	must(t, network.Cleanup{ID: h.id, Records: []network.NIC{two}, Ports: true}.Do(t.Context()))
+	must(t, network.Cleanup{ID: h.id, Records: []network.NIC{two}, SwitchPorts: true}.Do(t.Context()))
 	o.ports(t)
 	apply(t, to, two)
 	ip(t, "link", "del", "h2")
 	o.ports(t, "h2")
-	must(t, network.Cleanup{ID: h.id, Records: []network.NIC{two}, Ports: true}.Do(t.Context()))
+	must(t, network.Cleanup{ID: h.id, Records: []network.NIC{two}, SwitchPorts: true}.Do(t.Context()))
 	o.ports(t)
 	apply(t, to, two)
 	must(t, network.Unpin(h.id))
 	ip(t, "link", "del", "h2")
-	must(t, network.Cleanup{ID: h.id, Records: []network.NIC{two}, Ports: true}.Do(t.Context()))
+	must(t, network.Cleanup{ID: h.id, Records: []network.NIC{two}, SwitchPorts: true}.Do(t.Context()))
 	o.ports(t)
 }
 
@@ -235,7 +235,7 @@ func TestADeadSwitchHoldsNothingUp(t *testing.T) {
 	// poststop asks once, and goes on.
 	must(t, network.Pin(place.Isulad, h.id, h.pid))
 	nics := []network.NIC{inOVS("h2", "eth2", "172.17.28.3/24"), inOVS("h1", "eth1", "172.17.28.2/24"), linux}
-	if err := o.inTime(t, 1, func() error { return (network.Cleanup{ID: h.id, Records: nics, Ports: true}).Do(t.Context()) }); err == nil {
+	if err := o.inTime(t, 1, func() error { return (network.Cleanup{ID: h.id, Records: nics, SwitchPorts: true}).Do(t.Context()) }); err == nil {
 		t.Error("nobody says that the port is still there")
 	}
 	same(t, "host", slices.DeleteFunc(hostLinks(t), func(l string) bool { return !strings.HasPrefix(l, "h") }))

@@ -13,7 +13,7 @@ import (
 )
 
 // inScope puts a held container into a cgroup that has the name of a unit of systemd's.
-func inScope(t testing.TB, h *holder) {
+func inScope(t testing.TB, h *fakeContainer) {
 	t.Helper()
 	before := h.cgroupDir()
 	h.cgroup = filepath.Join(sandbox.CgroupParent()+".slice", h.id+".scope")

@@ -20,7 +20,7 @@ func TestAPathThatWouldBreakTheContainerIsRefused(t *testing.T) {
 		for name, target := range links {
 			must(t, os.Symlink(target, filepath.Join(image, name)))
 		}
-	}, func(t *testing.T, h *holder, target *resource.Target) {
+	}, func(t *testing.T, h *fakeContainer, target *resource.Target) {
 		before := h.mountsOf(t)
 		for _, path := range []string{"/", "/..", "/proc", "/proc/", "/sys", "/dev", "/proc/self", "/proc/sys/kernel", "/root", "/links", "/dev2", "/nowhere"} {
 			err := addPath(t, target, hostDir(t), path, "rw")
@@ -34,7 +34,7 @@ func TestAPathThatWouldBreakTheContainerIsRefused(t *testing.T) {
 			}
 		}
 		var gone []mounts.Bind
-		must(t, mounts.Kind.Settle(t.Context(), target, nil, gone))
+		must(t, mounts.Kind.Reconcile(t.Context(), target, nil, gone))
 		if after := h.mountsOf(t); after != before {
 			t.Errorf("the container had\n%s\nand has\n%s", before, after)
 		}
@@ -51,7 +51,7 @@ func TestWhatALinkNamesIsMadeWhenItIsMissing(t *testing.T) {
 		for name, target := range links {
 			must(t, os.Symlink(target, filepath.Join(image, name)))
 		}
-	}, func(t *testing.T, h *holder, target *resource.Target) {
+	}, func(t *testing.T, h *fakeContainer, target *resource.Target) {
 		dir := hostDir(t)
 		for path, is := range map[string]string{
 			"/etc/absolute": "/run/here/file", "/etc/relative": "/run/there/file", "/etc/twice": "/run/twice", "/etc/out": "/run/out", "/mnt/above/x/file": "/run/above/x/file",
@@ -116,7 +116,7 @@ func TestALinkToAFileOfTheHostLeadsBelowTheRoot(t *testing.T) {
 
 // However paths are recorded, none hides another, and each goes alone.
 func TestAPathInsideAnotherIsOnTopOfIt(t *testing.T) {
-	ways(t, nil, func(t *testing.T, h *holder, target *resource.Target) {
+	ways(t, nil, func(t *testing.T, h *fakeContainer, target *resource.Target) {
 		if target.Ledger == nil {
 			h.keepLedger(t, target)
 		}
@@ -140,9 +140,9 @@ func TestAPathInsideAnotherIsOnTopOfIt(t *testing.T) {
 		for _, b := range []mounts.Bind{deep, inner, outer} { // the innermost first
 			now = append(now, b)
 			must(t, target.Ledger.Intend(mounts.Kind.Name, nil, b))
-			adding := mounts.Adding()
+			adding := mounts.UndoableKind()
 			must(t, adding.Apply(t.Context(), target, b))
-			must(t, mounts.Kind.Settle(t.Context(), target, now, nil))
+			must(t, mounts.Kind.Reconcile(t.Context(), target, now, nil))
 		}
 		see("all are there", "1", "2", "3")
 		must(t, take(t, target, []mounts.Bind{deep, outer}, inner))
@@ -160,7 +160,7 @@ func TestAPathInsideAnotherIsOnTopOfIt(t *testing.T) {
 // they were given, and each goes.
 func TestEachPathOfALinkThatLedElsewhereCanBeRemoved(t *testing.T) {
 	for _, order := range [][]int{{0, 1}, {1, 0}} {
-		ways(t, nil, func(t *testing.T, h *holder, target *resource.Target) {
+		ways(t, nil, func(t *testing.T, h *fakeContainer, target *resource.Target) {
 			if target.Ledger == nil {
 				h.keepLedger(t, target)
 			}

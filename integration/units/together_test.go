@@ -23,7 +23,7 @@ func TestThePairsOfAContainerThatEndedGoTogetherAndNobodyElses(t *testing.T) {
 	ip(t, "link", "del", "h3") // gone already
 	must(t, network.Pin(place.Isulad, h.id, h.pid))
 	for range 2 {
-		must(t, network.Cleanup{ID: h.id, Ledger: to.Ledger, Records: append(nics, veth("o1", "eth7", "172.17.28.9/24")), Ports: true}.Do(t.Context()))
+		must(t, network.Cleanup{ID: h.id, Ledger: to.Ledger, Records: append(nics, veth("o1", "eth7", "172.17.28.9/24")), SwitchPorts: true}.Do(t.Context()))
 		same(t, "host", hostLinks(t), br0, "o1 veth up=true mtu=1500 qlen=1000 in br0")
 		same(t, "container", h.links(t))
 	}
@@ -35,7 +35,7 @@ func TestThePairsOfAContainerThatEndedGoTogetherAndNobodyElses(t *testing.T) {
 func TestLinksThatCannotBeDeletedTogetherStay(t *testing.T) {
 	bridges(t, "br0", "br1")
 	before := hostLinks(t)
-	host, err := netspace.Here()
+	host, err := netspace.Dial()
 	must(t, err)
 	defer host.Close()
 	indexes := func(names ...string) (list []int) {

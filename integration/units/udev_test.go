@@ -29,8 +29,8 @@ const (
 	oldRules = "/etc/udev/rules.d/99-syscontainer-tools.rules"
 )
 
-// standIn puts a program in place of the host's, which tells how it was called.
-func standIn(t testing.TB, name, script string) (calls func() string) {
+// fakeProgram puts a program in place of the host's, which tells how it was called.
+func fakeProgram(t testing.TB, name, script string) (calls func() string) {
 	t.Helper()
 	log := filepath.Join(t.TempDir(), name)
 	path := filepath.Join("/usr/sbin", name) // the first folder that is looked into
@@ -57,9 +57,9 @@ func helper(t testing.TB, wantCode int, args ...string) (log string) {
 }
 
 // running is a box that has a bundle and a start record.
-func running(t testing.TB, file map[string]any, options ...option) *box {
+func running(t testing.TB, file map[string]any, options ...option) *deviceFixture {
 	t.Helper()
-	b := newBox(t, file, options...)
+	b := newDeviceFixture(t, file, options...)
 	linux := map[string]any{"cgroupsPath": b.cgroup}
 	if has(options, userns) {
 		ids := []map[string]any{{"containerID": 0, "hostID": mappedRoot, "size": 1000}}
@@ -77,8 +77,8 @@ func running(t testing.TB, file map[string]any, options ...option) *box {
 }
 
 func TestTheHelperServesAContainerThatRuns(t *testing.T) {
-	reloads := standIn(t, "udevadm", "")
-	standIn(t, "isula", "exit 1")
+	reloads := fakeProgram(t, "udevadm", "")
+	fakeProgram(t, "isula", "exit 1")
 	p := plug(t)
 	host, disk := "/dev/"+p.name, fmt.Sprintf("7:%d", p.minor)
 	b := running(t, map[string]any{"deviceToAdd": []devices.Device{p.record(host, "/dev/x", "rw")}}, pivoted)
@@ -120,8 +120,8 @@ func TestTheHelperServesAContainerThatRuns(t *testing.T) {
 func TestOfAContainerThatIsNotThereItsRulesGo(t *testing.T) {
 	graph := t.TempDir()
 	info := filepath.Join(graph, "info")
-	asked := standIn(t, "isula", `[ "$1" = info ] || { echo "no such container" >&2; exit 1; }; cat `+info+` || exit 1`)
-	reloads := standIn(t, "udevadm", "")
+	asked := fakeProgram(t, "isula", `[ "$1" = info ] || { echo "no such container" >&2; exit 1; }; cat `+info+` || exit 1`)
+	reloads := fakeProgram(t, "udevadm", "")
 	const foreign = "KERNEL==\"foo\",RUN=\"x\"\n"
 	const id, other = "c0ffee00", "c0ffee01"
 	line := func(id string) string {
@@ -180,8 +180,8 @@ func TestOfAContainerThatIsNotThereItsRulesGo(t *testing.T) {
 }
 
 func TestAStartRecordThatNobodyRemovedKeepsNoRules(t *testing.T) {
-	standIn(t, "isula", "exit 1")
-	standIn(t, "udevadm", "")
+	fakeProgram(t, "isula", "exit 1")
+	fakeProgram(t, "udevadm", "")
 	b := running(t, map[string]any{})
 	const line = `KERNEL=="sda*",RUN{program}+="/lib/udev/isulad-tools_wrapper $env{ACTION} ID $name /dev/x sda"` + "\n"
 	has := func(want bool) {
@@ -200,7 +200,7 @@ func TestAStartRecordThatNobodyRemovedKeepsNoRules(t *testing.T) {
 }
 
 func TestWhatRunsIsWhatTheStartRecordSays(t *testing.T) {
-	self, err := process.Find(os.Getpid())
+	self, err := process.ByPID(os.Getpid())
 	must(t, err)
 	const id = "running1"
 	record := func(init process.ID) {
@@ -239,7 +239,7 @@ func TestOfAContainerThatDoesNotRunTheFileChanges(t *testing.T) {
 	write(t, filepath.Join(dir, config.Name), string(file))
 	answer, err := json.Marshal([]map[string]any{{"Id": id, "State": map[string]any{"Pid": 0}, "LogPath": filepath.Join(dir, "console.log")}})
 	must(t, err)
-	asked := standIn(t, "isula", "echo '"+string(answer)+"'")
+	asked := fakeProgram(t, "isula", "echo '"+string(answer)+"'")
 	p.cut(t, 1)
 	helper(t, 0, "add", id[:8], p.part(1), "/dev/x", p.name)
 	if got := read(t, filepath.Join(dir, config.Name)); !strings.Contains(got, `"/dev/xp1"`) || asked() != "inspect -t 3 c0ffee00\n" {
@@ -256,7 +256,7 @@ func TestOfAContainerThatDoesNotRunTheFileChanges(t *testing.T) {
 func booted(t testing.TB) (units func() string) {
 	t.Helper()
 	ofSystemd(t)
-	return standIn(t, "systemd-run", "")
+	return fakeProgram(t, "systemd-run", "")
 }
 
 func TestWhatUdevdMayNotDoIsLeftToSystemd(t *testing.T) {
@@ -312,7 +312,7 @@ func TestAPartitionThatComesWhileUdevdReloadsIsNotMissed(t *testing.T) {
 	p := plug(t)
 	host := "/dev/" + p.name
 	reloading, cut := filepath.Join(t.TempDir(), "reloading"), filepath.Join(t.TempDir(), "cut")
-	standIn(t, "udevadm", "touch "+reloading+"; while [ ! -e "+cut+" ]; do sleep 0.01; done")
+	fakeProgram(t, "udevadm", "touch "+reloading+"; while [ ! -e "+cut+" ]; do sleep 0.01; done")
 	h := hold(t, nil)
 	dir := bundleOf(t, h, map[string]any{"linux": map[string]any{"cgroupsPath": h.cgroup}})
 	file, err := json.Marshal(map[string]any{"deviceToAdd": []devices.Device{p.record(host, "/dev/x", "rw")}})

@@ -42,7 +42,7 @@ func TestAContainerIsFoundByTheWordOfItsRules(t *testing.T) {
 	} {
 		t.Run("found by "+word, func(t *testing.T) {
 			id, s, err := container.FindStart(word)
-			if err != nil || s.Bundle != want || !container.Means(word, id) {
+			if err != nil || s.Bundle != want || !container.WordMeans(word, id) {
 				t.Errorf("got %s, %+v, %v, want %s", id, s, err, want)
 			}
 		})
@@ -66,7 +66,7 @@ func TestAContainerIsFoundByTheWordOfItsRules(t *testing.T) {
 // A rule of plain runc's container has its whole id. What else begins so, or is
 // called so, is another container.
 func TestAnEventIsOfNoContainerWhoseIdOnlyBeginsLikeIt(t *testing.T) {
-	standIn(t, "udevadm", "")
+	fakeProgram(t, "udevadm", "")
 	p := plug(t)
 	b := running(t, map[string]any{"deviceToAdd": []devices.Device{p.record("/dev/"+p.name, "/dev/x", "rw")}}, pivoted)
 	b.start()
@@ -74,7 +74,7 @@ func TestAnEventIsOfNoContainerWhoseIdOnlyBeginsLikeIt(t *testing.T) {
 	p.cut(t, 1)
 	full := b.id + strings.Repeat("0", 64)
 	// isulad finds containers by their names, too.
-	asked := standIn(t, "isula", `echo '[{"Id":"`+full[:64]+`","State":{"Pid":0},"LogPath":"`+b.dir+`/console.log"}]'`)
+	asked := fakeProgram(t, "isula", `echo '[{"Id":"`+full[:64]+`","State":{"Pid":0},"LogPath":"`+b.dir+`/console.log"}]'`)
 	for name, word := range map[string]string{
 		"a beginning of the id":          b.id[:len(b.id)-1],
 		"more than the id":               b.id + "0",
@@ -99,8 +99,8 @@ func TestAnEventIsOfNoContainerWhoseIdOnlyBeginsLikeIt(t *testing.T) {
 // another one whose id begins as a whole id does.
 func TestARuleGoesThoughAnotherContainersIdBeginsLikeIt(t *testing.T) {
 	graph := t.TempDir()
-	standIn(t, "udevadm", "")
-	standIn(t, "isula", `[ "$1" = info ] && echo "iSulad Root Dir: `+graph+`"`)
+	fakeProgram(t, "udevadm", "")
+	fakeProgram(t, "isula", `[ "$1" = info ] && echo "iSulad Root Dir: `+graph+`"`)
 	must(t, os.MkdirAll(filepath.Join(graph, "engines/lcr/c0ffee0"+strings.Repeat("1", 57)), 0o755))
 	const line = `KERNEL=="sda*",RUN{program}+="/lib/udev/isulad-tools_wrapper $env{ACTION} c0ffee0 $name /dev/x sda"` + "\n"
 	write(t, rules, line)

@@ -23,7 +23,7 @@ import (
 func TestAPermissionThatNobodyNotedGoes(t *testing.T) {
 	for _, c := range hostile {
 		t.Run(c.name, func(t *testing.T) {
-			b := newBox(t, map[string]any{})
+			b := newDeviceFixture(t, map[string]any{})
 			d := fuse(t, "/dev/a/thing")
 			b.plan(func(e *resource.Edit[devices.Device]) { e.Add(d) })
 			c.do(t, b.root+"/dev")
@@ -41,7 +41,7 @@ func TestAPermissionThatNobodyNotedGoes(t *testing.T) {
 func TestAPathThatNobodyNotedGoes(t *testing.T) {
 	for _, c := range hiding {
 		t.Run(c.name, func(t *testing.T) {
-			ways(t, func(image string) { must(t, os.MkdirAll(image+"/a/x", 0o755)) }, func(t *testing.T, h *holder, target *resource.Target) {
+			ways(t, func(image string) { must(t, os.MkdirAll(image+"/a/x", 0o755)) }, func(t *testing.T, h *fakeContainer, target *resource.Target) {
 				dir, host := t.TempDir(), hostDir(t)
 				write(t, host+"/sub/file", "secret")
 				before := h.mountsOf(t)
@@ -63,30 +63,30 @@ func TestAPathThatNobodyNotedGoes(t *testing.T) {
 }
 
 func TestALinkThatNobodyNotedComesBackOrIsSaid(t *testing.T) {
-	rename := func(t *testing.T, h *holder) {
+	rename := func(t *testing.T, h *fakeContainer) {
 		h.ip(t, "link", "set", "eth5", "down")
 		h.ip(t, "link", "set", "eth5", "name", "lan0")
 	}
 	for _, c := range []struct {
 		name string
-		do   func(t *testing.T, h *holder)
+		do   func(t *testing.T, h *fakeContainer)
 		back bool
 	}{
-		{"untouched", func(*testing.T, *holder) {}, true},
+		{"untouched", func(*testing.T, *fakeContainer) {}, true},
 		{"renamed", rename, false},
-		{"renamed, with the alias of an older version", func(t *testing.T, h *holder) {
+		{"renamed, with the alias of an older version", func(t *testing.T, h *fakeContainer) {
 			rename(t, h)
 			h.ip(t, "link", "set", "lan0", "alias", "isulad-tools phy0")
 		}, true},
-		{"its name is that of a pair of the container's own", func(t *testing.T, h *holder) {
+		{"its name is that of a pair of the container's own", func(t *testing.T, h *fakeContainer) {
 			rename(t, h)
 			h.ip(t, "link", "add", "eth5", "type", "veth", "peer", "name", "trap")
 		}, false},
-		{"its name is that of a link that the container made on top of it", func(t *testing.T, h *holder) {
+		{"its name is that of a link that the container made on top of it", func(t *testing.T, h *fakeContainer) {
 			rename(t, h)
 			h.ip(t, "link", "add", "link", "lan0", "name", "eth5", "type", "macvlan")
 		}, false},
-		{"its name is that of a pair into another namespace of the container", func(t *testing.T, h *holder) {
+		{"its name is that of a pair into another namespace of the container", func(t *testing.T, h *fakeContainer) {
 			rename(t, h)
 			h.ip(t, "link", "add", "eth5", "type", "veth", "peer", "name", "trap", "netns", fmt.Sprint(h.service(t)))
 		}, false},
@@ -104,7 +104,7 @@ func TestALinkThatNobodyNotedComesBackOrIsSaid(t *testing.T) {
 				must(t, network.Pin(place.Isulad, h.id, h.pid))
 				take := func() error {
 					if stopped {
-						return network.Cleanup{ID: h.id, Records: []network.NIC{n}, Ports: true}.Do(t.Context())
+						return network.Cleanup{ID: h.id, Records: []network.NIC{n}, SwitchPorts: true}.Do(t.Context())
 					}
 					return changeNICs(t, dir, target, func(e *resource.Edit[network.NIC]) { e.Remove(n) }).Err
 				}
@@ -114,7 +114,7 @@ func TestALinkThatNobodyNotedComesBackOrIsSaid(t *testing.T) {
 				}
 				if !c.back {
 					same(t, "host", hostLinks(t))
-					if kept := strings.Contains(read(t, filepath.Join(dir, config.Name)), "phy0"); !kept || stopped && !errors.Is(err, network.ErrStuck) {
+					if kept := strings.Contains(read(t, filepath.Join(dir, config.Name)), "phy0"); !kept || stopped && !errors.Is(err, network.ErrStillInUse) {
 						t.Errorf("recorded %v, %v; want that it stays where it is", kept, err)
 					}
 					h.ip(t, "link", "set", "lan0", "down", "netns", fmt.Sprint(os.Getpid()), "name", "phy0") // as the message says

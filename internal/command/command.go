@@ -31,12 +31,12 @@ const (
 	grace = 500 * time.Millisecond
 )
 
-// Find returns the path of the program called name in the folders of Path. It is
+// LookPath returns the path of the program called name in the folders of Path. It is
 // for what a hook or a udev helper executes; a command that a person runs uses
 // exec.LookPath.
-func Find(name string) (string, error) { return find(name, Path) }
+func LookPath(name string) (string, error) { return lookPathIn(name, Path) }
 
-func find(name, path string) (string, error) {
+func lookPathIn(name, path string) (string, error) {
 	if name == "" || strings.ContainsRune(name, '/') {
 		return "", fmt.Errorf("find program %q: not a plain name", name)
 	}

@@ -26,11 +26,11 @@ func TestFindLooksInTheFixedFoldersOnly(t *testing.T) {
 		t.Fatal(err)
 	}
 	t.Setenv("PATH", dir)
-	_, err := Find("only-here")
+	_, err := LookPath("only-here")
 	if !errors.Is(err, fs.ErrNotExist) || !strings.Contains(err.Error(), Path) {
 		t.Errorf("Find of a program that only PATH has: %v, want an error that names %s", err, Path)
 	}
-	got, err := Find("sh")
+	got, err := LookPath("sh")
 	if err != nil || !filepath.IsAbs(got) {
 		t.Errorf("Find(sh) = %q, %v", got, err)
 	}
@@ -58,12 +58,12 @@ func TestFindTakesTheFirstExecutableFile(t *testing.T) {
 	must(os.WriteFile(filepath.Join(dirs[2], "p"), nil, 0o644))
 	must(os.WriteFile(filepath.Join(dirs[4], "p"), nil, 0o755))
 	must(os.Symlink(filepath.Join(dirs[4], "p"), filepath.Join(dirs[3], "p")))
-	got, err := find("p", strings.Join(dirs, ":"))
+	got, err := lookPathIn("p", strings.Join(dirs, ":"))
 	if want := filepath.Join(dirs[3], "p"); err != nil || got != want {
 		t.Errorf("find = %q, %v, want %q", got, err, want)
 	}
 	for _, name := range []string{"", "../p", "/bin/sh"} {
-		if got, err := find(name, strings.Join(dirs, ":")); err == nil {
+		if got, err := lookPathIn(name, strings.Join(dirs, ":")); err == nil {
 			t.Errorf("find(%q) = %q, want an error", name, got)
 		}
 	}

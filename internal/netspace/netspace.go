@@ -17,15 +17,15 @@ import (
 	"isula.org/isulad-tools/internal/process"
 )
 
-// ErrHost says that a container has the host's network. Nothing of it is ever
+// ErrHostNetwork says that a container has the host's network. Nothing of it is ever
 // changed in a container's name.
-var ErrHost = errors.New("the container has no network namespace of its own, it uses the host's")
+var ErrHostNetwork = errors.New("the container has no network namespace of its own, it uses the host's")
 
-// ErrNone says that a file is no network namespace.
-var ErrNone = errors.New("not a network namespace")
+// ErrNotNetworkNamespace says that a file is no network namespace.
+var ErrNotNetworkNamespace = errors.New("not a network namespace")
 
-// Space is a container's network namespace, with the host's beside it.
-type Space struct {
+// Namespace is a container's network namespace, with the host's beside it.
+type Namespace struct {
 	// Inside and Host are for requests in either, after Open.
 	Inside, Host *Conn
 
@@ -34,17 +34,17 @@ type Space struct {
 	hostNSID int // the number that the host knows the namespace by; -1: not known yet
 }
 
-// At is the network namespace in the file at path. Nothing is opened yet.
-func At(path string) *Space { return &Space{path: path, hostNSID: -1} }
+// AtPath is the network namespace in the file at path. Nothing is opened yet.
+func AtPath(path string) *Namespace { return &Namespace{path: path, hostNSID: -1} }
 
 // OfProcess is the network namespace of process pid. Nothing is opened yet.
-func OfProcess(pid int) *Space { return At(process.Path(pid, "ns/net")) }
+func OfProcess(pid int) *Namespace { return AtPath(process.Path(pid, "ns/net")) }
 
 // IsOpen tells whether Open has done its work.
-func (s *Space) IsOpen() bool { return s.Inside != nil }
+func (s *Namespace) IsOpen() bool { return s.Inside != nil }
 
 // Open opens it.
-func (s *Space) Open() (err error) {
+func (s *Namespace) Open() (err error) {
 	defer func() {
 		if err != nil {
 			s.Close()
@@ -53,14 +53,14 @@ func (s *Space) Open() (err error) {
 	// To fstat(2) a namespace is a regular file.
 	s.ns, err = open.Regular(s.path, unix.O_RDONLY, 0)
 	if errors.Is(err, open.ErrNotRegular) {
-		return fmt.Errorf("%s: %w", s.path, ErrNone)
+		return fmt.Errorf("%s: %w", s.path, ErrNotNetworkNamespace)
 	}
 	if err != nil {
 		return err
 	}
 	// NS_GET_NSTYPE: Linux 4.11
 	if kind, err := unix.IoctlRetInt(int(s.ns.Fd()), unix.NS_GET_NSTYPE); err != nil || kind != unix.CLONE_NEWNET {
-		return fmt.Errorf("%s: %w", s.path, ErrNone)
+		return fmt.Errorf("%s: %w", s.path, ErrNotNetworkNamespace)
 	}
 	if s.ours, err = open.File("/proc/self/ns/net", unix.O_RDONLY, 0); err != nil {
 		return err
@@ -74,15 +74,15 @@ func (s *Space) Open() (err error) {
 		return err
 	}
 	if os.SameFile(theirs, ours) {
-		return ErrHost
+		return ErrHostNetwork
 	}
-	if s.Host, err = Here(); err != nil {
+	if s.Host, err = Dial(); err != nil {
 		return fmt.Errorf("netlink socket: %w", err)
 	}
 	// Not by the library, which would move this thread there, and not notice when
 	// it cannot move it back.
 	err = nsenter.InNet(s.ns, func() (err error) {
-		s.Inside, err = Here()
+		s.Inside, err = Dial()
 		return err
 	})
 	if err != nil {
@@ -92,7 +92,7 @@ func (s *Space) Open() (err error) {
 }
 
 // Close closes what Open opened.
-func (s *Space) Close() {
+func (s *Namespace) Close() {
 	for _, h := range []*Conn{s.Inside, s.Host} {
 		if h != nil {
 			h.Close()
@@ -104,16 +104,16 @@ func (s *Space) Close() {
 }
 
 // FD is the namespace, HostFD the host's, for requests that name one.
-func (s *Space) FD() int { return int(s.ns.Fd()) }
+func (s *Namespace) FD() int { return int(s.ns.Fd()) }
 
 // HostFD is the host's namespace.
-func (s *Space) HostFD() int { return int(s.ours.Fd()) }
+func (s *Namespace) HostFD() int { return int(s.ours.Fd()) }
 
 // ID names the namespace for as long as it exists.
 type ID struct{ Dev, Ino uint64 }
 
 // ID is the namespace's.
-func (s *Space) ID() (id ID, err error) {
+func (s *Namespace) ID() (id ID, err error) {
 	var st unix.Stat_t
 	err = unix.Fstat(s.FD(), &st)
 	return ID{st.Dev, st.Ino}, os.NewSyscallError("fstat", err)
@@ -122,7 +122,7 @@ func (s *Space) ID() (id ID, err error) {
 // EnableIPv6 switches IPv6 on for a link of the namespace, which the kernel lets nobody
 // do but by its parameter. Who renames the link meanwhile gets it for another one of
 // the same namespace, no more.
-func (s *Space) EnableIPv6(index int) error {
+func (s *Namespace) EnableIPv6(index int) error {
 	link, err := s.Inside.LinkAt(index)
 	if link == nil || err != nil {
 		return cmp.Or(err, error(&OpError{"look for link with index", index, unix.ENODEV}))
@@ -140,7 +140,7 @@ func (s *Space) EnableIPv6(index int) error {
 // IsHostLink tells whether a link in this namespace is surely the host's: it is hardware, or
 // one end of a pair whose other end is in the host's namespace. Whoever is in this one
 // makes no such link.
-func (s *Space) IsHostLink(link *Link) (bool, error) {
+func (s *Namespace) IsHostLink(link *Link) (bool, error) {
 	if link.Kind != "veth" || link.PeerNS < 0 {
 		return link.Kind == "", nil
 	}
@@ -150,7 +150,7 @@ func (s *Space) IsHostLink(link *Link) (bool, error) {
 
 // HasPeerOf tells whether the host's link is one end of a pair of which the other
 // end is in this namespace.
-func (s *Space) HasPeerOf(host *Link) (bool, error) {
+func (s *Namespace) HasPeerOf(host *Link) (bool, error) {
 	if host.Kind != "veth" || host.PeerNS < 0 {
 		return false, nil // the peer is in the host's namespace, too
 	}

@@ -15,8 +15,8 @@ type Conn struct {
 	sockets map[int]*nl.SocketHandle
 }
 
-// Here is the namespace of the calling thread.
-func Here() (*Conn, error) {
+// Dial is the namespace of the calling thread.
+func Dial() (*Conn, error) {
 	socket, err := nl.Subscribe(unix.NETLINK_ROUTE) // to nothing
 	if err != nil {
 		return nil, err

@@ -30,8 +30,8 @@ type ID struct {
 // though its state may be running still.
 const exiting = 0x4
 
-// Find returns the process that has this pid now. ErrGone: there is none.
-func Find(pid int) (ID, error) {
+// ByPID returns the process that has this pid now. ErrGone: there is none.
+func ByPID(pid int) (ID, error) {
 	start, ended, err := threadState(pid)
 	if err == nil && ended && thread(pid) == 0 {
 		err = fmt.Errorf("process %d: %w", pid, ErrGone)
@@ -105,6 +105,6 @@ func Path(pid int, name string) string {
 
 // Lives tells whether this very process still runs.
 func (id ID) Lives() bool {
-	now, err := Find(id.PID)
+	now, err := ByPID(id.PID)
 	return err == nil && now == id
 }

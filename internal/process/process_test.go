@@ -74,14 +74,14 @@ func TestAProcessIsFoundWhateverItsName(t *testing.T) {
 	// The name stands in the middle of what is parsed, in parentheses.
 	for _, name := range []string{"plain", "a b", ")", "a) Z 1 2 3 4 5", "(x) (y)", "new\nline", "Z", ") X", "\xff"} {
 		c := start(t, name)
-		id, err := Find(c.pid())
+		id, err := ByPID(c.pid())
 		if err != nil || id.PID != c.pid() || id.Start == 0 {
 			t.Errorf("%q: %v, %v", name, id, err)
 		}
 		if !id.Lives() {
 			t.Errorf("%q: it does not live", name)
 		}
-		again, err := Find(c.pid())
+		again, err := ByPID(c.pid())
 		if err != nil || again != id {
 			t.Errorf("%q: %v, then %v, %v", name, id, again, err)
 		}
@@ -89,13 +89,13 @@ func TestAProcessIsFoundWhateverItsName(t *testing.T) {
 		if id.Lives() {
 			t.Errorf("%q: a zombie lives", name)
 		}
-		if _, err := Find(c.pid()); !errors.Is(err, ErrGone) {
+		if _, err := ByPID(c.pid()); !errors.Is(err, ErrGone) {
 			t.Errorf("%q: a zombie is found: %v", name, err)
 		}
 		if err := c.cmd.Wait(); err != nil {
 			t.Error(err)
 		}
-		if _, err := Find(c.pid()); !errors.Is(err, ErrGone) {
+		if _, err := ByPID(c.pid()); !errors.Is(err, ErrGone) {
 			t.Errorf("%q: after its end: %v", name, err)
 		}
 	}
@@ -104,7 +104,7 @@ func TestAProcessIsFoundWhateverItsName(t *testing.T) {
 func TestAPidWithoutAProcessIsGone(t *testing.T) {
 	t.Parallel()
 	for _, pid := range []int{0, -1, -1 << 63, 1 << 30, 1<<63 - 1} {
-		id, err := Find(pid)
+		id, err := ByPID(pid)
 		if !errors.Is(err, ErrGone) || id != (ID{}) {
 			t.Errorf("%d: %v, %v, want ErrGone", pid, id, err)
 		}
@@ -117,7 +117,7 @@ func TestAPidWithoutAProcessIsGone(t *testing.T) {
 func TestAProcessThatGotThePidLaterIsAnother(t *testing.T) {
 	t.Parallel()
 	c := start(t, "cat")
-	id, err := Find(c.pid())
+	id, err := ByPID(c.pid())
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -49,7 +49,7 @@ func (a App) Run(argv []string) int {
 	app.Usage = "give running and starting containers kernel modules, devices, paths and network interfaces of the host"
 	app.Writer, app.ErrWriter = a.Stdout, a.Stderr
 	app.Flags = globalFlags
-	app.Commands = ofBundles(slices.Concat(a.deviceCommands(), a.pathCommands(), a.commands(), a.nicCommands(), a.routeCommands(), a.moduleCommands(), a.inspectCommands(), a.relabelCommands(), a.installCommands(), a.personalities()))
+	app.Commands = ofBundles(slices.Concat(a.deviceCommands(), a.pathCommands(), a.commands(), a.nicCommands(), a.routeCommands(), a.moduleCommands(), a.inspectCommands(), a.relabelCommands(), a.installCommands(), a.hookCommands()))
 	app.Commands = append(app.Commands, a.referenceCommands()...)
 	describe(app, argv)
 	app.Before = a.readGlobals
@@ -122,8 +122,8 @@ var (
 	graphFlag  = cli.StringFlag{Name: "graph", EnvVar: "ISULAD_GRAPH", Usage: "iSulad's root `DIR`; by default that of its configuration"}
 )
 
-// personalities are the hook's stages and the udev helper, as subcommands.
-func (a App) personalities() []cli.Command {
+// hookCommands are the hook's stages and the udev helper, as subcommands.
+func (a App) hookCommands() []cli.Command {
 	var commands []cli.Command
 	for _, stage := range []string{"prestart", "poststart", "poststop"} {
 		commands = append(commands, cli.Command{

@@ -21,16 +21,16 @@ func usageError(c *cli.Context, format string, args ...any) error {
 	return fmt.Errorf("%s: %q %s", argv0(), c.Command.Name, fmt.Sprintf(format, args...))
 }
 
-// minimum refuses fewer than n arguments.
-func minimum(c *cli.Context, n int) error {
+// atLeastArgs refuses fewer than n arguments.
+func atLeastArgs(c *cli.Context, n int) error {
 	if c.NArg() < n {
 		return usageError(c, "requires a minimum of %d args", n)
 	}
 	return nil
 }
 
-// noMore refuses arguments behind the first n.
-func noMore(c *cli.Context, n int) error {
+// atMostArgs refuses arguments behind the first n.
+func atMostArgs(c *cli.Context, n int) error {
 	if c.NArg() > n {
 		return usageError(c, "takes no further arguments: %s", strings.Join(c.Args()[n:], " "))
 	}

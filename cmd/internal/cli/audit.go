@@ -27,7 +27,7 @@ type change struct {
 // syslog: who, what, and what came of it. Call it when all locks are gone, for a
 // syslog elsewhere may take its time.
 func (a App) audit(c *cli.Context, ch change) {
-	fields := person()
+	fields := currentUser()
 	fields["command"], fields["id"], fields["container"], fields["what"] = c.Command.Name, ch.id, ch.name, ch.what
 	for k, v := range ch.more {
 		fields[k] = v
@@ -62,9 +62,9 @@ func (s *session) audit(c *cli.Context, err error) {
 
 const maxPasswd = 16 << 20
 
-// person is who runs the command: who logged in, whom sudo and su do not change,
+// currentUser is who runs the command: who logged in, whom sudo and su do not change,
 // else, as of a service, whom the process runs as.
-func person() logrus.Fields {
+func currentUser() logrus.Fields {
 	uid := strconv.Itoa(unix.Getuid())
 	login, err := open.Read("/proc/self/loginuid", 32)
 	loginuid := loginUID(string(login))

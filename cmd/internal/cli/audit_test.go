@@ -84,7 +84,7 @@ var notTold = regexp.MustCompile(`(time="[^"]*"|loginuid=\S+|uid=\S+|user=\S+) `
 
 func TestThePersonHasANameOrANumber(t *testing.T) {
 	t.Parallel()
-	p := person()
+	p := currentUser()
 	uid := strconv.Itoa(unix.Getuid())
 	if p["uid"] != uid {
 		t.Errorf("uid %v, want %s", p["uid"], uid)

@@ -63,14 +63,14 @@ func (a App) addDevices(c *cli.Context) error {
 	if c.IsSet(selectFlag.Name) {
 		return a.addSelector(c)
 	}
-	if err := minimum(c, 2); err != nil {
+	if err := atLeastArgs(c, 2); err != nil {
 		return err
 	}
 	limits, err := parseLimits(c)
 	if err != nil {
 		return err
 	}
-	if i := slices.IndexFunc(limits, func(l wish) bool { return l.away != nil }); i >= 0 && !c.Bool(optionalFlag.Name) {
+	if i := slices.IndexFunc(limits, func(l limitRequest) bool { return l.away != nil }); i >= 0 && !c.Bool(optionalFlag.Name) {
 		return limits[i].away
 	}
 	list, folders, err := parseDevices(c)
@@ -98,12 +98,12 @@ func (a App) addDevices(c *cli.Context) error {
 		for i, d := range list {
 			tasks[i] = s.addDevice(edit, &adder, d, recorded, paths)
 		}
-		s.tellSystemd(edit, recorded)
+		s.syncUnit(edit, recorded)
 		s.follow(s.followed(edit), !c.Bool(configOnlyFlag.Name))
 		for i := range limits {
 			limits[i].Optional = slices.ContainsFunc(edit.Records(), func(d devices.Device) bool { return d.Optional && limits[i].Of(d) })
 		}
-		return s.setLimits(limits, func(l wish) *resource.Task {
+		return s.setLimits(limits, func(l limitRequest) *resource.Task {
 			for i, d := range list {
 				if l.Of(d) {
 					return tasks[i]
@@ -123,40 +123,40 @@ func (s *session) addDevice(edit *resource.Edit[devices.Device], adder *devices.
 		switch {
 		case r.PathInContainer != d.PathInContainer && r.PathOnHost != d.PathOnHost:
 		case r.Select == "" && r.PathInContainer == d.PathInContainer && r.PathOnHost == d.PathOnHost && r.CgroupPermissions == d.CgroupPermissions &&
-			slices.Contains(recorded, r) && s.lostDevice(r):
+			slices.Contains(recorded, r) && s.isLostDevice(r):
 			d.Own = r.Own
 			task = edit.Update(r, d)
 		default:
-			return edit.Refuse("add", d, fmt.Errorf("device %s:%s has been already added into container", r.PathOnHost, r.PathInContainer))
+			return edit.Fail("add", d, fmt.Errorf("device %s:%s has been already added into container", r.PathOnHost, r.PathInContainer))
 		}
 	}
 	if task == nil {
-		if err := cmp.Or(s.hides(paths, d), s.container().CheckDevice(s.wait, d.PathOnHost)); err != nil {
-			return edit.Refuse("add", d, err)
+		if err := cmp.Or(s.checkVisible(paths, d), s.container().CheckDevice(s.wait, d.PathOnHost)); err != nil {
+			return edit.Fail("add", d, err)
 		}
 		if d.IsAway() {
-			task = edit.Note(d)
-			s.done(task, "device %s is not on the host now: the container gets it when it appears", d.PathOnHost)
+			task = edit.RecordOnly(d)
+			s.printOnSuccess(task, "device %s is not on the host now: the container gets it when it appears", d.PathOnHost)
 		} else {
 			d.Own = s.target != nil && d.HadBefore(s.target)
 			task = edit.Add(d)
 		}
 		s.unfollowed(task, d)
 	}
-	s.tell(func() string {
+	s.printLater(func() string {
 		if task.Err == nil && adder.Replaced(d) {
 			return fmt.Sprintf("path %s in container already exists. removing it.", d.PathInContainer)
 		}
 		return ""
 	})
-	s.done(task, "Add device (%s) to container(%s,%s) done.", d.PathOnHost, s.name, d.PathInContainer)
+	s.printOnSuccess(task, "Add device (%s) to container(%s,%s) done.", d.PathOnHost, s.name, d.PathInContainer)
 	return task
 }
 
 // unfollowed plans the word that nobody tells when d goes.
 func (s *session) unfollowed(task *resource.Task, d devices.Device) {
 	why := d.Unfollowed()
-	s.tell(func() string {
+	s.printLater(func() string {
 		if why != "" && task.Err == nil {
 			s.app.warn(fmt.Sprintf("device %s is not followed: only starts and commands look up its number", d.PathOnHost), errors.New(why))
 		}
@@ -164,9 +164,9 @@ func (s *session) unfollowed(task *resource.Task, d devices.Device) {
 	})
 }
 
-// lostDevice tells whether a recorded device is not there, or may not be, or was not when
+// isLostDevice tells whether a recorded device is not there, or may not be, or was not when
 // the command began.
-func (s *session) lostDevice(d devices.Device) bool {
+func (s *session) isLostDevice(d devices.Device) bool {
 	if slices.Contains(s.renewed, d) || s.target == nil && d.IsStale() {
 		return true
 	}
@@ -191,12 +191,12 @@ func (s *session) follow(list func() ([]devices.Followed, error), rules bool) {
 	}) {
 		return
 	}
-	s.change.Last(func(ctx context.Context) error {
+	s.change.Finally(func(ctx context.Context) error {
 		followed, err := list()
 		if err != nil || !rules {
 			return err
 		}
-		changed, err := devices.SyncRules(ctx, s.app.Generation, s.id, followed, lockWait)
+		changed, err := devices.SyncRules(ctx, s.app.Generation, s.id, followed, commandLockWait)
 		s.reload = s.reload || changed
 		return err
 	})
@@ -206,7 +206,7 @@ func (a App) removeDevices(c *cli.Context) error {
 	if c.IsSet(selectFlag.Name) {
 		return a.removeSelector(c)
 	}
-	if err := minimum(c, 2); err != nil {
+	if err := atLeastArgs(c, 2); err != nil {
 		return err
 	}
 	list, err := parseMappings(c)
@@ -224,11 +224,11 @@ func (a App) removeDevices(c *cli.Context) error {
 			found, ok := m.find(edit.Records())
 			if !ok {
 				//lint:ignore ST1005 the wording of v0.9
-				edit.Refuse("remove", m.record(), fmt.Errorf("Device pair(%s) is not added by %s, can not remove it, please check input parameter.", m.full(), a.Name))
+				edit.Fail("remove", m.record(), fmt.Errorf("Device pair(%s) is not added by %s, can not remove it, please check input parameter.", m.withDefaults(), a.Name))
 				continue
 			}
 			if found.Select != "" {
-				edit.Refuse("remove", found, fmt.Errorf("device %s:%s is there as long as its selector: remove-device --select %s", found.PathOnHost, found.PathInContainer, found.Select))
+				edit.Fail("remove", found, fmt.Errorf("device %s:%s is there as long as its selector: remove-device --select %s", found.PathOnHost, found.PathInContainer, found.Select))
 				continue
 			}
 			gone = append(gone, found)
@@ -236,17 +236,17 @@ func (a App) removeDevices(c *cli.Context) error {
 				gone = append(gone, partitions(found, edit.Records(), gone)...)
 			}
 		}
-		if err := s.takeDevices(edit, gone); err != nil {
+		if err := s.revokeDevices(edit, gone); err != nil {
 			return err
 		}
-		s.tellSystemd(edit, recorded)
+		s.syncUnit(edit, recorded)
 		s.follow(s.followed(edit), true)
 		return nil
 	})
 }
 
-// full is the mapping with each side standing for a missing one.
-func (m mapping) full() mapping {
+// withDefaults is the mapping with each side standing for a missing one.
+func (m mapping) withDefaults() mapping {
 	if m.host == "" {
 		m.host = m.container
 	}
@@ -257,7 +257,7 @@ func (m mapping) full() mapping {
 }
 
 func (m mapping) record() devices.Device {
-	m = m.full()
+	m = m.withDefaults()
 	return devices.Device{PathOnHost: m.host, PathInContainer: m.container, CgroupPermissions: m.permissions}
 }
 
@@ -276,7 +276,7 @@ func (m mapping) find(list []devices.Device) (devices.Device, bool) {
 // partition that was added by itself names the disk by its kernel name.
 func partitions(disk devices.Device, all, known []devices.Device) []devices.Device {
 	kernel := disk.PathOnHost
-	if d, err := devices.Find(disk.PathOnHost); err == nil && d.Type == "b" {
+	if d, err := devices.FromNode(disk.PathOnHost); err == nil && d.Type == "b" {
 		if block, err := devices.FindBlock(d.Major, d.Minor); err == nil {
 			kernel = "/dev/" + block.Name
 		}
@@ -290,8 +290,8 @@ func partitions(disk devices.Device, all, known []devices.Device) []devices.Devi
 	return list
 }
 
-// takeDevices plans that the container loses devices, each with its limits.
-func (s *session) takeDevices(edit *resource.Edit[devices.Device], gone []devices.Device) error {
+// revokeDevices plans that the container loses devices, each with its limits.
+func (s *session) revokeDevices(edit *resource.Edit[devices.Device], gone []devices.Device) error {
 	rest := slices.DeleteFunc(edit.Records(), func(d devices.Device) bool { return slices.Contains(gone, d) })
 	kinds := devices.LimitKinds()
 	edits := make([]*resource.Edit[devices.Limit], len(kinds))
@@ -303,11 +303,11 @@ func (s *session) takeDevices(edit *resource.Edit[devices.Device], gone []device
 	}
 	for _, d := range gone {
 		if !slices.Contains(edit.Records(), d) { // named twice
-			edit.Refuse("remove", d, fmt.Errorf("device %s:%s has not been added into container", d.PathOnHost, d.PathInContainer))
+			edit.Fail("remove", d, fmt.Errorf("device %s:%s has not been added into container", d.PathOnHost, d.PathInContainer))
 			continue
 		}
 		task := edit.Remove(d)
-		s.done(task, "Remove device (%s) from container(%s,%s) done.", d.PathOnHost, s.name, d.PathInContainer)
+		s.printOnSuccess(task, "Remove device (%s) from container(%s,%s) done.", d.PathOnHost, s.name, d.PathInContainer)
 		if slices.ContainsFunc(rest, func(o devices.Device) bool { return o.Type == d.Type && o.Major == d.Major && o.Minor == d.Minor }) {
 			continue // by another record the container still has the disk, and its limits
 		}
@@ -316,7 +316,7 @@ func (s *session) takeDevices(edit *resource.Edit[devices.Device], gone []device
 				if l.Of(d) && !slices.ContainsFunc(rest, l.Of) { // no partition of it is left either
 					t := limits.Remove(l)
 					t.Needs = task
-					s.done(t, "Remove %s for device (%s) done.", kinds[i].Name, d.PathOnHost)
+					s.printOnSuccess(t, "Remove %s for device (%s) done.", kinds[i].Name, d.PathOnHost)
 				}
 			}
 		}

@@ -120,7 +120,7 @@ func addParsed(list []devices.Device, m mapping, of string, follow, optional boo
 	d, block, err := parseDevice(m)
 	if optional && m.host != "" && errors.Is(err, fs.ErrNotExist) {
 		away := devices.Away(m.host)
-		away.PathInContainer, away.CgroupPermissions, away.Optional = m.full().container, m.permissions, true
+		away.PathInContainer, away.CgroupPermissions, away.Optional = m.withDefaults().container, m.permissions, true
 		return append(list, away), nil
 	}
 	if err != nil {
@@ -168,7 +168,7 @@ func parseHosts(arg string) (list []mapping, folder bool, err error) {
 	if err != nil {
 		return nil, false, err
 	}
-	inside := m.full().container
+	inside := m.withDefaults().container
 	for _, name := range names {
 		if !utf8.ValidString(name) || strings.Contains(name, ":") {
 			return nil, false, fmt.Errorf("the name of %q in it cannot be recorded: add the others one by one", name)
@@ -193,7 +193,7 @@ func hasHost(list []devices.Device, path string) bool {
 // parseDevice looks at the device of one mapping. Of a block device, block is what the
 // kernel says.
 func parseDevice(m mapping) (d devices.Device, block devices.Block, err error) {
-	if d, err = devices.Find(m.host); err != nil {
+	if d, err = devices.FromNode(m.host); err != nil {
 		return d, block, err
 	}
 	d.CgroupPermissions = m.permissions
@@ -240,8 +240,8 @@ var limitFlags = [...]limitFlag{
 	{"write iops", "device-write-iops", "limit writing to a disk, `PATH:NUMBER` of operations a second"},
 }
 
-// wish is a limit that a command asks for.
-type wish struct {
+// limitRequest is a limit that a command asks for.
+type limitRequest struct {
 	kind string
 	devices.Limit
 	partition, disk string // the path that was typed, where the limit is that of its disk; the kernel's name of that
@@ -250,25 +250,25 @@ type wish struct {
 
 // parseLimits reads the options for I/O limits. Of several for one disk, the last
 // one counts.
-func parseLimits(c *cli.Context) ([]wish, error) {
-	var list []wish
+func parseLimits(c *cli.Context) ([]limitRequest, error) {
+	var list []limitRequest
 	for _, f := range limitFlags {
 		for _, value := range c.StringSlice(f.flag) {
 			l, err := parseLimit(f.kind, value)
 			if err != nil {
 				return nil, err
 			}
-			same := func(w wish) bool {
+			same := func(w limitRequest) bool {
 				return w.kind == f.kind && w.Major == l.Major && w.Minor == l.Minor && (l.away == nil || w.Path == l.Path)
 			}
-			list = append(deleteWish(list, same), l)
+			list = append(deleteRequest(list, same), l)
 		}
 	}
 	return list, nil
 }
 
-func deleteWish(list []wish, which func(wish) bool) []wish {
-	var rest []wish
+func deleteRequest(list []limitRequest, which func(limitRequest) bool) []limitRequest {
+	var rest []limitRequest
 	for _, w := range list {
 		if !which(w) {
 			rest = append(rest, w)
@@ -278,7 +278,7 @@ func deleteWish(list []wish, which func(wish) bool) []wish {
 }
 
 // parseLimit reads PATH:VALUE. The path is recorded as typed, but for a partition's.
-func parseLimit(kind, arg string) (l wish, err error) {
+func parseLimit(kind, arg string) (l limitRequest, err error) {
 	path, value, ok := strings.Cut(arg, ":")
 	if !ok || !utf8.ValidString(arg) {
 		//lint:ignore ST1005 the wording of v0.9
@@ -313,10 +313,10 @@ func parseLimit(kind, arg string) (l wish, err error) {
 }
 
 // limitOf is a limit without a value, of the device that the host has at a path.
-func limitOf(kind, path, host string) (l wish, err error) {
-	d, err := devices.Find(host)
+func limitOf(kind, path, host string) (l limitRequest, err error) {
+	d, err := devices.FromNode(host)
 	if errors.Is(err, fs.ErrNotExist) {
-		return wish{kind: kind, Limit: devices.Limit{Major: -1, Minor: -1, Path: host}, away: err}, nil
+		return limitRequest{kind: kind, Limit: devices.Limit{Major: -1, Minor: -1, Path: host}, away: err}, nil
 	}
 	if err != nil {
 		return l, err
@@ -332,7 +332,7 @@ func limitOf(kind, path, host string) (l wish, err error) {
 	if err != nil {
 		return l, fmt.Errorf("cannot set Qos of a child device: %w", err)
 	}
-	l = wish{kind: kind, Limit: devices.Limit{Major: disk.Major, Minor: disk.Minor, Path: path}}
+	l = limitRequest{kind: kind, Limit: devices.Limit{Major: disk.Major, Minor: disk.Minor, Path: path}}
 	if disk != block {
 		l.partition, l.disk, l.Path = path, "/dev/"+disk.Name, diskPath(host, disk)
 	}
@@ -344,7 +344,7 @@ func limitOf(kind, path, host string) (l wish, err error) {
 // the partition stays: it leads to the same disk when the kernel's names change.
 func diskPath(partition string, disk devices.Block) string {
 	path := "/dev/" + disk.Name
-	d, err := devices.Find(path)
+	d, err := devices.FromNode(path)
 	if _, e := os.Readlink(partition); e == nil || err != nil || d.Major != disk.Major || d.Minor != disk.Minor {
 		return partition
 	}

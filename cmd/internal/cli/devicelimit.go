@@ -14,10 +14,10 @@ import (
 )
 
 func (a App) updateDevices(c *cli.Context) error {
-	if err := minimum(c, 1); err != nil {
+	if err := atLeastArgs(c, 1); err != nil {
 		return err
 	}
-	if err := noMore(c, 1); err != nil {
+	if err := atMostArgs(c, 1); err != nil {
 		return err
 	}
 	limits, err := parseLimits(c)
@@ -38,16 +38,16 @@ func (a App) updateDevices(c *cli.Context) error {
 		for i := range limits {
 			limits[i].Optional = slices.ContainsFunc(recorded, func(d devices.Device) bool { return d.Optional && limits[i].Of(d) })
 		}
-		return s.setLimits(limits, func(wish) *resource.Task { return nil })
+		return s.setLimits(limits, func(limitRequest) *resource.Task { return nil })
 	})
 }
 
 // limitsHaveDevices refuses a limit whose device is not in list, and finds the path by
 // which the device is recorded.
-func limitsHaveDevices(limits []wish, list []devices.Device) error {
+func limitsHaveDevices(limits []limitRequest, list []devices.Device) error {
 	for i, l := range limits {
 		if at := slices.IndexFunc(list, func(d devices.Device) bool { return d.Type == "b" && d.PathOnHost == l.Path }); l.away != nil && at < 0 {
-			return unprefixed{l.away}
+			return bareError{l.away}
 		} else if l.away != nil {
 			limits[i].Major, limits[i].Minor = list[at].Major, list[at].Minor
 			continue
@@ -63,7 +63,7 @@ func limitsHaveDevices(limits []wish, list []devices.Device) error {
 // recordedPath is as typed, but for a limit by a partition's path that of its disk in
 // list. Where list has only a partition, known by what it is or holds, so is the limit:
 // the name of its disk may be another's at the next start.
-func (l wish) recordedPath(list []devices.Device) string {
+func (l limitRequest) recordedPath(list []devices.Device) string {
 	disk := slices.IndexFunc(list, func(d devices.Device) bool { return d.Type == "b" && d.Major == l.Major && d.Minor == l.Minor })
 	part := slices.IndexFunc(list, func(d devices.Device) bool { return d.IsLinked() && l.Of(d) })
 	switch {
@@ -76,7 +76,7 @@ func (l wish) recordedPath(list []devices.Device) string {
 }
 
 // setLimits plans I/O limits. Each needs the task that adds its disk.
-func (s *session) setLimits(limits []wish, needs func(wish) *resource.Task) error {
+func (s *session) setLimits(limits []limitRequest, needs func(limitRequest) *resource.Task) error {
 	for _, kind := range devices.LimitKinds() {
 		edit, err := kind.Edit(s.change)
 		if err != nil {
@@ -88,19 +88,19 @@ func (s *session) setLimits(limits []wish, needs func(wish) *resource.Task) erro
 			}
 			none := fmt.Sprintf("device not support cfq:%s", l.Path)
 			if l.kind == "blkio weight" && l.Value != "0" && l.away == nil && !l.CanHaveWeights() {
-				s.tell(func() string { return none })
+				s.printLater(func() string { return none })
 				continue
 			}
 			task := setLimit(edit, l)
 			task.Needs = needs(l)
-			s.done(task, "Update %s for device (%s,%s) done.", kind.Name, l.Path, l.Value)
+			s.printOnSuccess(task, "Update %s for device (%s,%s) done.", kind.Name, l.Path, l.Value)
 			if l.away != nil {
-				s.done(task, "device %s is not on the host now: its limit is set when it appears", l.Path)
+				s.printOnSuccess(task, "device %s is not on the host now: its limit is set when it appears", l.Path)
 			}
 			if l.partition != "" {
-				s.done(task, "%s is a partition: the limit is that of its whole disk, %s", l.partition, l.disk)
+				s.printOnSuccess(task, "%s is a partition: the limit is that of its whole disk, %s", l.partition, l.disk)
 			}
-			s.tell(func() string {
+			s.printLater(func() string {
 				if errors.Is(task.Err, devices.ErrNoWeights) {
 					return none
 				}
@@ -113,7 +113,7 @@ func (s *session) setLimits(limits []wish, needs func(wish) *resource.Task) erro
 
 // setLimit plans to add a limit, to change a recorded one, or to remove it (value 0).
 // The limit of a missing device is only recorded: another device may have its number.
-func setLimit(edit *resource.Edit[devices.Limit], l wish) *resource.Task {
+func setLimit(edit *resource.Edit[devices.Limit], l limitRequest) *resource.Task {
 	list := edit.Records()
 	// While the container does not run, the recorded numbers may be older.
 	i := slices.IndexFunc(list, func(old devices.Limit) bool {
@@ -124,11 +124,11 @@ func setLimit(edit *resource.Edit[devices.Limit], l wish) *resource.Task {
 		if i >= 0 {
 			l.Limit = list[i]
 		}
-		return edit.Forget(l.Limit)
+		return edit.RemoveRecord(l.Limit)
 	case l.away != nil && i < 0:
-		return edit.Note(l.Limit)
+		return edit.RecordOnly(l.Limit)
 	case l.away != nil:
-		return edit.Note(l.Limit, list[i])
+		return edit.RecordOnly(l.Limit, list[i])
 	case i < 0 && l.Value == "0":
 		return edit.Remove(l.Limit) // one that the runtime has set, perhaps
 	case i < 0:

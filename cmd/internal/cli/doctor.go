@@ -18,12 +18,12 @@ import (
 )
 
 func (a App) doctor(c *cli.Context) error {
-	if err := noMore(c, 0); err != nil {
+	if err := atMostArgs(c, 0); err != nil {
 		return err
 	}
 	list, err := newListing(c.String("format"), a.Stdout, lines[inspection.Fact](a.Stdout))
 	if err != nil {
-		a.complain("doctor", err)
+		a.warnContainer("doctor", err)
 		return notLooked
 	}
 	var host inspection.Host
@@ -42,7 +42,7 @@ func (a App) doctor(c *cli.Context) error {
 // repairOrphans removes what the host has of containers that are gone. Where not all
 // containers can be found, nobody knows which those are.
 func (a App) repairOrphans(c *cli.Context) error {
-	if err := noMore(c, 0); err != nil {
+	if err := atMostArgs(c, 0); err != nil {
 		return err
 	}
 	known, err := a.all(c)
@@ -110,7 +110,7 @@ func (a App) returnLinks(c *cli.Context) error {
 // clear clears after one container, under its lock where its bundle is there still.
 func (a App) clear(o inspection.Orphan, warn func(error)) (reload bool, err error) {
 	if o.Bundle != "" {
-		switch lock, err := config.LockContainer(a.interrupts, o.Bundle, lockWait); {
+		switch lock, err := config.LockContainer(a.interrupts, o.Bundle, commandLockWait); {
 		case err == nil:
 			defer lock.Unlock()
 		case !errors.Is(err, fs.ErrNotExist):

@@ -116,7 +116,7 @@ func (a App) showReport(r inspection.Report) error {
 		if l[1] == "" || l == [2]string{"id", r.Name} {
 			continue
 		}
-		out.row([]string{l[0], l[1]}, []int{13, width - 15})
+		out.printRow([]string{l[0], l[1]}, []int{13, width - 15})
 	}
 	var widths []int
 	var titles []string
@@ -125,7 +125,7 @@ func (a App) showReport(r inspection.Report) error {
 	}
 	if len(r.Kinds) > 0 {
 		out.text.WriteByte('\n')
-		out.row(titles, widths)
+		out.printRow(titles, widths)
 	}
 	for _, k := range r.Kinds {
 		for _, v := range k.Resources {
@@ -137,7 +137,7 @@ func (a App) showReport(r inspection.Report) error {
 			default:
 				granted = "yes"
 			}
-			out.row([]string{k.Name, v.Name, said(v.Recorded), granted, said(v.Real)}, widths)
+			out.printRow([]string{k.Name, v.Name, textOrDash(v.Recorded), granted, textOrDash(v.Real)}, widths)
 			for _, d := range v.Differences {
 				if err := out.warn(d.What + ": " + d.Why); err != nil {
 					return err
@@ -148,8 +148,8 @@ func (a App) showReport(r inspection.Report) error {
 	return out.flush()
 }
 
-// said is what there is, "-" for nothing.
-func said(v fmt.Stringer) string {
+// textOrDash is what there is, "-" for nothing.
+func textOrDash(v fmt.Stringer) string {
 	if v == nil {
 		return "-"
 	}
@@ -169,8 +169,8 @@ func (s *screen) flush() error {
 	return err
 }
 
-// row adds cells of these widths; what does not fit goes on below.
-func (s *screen) row(cells []string, widths []int) {
+// printRow adds cells of these widths; what does not fit goes on below.
+func (s *screen) printRow(cells []string, widths []int) {
 	lines := make([][]string, len(cells))
 	most := 0
 	for i, c := range cells {

@@ -61,7 +61,7 @@ func (a App) inspectCommands() []cli.Command {
 			Usage:     "show which containers have or record a device, a host path (or one above or below it), a link, or a bridge",
 			ArgsUsage: "PATH|LINK",
 			Flags:     []cli.Flag{showFlag("print in this `FORMAT`: table, a line each; json; or a Go template for each")},
-			Action:    a.who,
+			Action:    a.listHolders,
 		},
 	}
 }
@@ -128,12 +128,12 @@ func (a App) search(c *cli.Context, name string) (container.Container, error) {
 // named calls do for each container of a command's arguments, or with --all for all.
 func (a App) named(c *cli.Context, do func(found container.Container, name string, err error) error) error {
 	if c.Bool(allFlag.Name) {
-		if err := noMore(c, 0); err != nil {
+		if err := atMostArgs(c, 0); err != nil {
 			return err
 		}
 		return a.each(c, do)
 	}
-	if err := minimum(c, 1); err != nil {
+	if err := atLeastArgs(c, 1); err != nil {
 		return err
 	}
 	for _, name := range c.Args() {
@@ -221,7 +221,7 @@ func (a App) check(c *cli.Context) error {
 				r, err = a.differences(found, name)
 			}
 			if err != nil {
-				a.complain(name, err)
+				a.warnContainer(name, err)
 				code = notLooked
 			}
 			findings := r.Findings()
@@ -235,14 +235,14 @@ func (a App) check(c *cli.Context) error {
 		err = list.end()
 	}
 	if err != nil {
-		a.complain("check", err)
+		a.warnContainer("check", err)
 		return notLooked
 	}
 	return code
 }
 
-// complain says what is no end of a command on several containers.
-func (a App) complain(what string, err error) {
+// warnContainer says what is no end of a command on several containers.
+func (a App) warnContainer(what string, err error) {
 	line := strings.TrimPrefix(command.OneLine(err.Error()), what+": ")
 	fmt.Fprintln(a.Stderr, what+": "+line)
 	a.log.Error(what + ": " + line)
@@ -288,7 +288,7 @@ func (a App) repairOne(c *cli.Context, found container.Container, name string) e
 			fmt.Fprintf(a.Stdout, "would load kernel module %s, now\n", m)
 		}
 	} else if len(names) > 0 {
-		by := kmod.Asker{ID: found.ID, Name: name}
+		by := kmod.Requester{ID: found.ID, Name: name}
 		_, err := kmod.Loader{}.Load(context.WithoutCancel(a.interrupts), by, names)
 		left = append(left, err)
 		for _, m := range names {
@@ -318,7 +318,7 @@ func (a App) repairOne(c *cli.Context, found container.Container, name string) e
 			}
 		}
 		for _, t := range s.change.Tasks {
-			s.done(t, "%s %s %s in container %s done", strings.ToUpper(t.Verb[:1])+t.Verb[1:], t.Kind, t.Record, name)
+			s.printOnSuccess(t, "%s %s %s in container %s done", strings.ToUpper(t.Verb[:1])+t.Verb[1:], t.Kind, t.Record, name)
 		}
 		s.after = func() { s.reload = s.reload || subject.Reload }
 		return nil

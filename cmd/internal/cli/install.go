@@ -21,7 +21,7 @@ func (a App) installCommands() []cli.Command {
 			Usage: "install this program as tool, hook and udev helper, with hook specs for iSulad, podman and CRI-O",
 			Flags: flags,
 			Action: func(c *cli.Context) error {
-				if err := noMore(c, 0); err != nil {
+				if err := atMostArgs(c, 0); err != nil {
 					return err
 				}
 				return install.Add(options(c), a.Stdout)
@@ -32,7 +32,7 @@ func (a App) installCommands() []cli.Command {
 			Usage: "remove the installed files, and restore the files that they replaced",
 			Flags: flags,
 			Action: func(c *cli.Context) error {
-				if err := noMore(c, 0); err != nil {
+				if err := atMostArgs(c, 0); err != nil {
 					return err
 				}
 				return install.Remove(options(c), a.Stdout)

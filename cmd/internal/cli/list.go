@@ -38,7 +38,7 @@ func (a App) commands() []cli.Command {
 					if err == nil {
 						list, err = devices.WithSelectors(d, list)
 					}
-					return some(list), err
+					return nilIfEmpty(list), err
 				})
 			},
 		},
@@ -53,7 +53,7 @@ func (a App) commands() []cli.Command {
 					if err == nil {
 						err = mounts.Check(list)
 					}
-					return some(list), err
+					return nilIfEmpty(list), err
 				})
 			},
 		},
@@ -73,8 +73,8 @@ func disks(list []devices.Device) []devices.Device {
 	return slices.DeleteFunc(slices.Clone(list), func(d devices.Device) bool { return slices.Contains(hidden, d) })
 }
 
-// some is list, or nil when there is nothing in it.
-func some[T any](list []T) any {
+// nilIfEmpty is list, or nil when there is nothing in it.
+func nilIfEmpty[T any](list []T) any {
 	if len(list) == 0 {
 		return nil
 	}
@@ -87,7 +87,7 @@ func (a App) list(c *cli.Context, what string, pick func(*config.Document) (any,
 	if err != nil {
 		return err
 	}
-	found, err := a.one(c)
+	found, err := a.containerArg(c)
 	if err != nil {
 		return err
 	}
@@ -106,8 +106,8 @@ func (a App) list(c *cli.Context, what string, pick func(*config.Document) (any,
 	return fmt.Errorf("Failed to list %s in container: %w", what, err)
 }
 
-// one returns the container that is the only argument.
-func (a App) one(c *cli.Context) (container.Container, error) {
+// containerArg returns the container that is the only argument.
+func (a App) containerArg(c *cli.Context) (container.Container, error) {
 	name, err := oneContainer(c)
 	if err != nil {
 		return container.Container{}, err
@@ -180,7 +180,7 @@ func printList(w io.Writer, list any, table, pretty bool) error {
 	t := tabwriter.NewWriter(w, 0, 8, 2, ' ', 0)
 	for _, cells := range rows {
 		for i, cell := range cells {
-			cells[i] = dash([]string{strings.ReplaceAll(command.Printable(cell), "\t", " ")})
+			cells[i] = joinOrDash([]string{strings.ReplaceAll(command.Printable(cell), "\t", " ")})
 		}
 		fmt.Fprintln(t, strings.Join(cells, "\t"))
 	}

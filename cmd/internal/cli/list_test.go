@@ -45,7 +45,7 @@ func TestNothingIsPrintedForNothing(t *testing.T) {
 	t.Parallel()
 	for _, pretty := range []bool{false, true} {
 		var out bytes.Buffer
-		for _, v := range []any{some([]mounts.Bind(nil)), some([]mounts.Bind{}), some(disks(nil))} {
+		for _, v := range []any{nilIfEmpty([]mounts.Bind(nil)), nilIfEmpty([]mounts.Bind{}), nilIfEmpty(disks(nil))} {
 			if err := printJSON(&out, v, pretty); err != nil || out.Len() != 0 {
 				t.Errorf("%v: %q, %v", v, &out, err)
 			}

@@ -16,8 +16,8 @@ import (
 	"isula.org/isulad-tools/kmod"
 )
 
-// lockWait is how long a command waits for a lock that another holds.
-const lockWait = 60 * time.Second
+// commandLockWait is how long a command waits for a lock that another holds.
+const commandLockWait = 60 * time.Second
 
 // loadWait bounds modprobe; a module's init function may look for hardware.
 const loadWait = 120 * time.Second
@@ -66,7 +66,7 @@ type moduleArgs struct {
 
 // moduleChange resolves the container, before any lock is taken.
 func (a App) moduleChange(c *cli.Context, verb string, do func(context.Context, moduleArgs) ([]kmod.Result, error)) error {
-	if err := minimum(c, 2); err != nil {
+	if err := atLeastArgs(c, 2); err != nil {
 		return err
 	}
 	args := moduleArgs{name: c.Args().First(), modules: c.Args().Tail(), unload: c.Bool("unload")}
@@ -92,12 +92,12 @@ func (a App) moduleChange(c *cli.Context, verb string, do func(context.Context, 
 // addModules loads first and records afterwards: what is loaded stays, so there is
 // nothing to take back, and the container's lock is not held while modprobe runs.
 func (a App) addModules(ctx context.Context, args moduleArgs) (results []kmod.Result, err error) {
-	loader := kmod.Loader{Wait: lockWait}
-	by := asker(args.container, args.name)
+	loader := kmod.Loader{Wait: commandLockWait}
+	by := requester(args.container, args.name)
 	if by.Init.PID > 0 {
 		results, err = loader.Load(ctx, by, args.modules)
 	} else {
-		err = forecast(loader, args.modules)
+		err = dryRunModules(loader, args.modules)
 	}
 	if err != nil {
 		return results, err
@@ -114,10 +114,10 @@ func (a App) addModules(ctx context.Context, args moduleArgs) (results []kmod.Re
 	return results, nil
 }
 
-// asker is the container as the records have it. name is what the user calls it,
+// requester is the container as the records have it. name is what the user calls it,
 // which may be its id or the beginning of that.
-func asker(c container.Container, name string) kmod.Asker {
-	by := kmod.Asker{ID: c.ID}
+func requester(c container.Container, name string) kmod.Requester {
+	by := kmod.Requester{ID: c.ID}
 	if name = strings.TrimPrefix(name, "/"); !strings.HasPrefix(c.ID, name) {
 		by.Name = name
 	}
@@ -127,9 +127,9 @@ func asker(c container.Container, name string) kmod.Asker {
 	return by
 }
 
-// forecast refuses, for a container that does not run, what its start would fail
+// dryRunModules refuses, for a container that does not run, what its start would fail
 // for.
-func forecast(loader kmod.Loader, names []string) error {
+func dryRunModules(loader kmod.Loader, names []string) error {
 	list, err := loader.Check(names)
 	if err != nil {
 		return err
@@ -145,8 +145,8 @@ func forecast(loader kmod.Loader, names []string) error {
 
 // changeModules changes the container's file and what is remembered of it, under
 // its lock. The start record beats what the engine said: by becomes what runs now.
-func changeModules(ctx context.Context, dir string, by *kmod.Asker, change func([]string) []string) error {
-	lock, err := config.LockContainer(ctx, dir, lockWait)
+func changeModules(ctx context.Context, dir string, by *kmod.Requester, change func([]string) []string) error {
+	lock, err := config.LockContainer(ctx, dir, commandLockWait)
 	if err != nil {
 		return err
 	}
@@ -196,8 +196,8 @@ func (a App) removeModules(ctx context.Context, args moduleArgs) ([]kmod.Result,
 		}
 		return nil, fmt.Errorf("kernel module %s is not added by %s, can not remove it, please check input parameter", others[0], a.Name)
 	}
-	by := asker(args.container, args.name)
-	loader := kmod.Loader{Wait: lockWait}
+	by := requester(args.container, args.name)
+	loader := kmod.Loader{Wait: commandLockWait}
 	if args.unload {
 		still := append(ofSpec, kmod.Others(kmod.Others(old, args.modules), ofSpec)...)
 		if err := loader.Unloadable(by.ID, args.modules, still); err != nil {

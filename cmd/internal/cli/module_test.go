@@ -96,9 +96,9 @@ func TestTheTableOfModules(t *testing.T) {
 	err := printModules(&out, []kmod.Status{
 		{
 			Module: "ip_vs", State: "live", Size: 188416, UseCount: 2, UsedBy: []string{"ip_vs_rr", "ip_vs_wrr"},
-			Origin: "loaded", LoadedFor: id, LoadedAt: &at, AskedBy: []kmod.Wish{{ID: id, As: "ip-vs", Running: true}, {ID: "x", Name: "web", As: "ipvs0"}},
+			Origin: "loaded", LoadedFor: id, LoadedAt: &at, RequestedBy: []kmod.RequestRef{{ID: id, As: "ip-vs", Running: true}, {ID: "x", Name: "web", As: "ipvs0"}},
 		},
-		{Module: "loop", State: "built in", AskedBy: []kmod.Wish{{ID: "x", As: "loop", Running: true}}},
+		{Module: "loop", State: "built in", RequestedBy: []kmod.RequestRef{{ID: "x", As: "loop", Running: true}}},
 	})
 	want := `MODULE  STATE     SIZE    USED  USED BY             ASKED FOR BY                         ORIGIN                   SINCE
 ip_vs   live      184KiB  2     ip_vs_rr,ip_vs_wrr  0123456789ab,web as ipvs0 (stopped)  loaded for 0123456789ab  2026-01-02 03:04:05

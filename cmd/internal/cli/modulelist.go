@@ -32,11 +32,11 @@ func (a App) listModules(c *cli.Context) error {
 	if table {
 		return printModules(a.Stdout, list)
 	}
-	return printJSON(a.Stdout, some(list), c.Bool("pretty"))
+	return printJSON(a.Stdout, nilIfEmpty(list), c.Bool("pretty"))
 }
 
 func (a App) listModulesOf(c *cli.Context) ([]kmod.Status, error) {
-	found, err := a.one(c)
+	found, err := a.containerArg(c)
 	if err != nil {
 		return nil, err
 	}
@@ -53,7 +53,7 @@ func (a App) listModulesOf(c *cli.Context) ([]kmod.Status, error) {
 		//lint:ignore ST1005 as for devices and paths
 		return nil, fmt.Errorf("Failed to list module in container: %w", err)
 	}
-	return kmod.Loader{}.ListFor(asker(found, c.Args().First()), names)
+	return kmod.Loader{}.ListFor(requester(found, c.Args().First()), names)
 }
 
 // wantsTable reads --format, which --pretty overrules.
@@ -80,8 +80,8 @@ func printModules(w io.Writer, list []kmod.Status) error {
 			since = m.LoadedAt.Local().Format(time.DateTime)
 		}
 		var askers []string
-		for _, ask := range m.AskedBy {
-			who := short(ask.Name, ask.ID)
+		for _, ask := range m.RequestedBy {
+			who := displayName(ask.Name, ask.ID)
 			if !kmod.Same(ask.As, m.Module) {
 				who += " as " + ask.As
 			}
@@ -92,17 +92,17 @@ func printModules(w io.Writer, list []kmod.Status) error {
 		}
 		origin := m.Origin
 		if origin == "loaded" {
-			origin += " for " + short(m.LoadedName, m.LoadedFor)
+			origin += " for " + displayName(m.LoadedName, m.LoadedFor)
 		}
 		fmt.Fprintln(t, strings.Join([]string{
-			m.Module, m.State, size, used, dash(m.UsedBy), dash(askers), dash([]string{origin}), since,
+			m.Module, m.State, size, used, joinOrDash(m.UsedBy), joinOrDash(askers), joinOrDash([]string{origin}), since,
 		}, "\t"))
 	}
 	return t.Flush()
 }
 
-// short is what a table calls a container.
-func short(name, id string) string {
+// displayName is what a table calls a container.
+func displayName(name, id string) string {
 	if name == "" {
 		name = id
 		if len(id) == 64 {
@@ -112,7 +112,7 @@ func short(name, id string) string {
 	return name
 }
 
-func dash(list []string) string {
+func joinOrDash(list []string) string {
 	if s := strings.Join(list, ","); s != "" {
 		return s
 	}
@@ -124,7 +124,7 @@ func (a App) checkModules(c *cli.Context) error {
 	if err != nil {
 		return err
 	}
-	if err := minimum(c, 1); err != nil {
+	if err := atLeastArgs(c, 1); err != nil {
 		return err
 	}
 	list, err := kmod.Loader{}.Check(c.Args())
@@ -137,7 +137,7 @@ func (a App) checkModules(c *cli.Context) error {
 			failing = append(failing, f.Name)
 		}
 		if table {
-			printForecast(a.Stdout, f)
+			printDryRun(a.Stdout, f)
 		}
 	}
 	if !table {
@@ -151,7 +151,7 @@ func (a App) checkModules(c *cli.Context) error {
 	return nil
 }
 
-func printForecast(w io.Writer, f kmod.Forecast) {
+func printDryRun(w io.Writer, f kmod.DryRun) {
 	line := f.Name + ": " + string(f.State)
 	if len(f.Modules) > 0 && !kmod.Same(f.Modules[0], f.Name) {
 		line += ", alias for " + strings.Join(f.Modules, ", ")

@@ -54,7 +54,7 @@ func (a App) networkChange(c *cli.Context, name, prefix string, p resource.Polic
 // What is recorded all the same can be removed.
 func (s *session) hasNet() error {
 	if s.spec.HostNet(s.dir) {
-		return netspace.ErrHost
+		return netspace.ErrHostNetwork
 	}
 	return nil
 }

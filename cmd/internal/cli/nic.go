@@ -126,14 +126,14 @@ func (a App) addNIC(c *cli.Context) error {
 		if err = cmp.Or(err, s.hasNet(), n.CheckNumbers()); err != nil {
 			return err
 		}
-		if len(nics.Records()) >= network.Limit {
+		if len(nics.Records()) >= network.MaxNICs {
 			//lint:ignore ST1005 the wording of v0.9
 			return errors.New("Nic already reach max limit")
 		}
 		if err := conflict(n, nics.Records()); err != nil {
 			return err
 		}
-		s.done(nics.Add(n), "Add network interface (%s) to container (%s,%s) done", n.HostName, s.name, n.Name)
+		s.printOnSuccess(nics.Add(n), "Add network interface (%s) to container (%s,%s) done", n.HostName, s.name, n.Name)
 		return nil
 	})
 }
@@ -170,18 +170,18 @@ func (a App) removeNIC(c *cli.Context) error {
 			return (host == "" || n.HostName == host) && (name == "" || n.Name == name) && (kind == "" || n.Type == kind)
 		})
 		if i < 0 {
-			return s.noNIC(host, name, kind)
+			return s.errNoNIC(host, name, kind)
 		}
 		gone := list[i]
 		task := nics.Remove(gone)
-		task.Offline = func(ctx context.Context) error { return s.giveUp(ctx, gone) }
-		s.done(task, "Remove network interface (%s) from container (%s,%s) done", gone.HostName, s.name, gone.Name)
+		task.Offline = func(ctx context.Context) error { return s.cleanupStoppedNIC(ctx, gone) }
+		s.printOnSuccess(task, "Remove network interface (%s) from container (%s,%s) done", gone.HostName, s.name, gone.Name)
 		return s.dropRoutes(task, gone, nics.Records())
 	})
 }
 
-// noNIC is that no interface is recorded that has what was asked for.
-func (s *session) noNIC(host, name, kind string) error {
+// errNoNIC is that no interface is recorded that has what was asked for.
+func (s *session) errNoNIC(host, name, kind string) error {
 	which := name
 	if host != "" {
 		which = host + ":" + name
@@ -193,17 +193,17 @@ func (s *session) noNIC(host, name, kind string) error {
 	return fmt.Errorf("Network interface %s not exist in container %s", which, s.name)
 }
 
-// giveUp takes an interface out of what a container that ended has left behind,
+// cleanupStoppedNIC takes an interface out of what a container that ended has left behind,
 // as its poststop would, had the record stayed as it was: nobody else knows of it
 // then. It fails only when the interface is still there.
-func (s *session) giveUp(ctx context.Context, n network.NIC) error {
+func (s *session) cleanupStoppedNIC(ctx context.Context, n network.NIC) error {
 	grants, doubt := container.OpenLedger(s.app.Generation, s.id, container.Start{}, nil)
 	if doubt != nil {
 		s.app.warn("container "+s.name, doubt)
 	}
 	defer grants.Close()
-	err := network.Cleanup{ID: s.id, Ledger: grants, Records: []network.NIC{n}, Only: true, Ports: true, Forget: s.forget}.Do(ctx)
-	if errors.Is(err, network.ErrStuck) {
+	err := network.Cleanup{ID: s.id, Ledger: grants, Records: []network.NIC{n}, OnlyRecords: true, SwitchPorts: true, Forget: s.forget}.Do(ctx)
+	if errors.Is(err, network.ErrStillInUse) {
 		return err
 	}
 	return nil
@@ -225,13 +225,13 @@ func (s *session) dropRoutes(task *resource.Task, gone network.NIC, others []net
 		case slices.ContainsFunc(others, func(n network.NIC) bool { return r.Needs(n, all) }):
 			routes.Update(r, r).Needs = task
 		default:
-			drop := routes.Forget(r) // the kernel does it
+			drop := routes.RemoveRecord(r) // the kernel does it
 			drop.Needs = task
-			s.done(drop, "Remove route from container %s, route: %s done", s.name, r)
+			s.printOnSuccess(drop, "Remove route from container %s, route: %s done", s.name, r)
 			dropped = append(dropped, r)
 		}
 	}
-	s.change.Last(func(ctx context.Context) error {
+	s.change.Finally(func(ctx context.Context) error {
 		// Should the interface be there again, for the change failed after all.
 		var errs []error
 		for _, r := range dropped {
@@ -268,7 +268,7 @@ func (a App) updateNIC(c *cli.Context) error {
 		list := nics.Records()
 		i := slices.IndexFunc(list, func(n network.NIC) bool { return n.Name == name && (host == "" || n.HostName == host) })
 		if i < 0 {
-			return s.noNIC(host, name, "")
+			return s.errNoNIC(host, name, "")
 		}
 		old := list[i]
 		now, said := changed(c, old)
@@ -282,24 +282,24 @@ func (a App) updateNIC(c *cli.Context) error {
 		}
 		task := nics.Update(old, now)
 		if !c.Bool(configOnlyFlag.Name) {
-			task.Offline = func(ctx context.Context) error { return s.giveUp(ctx, old) }
+			task.Offline = func(ctx context.Context) error { return s.cleanupStoppedNIC(ctx, old) }
 		}
 		for _, line := range said {
-			s.done(task, "%s", line)
+			s.printOnSuccess(task, "%s", line)
 		}
-		return s.keepRoutes()
+		return s.restoreRoutes()
 	})
 }
 
-// keepRoutes plans that the recorded routes are there afterwards, also those that
+// restoreRoutes plans that the recorded routes are there afterwards, also those that
 // went with an update that was killed. One that does not fit the interface any more
 // is the next command's: remove-route, or another update.
-func (s *session) keepRoutes() error {
+func (s *session) restoreRoutes() error {
 	routes, err := network.Routes.Edit(s.change)
 	if err != nil {
 		return err
 	}
-	s.change.Last(func(ctx context.Context) error {
+	s.change.Finally(func(ctx context.Context) error {
 		for _, r := range routes.Records() {
 			if s.target != nil {
 				_ = network.Routes.Apply(ctx, s.target, r)
@@ -346,6 +346,6 @@ func (a App) listNICs(c *cli.Context) error {
 	}
 	return a.networkList(c, id, "network interface", func(d *config.Document) (any, error) {
 		list, err := config.List[network.NIC](d, config.NetInterfaces)
-		return some(slices.DeleteFunc(list, func(n network.NIC) bool { return !n.Matches(filter) })), err
+		return nilIfEmpty(slices.DeleteFunc(list, func(n network.NIC) bool { return !n.Matches(filter) })), err
 	})
 }

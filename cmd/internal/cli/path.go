@@ -49,7 +49,7 @@ func (a App) pathCommands() []cli.Command {
 }
 
 func (a App) addPaths(c *cli.Context) error {
-	if err := minimum(c, 2); err != nil {
+	if err := atLeastArgs(c, 2); err != nil {
 		return err
 	}
 	return a.transact(c, "Failed to add path: ", resource.Stop, func(s *session) error {
@@ -63,10 +63,10 @@ func (a App) addPaths(c *cli.Context) error {
 }
 
 func (s *session) addPaths(binds []mounts.Bind, optional bool) error {
-	kind := mounts.Adding()
+	kind := mounts.UndoableKind()
 	apply := kind.Apply
 	kind.Apply = func(ctx context.Context, t *resource.Target, b mounts.Bind) error {
-		return s.givePath(b, func() error { return apply(ctx, t, b) })
+		return s.grantPath(b, func() error { return apply(ctx, t, b) })
 	}
 	paths, err := kind.Edit(s.change)
 	if err != nil {
@@ -81,20 +81,20 @@ func (s *session) addPaths(binds []mounts.Bind, optional bool) error {
 	before := paths.Records()
 	for _, b := range binds {
 		var task *resource.Task
-		if slices.Contains(before, b) && s.lost(b) {
+		if slices.Contains(before, b) && s.isLostPath(b) {
 			task = paths.Update(b, b)
 		} else if err := s.addError(paths.Records(), b); err != nil {
-			paths.Refuse("add", b, err)
+			paths.Fail("add", b, err)
 			break
 		} else {
 			task = paths.Add(b)
 		}
 		if !s.noSpec { // then nobody knows for whom
 			task.Offline = func(context.Context) error {
-				return s.givePath(b, func() error { return mounts.MakeHost(s.wait, whose, b.Host, b.HostOwner(own)) })
+				return s.grantPath(b, func() error { return mounts.MakeHost(s.wait, whose, b.Host, b.HostOwner(own)) })
 			}
 		}
-		s.done(task, "Add path (%s) to container(%s,%s) done.", b.Host, s.name, b.Container)
+		s.printOnSuccess(task, "Add path (%s) to container(%s,%s) done.", b.Host, s.name, b.Container)
 		if optional && !slices.Contains(marks.Records(), b) {
 			marks.Add(b).Needs = task
 		}
@@ -102,10 +102,10 @@ func (s *session) addPaths(binds []mounts.Bind, optional bool) error {
 	return nil
 }
 
-// givePath does what gives the container a path, and warns of a host directory that was
+// grantPath does what gives the container a path, and warns of a host directory that was
 // made for it, which may be a mistyped one, and of a path that belongs to nobody in the
 // container.
-func (s *session) givePath(b mounts.Bind, give func() error) error {
+func (s *session) grantPath(b mounts.Bind, give func() error) error {
 	missing := mounts.Missing(s.wait, b.Host)
 	if err := give(); err != nil {
 		return addPathError(err)
@@ -120,9 +120,9 @@ func (s *session) givePath(b mounts.Bind, give func() error) error {
 	return resource.Warn(errors.Join(warn...))
 }
 
-// lost tells whether a recorded path is not there: then its command was killed,
+// isLostPath tells whether a recorded path is not there: then its command was killed,
 // and is repeated.
-func (s *session) lost(b mounts.Bind) bool {
+func (s *session) isLostPath(b mounts.Bind) bool {
 	if s.target == nil {
 		return false
 	}
@@ -139,7 +139,7 @@ func (s *session) addError(records []mounts.Bind, b mounts.Bind) error {
 	if err := mounts.Check(append(records, b)); err != nil {
 		return fmt.Errorf("AddPath: failed to UpdateBind, err: %w", err)
 	}
-	if err := s.hidesDevice(records, b); err != nil {
+	if err := s.checkDeviceVisible(records, b); err != nil {
 		return addPathError(err)
 	}
 	if s.noSpec {
@@ -156,7 +156,7 @@ func addPathError(err error) error {
 }
 
 func (a App) removePaths(c *cli.Context) error {
-	if err := minimum(c, 2); err != nil {
+	if err := atLeastArgs(c, 2); err != nil {
 		return err
 	}
 	return a.transact(c, "Failed to remove path: ", resource.Skip, func(s *session) error {
@@ -192,11 +192,11 @@ func (s *session) removePaths(binds []mounts.Bind) error {
 		})
 		if i < 0 {
 			//lint:ignore ST1005 the wording of v0.9
-			paths.Refuse("remove", b, fmt.Errorf("Path pair(%s:%s) is not added by %s, can not remove it, please check input parameter", b.Host, b.Container, s.app.Name))
+			paths.Fail("remove", b, fmt.Errorf("Path pair(%s:%s) is not added by %s, can not remove it, please check input parameter", b.Host, b.Container, s.app.Name))
 			continue
 		}
 		task := paths.Remove(records[i])
-		s.done(task, "Remove path (%s) from container(%s,%s) done", b.Host, s.name, b.Container)
+		s.printOnSuccess(task, "Remove path (%s) from container(%s,%s) done", b.Host, s.name, b.Container)
 		if slices.Contains(marks.Records(), records[i]) {
 			marks.Remove(records[i]).Needs = task
 		}
@@ -214,7 +214,7 @@ func parseBinds(args []string, check func(mounts.Bind) error) ([]mounts.Bind, er
 		}
 		if err != nil {
 			//lint:ignore ST1005 the wording of v0.9
-			return nil, unprefixed{fmt.Errorf("Failed to parse bind: %s, %w", arg, err)}
+			return nil, bareError{fmt.Errorf("Failed to parse bind: %s, %w", arg, err)}
 		}
 		binds[i] = b
 	}

@@ -64,7 +64,7 @@ func TestAPathArgument(t *testing.T) {
 			}
 			continue
 		}
-		if !strings.HasPrefix(err.Error(), "Failed to parse bind: "+arg+", ") || !strings.HasSuffix(err.Error(), want) || !errors.As(err, new(unprefixed)) {
+		if !strings.HasPrefix(err.Error(), "Failed to parse bind: "+arg+", ") || !strings.HasSuffix(err.Error(), want) || !errors.As(err, new(bareError)) {
 			t.Errorf("%q: %v, want %q", arg, err, want)
 		}
 	}

@@ -22,7 +22,7 @@ func (a App) referenceCommands() []cli.Command {
 			Usage:     "print the source of a manual page, of a command or of all together",
 			ArgsUsage: "[COMMAND]",
 			Action: func(c *cli.Context) error {
-				if err := noMore(c, 1); err != nil {
+				if err := atMostArgs(c, 1); err != nil {
 					return err
 				}
 				if c.NArg() == 0 {

@@ -35,7 +35,7 @@ func (a App) relabel(c *cli.Context) error {
 	if c.NArg() > 0 {
 		return usageError(c, "takes no further arguments: %s", strings.Join(c.Args(), " "))
 	}
-	host := selinux.Host{Root: cmp.Or(c.String("rootfs"), "/"), IsuladPath: c.String("isulad-path"), Wait: lockWait}
+	host := selinux.Host{Root: cmp.Or(c.String("rootfs"), "/"), IsuladPath: c.String("isulad-path"), Wait: commandLockWait}
 	for _, o := range []struct{ name, dir string }{{"rootfs", host.Root}, {"isulad-path", host.IsuladPath}} {
 		if !filepath.IsAbs(o.dir) {
 			return fmt.Errorf("--%s: %q is not an absolute path", o.name, o.dir)

@@ -84,12 +84,12 @@ func (s *session) addRoutes(rules []network.Route) error {
 	}
 	for _, r := range rules {
 		if slices.ContainsFunc(routes.Records(), r.Same) {
-			routes.Refuse("add", r, fmt.Errorf("route %s alread exist", r))
+			routes.Fail("add", r, fmt.Errorf("route %s alread exist", r))
 			continue
 		}
 		task := routes.Add(r)
 		task.Offline = func(context.Context) error { return resource.Warn(r.CheckReached(nics, routes.Records())) }
-		s.done(task, "Add route to container %s, route: %s done", s.name, r)
+		s.printOnSuccess(task, "Add route to container %s, route: %s done", s.name, r)
 	}
 	return nil
 }
@@ -104,12 +104,12 @@ func (s *session) removeRoutes(filters []network.Route) error {
 		for _, r := range routes.Records() {
 			if r.Matches(filter) {
 				found = true
-				s.done(routes.Remove(r), "Remove route from container %s, route: %s done", s.name, r)
+				s.printOnSuccess(routes.Remove(r), "Remove route from container %s, route: %s done", s.name, r)
 			}
 		}
 		if !found {
 			//lint:ignore ST1005 the wording of v0.9
-			routes.Refuse("remove", filter, fmt.Errorf("Route(%s) is not added by %s, can not remove it, please check input parameter.", filter, s.app.Name))
+			routes.Fail("remove", filter, fmt.Errorf("Route(%s) is not added by %s, can not remove it, please check input parameter.", filter, s.app.Name))
 		}
 	}
 	return nil
@@ -129,7 +129,7 @@ func (a App) listRoutes(c *cli.Context) error {
 	}
 	return a.networkList(c, id, "route", func(d *config.Document) (any, error) {
 		list, err := config.List[network.Route](d, config.NetRoutes)
-		return some(slices.DeleteFunc(list, func(r network.Route) bool { return !r.Matches(filter) })), err
+		return nilIfEmpty(slices.DeleteFunc(list, func(r network.Route) bool { return !r.Matches(filter) })), err
 	})
 }
 

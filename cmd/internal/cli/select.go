@@ -17,7 +17,7 @@ var selectFlag = cli.StringFlag{Name: "select", Usage: "all nodes of the USB dev
 
 // parseSelector reads the selector, and the container path that may come with it.
 func parseSelector(c *cli.Context, most int) (s devices.Selector, err error) {
-	if err := minimum(c, 1); err != nil {
+	if err := atLeastArgs(c, 1); err != nil {
 		return s, err
 	}
 	if c.NArg() > most {
@@ -65,7 +65,7 @@ func (a App) addSelector(c *cli.Context) error {
 		if err != nil {
 			return err
 		}
-		plan.Hides = func(d devices.Device) error { return s.hides(paths, d) }
+		plan.Hides = func(d devices.Device) error { return s.checkVisible(paths, d) }
 		task, err := plan.Select(selector)
 		if err != nil {
 			return err
@@ -74,14 +74,14 @@ func (a App) addSelector(c *cli.Context) error {
 		for _, t := range s.change.Tasks {
 			if d, ok := t.Record.(devices.Device); ok && t.Verb == "add" && t.Err == nil {
 				given = true
-				s.done(t, "Add device (%s) to container(%s,%s) done.", d.PathOnHost, s.name, d.PathInContainer)
+				s.printOnSuccess(t, "Add device (%s) to container(%s,%s) done.", d.PathOnHost, s.name, d.PathInContainer)
 			}
 		}
 		if !given {
-			s.done(task, "no device %s is there now: the container gets it when it comes", selector.Host)
+			s.printOnSuccess(task, "no device %s is there now: the container gets it when it comes", selector.Host)
 		}
-		s.done(task, "Add device selector (%s) to container(%s) done.", selector, s.name)
-		s.tellSystemd(edit, recorded)
+		s.printOnSuccess(task, "Add device selector (%s) to container(%s) done.", selector, s.name)
+		s.syncUnit(edit, recorded)
 		s.follow(plan.Followed, !c.Bool(configOnlyFlag.Name))
 		return nil
 	})
@@ -108,11 +108,11 @@ func (a App) removeSelector(c *cli.Context) error {
 			return fmt.Errorf("device selector %s is not added by %s, can not remove it: list-device shows those that are", selector, a.Name)
 		}
 		gone := slices.DeleteFunc(slices.Clone(recorded), func(d devices.Device) bool { return d.Select != selector.Host })
-		if err := s.takeDevices(edit, gone); err != nil {
+		if err := s.revokeDevices(edit, gone); err != nil {
 			return err
 		}
-		s.done(plan.Unselect(plan.Selectors()[i]), "Remove device selector (%s) from container(%s) done.", selector, s.name)
-		s.tellSystemd(edit, recorded)
+		s.printOnSuccess(plan.Unselect(plan.Selectors()[i]), "Remove device selector (%s) from container(%s) done.", selector, s.name)
+		s.syncUnit(edit, recorded)
 		s.follow(plan.Followed, true)
 		return nil
 	})

@@ -54,8 +54,8 @@ type session struct {
 	renewed []devices.Device // that the container got by other numbers before all else
 }
 
-// unprefixed is an error that says by itself what failed.
-type unprefixed struct{ error }
+// bareError is an error that says by itself what failed.
+type bareError struct{ error }
 
 // transact resolves the container that is the command's first argument, takes
 // its lock, looks again, and does what plan puts into the session's change; then
@@ -104,7 +104,7 @@ func (a App) warn(what string, err error) {
 }
 
 func (s *session) locked(ctx context.Context, c *cli.Context, found container.Container, p resource.Policy, plan func(*session) error) error {
-	lock, err := config.LockContainer(ctx, found.Dir, lockWait)
+	lock, err := config.LockContainer(ctx, found.Dir, commandLockWait)
 	if err != nil {
 		return err
 	}
@@ -133,7 +133,7 @@ func (s *session) locked(ctx context.Context, c *cli.Context, found container.Co
 		s.target = nil
 	}
 	if s.target != nil && !c.Bool(dryRunFlag.Name) {
-		if err := s.renew(context.WithoutCancel(ctx)); err != nil {
+		if err := s.refreshDevices(context.WithoutCancel(ctx)); err != nil {
 			return err
 		}
 	}
@@ -159,7 +159,7 @@ func (s *session) findMounts() error {
 	if s.target == nil {
 		return nil
 	}
-	err := mounts.Find(s.target)
+	err := mounts.DetectSharedPath(s.target)
 	if errors.Is(err, process.ErrGone) || err != nil && !s.target.Init.Lives() {
 		s.target, err = nil, nil // it ended meanwhile
 	}
@@ -171,9 +171,9 @@ func (s *session) container() mounts.Container {
 	return mounts.Container{ID: s.id, Bundle: s.dir, Trees: s.spec.Trees(s.dir)}
 }
 
-// renew makes the running container's devices what they are on the host now, whatever
+// refreshDevices makes the running container's devices what they are on the host now, whatever
 // the command is about: a number may be another device's by now.
-func (s *session) renew(ctx context.Context) error {
+func (s *session) refreshDevices(ctx context.Context) error {
 	if !s.doc.Has(config.Devices) && !s.doc.Has(config.Selectors) {
 		return nil
 	}
@@ -237,10 +237,10 @@ func (s *session) open(found container.Container) (closeTarget func(), err error
 	return closeTarget, nil
 }
 
-// done plans what is printed when task is done.
-func (s *session) done(task *resource.Task, format string, args ...any) {
+// printOnSuccess plans what is printed when task is done.
+func (s *session) printOnSuccess(task *resource.Task, format string, args ...any) {
 	text := fmt.Sprintf(format, args...)
-	s.tell(func() string {
+	s.printLater(func() string {
 		if task.Err == nil {
 			return text
 		}
@@ -248,8 +248,8 @@ func (s *session) done(task *resource.Task, format string, args ...any) {
 	})
 }
 
-// tell plans that what line returns afterwards is printed, if it returns anything.
-func (s *session) tell(line func() string) { s.say = append(s.say, line) }
+// printLater plans that what line returns afterwards is printed, if it returns anything.
+func (s *session) printLater(line func() string) { s.say = append(s.say, line) }
 
 // report prints what was done and returns what failed: err, and the errors of
 // the tasks.
@@ -273,7 +273,7 @@ func (s *session) report(prefix string, err error) error {
 	if err != nil {
 		failed = append(failed, err.Error())
 	}
-	if errors.As(err, new(unprefixed)) {
+	if errors.As(err, new(bareError)) {
 		return err
 	}
 	if len(failed) == 0 {

@@ -53,7 +53,7 @@ func newPlugged(t *testing.T, mapped bool, disks map[string]string) *container {
 	}
 	var list []devices.Device
 	for _, host := range slices.Sorted(maps.Keys(disks)) {
-		d, err := devices.Find(host)
+		d, err := devices.FromNode(host)
 		if err != nil {
 			t.Fatal(err)
 		}

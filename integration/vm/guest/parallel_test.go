@@ -91,8 +91,8 @@ func TestManyHooksAtOnce(t *testing.T) {
 	}
 	for _, m := range five {
 		s := statusOf(t, list, m)
-		if len(s.AskedBy) != n || s.Origin != "loaded" {
-			t.Errorf("%s is %s and asked for by %d containers", m, s.Origin, len(s.AskedBy))
+		if len(s.RequestedBy) != n || s.Origin != "loaded" {
+			t.Errorf("%s is %s and asked for by %d containers", m, s.Origin, len(s.RequestedBy))
 		}
 	}
 	lines := syslog.matching(t, `hook level=info msg="kernel module" .*id=crowd-`, n*len(five))
@@ -157,10 +157,10 @@ func TestFiveContainersAtOnce(t *testing.T) {
 	}
 	for _, m := range five {
 		s := statusOf(t, list, m)
-		if len(s.AskedBy) != len(all) {
-			t.Errorf("%s is asked for by %d containers", m, len(s.AskedBy))
+		if len(s.RequestedBy) != len(all) {
+			t.Errorf("%s is asked for by %d containers", m, len(s.RequestedBy))
 		}
-		for _, w := range s.AskedBy {
+		for _, w := range s.RequestedBy {
 			if w.Name != "c"+w.ID[:4] || !w.Running {
 				t.Errorf("%s is asked for by %+v", m, w)
 			}

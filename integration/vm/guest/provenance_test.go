@@ -55,8 +55,8 @@ func TestListModuleFollowsTheKernel(t *testing.T) {
 		if origin == "loaded" && (s.LoadedFor != c.id || s.LoadedAt == nil || s.State != "live" || s.Size == 0) {
 			t.Errorf("%s: %+v", m, s)
 		}
-		if asked := len(s.AskedBy) == 1 && s.AskedBy[0].ID == c.id && s.AskedBy[0].Running; asked != (m != "ip_vs" && m != "nf_conntrack") {
-			t.Errorf("%s is asked for by %+v", m, s.AskedBy)
+		if asked := len(s.RequestedBy) == 1 && s.RequestedBy[0].ID == c.id && s.RequestedBy[0].Running; asked != (m != "ip_vs" && m != "nf_conntrack") {
+			t.Errorf("%s is asked for by %+v", m, s.RequestedBy)
 		}
 	}
 	if s := now["ip_vs"]; s.UseCount != 2 && s.UseCount != 1 || strings.Join(s.UsedBy, ",") != "ip_vs_wrr" {
@@ -65,8 +65,8 @@ func TestListModuleFollowsTheKernel(t *testing.T) {
 	if s := now["unix"]; s.State != "built in" {
 		t.Errorf("unix: %+v", s)
 	}
-	if s := now["ifb"]; s.AskedBy[0].As != "rtnl-link-ifb" {
-		t.Errorf("ifb is asked for as %+v", s.AskedBy)
+	if s := now["ifb"]; s.RequestedBy[0].As != "rtnl-link-ifb" {
+		t.Errorf("ifb is asked for as %+v", s.RequestedBy)
 	}
 	t.Logf("running:\n%s", works(t, "list-module", "--format", "table"))
 	if of := listed(t, c.id); len(of) != 4 {
@@ -81,7 +81,7 @@ func TestListModuleFollowsTheKernel(t *testing.T) {
 		}
 	}
 	for m, s := range after {
-		if len(s.AskedBy) > 0 || s.LoadedFor != c.id {
+		if len(s.RequestedBy) > 0 || s.LoadedFor != c.id {
 			t.Errorf("after the stop, %s: %+v", m, s)
 		}
 	}
@@ -114,7 +114,7 @@ func TestModulesOfACommand(t *testing.T) {
 	if err != nil || string(data) != `{"kernelModules":["ip-vs-wrr","ifb"]}`+"\n" {
 		t.Errorf("device_hook.json: %q, %v", data, err)
 	}
-	if s := listed(t, c.id); len(s) != 3 || len(s["ip_vs_wrr"].AskedBy) != 1 {
+	if s := listed(t, c.id); len(s) != 3 || len(s["ip_vs_wrr"].RequestedBy) != 1 {
 		t.Errorf("listed: %+v", s)
 	}
 	works(t, "add-module", c.id, "ifb") // again is no error, and no second entry

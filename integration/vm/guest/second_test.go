@@ -38,11 +38,11 @@ func moduleFile(name string) (string, error) {
 // of this process, asks for a module.
 func leaveForSecondBoot() error {
 	_ = exec.Command("rmmod", "dummy").Run() // it may not be there
-	init, err := process.Find(os.Getpid())
+	init, err := process.ByPID(os.Getpid())
 	if err != nil {
 		return err
 	}
-	by := kmod.Asker{ID: "first", Init: init}
+	by := kmod.Requester{ID: "first", Init: init}
 	if _, err := (kmod.Loader{}).Load(context.Background(), by, []string{"dummy"}); err != nil {
 		return err
 	}
@@ -103,7 +103,7 @@ func TestSecondBootKnowsNothingOfTheFirst(t *testing.T) {
 		t.Errorf("listed: %s", out)
 	}
 	newDriven(t, "first", "dummy").starts(t)
-	if s := listed(t)["dummy"]; s.Origin != "found" || len(s.AskedBy) != 1 {
+	if s := listed(t)["dummy"]; s.Origin != "found" || len(s.RequestedBy) != 1 {
 		t.Errorf("dummy: %+v", s)
 	}
 }

@@ -86,7 +86,7 @@ func inOrder(out string) []string {
 
 // there asks the kernel, by /proc/modules and by whether check-module still has
 // something to load.
-func there(t *testing.T, name string, f kmod.Forecast) bool {
+func there(t *testing.T, name string, f kmod.DryRun) bool {
 	t.Helper()
 	loaded := modules(t)
 	for _, m := range f.Modules {
