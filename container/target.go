@@ -11,11 +11,11 @@ import (
 	"isula.org/isulad-tools/internal/cgroup"
 	"isula.org/isulad-tools/internal/deadline"
 	"isula.org/isulad-tools/internal/ledger"
-	"isula.org/isulad-tools/internal/netspace"
 	"isula.org/isulad-tools/internal/nsenter"
 	"isula.org/isulad-tools/internal/place"
 	"isula.org/isulad-tools/internal/process"
 	"isula.org/isulad-tools/internal/rootfs"
+	"isula.org/isulad-tools/internal/rtnl"
 	"isula.org/isulad-tools/resource"
 )
 
@@ -119,15 +119,15 @@ func OpenLedger(g place.Generation, id string, s Start, sp *Spec) (l *ledger.Led
 // netOf returns the network namespace in which the container was started, even if init
 // has entered another one since: the pin of the hook, if there is one of this start (the
 // start record then has cgroups).
-func netOf(id string, s Start) *netspace.Namespace {
+func netOf(id string, s Start) *rtnl.Namespace {
 	for _, g := range place.Generations {
 		var fs unix.Statfs_t
 		pin := filepath.Join(g.NetNS(), id)
 		if s.Cgroups != nil && unix.Statfs(pin, &fs) == nil && fs.Type == unix.NSFS_MAGIC {
-			return netspace.AtPath(pin)
+			return rtnl.AtPath(pin)
 		}
 	}
-	return netspace.OfProcess(s.Init.PID)
+	return rtnl.OfProcess(s.Init.PID)
 }
 
 // closer closes this root, whatever its variable holds later.

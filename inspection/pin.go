@@ -3,7 +3,7 @@ package inspection
 import (
 	"context"
 
-	"isula.org/isulad-tools/internal/netspace"
+	"isula.org/isulad-tools/internal/rtnl"
 	"isula.org/isulad-tools/network"
 	"isula.org/isulad-tools/resource"
 )
@@ -23,7 +23,7 @@ func (pin) look(s *Subject) ([]resource.View, error) {
 	}
 	if !right { // the links are looked for in the namespace that is the container's
 		s.Target.Net.Close()
-		s.Target.Net = netspace.OfProcess(s.Target.Init.PID)
+		s.Target.Net = rtnl.OfProcess(s.Target.Init.PID)
 	}
 	return []resource.View{v}, nil
 }

@@ -9,7 +9,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
-	"isula.org/isulad-tools/internal/netspace"
+	"isula.org/isulad-tools/internal/rtnl"
 	"isula.org/isulad-tools/internal/undo"
 	"isula.org/isulad-tools/resource"
 )
@@ -100,7 +100,7 @@ func verifyNIC(_ context.Context, t *resource.Target, r NIC) error {
 	if err != nil {
 		return err
 	}
-	if n.ip.IsValid() && !slices.ContainsFunc(addresses, func(a netspace.Address) bool { return a.Prefix == n.ip }) {
+	if n.ip.IsValid() && !slices.ContainsFunc(addresses, func(a rtnl.Address) bool { return a.Prefix == n.ip }) {
 		return fmt.Errorf("%s does not have the address %s", n.Name, n.IP)
 	}
 	return nil

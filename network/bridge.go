@@ -8,7 +8,7 @@ import (
 	"fmt"
 	"net"
 
-	"isula.org/isulad-tools/internal/netspace"
+	"isula.org/isulad-tools/internal/rtnl"
 	"isula.org/isulad-tools/internal/undo"
 )
 
@@ -17,7 +17,7 @@ type bridge struct {
 	name  string
 	index int  // of a Linux bridge
 	ovs   bool // it is one of Open vSwitch
-	link  *netspace.Link
+	link  *rtnl.Link
 }
 
 // errNoBridge says that a bridge does not exist. Compat: add-nic-missing-bridge.
@@ -48,7 +48,7 @@ func (w *session) bridge(ctx context.Context, name string) (bridge, error) {
 }
 
 // attach makes the host's link a port of the bridge.
-func (b bridge) attach(ctx context.Context, w *session, port *netspace.Link, u *undo.Stack) error {
+func (b bridge) attach(ctx context.Context, w *session, port *rtnl.Link, u *undo.Stack) error {
 	name, was := port.Name, port.Bridge
 	switch {
 	case b.ovs:
@@ -61,7 +61,7 @@ func (b bridge) attach(ctx context.Context, w *session, port *netspace.Link, u *
 	}
 	w.fixMAC(b)
 	u.Push("return "+name+" to its bridge", func() error { return w.setBridge(port.Index, was) })
-	to := netspace.LinkAttrs{Bridge: &b.index}
+	to := rtnl.LinkAttrs{Bridge: &b.index}
 	if !isPortMAC(port.MAC) {
 		to.MAC = portMAC()
 	}
@@ -70,7 +70,7 @@ func (b bridge) attach(ctx context.Context, w *session, port *netspace.Link, u *
 
 // isPort tells whether the host's link is a port of the bridge that has this name. Of
 // Open vSwitch's bridges only the database could tell which, and it is not asked.
-func (w *session) isPort(link *netspace.Link, bridge string) (bool, error) {
+func (w *session) isPort(link *rtnl.Link, bridge string) (bool, error) {
 	if link.Bridge == 0 {
 		return false, nil
 	}
@@ -89,9 +89,9 @@ func (w *session) fixMAC(b bridge) {
 		return
 	}
 	// The kernel puts an address into the bridge's id only when it is another one.
-	_ = w.host.SetLink(b.index, netspace.LinkAttrs{MAC: portMAC()})
+	_ = w.host.SetLink(b.index, rtnl.LinkAttrs{MAC: portMAC()})
 	if mac := b.link.MAC; !bytes.Equal(mac, make([]byte, len(mac))) { // else its last port is gone
-		_ = w.host.SetLink(b.index, netspace.LinkAttrs{MAC: mac})
+		_ = w.host.SetLink(b.index, rtnl.LinkAttrs{MAC: mac})
 	}
 }
 

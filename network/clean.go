@@ -11,8 +11,8 @@ import (
 	"slices"
 
 	"isula.org/isulad-tools/internal/ledger"
-	"isula.org/isulad-tools/internal/netspace"
 	"isula.org/isulad-tools/internal/place"
+	"isula.org/isulad-tools/internal/rtnl"
 	"isula.org/isulad-tools/resource"
 )
 
@@ -69,10 +69,10 @@ func (c Cleanup) Do(ctx context.Context) error {
 	var errs []error
 	pinned := false
 	for _, g := range place.Generations {
-		t := &resource.Target{ID: c.ID, Ledger: c.Ledger, Net: netspace.AtPath(filepath.Join(g.NetNS(), c.ID))}
+		t := &resource.Target{ID: c.ID, Ledger: c.Ledger, Net: rtnl.AtPath(filepath.Join(g.NetNS(), c.ID))}
 		w, err := enter(t)
 		switch {
-		case errors.Is(err, fs.ErrNotExist), errors.Is(err, netspace.ErrNotNetworkNamespace), errors.Is(err, netspace.ErrHostNetwork):
+		case errors.Is(err, fs.ErrNotExist), errors.Is(err, rtnl.ErrNotNetworkNamespace), errors.Is(err, rtnl.ErrHostNetwork):
 			continue // nothing of the container's is there
 		case err != nil:
 			errs = append(errs, err, ErrStillInUse)
@@ -86,7 +86,7 @@ func (c Cleanup) Do(ctx context.Context) error {
 		grants = slices.DeleteFunc(grants, func(g *grant) bool { return g.entry == nil })
 	}
 	if !pinned && len(grants) > 0 {
-		host, err := netspace.Dial()
+		host, err := rtnl.Dial()
 		if err != nil {
 			return err
 		}
@@ -132,5 +132,5 @@ func (w *session) holdsOther() bool {
 		return false
 	}
 	links, err := w.inside.Links()
-	return err != nil || slices.ContainsFunc(links, func(l *netspace.Link) bool { return l.PeerNS >= 0 })
+	return err != nil || slices.ContainsFunc(links, func(l *rtnl.Link) bool { return l.PeerNS >= 0 })
 }

@@ -6,7 +6,7 @@ import (
 	"fmt"
 	"strings"
 
-	"isula.org/isulad-tools/internal/netspace"
+	"isula.org/isulad-tools/internal/rtnl"
 	"isula.org/isulad-tools/internal/undo"
 	"isula.org/isulad-tools/resource"
 )
@@ -27,7 +27,7 @@ func hostNICMissing(name string) error {
 
 // findEth finds the link in the namespace of the container's start.
 func findEth(w *session, n parsedNIC) (e linkEnds, err error) {
-	err = w.findLent(n, func(from *netspace.Namespace, link *netspace.Link) error {
+	err = w.findLent(n, func(from *rtnl.Namespace, link *rtnl.Link) error {
 		if from == w.space {
 			e.inside = link
 		}
@@ -73,7 +73,7 @@ func applyEth(ctx context.Context, w *session, n parsedNIC, u *undo.Stack) (is m
 	if err := w.Ledger.Flush(); err != nil { // a move loses the rest
 		return is, err
 	}
-	to := netspace.LinkAttrs{Name: n.Name, MTU: n.MTU, QueueLen: &n.QueueLen, MAC: n.mac, NS: w.space.FD()}
+	to := rtnl.LinkAttrs{Name: n.Name, MTU: n.MTU, QueueLen: &n.QueueLen, MAC: n.mac, NS: w.space.FD()}
 	u.Push("return link "+n.HostName, func() error {
 		err := removeEth(ctx, w, n) // whatever became of it
 		if told := (resource.Warning{}); errors.As(err, &told) {
@@ -97,7 +97,7 @@ func applyEth(ctx context.Context, w *session, n parsedNIC, u *undo.Stack) (is m
 }
 
 func removeEth(_ context.Context, w *session, n parsedNIC) error {
-	err := w.findLent(n, func(from *netspace.Namespace, link *netspace.Link) error { return w.returnToHost(n, from, link) })
+	err := w.findLent(n, func(from *rtnl.Namespace, link *rtnl.Link) error { return w.returnToHost(n, from, link) })
 	if errors.Is(err, errDestroyed) { // nobody will have it again
 		return resource.Warn(err)
 	}
@@ -105,7 +105,7 @@ func removeEth(_ context.Context, w *session, n parsedNIC) error {
 }
 
 // freeName returns a name like the one wanted that the host has no link of.
-func freeName(host *netspace.Conn, wanted string) (string, error) {
+func freeName(host *rtnl.Conn, wanted string) (string, error) {
 	for i := range 100 {
 		end := fmt.Sprintf("_%d", i)
 		name := wanted[:min(len(wanted), maxName-len(end))] + end

@@ -7,7 +7,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
-	"isula.org/isulad-tools/internal/netspace"
+	"isula.org/isulad-tools/internal/rtnl"
 )
 
 // unreachable is what the kernel says of a route whose gateway is in no network of
@@ -24,7 +24,7 @@ func unreachable(gw netip.Addr) error {
 // AddRoute make of scope universe, gets scope link: through another one the kernel
 // looks for no gateway of IPv4. Without such a route the gateway is on the link that
 // is wanted.
-func (w *session) addOffSubnet(want netspace.Route) (onLink bool, err error) {
+func (w *session) addOffSubnet(want rtnl.Route) (onLink bool, err error) {
 	link, there, err := w.routeTo(want)
 	if err != nil {
 		return false, err
@@ -51,7 +51,7 @@ func (w *session) addOffSubnet(want netspace.Route) (onLink bool, err error) {
 // routeTo finds the closest link route of IPv4 to the gateway that we have made, and
 // that the kernel looks for no gateway through. A default route is none: every gateway
 // would be on its link.
-func (w *session) routeTo(want netspace.Route) (closest netspace.Route, there bool, err error) {
+func (w *session) routeTo(want rtnl.Route) (closest rtnl.Route, there bool, err error) {
 	if want.GW.Is6() {
 		return closest, false, nil // IPv6 has no scopes
 	}

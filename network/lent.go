@@ -8,26 +8,26 @@ import (
 	"os"
 	"slices"
 
-	"isula.org/isulad-tools/internal/netspace"
+	"isula.org/isulad-tools/internal/rtnl"
 	"isula.org/isulad-tools/resource"
 )
 
 // made is, in the ledger, what a container was given as an interface.
 type made struct {
-	NS     netspace.ID // the network namespace
-	Inside int         // index there
-	Host   int         // index of a veth's end on the host, which the container cannot touch
-	Was    *savedLink  // the host's link, before it was lent
+	NS     rtnl.ID    // the network namespace
+	Inside int        // index there
+	Host   int        // index of a veth's end on the host, which the container cannot touch
+	Was    *savedLink // the host's link, before it was lent
 }
 
 // savedLink is a link of the host as it was.
 type savedLink struct {
-	netspace.Link
+	rtnl.Link
 	Addresses, Routes [][]byte // as the kernel tells them
 }
 
 // saveLink looks at a link before it is lent.
-func saveLink(host *netspace.Conn, link *netspace.Link) (*savedLink, error) {
+func saveLink(host *rtnl.Conn, link *rtnl.Link) (*savedLink, error) {
 	has, err := readConfig(host, link.Index)
 	was := &savedLink{Link: *link}
 	for _, a := range has.addresses {
@@ -51,8 +51,8 @@ var (
 
 // spaces are the network namespaces of the container's processes, that of its start
 // first. Each is open while it is looked at.
-func (w *session) spaces(err *error) iter.Seq[*netspace.Namespace] {
-	return func(yield func(*netspace.Namespace) bool) {
+func (w *session) spaces(err *error) iter.Seq[*rtnl.Namespace] {
+	return func(yield func(*rtnl.Namespace) bool) {
 		seen := map[string]bool{}
 		if w.space != nil {
 			id, e := w.space.ID()
@@ -72,9 +72,9 @@ func (w *session) spaces(err *error) iter.Seq[*netspace.Namespace] {
 				continue
 			}
 			seen[ns] = true
-			s := netspace.OfProcess(pid)
+			s := rtnl.OfProcess(pid)
 			if e := s.Open(); e != nil {
-				if !errors.Is(e, netspace.ErrHostNetwork) && !errors.Is(e, os.ErrNotExist) {
+				if !errors.Is(e, rtnl.ErrHostNetwork) && !errors.Is(e, os.ErrNotExist) {
 					*err = errors.Join(*err, e)
 				}
 				continue
@@ -90,9 +90,9 @@ func (w *session) spaces(err *error) iter.Seq[*netspace.Namespace] {
 
 // findLent finds the link that was lent, which the container may have renamed, or moved to
 // another namespace of its own, and calls found with it. On the host, from is nil.
-func (w *session) findLent(n parsedNIC, found func(from *netspace.Namespace, link *netspace.Link) error) (err error) {
+func (w *session) findLent(n parsedNIC, found func(from *rtnl.Namespace, link *rtnl.Link) error) (err error) {
 	was := n.is.Was
-	var peer *netspace.Link // the host's end of a pair, which says where the other one is
+	var peer *rtnl.Link // the host's end of a pair, which says where the other one is
 	if was != nil && was.Kind == "veth" && was.PeerNS < 0 && was.Peer > 0 {
 		if peer, err = w.host.LinkAt(was.Peer); err != nil {
 			return wrapOp("look for the other end of "+was.Name, err)
@@ -129,7 +129,7 @@ func (w *session) findLent(n parsedNIC, found func(from *netspace.Namespace, lin
 
 // findLentIn looks for the link in a namespace; nil: the host's. abroad: there is a pair's
 // end whose other end is in a namespace that is not this one.
-func (w *session) findLentIn(s *netspace.Namespace, n parsedNIC, peer *netspace.Link, abroad *bool) (*netspace.Link, error) {
+func (w *session) findLentIn(s *rtnl.Namespace, n parsedNIC, peer *rtnl.Link, abroad *bool) (*rtnl.Link, error) {
 	side := w.host
 	switch {
 	case peer != nil:
@@ -141,7 +141,7 @@ func (w *session) findLentIn(s *netspace.Namespace, n parsedNIC, peer *netspace.
 	}
 	links, err := side.Links()
 	// The one with its number first: others may be on top of the same link.
-	if i := slices.IndexFunc(links, func(l *netspace.Link) bool { return l.Index == n.is.Inside }); i > 0 {
+	if i := slices.IndexFunc(links, func(l *rtnl.Link) bool { return l.Index == n.is.Inside }); i > 0 {
 		links[0], links[i] = links[i], links[0]
 	}
 	for _, l := range links {
@@ -162,7 +162,7 @@ func (w *session) findLentIn(s *netspace.Namespace, n parsedNIC, peer *netspace.
 
 // peerOf is the other end of a pair of the host's, if it is in a namespace; nil: the
 // host's.
-func (w *session) peerOf(s *netspace.Namespace, near *netspace.Link) (*netspace.Link, error) {
+func (w *session) peerOf(s *rtnl.Namespace, near *rtnl.Link) (*rtnl.Link, error) {
 	side, here, err := w.host, near.PeerNS < 0, error(nil)
 	if s != nil {
 		side = s.Inside
@@ -182,7 +182,7 @@ func legacyAliasOf(hostName string) string { return "isulad-tools " + hostName }
 
 // returnToHost gives the host's link back to it under its name, and makes it what it
 // was. What that does not come to is a warning: the link is back.
-func (w *session) returnToHost(n parsedNIC, from *netspace.Namespace, link *netspace.Link) error {
+func (w *session) returnToHost(n parsedNIC, from *rtnl.Namespace, link *rtnl.Link) error {
 	name, told := n.HostName, error(nil)
 	taken, err := linkByNameOrAltName(w.host, name)
 	if err != nil {
@@ -204,7 +204,7 @@ func (w *session) returnToHost(n parsedNIC, from *netspace.Namespace, link *nets
 		if err := w.deleteAltNames(n.is.Was, from, link); err != nil {
 			return err
 		}
-		err = wrapOp(opMoveLink, from.Inside.SetLink(link.Index, netspace.LinkAttrs{Name: name, NS: from.HostFD()}))
+		err = wrapOp(opMoveLink, from.Inside.SetLink(link.Index, rtnl.LinkAttrs{Name: name, NS: from.HostFD()}))
 	} else if link.Name != name {
 		err = rename(w.host, link.Index, name)
 	}
@@ -220,7 +220,7 @@ func (w *session) returnToHost(n parsedNIC, from *netspace.Namespace, link *nets
 
 // deleteUppers deletes what the container has put on top of the link, which would go
 // on using it. What the host has put there, and has lent too, stays.
-func (w *session) deleteUppers(m made, s *netspace.Namespace, link *netspace.Link) error {
+func (w *session) deleteUppers(m made, s *rtnl.Namespace, link *rtnl.Link) error {
 	links, err := s.Inside.Links()
 	for _, l := range links {
 		if err != nil || l.Peer != link.Index || l.Index == link.Index || l.Kind == "veth" || l.PeerNS >= 0 {
@@ -236,7 +236,7 @@ func (w *session) deleteUppers(m made, s *netspace.Namespace, link *netspace.Lin
 
 // deleteAltNames takes the names that the container gave the link, and those by which the
 // host finds another one: the kernel would refuse the move. The host's own stay.
-func (w *session) deleteAltNames(was *savedLink, from *netspace.Namespace, link *netspace.Link) error {
+func (w *session) deleteAltNames(was *savedLink, from *rtnl.Namespace, link *rtnl.Link) error {
 	for _, name := range link.AltNames {
 		taken, err := linkByNameOrAltName(w.host, name)
 		if err != nil {
@@ -254,26 +254,26 @@ func (w *session) deleteAltNames(was *savedLink, from *netspace.Namespace, link 
 
 // restore makes a link that came back what it was, as far as that is known and the
 // kernel lets it be.
-func (w *session) restore(n parsedNIC, back *netspace.Link) error {
+func (w *session) restore(n parsedNIC, back *rtnl.Link) error {
 	none, was := "", n.is.Was
 	if was == nil {
 		if back.Alias != n.legacyAlias() {
 			return nil
 		}
-		return wrapOp("restore alias", w.host.SetLink(back.Index, netspace.LinkAttrs{Alias: &none}))
+		return wrapOp("restore alias", w.host.SetLink(back.Index, rtnl.LinkAttrs{Alias: &none}))
 	}
 	var errs []error
 	for _, c := range []struct {
 		what string
 		same bool
-		was  netspace.LinkAttrs
+		was  rtnl.LinkAttrs
 	}{
-		{"MTU", back.MTU == was.MTU, netspace.LinkAttrs{MTU: was.MTU}},
-		{"hardware address", bytes.Equal(back.MAC, was.MAC), netspace.LinkAttrs{MAC: was.MAC}},
-		{"queue length", back.QueueLen == was.QueueLen, netspace.LinkAttrs{QueueLen: &was.QueueLen}},
-		{"alias", back.Alias == was.Alias, netspace.LinkAttrs{Alias: &was.Alias}},
-		{"bridge", was.Bridge == 0 || back.Bridge == was.Bridge, netspace.LinkAttrs{Bridge: &was.Bridge}},
-		{"state", back.Up == was.Up, netspace.LinkAttrs{Up: &was.Up}},
+		{"MTU", back.MTU == was.MTU, rtnl.LinkAttrs{MTU: was.MTU}},
+		{"hardware address", bytes.Equal(back.MAC, was.MAC), rtnl.LinkAttrs{MAC: was.MAC}},
+		{"queue length", back.QueueLen == was.QueueLen, rtnl.LinkAttrs{QueueLen: &was.QueueLen}},
+		{"alias", back.Alias == was.Alias, rtnl.LinkAttrs{Alias: &was.Alias}},
+		{"bridge", was.Bridge == 0 || back.Bridge == was.Bridge, rtnl.LinkAttrs{Bridge: &was.Bridge}},
+		{"state", back.Up == was.Up, rtnl.LinkAttrs{Up: &was.Up}},
 	} {
 		if c.same {
 			continue

@@ -4,17 +4,17 @@ import (
 	"errors"
 	"fmt"
 
-	"isula.org/isulad-tools/internal/netspace"
 	"isula.org/isulad-tools/internal/process"
+	"isula.org/isulad-tools/internal/rtnl"
 	"isula.org/isulad-tools/resource"
 )
 
 // session is a container whose links change.
 type session struct {
 	*resource.Target
-	space  *netspace.Namespace
-	inside *netspace.Conn
-	host   *netspace.Conn
+	space  *rtnl.Namespace
+	inside *rtnl.Conn
+	host   *rtnl.Conn
 
 	// containerEnded: the container has stopped. A host interface whose old name is taken is then
 	// returned under a free name, because nobody else returns it.
@@ -39,12 +39,12 @@ func enter(t *resource.Target) (*session, error) {
 
 // linkByNameOrAltName returns the link that has this name, or this alternative name; nil for
 // none.
-func linkByNameOrAltName(side *netspace.Conn, name string) (*netspace.Link, error) {
+func linkByNameOrAltName(side *rtnl.Conn, name string) (*rtnl.Link, error) {
 	return side.Link(name)
 }
 
 // linkByName is linkByNameOrAltName for the name proper.
-func linkByName(side *netspace.Conn, name string) (*netspace.Link, error) {
+func linkByName(side *rtnl.Conn, name string) (*rtnl.Link, error) {
 	link, err := linkByNameOrAltName(side, name)
 	if link == nil || link.Name != name {
 		return nil, err
@@ -53,21 +53,21 @@ func linkByName(side *netspace.Conn, name string) (*netspace.Link, error) {
 }
 
 // setUp brings a link up.
-func setUp(side *netspace.Conn, index int) error {
+func setUp(side *rtnl.Conn, index int) error {
 	up := true
-	return wrapOp("failed to set link up", side.SetLink(index, netspace.LinkAttrs{Up: &up}))
+	return wrapOp("failed to set link up", side.SetLink(index, rtnl.LinkAttrs{Up: &up}))
 }
 
 // rename gives a link another name, for which the kernel wants it down.
-func rename(side *netspace.Conn, index int, name string) error {
+func rename(side *rtnl.Conn, index int, name string) error {
 	down := false
-	return errors.Join(wrapOp(opRename, side.SetLink(index, netspace.LinkAttrs{Up: &down})), wrapOp(opRename, side.SetLink(index, netspace.LinkAttrs{Name: name})))
+	return errors.Join(wrapOp(opRename, side.SetLink(index, rtnl.LinkAttrs{Up: &down})), wrapOp(opRename, side.SetLink(index, rtnl.LinkAttrs{Name: name})))
 }
 
 // setBridge makes the host's link a port of the bridge with this index; 0 is none.
 // The kernel takes it out of the one that it is in first.
 func (w *session) setBridge(link, bridge int) error {
-	return wrapOp(opEnslave, w.host.SetLink(link, netspace.LinkAttrs{Bridge: &bridge}))
+	return wrapOp(opEnslave, w.host.SetLink(link, rtnl.LinkAttrs{Bridge: &bridge}))
 }
 
 // errGone says that a link went away while we worked on it.
@@ -103,7 +103,7 @@ func wrapOp(what string, err error) error {
 	if err == nil {
 		return nil
 	}
-	if e, ok := err.(*netspace.OpError); ok {
+	if e, ok := err.(*rtnl.OpError); ok {
 		err = e.Err
 	}
 	return &opError{what, err}

@@ -3,7 +3,7 @@ package network
 import (
 	"strings"
 
-	"isula.org/isulad-tools/internal/netspace"
+	"isula.org/isulad-tools/internal/rtnl"
 	"isula.org/isulad-tools/resource"
 )
 
@@ -16,7 +16,7 @@ type Marked struct {
 
 // MarkedLinks are those of the host.
 func MarkedLinks() (list []Marked, err error) {
-	host, err := netspace.Dial()
+	host, err := rtnl.Dial()
 	if err != nil {
 		return nil, err
 	}
@@ -33,7 +33,7 @@ func MarkedLinks() (list []Marked, err error) {
 // Return gives the link its name of before, or one like that when another link has it,
 // and takes the mark away. A link that is not marked any more is left alone.
 func (m Marked) Return() error {
-	host, err := netspace.Dial()
+	host, err := rtnl.Dial()
 	if err != nil {
 		return err
 	}

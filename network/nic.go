@@ -13,7 +13,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"isula.org/isulad-tools/config"
-	"isula.org/isulad-tools/internal/netspace"
+	"isula.org/isulad-tools/internal/rtnl"
 	"isula.org/isulad-tools/internal/undo"
 	"isula.org/isulad-tools/resource"
 )
@@ -72,7 +72,7 @@ type linkType struct {
 }
 
 // linkEnds are a link in the container and what it is on the host, if anything.
-type linkEnds struct{ host, inside *netspace.Link }
+type linkEnds struct{ host, inside *rtnl.Link }
 
 var linkTypes = []linkType{
 	{"veth", checkVeth, applyVeth, findVeth, removeVeth},

@@ -5,7 +5,7 @@ import (
 	"encoding/hex"
 	"fmt"
 
-	"isula.org/isulad-tools/internal/netspace"
+	"isula.org/isulad-tools/internal/rtnl"
 )
 
 // CheckHost refuses a new interface whose name on the host is in use, or of which
@@ -15,7 +15,7 @@ func (n *NIC) CheckHost(mtuGiven, queueGiven bool) error {
 	if len(n.HostName) > maxName {
 		return nil // that has an error of its own
 	}
-	host, err := netspace.Dial()
+	host, err := rtnl.Dial()
 	if err != nil {
 		return fmt.Errorf("netlink socket: %w", err)
 	}

@@ -10,9 +10,9 @@ import (
 
 	"golang.org/x/sys/unix"
 
-	"isula.org/isulad-tools/internal/netspace"
 	"isula.org/isulad-tools/internal/place"
 	"isula.org/isulad-tools/internal/process"
+	"isula.org/isulad-tools/internal/rtnl"
 	"isula.org/isulad-tools/resource"
 )
 
@@ -66,13 +66,13 @@ func PinView(t *resource.Target) (v resource.View, right bool, err error) {
 
 // namespacesOf is the namespace in which the container was given its links, without any that of
 // its init; now is that of its init.
-func namespacesOf(t *resource.Target) (ours, now netspace.ID, err error) {
+func namespacesOf(t *resource.Target) (ours, now rtnl.ID, err error) {
 	var st unix.Stat_t
 	path := process.Path(t.Init.PID, "ns/net")
 	if err := unix.Stat(path, &st); err != nil {
 		return ours, now, &os.PathError{Op: "stat", Path: path, Err: err}
 	}
-	now = netspace.ID{Dev: st.Dev, Ino: st.Ino}
+	now = rtnl.ID{Dev: st.Dev, Ino: st.Ino}
 	for _, g := range t.Ledger.Grants(nicName, false) {
 		var is made
 		if g.Made != nil && json.Unmarshal(g.Made, &is) == nil && is.NS.Ino != 0 {

@@ -12,7 +12,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"isula.org/isulad-tools/config"
-	"isula.org/isulad-tools/internal/netspace"
+	"isula.org/isulad-tools/internal/rtnl"
 	"isula.org/isulad-tools/resource"
 )
 
@@ -197,8 +197,8 @@ func (r Route) DependsOn(n NIC) bool {
 }
 
 // kernelRoute is the route as the kernel is asked for it.
-func (w *session) kernelRoute(p parsedRoute) (netspace.Route, error) {
-	want := netspace.Route{Dest: p.dest, Src: p.src, GW: p.gw, Metric: p.metric}
+func (w *session) kernelRoute(p parsedRoute) (rtnl.Route, error) {
+	want := rtnl.Route{Dest: p.dest, Src: p.src, GW: p.gw, Metric: p.metric}
 	if p.dev == "" {
 		return want, nil
 	}
@@ -222,9 +222,9 @@ func (e *linkNotFound) Error() string {
 
 // findRoute returns the kernel's route that is the one wanted: of those that we have
 // made, or of all.
-func (w *session) findRoute(want netspace.Route, ours bool) (r netspace.Route, there bool, err error) {
+func (w *session) findRoute(want rtnl.Route, ours bool) (r rtnl.Route, there bool, err error) {
 	routes, err := w.routes(want.Dest.Addr())
-	i := slices.IndexFunc(routes, func(r netspace.Route) bool {
+	i := slices.IndexFunc(routes, func(r rtnl.Route) bool {
 		return r.Dest == want.Dest && r.GW == want.GW && r.Src == want.Src && r.Metric == want.Metric &&
 			(want.Link == 0 || want.Link == r.Link) && (r.Ours || !ours)
 	})
@@ -235,7 +235,7 @@ func (w *session) findRoute(want netspace.Route, ours bool) (r netspace.Route, t
 }
 
 // routes lists the kernel's routes of an address family.
-func (w *session) routes(like netip.Addr) ([]netspace.Route, error) {
+func (w *session) routes(like netip.Addr) ([]rtnl.Route, error) {
 	family := unix.AF_INET6
 	if like.Is4() {
 		family = unix.AF_INET

@@ -5,12 +5,12 @@ import (
 	"encoding/json"
 	"slices"
 
-	"isula.org/isulad-tools/internal/netspace"
+	"isula.org/isulad-tools/internal/rtnl"
 )
 
 // hasIndex tells whether link, in a namespace of the container's, has the number that the one
 // had that was lent, where it was put.
-func (m made) hasIndex(s *netspace.Namespace, link *netspace.Link) (bool, error) {
+func (m made) hasIndex(s *rtnl.Namespace, link *rtnl.Link) (bool, error) {
 	ns, err := s.ID()
 	return link.Index == m.Inside && ns == m.NS, err
 }
@@ -19,7 +19,7 @@ func (m made) hasIndex(s *netspace.Namespace, link *netspace.Link) (bool, error)
 // host, where no container makes one. The address of the hardware cannot be forged, of
 // software it can. What a link of software is on top of cannot be forged either while
 // the host has that, or the container was lent it.
-func (w *session) isLent(m made, link *netspace.Link, s *netspace.Namespace) (bool, error) {
+func (w *session) isLent(m made, link *rtnl.Link, s *rtnl.Namespace) (bool, error) {
 	was := m.Was
 	switch {
 	case link.Kind != was.Kind:
@@ -40,7 +40,7 @@ func (w *session) isLent(m made, link *netspace.Link, s *netspace.Namespace) (bo
 	case was.Kind == "veth", was.PeerNS >= 0: // in a namespace that we do not have
 		return at && link.Peer == was.Peer, nil
 	}
-	host, err := s.IsHostLink(&netspace.Link{Kind: "veth", PeerNS: link.PeerNS}) // whether that is the host's number
+	host, err := s.IsHostLink(&rtnl.Link{Kind: "veth", PeerNS: link.PeerNS}) // whether that is the host's number
 	return host && link.Peer == was.Peer && (at || !w.siblingIsLent(m)), err
 }
 
@@ -56,7 +56,7 @@ func (w *session) otherLent(m made) (list []made) {
 }
 
 // lowerIsLent tells whether the container was lent what the link is on top of, too.
-func (w *session) lowerIsLent(m made, link *netspace.Link) bool {
+func (w *session) lowerIsLent(m made, link *rtnl.Link) bool {
 	return link.Kind != "veth" && slices.ContainsFunc(w.otherLent(m), func(o made) bool { return o.hasHadIndex(m.Was.Peer) || o.Inside == link.Peer })
 }
 
@@ -73,7 +73,7 @@ func (w *session) siblingIsLent(m made) bool {
 
 // mayBeLent tells whether a link on top of the one that goes is the host's: it has the
 // number of one that was lent, or such a one is not where it was put.
-func (w *session) mayBeLent(m made, s *netspace.Namespace, link *netspace.Link) (bool, error) {
+func (w *session) mayBeLent(m made, s *rtnl.Namespace, link *rtnl.Link) (bool, error) {
 	for _, o := range w.otherLent(m) {
 		if o.Was.Kind != link.Kind {
 			continue

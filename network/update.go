@@ -10,7 +10,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
-	"isula.org/isulad-tools/internal/netspace"
+	"isula.org/isulad-tools/internal/rtnl"
 	"isula.org/isulad-tools/internal/undo"
 	"isula.org/isulad-tools/resource"
 )
@@ -55,8 +55,8 @@ func updateNIC(ctx context.Context, t *resource.Target, old, r NIC) (err error) 
 		}
 	}
 	for _, end := range []struct {
-		side *netspace.Conn
-		link *netspace.Link
+		side *rtnl.Conn
+		link *rtnl.Link
 	}{{w.host, e.host}, {w.inside, e.inside}} {
 		if end.link == nil {
 			continue
@@ -81,7 +81,7 @@ func updateNIC(ctx context.Context, t *resource.Target, old, r NIC) (err error) 
 
 // changeBridge takes the host's end from one bridge to another. It goes by the link, not
 // by the record: a bridge that was made anew has lost its ports.
-func (w *session) changeBridge(ctx context.Context, host *netspace.Link, from, to string, u *undo.Stack) error {
+func (w *session) changeBridge(ctx context.Context, host *rtnl.Link, from, to string, u *undo.Stack) error {
 	if from == to {
 		if is, err := w.isPort(host, to); is || err != nil {
 			return err
@@ -113,14 +113,14 @@ func (w *session) changeBridge(ctx context.Context, host *netspace.Link, from, t
 }
 
 // resize sets the link's MTU and queue length.
-func resize(side *netspace.Conn, link *netspace.Link, n parsedNIC, u *undo.Stack) error {
+func resize(side *rtnl.Conn, link *rtnl.Link, n parsedNIC, u *undo.Stack) error {
 	for _, c := range []struct {
 		what     string
 		same     bool
-		old, now netspace.LinkAttrs
+		old, now rtnl.LinkAttrs
 	}{
-		{opSetMTU, n.MTU == 0 || n.MTU == link.MTU, netspace.LinkAttrs{MTU: link.MTU}, netspace.LinkAttrs{MTU: n.MTU}},
-		{opSetQueueLen, n.QueueLen == link.QueueLen, netspace.LinkAttrs{QueueLen: &link.QueueLen}, netspace.LinkAttrs{QueueLen: &n.QueueLen}},
+		{opSetMTU, n.MTU == 0 || n.MTU == link.MTU, rtnl.LinkAttrs{MTU: link.MTU}, rtnl.LinkAttrs{MTU: n.MTU}},
+		{opSetQueueLen, n.QueueLen == link.QueueLen, rtnl.LinkAttrs{QueueLen: &link.QueueLen}, rtnl.LinkAttrs{QueueLen: &n.QueueLen}},
 	} {
 		if c.same {
 			continue
@@ -135,17 +135,17 @@ func resize(side *netspace.Conn, link *netspace.Link, n parsedNIC, u *undo.Stack
 
 // changeMAC sets the link's hardware address; a driver that wants it down for
 // that gets it down, and up again.
-func changeMAC(side *netspace.Conn, link *netspace.Link, mac net.HardwareAddr, u *undo.Stack) error {
+func changeMAC(side *rtnl.Conn, link *rtnl.Link, mac net.HardwareAddr, u *undo.Stack) error {
 	set := func(mac net.HardwareAddr) error {
-		err := side.SetLink(link.Index, netspace.LinkAttrs{MAC: mac})
+		err := side.SetLink(link.Index, rtnl.LinkAttrs{MAC: mac})
 		if !errors.Is(err, unix.EBUSY) || !link.Up {
 			return wrapOp(opSetMAC, err)
 		}
 		down := false
-		if err := side.SetLink(link.Index, netspace.LinkAttrs{Up: &down}); err != nil {
+		if err := side.SetLink(link.Index, rtnl.LinkAttrs{Up: &down}); err != nil {
 			return wrapOp(opSetMAC, err)
 		}
-		err = wrapOp(opSetMAC, side.SetLink(link.Index, netspace.LinkAttrs{MAC: mac}))
+		err = wrapOp(opSetMAC, side.SetLink(link.Index, rtnl.LinkAttrs{MAC: mac}))
 		return errors.Join(err, setUp(side, link.Index))
 	}
 	u.Push("restore hardware address", func() error { return set(link.MAC) })
@@ -172,7 +172,7 @@ func (w *session) changeAddress(index int, old NIC, n parsedNIC, all linkConfig,
 	if !n.ip.IsValid() {
 		return left, nil
 	}
-	if !slices.ContainsFunc(all.addresses, func(a netspace.Address) bool { return a.Prefix == n.ip }) {
+	if !slices.ContainsFunc(all.addresses, func(a rtnl.Address) bool { return a.Prefix == n.ip }) {
 		u.Push("take back address "+n.IP, func() error { return w.inside.DeleteAddress(index, n.ip) })
 	}
 	return left, w.addAddress(index, n.ip)
@@ -180,14 +180,14 @@ func (w *session) changeAddress(index int, old NIC, n parsedNIC, all linkConfig,
 
 // linkConfig are a link's addresses and routes.
 type linkConfig struct {
-	side      *netspace.Conn
+	side      *rtnl.Conn
 	index     int
-	addresses []netspace.Address
-	routes    []netspace.Route
+	addresses []rtnl.Address
+	routes    []rtnl.Route
 }
 
 // readConfig reads what the link has.
-func readConfig(side *netspace.Conn, index int) (k linkConfig, err error) {
+func readConfig(side *rtnl.Conn, index int) (k linkConfig, err error) {
 	k.side, k.index = side, index
 	if k.addresses, err = side.Addresses(index); err != nil {
 		return k, err
@@ -204,7 +204,7 @@ func readConfig(side *netspace.Conn, index int) (k linkConfig, err error) {
 		}
 	}
 	// A gateway may be behind a link route.
-	slices.SortStableFunc(k.routes, func(a, b netspace.Route) int { return cmp.Compare(a.GW.BitLen(), b.GW.BitLen()) })
+	slices.SortStableFunc(k.routes, func(a, b rtnl.Route) int { return cmp.Compare(a.GW.BitLen(), b.GW.BitLen()) })
 	return k, nil
 }
 

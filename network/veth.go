@@ -7,7 +7,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
-	"isula.org/isulad-tools/internal/netspace"
+	"isula.org/isulad-tools/internal/rtnl"
 	"isula.org/isulad-tools/internal/undo"
 	"isula.org/isulad-tools/resource"
 )
@@ -29,7 +29,7 @@ func hostNameTaken(name string) error {
 // other, wherever that is. A link that has its name but no end in the container is
 // somebody else's, unless the ledger knows its number.
 func findVeth(w *session, n parsedNIC) (e linkEnds, err error) {
-	var host *netspace.Link
+	var host *rtnl.Link
 	if n.is.Host > 0 {
 		host, err = w.host.LinkAt(n.is.Host)
 	} else if w.space != nil {
@@ -71,12 +71,12 @@ func applyVeth(ctx context.Context, w *session, n parsedNIC, u *undo.Stack) (is 
 	// host's end up and in its bridge. The peer cannot be up yet: the other end is
 	// not there when the kernel makes it.
 	up := true
-	end := netspace.LinkAttrs{Name: n.HostName, MTU: n.MTU, QueueLen: &n.QueueLen, MAC: portMAC(), Up: &up}
+	end := rtnl.LinkAttrs{Name: n.HostName, MTU: n.MTU, QueueLen: &n.QueueLen, MAC: portMAC(), Up: &up}
 	if !b.ovs {
 		w.fixMAC(b)
 		end.Bridge = &b.index
 	}
-	peer := netspace.LinkAttrs{Name: n.Name, MTU: n.MTU, QueueLen: &n.QueueLen, MAC: n.mac, NS: w.space.FD()}
+	peer := rtnl.LinkAttrs{Name: n.Name, MTU: n.MTU, QueueLen: &n.QueueLen, MAC: n.mac, NS: w.space.FD()}
 	err = w.host.AddVeth(end, peer)
 	made := err == nil
 	if err != nil && !errors.Is(err, unix.EEXIST) {
@@ -86,7 +86,7 @@ func applyVeth(ctx context.Context, w *session, n parsedNIC, u *undo.Stack) (is 
 		n.is.Host = 0 // that of before is gone
 		u.Push("delete link "+n.HostName, func() error { return w.deleteVeth(n) })
 	}
-	var host *netspace.Link
+	var host *rtnl.Link
 	if made {
 		if host, err = linkByName(w.host, n.HostName); err == nil && host == nil {
 			err = errGone
@@ -106,7 +106,7 @@ func applyVeth(ctx context.Context, w *session, n parsedNIC, u *undo.Stack) (is 
 
 // findInterrupted returns the host's end of a pair that a run made before it was killed.
 // When there is none, one of the names is in somebody else's use.
-func (w *session) findInterrupted(n parsedNIC) (*netspace.Link, error) {
+func (w *session) findInterrupted(n parsedNIC) (*rtnl.Link, error) {
 	e, err := findVeth(w, n)
 	if err != nil {
 		return nil, err

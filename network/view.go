@@ -10,7 +10,7 @@ import (
 	"slices"
 	"strings"
 
-	"isula.org/isulad-tools/internal/netspace"
+	"isula.org/isulad-tools/internal/rtnl"
 	"isula.org/isulad-tools/internal/undo"
 	"isula.org/isulad-tools/resource"
 )
@@ -52,7 +52,7 @@ func enterFor(t *resource.Target, bad error, v *resource.View) (*session, error)
 	if err == nil {
 		w, err = enter(t)
 	}
-	if bad != nil || errors.Is(err, netspace.ErrHostNetwork) {
+	if bad != nil || errors.Is(err, rtnl.ErrHostNetwork) {
 		v.DifferForGood("record refused", "%v", err)
 		return nil, nil
 	}
@@ -113,7 +113,7 @@ func (w *session) viewOnHost(n parsedNIC, v *resource.View) error {
 }
 
 // compare says in what the container's link is not as recorded.
-func (n parsedNIC) compare(link *netspace.Link, has []netspace.Address, v *resource.View) {
+func (n parsedNIC) compare(link *rtnl.Link, has []rtnl.Address, v *resource.View) {
 	if link.Name != n.Name {
 		v.Differ("link renamed", "the container's link is called %s, should be %s", link.Name, n.Name)
 	}
@@ -129,13 +129,13 @@ func (n parsedNIC) compare(link *netspace.Link, has []netspace.Address, v *resou
 	if n.mac != nil && !bytes.Equal(n.mac, link.MAC) {
 		v.Differ("other hardware address", "the container's link %s has the address %s, should have %s", link.Name, link.MAC, n.MAC)
 	}
-	if n.ip.IsValid() && !slices.ContainsFunc(has, func(a netspace.Address) bool { return a.Prefix == n.ip }) {
+	if n.ip.IsValid() && !slices.ContainsFunc(has, func(a rtnl.Address) bool { return a.Prefix == n.ip }) {
 		v.Differ("address missing", "the container's link %s does not have the address %s", link.Name, n.IP)
 	}
 }
 
 // compareHostEnd does so for the host's end of a veth, and returns what it is a port of.
-func (w *session) compareHostEnd(n parsedNIC, host *netspace.Link, v *resource.View) (bridge string, err error) {
+func (w *session) compareHostEnd(n parsedNIC, host *rtnl.Link, v *resource.View) (bridge string, err error) {
 	if host.Name != n.HostName && n.HostName != "" {
 		v.Differ("link renamed", "the host's end is called %s, should be %s", host.Name, n.HostName)
 	}
@@ -193,8 +193,8 @@ func repairNIC(ctx context.Context, t *resource.Target, r NIC) (err error) {
 	var u undo.Stack
 	defer u.OnError(&err)
 	for _, end := range []struct {
-		side *netspace.Conn
-		link *netspace.Link
+		side *rtnl.Conn
+		link *rtnl.Link
 		name string
 	}{{w.host, e.host, n.HostName}, {w.inside, e.inside, n.Name}} {
 		if end.link == nil {
@@ -212,7 +212,7 @@ func repairNIC(ctx context.Context, t *resource.Target, r NIC) (err error) {
 }
 
 // restoreName gives a link its name again.
-func restoreName(side *netspace.Conn, link *netspace.Link, name string, u *undo.Stack) error {
+func restoreName(side *rtnl.Conn, link *rtnl.Link, name string, u *undo.Stack) error {
 	if name == "" || link.Name == name {
 		return nil
 	}
@@ -261,7 +261,7 @@ func (r Route) view(t *resource.Target, v *resource.View) error {
 		return err
 	}
 	// The kernel has one route of IPv4 to a destination with a metric.
-	if i := slices.IndexFunc(routes, func(o netspace.Route) bool { return o.Dest == p.dest && o.Metric == p.metric && p.dest.Addr().Is4() }); i >= 0 {
+	if i := slices.IndexFunc(routes, func(o rtnl.Route) bool { return o.Dest == p.dest && o.Metric == p.metric && p.dest.Addr().Is4() }); i >= 0 {
 		way, err := w.describeRoute(routes[i])
 		v.Real = Way(way)
 		v.DifferForGood("other route", "the container's way to %s is %s, which is not ours to delete: delete it (ip route del), and repair", v.Name, way)
@@ -272,7 +272,7 @@ func (r Route) view(t *resource.Target, v *resource.View) error {
 }
 
 // describeRoute is a route in ip(8)'s words.
-func (w *session) describeRoute(r netspace.Route) (string, error) {
+func (w *session) describeRoute(r rtnl.Route) (string, error) {
 	var words []string
 	for _, a := range []struct {
 		word string

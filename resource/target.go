@@ -9,10 +9,10 @@ import (
 	"isula.org/isulad-tools/internal/deadline"
 	"isula.org/isulad-tools/internal/ledger"
 	"isula.org/isulad-tools/internal/mounttable"
-	"isula.org/isulad-tools/internal/netspace"
 	"isula.org/isulad-tools/internal/nsenter"
 	"isula.org/isulad-tools/internal/process"
 	"isula.org/isulad-tools/internal/rootfs"
+	"isula.org/isulad-tools/internal/rtnl"
 )
 
 // Target is a container whose resources change: its init process, and the
@@ -32,7 +32,7 @@ type Target struct {
 
 	Wait *deadline.Waiter // for what never answers, in the container or on the host
 
-	Net  *netspace.Namespace                  // its network namespace, opened when it is needed
+	Net  *rtnl.Namespace                      // its network namespace, opened when it is needed
 	Look func(program string) (string, error) // finds what is executed; nil: where hooks may look
 
 	// Ledger is what this start was granted; nil: nobody knows. Doubt is what could

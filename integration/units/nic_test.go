@@ -7,8 +7,8 @@ import (
 	"strings"
 	"testing"
 
-	"isula.org/isulad-tools/internal/netspace"
 	"isula.org/isulad-tools/internal/place"
+	"isula.org/isulad-tools/internal/rtnl"
 	"isula.org/isulad-tools/network"
 	"isula.org/isulad-tools/resource"
 )
@@ -208,14 +208,14 @@ func TestTheHostsNetworkIsNoContainers(t *testing.T) {
 	bridges(t, "br0")
 	physical(t, "phy0")
 	before := hostLinks(t)
-	to := &resource.Target{Net: netspace.AtPath("/proc/self/ns/net")}
+	to := &resource.Target{Net: rtnl.AtPath("/proc/self/ns/net")}
 	for _, err := range []error{
 		network.Interfaces.Apply(t.Context(), to, veth("h1", "eth1", "172.17.28.2/24")),
 		network.Interfaces.Remove(t.Context(), to, eth("phy1", "phy0", "10.9.0.2/24")),
 		network.Routes.Apply(t.Context(), to, network.Route{Dest: "default", Dev: "phy0"}),
 	} {
-		if !errors.Is(err, netspace.ErrHostNetwork) {
-			t.Errorf("%v, want %v", err, netspace.ErrHostNetwork)
+		if !errors.Is(err, rtnl.ErrHostNetwork) {
+			t.Errorf("%v, want %v", err, rtnl.ErrHostNetwork)
 		}
 	}
 	same(t, "host", hostLinks(t), before...)

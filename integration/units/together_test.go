@@ -4,8 +4,8 @@ import (
 	"fmt"
 	"testing"
 
-	"isula.org/isulad-tools/internal/netspace"
 	"isula.org/isulad-tools/internal/place"
+	"isula.org/isulad-tools/internal/rtnl"
 	"isula.org/isulad-tools/network"
 )
 
@@ -35,7 +35,7 @@ func TestThePairsOfAContainerThatEndedGoTogetherAndNobodyElses(t *testing.T) {
 func TestLinksThatCannotBeDeletedTogetherStay(t *testing.T) {
 	bridges(t, "br0", "br1")
 	before := hostLinks(t)
-	host, err := netspace.Dial()
+	host, err := rtnl.Dial()
 	must(t, err)
 	defer host.Close()
 	indexes := func(names ...string) (list []int) {

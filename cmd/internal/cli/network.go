@@ -11,7 +11,7 @@ import (
 	"isula.org/isulad-tools/config"
 	"isula.org/isulad-tools/container"
 	"isula.org/isulad-tools/internal/jsonerror"
-	"isula.org/isulad-tools/internal/netspace"
+	"isula.org/isulad-tools/internal/rtnl"
 	"isula.org/isulad-tools/resource"
 )
 
@@ -54,7 +54,7 @@ func (a App) networkChange(c *cli.Context, name, prefix string, p resource.Polic
 // What is recorded all the same can be removed.
 func (s *session) hasNet() error {
 	if s.spec.HostNet(s.dir) {
-		return netspace.ErrHostNetwork
+		return rtnl.ErrHostNetwork
 	}
 	return nil
 }

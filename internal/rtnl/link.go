@@ -1,4 +1,4 @@
-package netspace
+package rtnl
 
 import (
 	"bytes"

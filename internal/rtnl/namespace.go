@@ -1,8 +1,8 @@
-// Package netspace reaches the links, addresses and routes of a container's
+// Package rtnl reaches the links, addresses and routes of a container's
 // network namespace and of the host's, by a netlink socket in each (rtnetlink(7)).
 // No thread is left in a namespace that is not the host's. It knows nothing of
 // what they are for.
-package netspace
+package rtnl
 
 import (
 	"cmp"
