@@ -92,12 +92,14 @@ func TestLoadAcceptsWhatTheOldToolWrites(t *testing.T) {
 		"an unknown null":   `{"futureField":null}`,
 		"the same key anew": `{"bindToAdd":["/a:/b:rw"],"bindToAdd":[]}`,
 	} {
-		d := load(t, write(t, content))
-		for _, key := range keyOrder {
-			if n := count(t, d, key); n != 0 {
-				t.Errorf("%s: %d records at %s", name, n, key)
+		t.Run(name, func(t *testing.T) {
+			d := load(t, write(t, content))
+			for _, key := range keyOrder {
+				if n := count(t, d, key); n != 0 {
+					t.Errorf("%s: %d records at %s", name, n, key)
+				}
 			}
-		}
+		})
 	}
 }
 
@@ -154,21 +156,23 @@ func TestABrokenFileIsRefusedByNameAndPlace(t *testing.T) {
 		{"a list that is a number", `{"networkRoute":0}`, "networkRoute: not a list"},
 		{"deep nesting", `{"futureField":` + strings.Repeat("[", 20000) + strings.Repeat("]", 20000) + `}`, "exceeded max depth"},
 	} {
-		dir := write(t, c.content)
-		d, err := Load(dir)
-		if err == nil {
-			t.Errorf("%s: loaded, as %v", c.name, d.lists)
-			continue
-		}
-		if msg := err.Error(); !strings.HasPrefix(msg, filepath.Join(dir, Name)+": ") || !strings.Contains(msg, c.want) {
-			t.Errorf("%s: %q, want it to name the file and say %q", c.name, msg, c.want)
-		}
-		if strings.ContainsAny(err.Error(), "\n\r") {
-			t.Errorf("%s: more than a line: %q", c.name, err)
-		}
-		if got := read(t, dir); got != c.content {
-			t.Errorf("%s: loading changed the file to %q", c.name, got)
-		}
+		t.Run(c.name, func(t *testing.T) {
+			dir := write(t, c.content)
+			d, err := Load(dir)
+			if err == nil {
+				t.Errorf("%s: loaded, as %v", c.name, d.lists)
+				return
+			}
+			if msg := err.Error(); !strings.HasPrefix(msg, filepath.Join(dir, Name)+": ") || !strings.Contains(msg, c.want) {
+				t.Errorf("%s: %q, want it to name the file and say %q", c.name, msg, c.want)
+			}
+			if strings.ContainsAny(err.Error(), "\n\r") {
+				t.Errorf("%s: more than a line: %q", c.name, err)
+			}
+			if got := read(t, dir); got != c.content {
+				t.Errorf("%s: loading changed the file to %q", c.name, got)
+			}
+		})
 	}
 }
 
@@ -276,9 +280,11 @@ func TestEmptyListsAreOmittedAndNothingIsAnEmptyObject(t *testing.T) {
 		`{"bindToAdd":[],"networkRoute":null}`: "{}\n",
 		`{"bindToAdd":[],"futureList":[]}`:     `{"futureList":[]}` + "\n",
 	} {
-		if got := rewrite(t, in); got != want {
-			t.Errorf("%s is rewritten as %q, want %q", in, got, want)
-		}
+		t.Run(in, func(t *testing.T) {
+			if got := rewrite(t, in); got != want {
+				t.Errorf("%s is rewritten as %q, want %q", in, got, want)
+			}
+		})
 	}
 }
 
@@ -315,18 +321,20 @@ func TestListNamesTheRecordAndTheField(t *testing.T) {
 		{`[]`, "deviceToAdd[1]:"},
 		{`true`, "deviceToAdd[1]:"},
 	} {
-		dir := write(t, `{"deviceToAdd":[{"Type":"c"},`+c.record+`]}`)
-		_, err := List[device](load(t, dir), Devices)
-		if err == nil {
-			t.Errorf("%s: no error", c.record)
-			continue
-		}
-		if !strings.HasPrefix(err.Error(), filepath.Join(dir, Name)+": "+c.want) {
-			t.Errorf("%s: %q, want it to begin with the file and %s", c.record, err, c.want)
-		}
-		if strings.Contains(err.Error(), "struct") {
-			t.Errorf("%s: %q speaks of Go, not of JSON", c.record, err)
-		}
+		t.Run(c.record, func(t *testing.T) {
+			dir := write(t, `{"deviceToAdd":[{"Type":"c"},`+c.record+`]}`)
+			_, err := List[device](load(t, dir), Devices)
+			if err == nil {
+				t.Errorf("%s: no error", c.record)
+				return
+			}
+			if !strings.HasPrefix(err.Error(), filepath.Join(dir, Name)+": "+c.want) {
+				t.Errorf("%s: %q, want it to begin with the file and %s", c.record, err, c.want)
+			}
+			if strings.Contains(err.Error(), "struct") {
+				t.Errorf("%s: %q speaks of Go, not of JSON", c.record, err)
+			}
+		})
 	}
 }
 
@@ -337,17 +345,19 @@ func TestANullRecordIsRefusedByName(t *testing.T) {
 		{` [ {} , null ] `, "deviceToAdd[1]: null"},
 		{`[{"Parent":null},{"Parent":"null"},null,null]`, "deviceToAdd[2]: null"},
 	} {
-		dir := write(t, `{"deviceToAdd":`+c.list+`}`)
-		d, err := Load(dir)
-		if err == nil { // then who uses the list is told
-			if !d.Has(Devices) {
-				t.Errorf("%s: taken for an empty list", c.list)
+		t.Run(c.list, func(t *testing.T) {
+			dir := write(t, `{"deviceToAdd":`+c.list+`}`)
+			d, err := Load(dir)
+			if err == nil { // then who uses the list is told
+				if !d.Has(Devices) {
+					t.Errorf("%s: taken for an empty list", c.list)
+				}
+				_, err = List[device](d, Devices)
 			}
-			_, err = List[device](d, Devices)
-		}
-		if want := filepath.Join(dir, Name) + ": " + c.want; err == nil || err.Error() != want {
-			t.Errorf("%s: %v, want %s", c.list, err, want)
-		}
+			if want := filepath.Join(dir, Name) + ": " + c.want; err == nil || err.Error() != want {
+				t.Errorf("%s: %v, want %s", c.list, err, want)
+			}
+		})
 	}
 	if _, err := List[device](load(t, write(t, `{"deviceToAdd":[{"Parent":null},{"PathOnHost":"/dev/null"}]}`)), Devices); err != nil {
 		t.Errorf("null in a record: %v", err)
@@ -361,13 +371,15 @@ func TestAListOfAnythingIsNotEmpty(t *testing.T) {
 		`[]`: false, `[ ]`: false, "[\n\t]": false, `null`: false,
 		`[[]]`: true, `[[[]]]`: true, `[ [ ] ]`: true, `[{}]`: true, `[""]`: true, `["[]"]`: true, `[0]`: true, `[[],[]]`: true,
 	} {
-		content := `{"networkRoute":` + list + `}`
-		if got := load(t, write(t, content)).Has(NetRoutes); got != want {
-			t.Errorf("%s: %v, want %v", list, got, want)
-		}
-		if got := rewrite(t, content); strings.Contains(got, "networkRoute") != want {
-			t.Errorf("%s is rewritten as %s", list, got)
-		}
+		t.Run(list, func(t *testing.T) {
+			content := `{"networkRoute":` + list + `}`
+			if got := load(t, write(t, content)).Has(NetRoutes); got != want {
+				t.Errorf("%s: %v, want %v", list, got, want)
+			}
+			if got := rewrite(t, content); strings.Contains(got, "networkRoute") != want {
+				t.Errorf("%s is rewritten as %s", list, got)
+			}
+		})
 	}
 }
 

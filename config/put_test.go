@@ -24,23 +24,25 @@ func TestPutKeepsWhatItDoesNotKnow(t *testing.T) {
 		{`{"kernelModules":[ ]}`, []named{{"a"}}, `{"kernelModules":[{"name":"a"}]}` + "\n"},
 		{`{"kernelModules": [ {"name":"a"} ] }`, []named{{"a"}}, `{"kernelModules": [ {"name":"a"} ] }`}, // not written
 	} {
-		dir := t.TempDir()
-		file := filepath.Join(dir, Name)
-		if err := os.WriteFile(file, []byte(c.before), 0o600); err != nil {
-			t.Fatal(err)
-		}
-		d, err := Load(dir)
-		if err == nil {
-			err = Put(d, KernelModules, c.want)
-		}
-		if err == nil {
-			err = d.Save()
-		}
-		if err != nil {
-			t.Fatal(err)
-		}
-		if got, err := os.ReadFile(file); err != nil || string(got) != c.after {
-			t.Errorf("%s with %v becomes %s, %v, want %s", c.before, c.want, got, err, c.after)
-		}
+		t.Run(c.before, func(t *testing.T) {
+			dir := t.TempDir()
+			file := filepath.Join(dir, Name)
+			if err := os.WriteFile(file, []byte(c.before), 0o600); err != nil {
+				t.Fatal(err)
+			}
+			d, err := Load(dir)
+			if err == nil {
+				err = Put(d, KernelModules, c.want)
+			}
+			if err == nil {
+				err = d.Save()
+			}
+			if err != nil {
+				t.Fatal(err)
+			}
+			if got, err := os.ReadFile(file); err != nil || string(got) != c.after {
+				t.Errorf("%s with %v becomes %s, %v, want %s", c.before, c.want, got, err, c.after)
+			}
+		})
 	}
 }

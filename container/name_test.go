@@ -14,9 +14,11 @@ func TestNamesAreWhatTheGrammarSays(t *testing.T) {
 		"": false, "/": false, "a": false, "/a": false, "//gold": false, "gold/x": false, "gold/": false, "-gold": false, ".gold": false,
 		"_gold": false, "/.x": false, "go ld": false, "gold\n": false, "gold+": false, "góld": false, "g\x00": false, "..": false,
 	} {
-		if got := ValidName(name); got != want {
-			t.Errorf("%q: %v, want %v", name, got, want)
-		}
+		t.Run(name, func(t *testing.T) {
+			if got := ValidName(name); got != want {
+				t.Errorf("%q: %v, want %v", name, got, want)
+			}
+		})
 	}
 }
 

@@ -31,17 +31,19 @@ func TestSpecsOfARealISuladAreUnderstood(t *testing.T) {
 		"config-lcr-system.json": "/isulad/" + lcrID,
 		"config-runc.json":       "/isulad/" + runcID,
 	} {
-		s, err := ReadSpec(bundle(t, string(sample(t, name))))
-		if err != nil {
-			t.Errorf("%s: %v", name, err)
-			continue
-		}
-		if s.Root.Path != "/root/myrootfs" || s.Linux.CgroupsPath != cgroup || !slices.Contains(s.Process.Env, "KERNEL_MODULES=ip_vs") {
-			t.Errorf("%s: %+v", name, s)
-		}
-		if own := s.Owner(); own != (resource.Owner{UID: -1, GID: -1}) {
-			t.Errorf("%s: owner %v without a user namespace", name, own)
-		}
+		t.Run(name, func(t *testing.T) {
+			s, err := ReadSpec(bundle(t, string(sample(t, name))))
+			if err != nil {
+				t.Errorf("%s: %v", name, err)
+				return
+			}
+			if s.Root.Path != "/root/myrootfs" || s.Linux.CgroupsPath != cgroup || !slices.Contains(s.Process.Env, "KERNEL_MODULES=ip_vs") {
+				t.Errorf("%s: %+v", name, s)
+			}
+			if own := s.Owner(); own != (resource.Owner{UID: -1, GID: -1}) {
+				t.Errorf("%s: owner %v without a user namespace", name, own)
+			}
+		})
 	}
 }
 
@@ -142,15 +144,17 @@ func TestABrokenSpecIsRefusedByFileAndField(t *testing.T) {
 		{`{"linux":{"sysctl":{"a":1}}}`, "linux.sysctl: want string, found number"},
 		{strings.Repeat(`{"a":`, 20000) + `1` + strings.Repeat(`}`, 20000), "exceeded max depth"},
 	} {
-		dir := bundle(t, c.config)
-		_, err := ReadSpec(dir)
-		if err == nil {
-			t.Errorf("%.60s: accepted", c.config)
-			continue
-		}
-		if msg := err.Error(); !strings.HasPrefix(msg, filepath.Join(dir, "config.json")+": ") || !strings.Contains(msg, c.want) {
-			t.Errorf("%.60s: %q, want it to name the file and %q", c.config, msg, c.want)
-		}
+		t.Run(c.config, func(t *testing.T) {
+			dir := bundle(t, c.config)
+			_, err := ReadSpec(dir)
+			if err == nil {
+				t.Errorf("%.60s: accepted", c.config)
+				return
+			}
+			if msg := err.Error(); !strings.HasPrefix(msg, filepath.Join(dir, "config.json")+": ") || !strings.Contains(msg, c.want) {
+				t.Errorf("%.60s: %q, want it to name the file and %q", c.config, msg, c.want)
+			}
+		})
 	}
 	if _, err := ReadSpec(t.TempDir()); !os.IsNotExist(err) || !strings.Contains(err.Error(), "config.json") {
 		t.Errorf("none: %v, want ErrNotExist and its name", err)
@@ -184,13 +188,15 @@ func TestTheOwnerIsTheContainersOwnRootUser(t *testing.T) {
 		// Mappings alone make no user namespace: ownership is the host's then.
 		{`"namespaces":[{"type":"mount"}],"uidMappings":[{"hostID":100000,"size":65536}],"gidMappings":[{"hostID":100000,"size":65536}]`, resource.Owner{UID: -1, GID: -1}},
 	} {
-		s, err := ReadSpec(bundle(t, `{"linux":{`+c.linux+`}}`))
-		if err != nil {
-			t.Fatal(err)
-		}
-		if got := s.Owner(); got != c.want {
-			t.Errorf("%s: %v, want %v", c.linux, got, c.want)
-		}
+		t.Run(c.linux, func(t *testing.T) {
+			s, err := ReadSpec(bundle(t, `{"linux":{`+c.linux+`}}`))
+			if err != nil {
+				t.Fatal(err)
+			}
+			if got := s.Owner(); got != c.want {
+				t.Errorf("%s: %v, want %v", c.linux, got, c.want)
+			}
+		})
 	}
 }
 
@@ -203,22 +209,26 @@ func TestTheRootIsTheStatesElseTheSpecs(t *testing.T) {
 		{"", "./rootfs/", "/b/rootfs"},
 		{"", "../other/rootfs", "/other/rootfs"},
 	} {
-		sp := &Spec{}
-		sp.Root.Path = c.spec
-		if got, err := sp.RootPath("/b", c.state); err != nil || got != c.want {
-			t.Errorf("%+v: %s, %v", c, got, err)
-		}
+		t.Run(c.state, func(t *testing.T) {
+			sp := &Spec{}
+			sp.Root.Path = c.spec
+			if got, err := sp.RootPath("/b", c.state); err != nil || got != c.want {
+				t.Errorf("%+v: %s, %v", c, got, err)
+			}
+		})
 	}
 	for _, c := range []struct{ state, spec, want string }{
 		{"relative", "/from/spec", `root: "relative"`},
 		{"./rootfs", "", `root: "./rootfs"`},
 		{"", "", "/b/config.json: root.path: missing"},
 	} {
-		sp := &Spec{}
-		sp.Root.Path = c.spec
-		if got, err := sp.RootPath("/b", c.state); err == nil || !strings.Contains(err.Error(), c.want) {
-			t.Errorf("%+v: %s, %v, want an error that says %s", c, got, err, c.want)
-		}
+		t.Run(c.state, func(t *testing.T) {
+			sp := &Spec{}
+			sp.Root.Path = c.spec
+			if got, err := sp.RootPath("/b", c.state); err == nil || !strings.Contains(err.Error(), c.want) {
+				t.Errorf("%+v: %s, %v, want an error that says %s", c, got, err, c.want)
+			}
+		})
 	}
 }
 

@@ -43,13 +43,15 @@ func TestAStartRecordIsReadAsWritten(t *testing.T) {
 	for path, want := range map[string]fs.FileMode{
 		g.RunDir: fs.ModeDir | 0o644, g.Starts(): fs.ModeDir | 0o700, filepath.Join(g.Starts(), lcrID): 0o600,
 	} {
-		info, err := os.Lstat(path)
-		if err != nil {
-			t.Fatal(err)
-		}
-		if info.Mode() != want {
-			t.Errorf("%s is %v, want %v", path, info.Mode(), want)
-		}
+		t.Run(path, func(t *testing.T) {
+			info, err := os.Lstat(path)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if info.Mode() != want {
+				t.Errorf("%s is %v, want %v", path, info.Mode(), want)
+			}
+		})
 	}
 	if entries, err := os.ReadDir(g.Starts()); err != nil || len(entries) != 1 {
 		t.Errorf("besides the record: %v, %v", entries, err)

@@ -20,8 +20,10 @@ func TestWhatTheKernelAppendsIsTold(t *testing.T) {
 		{"/dev/sda1", "2", false},
 		{"1", "1", false},
 	} {
-		if got := appended(c.name, c.suffix); got != c.want {
-			t.Errorf("%s, %s: %v", c.name, c.suffix, got)
-		}
+		t.Run(c.name, func(t *testing.T) {
+			if got := appended(c.name, c.suffix); got != c.want {
+				t.Errorf("%s, %s: %v", c.name, c.suffix, got)
+			}
+		})
 	}
 }

@@ -79,10 +79,12 @@ func TestADeviceThatTheHostCannotGiveIsNamed(t *testing.T) {
 		{"/dev/null", "", "", `"": not absolute`},
 		{"/dev/null", "/x", "rwx", "invalid permission: rwx"},
 	} {
-		_, _, err := resolve(Device{PathOnHost: c.host, PathInContainer: c.container, CgroupPermissions: c.permissions})
-		if err == nil || !strings.Contains(err.Error(), c.want) {
-			t.Errorf("%v: %v, want one that says %q", c, err, c.want)
-		}
+		t.Run(c.host, func(t *testing.T) {
+			_, _, err := resolve(Device{PathOnHost: c.host, PathInContainer: c.container, CgroupPermissions: c.permissions})
+			if err == nil || !strings.Contains(err.Error(), c.want) {
+				t.Errorf("%v: %v, want one that says %q", c, err, c.want)
+			}
+		})
 	}
 	if _, _, err := resolve(Device{PathOnHost: gone, PathInContainer: "/x"}); !errors.Is(err, fs.ErrNotExist) {
 		t.Errorf("a node that is gone: %v, want ErrNotExist", err)
@@ -116,9 +118,11 @@ func TestARuleIsInTheControllersLanguage(t *testing.T) {
 	}{
 		{"", "c 10:229 rwm"}, {"rwm", "c 10:229 rwm"}, {"r", "c 10:229 r"}, {"mw", "c 10:229 mw"},
 	} {
-		if got := v1Rule(Device{Type: "c", Major: 10, Minor: 229, CgroupPermissions: c.permissions}); got != c.want {
-			t.Errorf("%q: %q, want %q", c.permissions, got, c.want)
-		}
+		t.Run(c.permissions, func(t *testing.T) {
+			if got := v1Rule(Device{Type: "c", Major: 10, Minor: 229, CgroupPermissions: c.permissions}); got != c.want {
+				t.Errorf("%q: %q, want %q", c.permissions, got, c.want)
+			}
+		})
 	}
 }
 
@@ -147,10 +151,12 @@ func TestALineOfDevicesListGrantsWhatItCovers(t *testing.T) {
 		{"", "", false},
 		{"c", "", false},
 	} {
-		got, ok := accessByLine(strings.Fields(c.line), d)
-		if got != c.want || ok != c.covers {
-			t.Errorf("%q: %q, %v, want %q, %v", c.line, got, ok, c.want, c.covers)
-		}
+		t.Run(c.line, func(t *testing.T) {
+			got, ok := accessByLine(strings.Fields(c.line), d)
+			if got != c.want || ok != c.covers {
+				t.Errorf("%q: %q, %v, want %q, %v", c.line, got, ok, c.want, c.covers)
+			}
+		})
 	}
 }
 

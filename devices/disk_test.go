@@ -36,8 +36,10 @@ func TestPartitionsBelongToTheirDiskAlone(t *testing.T) {
 		{"cciss/c0d0p1", "cciss/c0d0", true},
 		{"cciss/c0d10p1", "cciss/c0d1", false},
 	} {
-		if got := IsPartition(c.partition, c.disk); got != c.want {
-			t.Errorf("%q of %q: %v, want %v", c.partition, c.disk, got, c.want)
-		}
+		t.Run(c.partition, func(t *testing.T) {
+			if got := IsPartition(c.partition, c.disk); got != c.want {
+				t.Errorf("%q of %q: %v, want %v", c.partition, c.disk, got, c.want)
+			}
+		})
 	}
 }

@@ -37,14 +37,16 @@ func TestTheRulesOfOneContainerChangeAndNoOthers(t *testing.T) {
 		"and it is wanted":                {header + lines(other) + sda, []string{sda}, ""},
 		"only others' and nothing wanted": {lines(foreign, other), nil, ""},
 	} {
-		got, changed := editRules(place.Isulad, []byte(c.text), id, c.want)
-		want := c.result
-		if want == "" {
-			want = c.text
-		}
-		if string(got) != want || changed != (c.result != "") {
-			t.Errorf("%s: %t\n%swant\n%s", name, changed, got, want)
-		}
+		t.Run(name, func(t *testing.T) {
+			got, changed := editRules(place.Isulad, []byte(c.text), id, c.want)
+			want := c.result
+			if want == "" {
+				want = c.text
+			}
+			if string(got) != want || changed != (c.result != "") {
+				t.Errorf("%s: %t\n%swant\n%s", name, changed, got, want)
+			}
+		})
 	}
 }
 
@@ -71,10 +73,12 @@ func TestTheRulesOfADisk(t *testing.T) {
 		"by what is no pattern": {Device{PathOnHost: "/dev/disk/by-id/x|sd*"}, "sda", []string{parts("sda"), itself(`KERNEL=="sda"`)}},
 		"by what is no text":    {Device{PathOnHost: `/dev/disk/by-id/x",RUN="y`}, "sda", []string{parts("sda"), itself(`KERNEL=="sda"`)}},
 	} {
-		c.record.PathInContainer = "/dev/x"
-		if got := ruleLines(place.Isulad, id, c.record.followed(Block{Name: c.block})); !slices.Equal(got, c.want) {
-			t.Errorf("%s: %s\nwant %s", name, strings.Join(got, "\n"), strings.Join(c.want, "\n"))
-		}
+		t.Run(name, func(t *testing.T) {
+			c.record.PathInContainer = "/dev/x"
+			if got := ruleLines(place.Isulad, id, c.record.followed(Block{Name: c.block})); !slices.Equal(got, c.want) {
+				t.Errorf("%s: %s\nwant %s", name, strings.Join(got, "\n"), strings.Join(c.want, "\n"))
+			}
+		})
 	}
 	if got := ruleLines(place.Syscontainer, "box", Followed{Path: "/dev/x", Name: "sda"})[0]; !strings.Contains(got, `"/lib/udev/syscontainer-tools_wrapper $env{ACTION} box $name /dev/x sda"`) {
 		t.Errorf("%s", got)

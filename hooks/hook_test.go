@@ -93,10 +93,12 @@ func TestPoststartSucceedsWhateverItIsGiven(t *testing.T) {
 		"nil":       nil,
 		"a failure": strings.NewReader(`{"id":"../..","pid":-7}`),
 	} {
-		code, stderr, log := run(t, stdin, "--state", "poststart", "surplus")
-		if code != 0 || stderr != "" || log != "" {
-			t.Errorf("%s: exit code %d, stderr %q, log %q", name, code, stderr, log)
-		}
+		t.Run(name, func(t *testing.T) {
+			code, stderr, log := run(t, stdin, "--state", "poststart", "surplus")
+			if code != 0 || stderr != "" || log != "" {
+				t.Errorf("%s: exit code %d, stderr %q, log %q", name, code, stderr, log)
+			}
+		})
 	}
 }
 
@@ -155,23 +157,25 @@ func TestPrestartOfAContainerThatCannotBeServedChangesNothing(t *testing.T) {
 		{"an interface with a wrong field", `{}`, `{"networkInterfaces":[{"Mtu":"1500"}]}`, "networkInterfaces[0].Mtu: want whole number, found string"},
 		{"a null route", `{}`, `{"deviceToAdd":[` + device + `],"networkRoute":[null]}`, "networkRoute[0]: null"},
 	} {
-		dir := t.TempDir()
-		if c.config != "" {
-			if err := os.WriteFile(filepath.Join(dir, "config.json"), []byte(c.config), 0o600); err != nil {
+		t.Run(c.name, func(t *testing.T) {
+			dir := t.TempDir()
+			if c.config != "" {
+				if err := os.WriteFile(filepath.Join(dir, "config.json"), []byte(c.config), 0o600); err != nil {
+					t.Fatal(err)
+				}
+			}
+			if err := os.WriteFile(filepath.Join(dir, "device_hook.json"), []byte(c.recorded), 0o600); err != nil {
 				t.Fatal(err)
 			}
-		}
-		if err := os.WriteFile(filepath.Join(dir, "device_hook.json"), []byte(c.recorded), 0o600); err != nil {
-			t.Fatal(err)
-		}
-		before := contents(t, dir)
-		code, stderr, log := run(t, stateOf(os.Getpid(), dir), "--state", "prestart")
-		refused(t, c.name, code, stderr, log, c.want)
-		after := contents(t, dir)
-		delete(after, ".device_hook.lock")
-		if fmt.Sprint(before) != fmt.Sprint(after) {
-			t.Errorf("%s: the bundle was %q and is %q", c.name, before, after)
-		}
+			before := contents(t, dir)
+			code, stderr, log := run(t, stateOf(os.Getpid(), dir), "--state", "prestart")
+			refused(t, c.name, code, stderr, log, c.want)
+			after := contents(t, dir)
+			delete(after, ".device_hook.lock")
+			if fmt.Sprint(before) != fmt.Sprint(after) {
+				t.Errorf("%s: the bundle was %q and is %q", c.name, before, after)
+			}
+		})
 	}
 }
 

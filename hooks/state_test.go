@@ -54,10 +54,12 @@ func TestStatesOfRealRuntimesAreUnderstood(t *testing.T) {
 		{"state-runc-poststart.json", true, runc},
 		{"state-runc-poststop.json", false, runcStopped},
 	} {
-		got, err := readState(t.Context(), strings.NewReader(string(sample(t, c.name))), c.strict)
-		if diff := cmp.Diff(c.want, got); err != nil || diff != "" {
-			t.Errorf("%s: %v, -want +got:\n%s", c.name, err, diff)
-		}
+		t.Run(c.name, func(t *testing.T) {
+			got, err := readState(t.Context(), strings.NewReader(string(sample(t, c.name))), c.strict)
+			if diff := cmp.Diff(c.want, got); err != nil || diff != "" {
+				t.Errorf("%s: %v, -want +got:\n%s", c.name, err, diff)
+			}
+		})
 	}
 }
 
@@ -73,10 +75,12 @@ func TestTheBundleHasTwoNames(t *testing.T) {
 		`"bundle":"/b/\u00e9 \"x\"","root":null`:  `/b/é "x"`,
 		`"annotations":{"bundle":1},"bundle":"/"`: "/",
 	} {
-		got, err := readState(t.Context(), strings.NewReader(`{"id":"abc","pid":7,`+in+`}`), true)
-		if err != nil || got.Bundle != want {
-			t.Errorf("%s: %q, %v, want %q", in, got.Bundle, err, want)
-		}
+		t.Run(in, func(t *testing.T) {
+			got, err := readState(t.Context(), strings.NewReader(`{"id":"abc","pid":7,`+in+`}`), true)
+			if err != nil || got.Bundle != want {
+				t.Errorf("%s: %q, %v, want %q", in, got.Bundle, err, want)
+			}
+		})
 	}
 }
 
@@ -122,14 +126,16 @@ func TestAStateThatPrestartCannotUseIsRefusedByField(t *testing.T) {
 		{`{"id":"abc","pid":7,"bundle":"/b","root":7}`, "root: want string, found number"},
 		{`{"id":"abc","pid":7,"bundle":"/b","annotations":` + strings.Repeat("[", 20000) + strings.Repeat("]", 20000) + `}`, "exceeded max depth"},
 	} {
-		got, err := readState(t.Context(), strings.NewReader(c.in), true)
-		if err == nil {
-			t.Errorf("%.80s: accepted as %+v", c.in, got)
-			continue
-		}
-		if msg := err.Error(); !strings.HasPrefix(msg, "container state on standard input: ") || !strings.Contains(msg, c.want) {
-			t.Errorf("%.80s: %q, want it to say standard input and %q", c.in, msg, c.want)
-		}
+		t.Run(c.in, func(t *testing.T) {
+			got, err := readState(t.Context(), strings.NewReader(c.in), true)
+			if err == nil {
+				t.Errorf("%.80s: accepted as %+v", c.in, got)
+				return
+			}
+			if msg := err.Error(); !strings.HasPrefix(msg, "container state on standard input: ") || !strings.Contains(msg, c.want) {
+				t.Errorf("%.80s: %q, want it to say standard input and %q", c.in, msg, c.want)
+			}
+		})
 	}
 }
 

@@ -65,15 +65,17 @@ func TestABrokenConfigurationStopsBeforeAnythingIsTouched(t *testing.T) {
 		`{"graph":"a/b"}`:          "a/b",
 		strings.Repeat(" ", 2<<20): "larger than",
 	} {
-		root := t.TempDir()
-		put(t, root, place.DaemonJSON, daemon, 0o600)
-		out, err := do(t, root, "", build(t, "v1"))
-		if err == nil || !strings.Contains(err.Error(), word) {
-			t.Errorf("%.20q: error %v does not name %q\n%s", daemon, err, word, out)
-		}
-		if got := files(t, root, false); len(got) != 1 {
-			t.Errorf("%.20q: made %v", daemon, got)
-		}
+		t.Run(daemon, func(t *testing.T) {
+			root := t.TempDir()
+			put(t, root, place.DaemonJSON, daemon, 0o600)
+			out, err := do(t, root, "", build(t, "v1"))
+			if err == nil || !strings.Contains(err.Error(), word) {
+				t.Errorf("%.20q: error %v does not name %q\n%s", daemon, err, word, out)
+			}
+			if got := files(t, root, false); len(got) != 1 {
+				t.Errorf("%.20q: made %v", daemon, got)
+			}
+		})
 	}
 	if _, err := do(t, t.TempDir(), "relative", build(t, "v1")); err == nil {
 		t.Error("a relative GRAPH was accepted")

@@ -30,22 +30,24 @@ func TestAnEditedHookSpecSurvivesInstallAndUninstall(t *testing.T) {
 		"white space":   strings.ReplaceAll(ours, ",", ",\n\t"),
 		"unknown stage": strings.Replace(ours, "{", `{"createRuntime":3,`, 1),
 	} {
-		root := t.TempDir()
-		if !json.Valid([]byte(edited)) {
-			t.Fatalf("%s: the test's own JSON is broken: %s", name, edited)
-		}
-		put(t, root, two[0], edited, 0o600)
-		out := mustInstall(t, root, "", build(t, "v1"))
-		if !strings.Contains(out, "kept") || read(t, root, two[0]) != edited {
-			t.Errorf("%s: install did not keep it:\n%s", name, out)
-		}
-		out = mustUninstall(t, root)
-		if !strings.Contains(out, "left") || read(t, root, two[0]) != edited {
-			t.Errorf("%s: uninstall did not leave it:\n%s", name, out)
-		}
-		if got := files(t, root, false); len(got) != 1 {
-			t.Errorf("%s: left %v", name, got)
-		}
+		t.Run(name, func(t *testing.T) {
+			root := t.TempDir()
+			if !json.Valid([]byte(edited)) {
+				t.Fatalf("%s: the test's own JSON is broken: %s", name, edited)
+			}
+			put(t, root, two[0], edited, 0o600)
+			out := mustInstall(t, root, "", build(t, "v1"))
+			if !strings.Contains(out, "kept") || read(t, root, two[0]) != edited {
+				t.Errorf("%s: install did not keep it:\n%s", name, out)
+			}
+			out = mustUninstall(t, root)
+			if !strings.Contains(out, "left") || read(t, root, two[0]) != edited {
+				t.Errorf("%s: uninstall did not leave it:\n%s", name, out)
+			}
+			if got := files(t, root, false); len(got) != 1 {
+				t.Errorf("%s: left %v", name, got)
+			}
+		})
 	}
 }
 
@@ -63,19 +65,21 @@ func TestAHookSpecThatDoesNotRunOurHookIsReplacedAndKept(t *testing.T) {
 		"too large":           strings.Repeat(" ", limit) + ours,
 		"edited, other graph": strings.ReplaceAll(spelled(t, "/data/hooks/isulad-hooks"), `"env":[]`, `"timeout":9`),
 	} {
-		root := t.TempDir()
-		put(t, root, two[0], foreign, 0o600)
-		mustInstall(t, root, "", build(t, "v1"))
-		if read(t, root, two[0]) != ours {
-			t.Errorf("%s: not replaced", name)
-		}
-		if read(t, root, two[0]+".isulad-tools-backup") != foreign {
-			t.Errorf("%s: not kept", name)
-		}
-		mustUninstall(t, root)
-		if read(t, root, two[0]) != foreign {
-			t.Errorf("%s: not brought back", name)
-		}
+		t.Run(name, func(t *testing.T) {
+			root := t.TempDir()
+			put(t, root, two[0], foreign, 0o600)
+			mustInstall(t, root, "", build(t, "v1"))
+			if read(t, root, two[0]) != ours {
+				t.Errorf("%s: not replaced", name)
+			}
+			if read(t, root, two[0]+".isulad-tools-backup") != foreign {
+				t.Errorf("%s: not kept", name)
+			}
+			mustUninstall(t, root)
+			if read(t, root, two[0]) != foreign {
+				t.Errorf("%s: not brought back", name)
+			}
+		})
 	}
 }
 

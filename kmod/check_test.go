@@ -34,20 +34,22 @@ func TestSequenceIsModprobes(t *testing.T) {
 		"nosuch": "",
 		"a":      "",
 	} {
-		var got []string
-		for _, s := range h.sequence(module) {
-			text := s.file[strings.LastIndex(s.file, "/")+1:]
-			if s.command != "" {
-				text = "sh"
+		t.Run(module, func(t *testing.T) {
+			var got []string
+			for _, s := range h.sequence(module) {
+				text := s.file[strings.LastIndex(s.file, "/")+1:]
+				if s.command != "" {
+					text = "sh"
+				}
+				if s.required && (s.module == module) {
+					text += "!"
+				}
+				got = append(got, text)
 			}
-			if s.required && (s.module == module) {
-				text += "!"
+			if g := strings.Join(got, " "); g != want {
+				t.Errorf("%s: %s, want %s", module, g, want)
 			}
-			got = append(got, text)
-		}
-		if g := strings.Join(got, " "); g != want {
-			t.Errorf("%s: %s, want %s", module, g, want)
-		}
+		})
 	}
 	if f := h.file("x"); f != "/abs/x.ko" {
 		t.Errorf("an absolute path becomes %s", f)

@@ -70,9 +70,11 @@ func TestKernelCommandLine(t *testing.T) {
 		t.Errorf("forbidden %q, want %q", c.forbidden, want)
 	}
 	for module, want := range map[string]bool{"ifb": true, "b": true, "nf_nat": false, "no": false, "gone": false} {
-		if got := c.blacklisted(module); (got != "") != want {
-			t.Errorf("blacklisted(%q) = %q", module, got)
-		}
+		t.Run(module, func(t *testing.T) {
+			if got := c.blacklisted(module); (got != "") != want {
+				t.Errorf("blacklisted(%q) = %q", module, got)
+			}
+		})
 	}
 }
 
@@ -167,9 +169,11 @@ func TestMatchIsFnmatch(t *testing.T) {
 		{"end\\", "end\\", false},
 		{"a/*", "a/b/c", true},
 	} {
-		if got := match(c.pattern, c.name); got != c.want {
-			t.Errorf("match(%q, %q) = %v", c.pattern, c.name, got)
-		}
+		t.Run(c.pattern, func(t *testing.T) {
+			if got := match(c.pattern, c.name); got != c.want {
+				t.Errorf("match(%q, %q) = %v", c.pattern, c.name, got)
+			}
+		})
 	}
 }
 
@@ -226,13 +230,15 @@ func FuzzConfigAndAliases(f *testing.F) {
 func TestUnderscores(t *testing.T) {
 	t.Parallel()
 	for in, want := range map[string]string{"": "", "a-b_c": "a_b_c", "a[0-9]-": "a[0-9]_", "[]x-": "[]x_", "x]": "!", "[x": "!", "[a]b]": "!"} {
-		got, ok := underscores(in)
-		if !ok {
-			got = "!"
-		}
-		if got != want {
-			t.Errorf("underscores(%q) = %q, want %q", in, got, want)
-		}
+		t.Run(in, func(t *testing.T) {
+			got, ok := underscores(in)
+			if !ok {
+				got = "!"
+			}
+			if got != want {
+				t.Errorf("underscores(%q) = %q, want %q", in, got, want)
+			}
+		})
 	}
 }
 

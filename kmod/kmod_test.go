@@ -46,14 +46,16 @@ func TestRequestedReadsTheFirstEntry(t *testing.T) {
 		{name: "repetitions", env: []string{"KERNEL_MODULES=ip-vs,a,ip_vs,a,ip-vs"}, want: []string{"ip-vs", "a"}},
 		{name: "inner dashes and digits", env: []string{"KERNEL_MODULES=8021q,nf-nat,_x-"}, want: []string{"8021q", "nf-nat", "_x-"}},
 	} {
-		got, err := Requested(c.env)
-		var bad *NameError
-		if errors.As(err, &bad) != (c.bad != "") || (bad != nil && bad.Name != c.bad) || (err != nil && bad == nil) {
-			t.Errorf("%s: error %v, want one about %q", c.name, err, c.bad)
-		}
-		if !slices.Equal(got, c.want) {
-			t.Errorf("%s: %q, want %q", c.name, got, c.want)
-		}
+		t.Run(c.name, func(t *testing.T) {
+			got, err := Requested(c.env)
+			var bad *NameError
+			if errors.As(err, &bad) != (c.bad != "") || (bad != nil && bad.Name != c.bad) || (err != nil && bad == nil) {
+				t.Errorf("%s: error %v, want one about %q", c.name, err, c.bad)
+			}
+			if !slices.Equal(got, c.want) {
+				t.Errorf("%s: %q, want %q", c.name, got, c.want)
+			}
+		})
 	}
 }
 
@@ -86,9 +88,11 @@ func TestNameErrorIsOneLineInTheOldWording(t *testing.T) {
 		"a\xff":        `a\xff`,
 		"nul\x00after": `nul\x00after`,
 	} {
-		if got := (&NameError{name}).Error(); got != before+want {
-			t.Errorf("%q: %q, want %q", name, got, before+want)
-		}
+		t.Run(name, func(t *testing.T) {
+			if got := (&NameError{name}).Error(); got != before+want {
+				t.Errorf("%q: %q, want %q", name, got, before+want)
+			}
+		})
 	}
 	if got := (&NameError{strings.Repeat("x", 1<<20)}).Error(); len(got) > 2*maxName {
 		t.Errorf("a long name makes a message of %d bytes", len(got))

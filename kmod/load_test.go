@@ -103,14 +103,16 @@ func TestPresentModulesExecuteNothing(t *testing.T) {
 			more: map[string]string{"/etc/modprobe.d/a.conf": "alias nf_conntrack dummy\n"},
 		},
 	} {
-		root := machine(t, c.more)
-		l := Loader{Root: root, Release: release, Run: func(_ context.Context, names []string) ([]byte, error) {
-			t.Errorf("%s: executed for %q", c.name, names)
-			return nil, nil
-		}}
-		if err := load(t, l, c.modules); err != nil {
-			t.Errorf("%s: %v", c.name, err)
-		}
+		t.Run(c.name, func(t *testing.T) {
+			root := machine(t, c.more)
+			l := Loader{Root: root, Release: release, Run: func(_ context.Context, names []string) ([]byte, error) {
+				t.Errorf("%s: executed for %q", c.name, names)
+				return nil, nil
+			}}
+			if err := load(t, l, c.modules); err != nil {
+				t.Errorf("%s: %v", c.name, err)
+			}
+		})
 	}
 }
 
@@ -166,22 +168,24 @@ func TestLoadExecutesOnceForWhatIsMissing(t *testing.T) {
 			more: map[string]string{"/etc/modprobe.d/a.conf": "blacklist dummy\n"},
 		},
 	} {
-		root := machine(t, c.more)
-		calls := 0
-		l := Loader{Root: root, Release: release, Run: func(_ context.Context, names []string) ([]byte, error) {
-			calls++
-			if !slices.Equal(names, c.run) {
-				t.Errorf("%s: executed for %q, want %q", c.name, names, c.run)
+		t.Run(c.name, func(t *testing.T) {
+			root := machine(t, c.more)
+			calls := 0
+			l := Loader{Root: root, Release: release, Run: func(_ context.Context, names []string) ([]byte, error) {
+				calls++
+				if !slices.Equal(names, c.run) {
+					t.Errorf("%s: executed for %q, want %q", c.name, names, c.run)
+				}
+				insert(t, root, c.new...)
+				return nil, c.err
+			}}
+			if err := load(t, l, c.ask); err != nil {
+				t.Errorf("%s: %v", c.name, err)
 			}
-			insert(t, root, c.new...)
-			return nil, c.err
-		}}
-		if err := load(t, l, c.ask); err != nil {
-			t.Errorf("%s: %v", c.name, err)
-		}
-		if calls != 1 {
-			t.Errorf("%s: executed %d times", c.name, calls)
-		}
+			if calls != 1 {
+				t.Errorf("%s: executed %d times", c.name, calls)
+			}
+		})
 	}
 }
 
@@ -309,27 +313,29 @@ func TestLoadNamesTheReason(t *testing.T) {
 			want:   `load kernel module "dummy", "nosuch": this kernel (` + release + `) has no loadable modules, and no module of this name is known to be built in`,
 		},
 	} {
-		root := machine(t, c.more)
-		for _, w := range c.without {
-			if err := os.RemoveAll(root + w); err != nil {
-				t.Fatal(err)
+		t.Run(c.name, func(t *testing.T) {
+			root := machine(t, c.more)
+			for _, w := range c.without {
+				if err := os.RemoveAll(root + w); err != nil {
+					t.Fatal(err)
+				}
 			}
-		}
-		l := Loader{Root: root, Release: release, Run: func(context.Context, []string) ([]byte, error) {
-			insert(t, root, c.new...)
-			return []byte(c.stderr), c.err
-		}}
-		err := load(t, l, c.ask)
-		if err == nil || err.Error() != c.want {
-			t.Errorf("%s:\n got %v\nwant %s", c.name, err, c.want)
-			continue
-		}
-		if c.err != nil && !errors.Is(err, c.err) {
-			t.Errorf("%s: the error does not wrap %v", c.name, c.err)
-		}
-		if strings.ContainsAny(err.Error(), "\n\r") {
-			t.Errorf("%s: more than one line", c.name)
-		}
+			l := Loader{Root: root, Release: release, Run: func(context.Context, []string) ([]byte, error) {
+				insert(t, root, c.new...)
+				return []byte(c.stderr), c.err
+			}}
+			err := load(t, l, c.ask)
+			if err == nil || err.Error() != c.want {
+				t.Errorf("%s:\n got %v\nwant %s", c.name, err, c.want)
+				return
+			}
+			if c.err != nil && !errors.Is(err, c.err) {
+				t.Errorf("%s: the error does not wrap %v", c.name, c.err)
+			}
+			if strings.ContainsAny(err.Error(), "\n\r") {
+				t.Errorf("%s: more than one line", c.name)
+			}
+		})
 	}
 }
 

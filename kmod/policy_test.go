@@ -56,10 +56,12 @@ func TestPolicyIsParsedStrictly(t *testing.T) {
 		`{"default":"deny","deny":["a[a-]"]}`:            "a range that has no end",
 		`{"default":"deny","deny":["a[[:digit:]]"]}`:     "brackets hold letters",
 	} {
-		p, err := parsePolicy([]byte(text))
-		if err == nil || !strings.Contains(err.Error(), want) {
-			t.Errorf("%s: %+v, %v, want an error with %q", text, p, err, want)
-		}
+		t.Run(text, func(t *testing.T) {
+			p, err := parsePolicy([]byte(text))
+			if err == nil || !strings.Contains(err.Error(), want) {
+				t.Errorf("%s: %+v, %v, want an error with %q", text, p, err, want)
+			}
+		})
 	}
 }
 
@@ -75,21 +77,23 @@ func TestPolicyDecides(t *testing.T) {
 		{`{"deny":["a"],"allow":["*"],"default":"deny"}`, "b A", "a"},
 		{`{"default":"allow","deny":["[!a]b","[^c]d"]}`, "ab cd", "bb dd"},
 	} {
-		p, err := parsePolicy([]byte(c.policy))
-		if err != nil {
-			t.Errorf("%s: %v", c.policy, err)
-			continue
-		}
-		for name := range strings.FieldsSeq(c.allowed) {
-			if why := p.denial(name); why != "" {
-				t.Errorf("%s: %s: %s", c.policy, name, why)
+		t.Run(c.policy, func(t *testing.T) {
+			p, err := parsePolicy([]byte(c.policy))
+			if err != nil {
+				t.Errorf("%s: %v", c.policy, err)
+				return
 			}
-		}
-		for name := range strings.FieldsSeq(c.denied) {
-			if p.denial(name) == "" {
-				t.Errorf("%s: %s is allowed", c.policy, name)
+			for name := range strings.FieldsSeq(c.allowed) {
+				if why := p.denial(name); why != "" {
+					t.Errorf("%s: %s: %s", c.policy, name, why)
+				}
 			}
-		}
+			for name := range strings.FieldsSeq(c.denied) {
+				if p.denial(name) == "" {
+					t.Errorf("%s: %s is allowed", c.policy, name)
+				}
+			}
+		})
 	}
 }
 
@@ -114,10 +118,12 @@ func TestPolicyLooksAtWhatANameStandsFor(t *testing.T) {
 		"ip-conntrack": `alias for nf_conntrack`,
 		"crypto-aes":   `alias for padlock_aes`, // one of two alternatives
 	} {
-		err := load(t, l, []string{"veth", name, "dummy"})
-		if err == nil || !strings.Contains(err.Error(), want) {
-			t.Errorf("%s: %v, want %q", name, err, want)
-		}
+		t.Run(name, func(t *testing.T) {
+			err := load(t, l, []string{"veth", name, "dummy"})
+			if err == nil || !strings.Contains(err.Error(), want) {
+				t.Errorf("%s: %v, want %q", name, err, want)
+			}
+		})
 	}
 	if executed > 0 {
 		t.Errorf("modprobe was executed %d times", executed)
@@ -158,19 +164,21 @@ func TestPolicyFileMustBeRoots(t *testing.T) {
 		{"closed", "", func(f string) error { return os.Chmod(f, 0o400) }},
 		{"readable", "", func(f string) error { return os.Chmod(f, 0o644) }},
 	} {
-		root := machine(t, map[string]string{place.ModulePolicy: `{"default":"allow"}`})
-		secure(t, root)
-		if err := c.spoil(root + place.ModulePolicy); err != nil {
-			t.Fatal(err)
-		}
-		l := Loader{Root: root, Release: release}
-		err := load(t, l, []string{"nf_conntrack"})
-		if c.want == "" && err != nil || c.want != "" && (err == nil || !strings.Contains(err.Error(), c.want) || !strings.Contains(err.Error(), place.ModulePolicy)) {
-			t.Errorf("%s: %v, want %q", c.name, err, c.want)
-		}
-		if err := load(t, l, nil); err != nil {
-			t.Errorf("%s, nothing asked for: %v", c.name, err)
-		}
+		t.Run(c.name, func(t *testing.T) {
+			root := machine(t, map[string]string{place.ModulePolicy: `{"default":"allow"}`})
+			secure(t, root)
+			if err := c.spoil(root + place.ModulePolicy); err != nil {
+				t.Fatal(err)
+			}
+			l := Loader{Root: root, Release: release}
+			err := load(t, l, []string{"nf_conntrack"})
+			if c.want == "" && err != nil || c.want != "" && (err == nil || !strings.Contains(err.Error(), c.want) || !strings.Contains(err.Error(), place.ModulePolicy)) {
+				t.Errorf("%s: %v, want %q", c.name, err, c.want)
+			}
+			if err := load(t, l, nil); err != nil {
+				t.Errorf("%s, nothing asked for: %v", c.name, err)
+			}
+		})
 	}
 }
 

@@ -278,12 +278,14 @@ func TestUnloadingIsRefusedWhileSomebodyNeedsIt(t *testing.T) {
 		"dummy":        "dummy stays: container name of c2 asks for it",
 		"nf-conntrack": "nf_conntrack stays: it was not loaded by this tool",
 	} {
-		if err := l.Unloadable("c1", []string{name}, nil); err == nil || !strings.Contains(err.Error(), want) {
-			t.Errorf("%s: %v, want %q", name, err, want)
-		}
-		if _, err := l.Unload(t.Context(), []string{name, "ip_vs_rr"}); err == nil {
-			t.Errorf("%s is unloaded", name)
-		}
+		t.Run(name, func(t *testing.T) {
+			if err := l.Unloadable("c1", []string{name}, nil); err == nil || !strings.Contains(err.Error(), want) {
+				t.Errorf("%s: %v, want %q", name, err, want)
+			}
+			if _, err := l.Unload(t.Context(), []string{name, "ip_vs_rr"}); err == nil {
+				t.Errorf("%s is unloaded", name)
+			}
+		})
 	}
 	if err := l.Unloadable("c2", []string{"dummy"}, nil); err != nil {
 		t.Errorf("dummy, which only its own container asks for: %v", err)

@@ -19,18 +19,20 @@ func TestABindIsAStringOfThreeFields(t *testing.T) {
 		"::":                   {},
 		"/é:/\u2028:rw":        {"/é", "/\u2028", "rw"},
 	} {
-		in, err := json.Marshal(text)
-		if err != nil {
-			t.Fatal(err)
-		}
-		var got Bind
-		if err := json.Unmarshal(in, &got); err != nil || got != want {
-			t.Errorf("%q: %v, %v, want %v", text, got, err, want)
-		}
-		out, err := json.Marshal(got)
-		if err != nil || string(out) != string(in) {
-			t.Errorf("%q is written as %s, %v", text, out, err)
-		}
+		t.Run(text, func(t *testing.T) {
+			in, err := json.Marshal(text)
+			if err != nil {
+				t.Fatal(err)
+			}
+			var got Bind
+			if err := json.Unmarshal(in, &got); err != nil || got != want {
+				t.Errorf("%q: %v, %v, want %v", text, got, err, want)
+			}
+			out, err := json.Marshal(got)
+			if err != nil || string(out) != string(in) {
+				t.Errorf("%q is written as %s, %v", text, out, err)
+			}
+		})
 	}
 	for _, text := range []string{"", "/a", "/a:/b", "/a:/b:rw:x", ":::", "/a:/b:rw\n:"} {
 		var b Bind
@@ -90,9 +92,11 @@ func TestOptionsAreSets(t *testing.T) {
 		{"private,ro", options{readOnly: true, propagation: private}},
 		{"idmap,ro", options{readOnly: true, idmap: true}},
 	} {
-		if got, err := parseOptions(c.options); err != nil || got != c.want {
-			t.Errorf("%q: %+v, %v, want %+v", c.options, got, err, c.want)
-		}
+		t.Run(c.options, func(t *testing.T) {
+			if got, err := parseOptions(c.options); err != nil || got != c.want {
+				t.Errorf("%q: %+v, %v, want %+v", c.options, got, err, c.want)
+			}
+		})
 	}
 	for _, text := range []string{
 		"", ",", "rw,", ",rw", "rw,,ro", "rw, ro", "RW", "ro,rw", "rw,rw", "ro,ro", "rslave,private", "rprivate,private",
@@ -172,8 +176,10 @@ func TestTransferMountsAreNamedAsTheOldToolDoes(t *testing.T) {
 		"/goldhost//dir/": "102420385b5defcef6f0e3a9d24e18d2a5cba3575b3cd233868194f74273f814",
 		"/":               "8a5edab282632443219e051e4ade2d1d5bbc671c781051bf1437897cbdfea0f1",
 	} {
-		if got := stagingName(path); got != want {
-			t.Errorf("%s: %s, want %s", path, got, want)
-		}
+		t.Run(path, func(t *testing.T) {
+			if got := stagingName(path); got != want {
+				t.Errorf("%s: %s, want %s", path, got, want)
+			}
+		})
 	}
 }

@@ -40,18 +40,20 @@ func TestWhatNoInterfaceCanHaveIsRefusedAndNamed(t *testing.T) {
 		"Qlen must not be less than 0":               func(n *NIC) { n.QueueLen = -1 },
 		"Qlen 2147483648 must not be greater":        func(n *NIC) { n.QueueLen = 1 << 31 },
 	} {
-		n := good
-		change(&n)
-		err := n.CheckOptions()
-		if err == nil {
-			err = n.CheckNumbers()
-		}
-		if err == nil || !strings.Contains(err.Error(), says) {
-			t.Errorf("%+v: %v, want %q", n, err, says)
-		}
-		if _, _, resolved := Interfaces.Resolve(n); resolved == nil {
-			t.Errorf("%+v can be recorded", n)
-		}
+		t.Run(says, func(t *testing.T) {
+			n := good
+			change(&n)
+			err := n.CheckOptions()
+			if err == nil {
+				err = n.CheckNumbers()
+			}
+			if err == nil || !strings.Contains(err.Error(), says) {
+				t.Errorf("%+v: %v, want %q", n, err, says)
+			}
+			if _, _, resolved := Interfaces.Resolve(n); resolved == nil {
+				t.Errorf("%+v can be recorded", n)
+			}
+		})
 	}
 }
 
@@ -70,11 +72,13 @@ func TestWhatAnInterfaceCanHave(t *testing.T) {
 		"the largest MTU":     func(n *NIC) { n.MTU = 65535 },
 		"an MTU as it comes":  func(n *NIC) { n.MTU = 0 }, // in a file only
 	} {
-		n := good
-		change(&n)
-		if now, renewed, err := Interfaces.Resolve(n); err != nil || renewed || now != n {
-			t.Errorf("%s: %v %v %v", what, now, renewed, err)
-		}
+		t.Run(what, func(t *testing.T) {
+			n := good
+			change(&n)
+			if now, renewed, err := Interfaces.Resolve(n); err != nil || renewed || now != n {
+				t.Errorf("%s: %v %v %v", what, now, renewed, err)
+			}
+		})
 	}
 }
 
@@ -89,13 +93,15 @@ func TestConflictsAreOfValues(t *testing.T) {
 		"interface mac conflict: 00-FF-48-23-E2-BB": {IP: "10.0.0.2/8", MAC: "00-FF-48-23-E2-BB", HostName: "h2", Name: "eth2"},
 		"": {IP: "172.17.28.3/24", HostName: "eth1", Name: "h1"}, // of different places
 	} {
-		got := ""
-		if err := n.Conflict(old); err != nil {
-			got = err.Error()
-		}
-		if got != says {
-			t.Errorf("%+v: %q, want %q", n, got, says)
-		}
+		t.Run(says, func(t *testing.T) {
+			got := ""
+			if err := n.Conflict(old); err != nil {
+				got = err.Error()
+			}
+			if got != says {
+				t.Errorf("%+v: %q, want %q", n, got, says)
+			}
+		})
 	}
 }
 
@@ -130,10 +136,12 @@ func TestAHardwareAddressThatIsGivenHasSixBytes(t *testing.T) {
 func TestANewHostNameIsALinkName(t *testing.T) {
 	t.Parallel()
 	for name, begins := range map[string]string{"eth1": "eth1_", "ethabcdefghijk": "ethabcdef_"} {
-		a, b := NewHostName(name), NewHostName(name)
-		if !strings.HasPrefix(a, begins) || len(a) != len(begins)+5 || checkName(a) != nil || a == b {
-			t.Errorf("%s: %q and %q", name, a, b)
-		}
+		t.Run(name, func(t *testing.T) {
+			a, b := NewHostName(name), NewHostName(name)
+			if !strings.HasPrefix(a, begins) || len(a) != len(begins)+5 || checkName(a) != nil || a == b {
+				t.Errorf("%s: %q and %q", name, a, b)
+			}
+		})
 	}
 }
 
@@ -181,9 +189,11 @@ func TestBadRoutesAreRefusedAndNamed(t *testing.T) {
 		"failed to add route: invalid argument":                   {Dest: "100.10.1.1/16", Dev: "eth1"},
 		"failed to add route: no such device":                     {Dest: "100.10.0.0/16", Src: "1.2.3.4"},
 	} {
-		if err := r.Check(); err == nil || err.Error() != says {
-			t.Errorf("%s: %v, want %q", r, err, says)
-		}
+		t.Run(says, func(t *testing.T) {
+			if err := r.Check(); err == nil || err.Error() != says {
+				t.Errorf("%s: %v, want %q", r, err, says)
+			}
+		})
 	}
 }
 

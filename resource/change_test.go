@@ -85,60 +85,62 @@ func TestAChange(t *testing.T) {
 			during: `["a","b","c","d"]`, after: `["a","b"]`, errs: "---",
 		},
 	} {
-		d, file := recorded(t, `["a","b"]`)
-		content := func() string {
-			data, err := os.ReadFile(file)
+		t.Run(name, func(t *testing.T) {
+			d, file := recorded(t, `["a","b"]`)
+			content := func() string {
+				data, err := os.ReadFile(file)
+				if err != nil {
+					t.Fatal(err)
+				}
+				return strings.TrimSuffix(strings.TrimPrefix(strings.TrimSpace(string(data)), `{"bindToAdd":`), "}")
+			}
+			w := world{fail: map[string]error{}, then: func(entry string) {
+				if got := content(); !strings.HasPrefix(entry, "last") && got != c.during {
+					t.Errorf("%s: at %s the file holds %s, want %s", name, entry, got, c.during)
+				}
+			}}
+			for _, f := range c.fail {
+				w.fail[f] = errWorld
+			}
+			change := NewChange(d, c.policy)
+			edit, err := w.changing().Edit(change)
 			if err != nil {
 				t.Fatal(err)
 			}
-			return strings.TrimSuffix(strings.TrimPrefix(strings.TrimSpace(string(data)), `{"bindToAdd":`), "}")
-		}
-		w := world{fail: map[string]error{}, then: func(entry string) {
-			if got := content(); !strings.HasPrefix(entry, "last") && got != c.during {
-				t.Errorf("%s: at %s the file holds %s, want %s", name, entry, got, c.during)
+			tasks := []*Task{edit.Remove("b"), edit.Add("c"), edit.Add("d")}
+			change.Finally(func(context.Context) error {
+				w.log = append(w.log, "last "+join(edit.Records()))
+				return c.last
+			})
+			target := &Target{Init: self}
+			if c.stopped {
+				target = nil
 			}
-		}}
-		for _, f := range c.fail {
-			w.fail[f] = errWorld
-		}
-		change := NewChange(d, c.policy)
-		edit, err := w.changing().Edit(change)
-		if err != nil {
-			t.Fatal(err)
-		}
-		tasks := []*Task{edit.Remove("b"), edit.Add("c"), edit.Add("d")}
-		change.Finally(func(context.Context) error {
-			w.log = append(w.log, "last "+join(edit.Records()))
-			return c.last
+			err = change.Do(t.Context(), target)
+			if whole := c.errs == "---"; (err != nil) != whole {
+				t.Errorf("%s: %v", name, err)
+			}
+			if !slices.Equal(w.log, c.log) {
+				t.Errorf("%s: did %q, want %q", name, w.log, c.log)
+			}
+			if got := content(); got != c.after {
+				t.Errorf("%s: the file holds %s, want %s", name, got, c.after)
+			}
+			errs := ""
+			for _, task := range tasks {
+				switch {
+				case task.Err == nil:
+					errs += "."
+				case errors.Is(task.Err, ErrNotTried):
+					errs += "-"
+				default:
+					errs += "!"
+				}
+			}
+			if errs != c.errs {
+				t.Errorf("%s: tasks are %s, want %s", name, errs, c.errs)
+			}
 		})
-		target := &Target{Init: self}
-		if c.stopped {
-			target = nil
-		}
-		err = change.Do(t.Context(), target)
-		if whole := c.errs == "---"; (err != nil) != whole {
-			t.Errorf("%s: %v", name, err)
-		}
-		if !slices.Equal(w.log, c.log) {
-			t.Errorf("%s: did %q, want %q", name, w.log, c.log)
-		}
-		if got := content(); got != c.after {
-			t.Errorf("%s: the file holds %s, want %s", name, got, c.after)
-		}
-		errs := ""
-		for _, task := range tasks {
-			switch {
-			case task.Err == nil:
-				errs += "."
-			case errors.Is(task.Err, ErrNotTried):
-				errs += "-"
-			default:
-				errs += "!"
-			}
-		}
-		if errs != c.errs {
-			t.Errorf("%s: tasks are %s, want %s", name, errs, c.errs)
-		}
 	}
 }
 
@@ -191,29 +193,31 @@ func TestAStoppedContainersTaskMayHaveOtherWork(t *testing.T) {
 		"it is done":          {nil, `{"bindToAdd":["a","b"]}`, []error{nil, nil}},
 		"it fails for itself": {errWorld, `{"bindToAdd":["a"]}`, []error{nil, errWorld}},
 	} {
-		d, file := recorded(t, `[]`)
-		var w world
-		change := NewChange(d, Stop)
-		edit, err := w.changing().Edit(change)
-		if err != nil {
-			t.Fatal(err)
-		}
-		edit.Add("a")
-		edit.Add("b").Offline = func(context.Context) error {
-			w.log = append(w.log, "prepare b")
-			return c.fail
-		}
-		if err := change.Do(t.Context(), nil); err != nil {
-			t.Errorf("%s: %v", name, err)
-		}
-		for i, task := range change.Tasks {
-			if !errors.Is(task.Err, c.errs[i]) {
-				t.Errorf("%s: %s: %v, want %v", name, task.Record, task.Err, c.errs[i])
+		t.Run(name, func(t *testing.T) {
+			d, file := recorded(t, `[]`)
+			var w world
+			change := NewChange(d, Stop)
+			edit, err := w.changing().Edit(change)
+			if err != nil {
+				t.Fatal(err)
 			}
-		}
-		if got, err := os.ReadFile(file); err != nil || strings.TrimSpace(string(got)) != c.after || !slices.Equal(w.log, []string{"prepare b"}) {
-			t.Errorf("%s: %s, %v after %q", name, got, err, w.log)
-		}
+			edit.Add("a")
+			edit.Add("b").Offline = func(context.Context) error {
+				w.log = append(w.log, "prepare b")
+				return c.fail
+			}
+			if err := change.Do(t.Context(), nil); err != nil {
+				t.Errorf("%s: %v", name, err)
+			}
+			for i, task := range change.Tasks {
+				if !errors.Is(task.Err, c.errs[i]) {
+					t.Errorf("%s: %s: %v, want %v", name, task.Record, task.Err, c.errs[i])
+				}
+			}
+			if got, err := os.ReadFile(file); err != nil || strings.TrimSpace(string(got)) != c.after || !slices.Equal(w.log, []string{"prepare b"}) {
+				t.Errorf("%s: %s, %v after %q", name, got, err, w.log)
+			}
+		})
 	}
 }
 
@@ -365,23 +369,25 @@ func TestWhatIsLostIsSettled(t *testing.T) {
 			log: []string{"remove b", "apply c", "settle c without b,a", "apply a", "settle a,b without c"}, after: `["a","b"]`,
 		},
 	} {
-		d, file := recorded(t, `["a","b"]`)
-		w := world{fail: map[string]error{c.fail: errWorld}}
-		change := NewChange(d, Skip)
-		edit, err := w.changing().Edit(change)
-		if err != nil {
-			t.Fatal(err)
-		}
-		c.plan(edit)
-		if err := change.Do(t.Context(), &Target{Init: self}); (err != nil) != strings.HasPrefix(c.fail, "settle") {
-			t.Errorf("%s: %v", name, err)
-		}
-		if !slices.Equal(w.log, c.log) {
-			t.Errorf("%s: did %q, want %q", name, w.log, c.log)
-		}
-		list, err := config.List[word](d, config.Binds)
-		if got := `["` + strings.Join(strings.Split(join(list), ","), `","`) + `"]`; err != nil || got != c.after {
-			t.Errorf("%s: %s holds %s, %v, want %s", name, file, got, err, c.after)
-		}
+		t.Run(name, func(t *testing.T) {
+			d, file := recorded(t, `["a","b"]`)
+			w := world{fail: map[string]error{c.fail: errWorld}}
+			change := NewChange(d, Skip)
+			edit, err := w.changing().Edit(change)
+			if err != nil {
+				t.Fatal(err)
+			}
+			c.plan(edit)
+			if err := change.Do(t.Context(), &Target{Init: self}); (err != nil) != strings.HasPrefix(c.fail, "settle") {
+				t.Errorf("%s: %v", name, err)
+			}
+			if !slices.Equal(w.log, c.log) {
+				t.Errorf("%s: did %q, want %q", name, w.log, c.log)
+			}
+			list, err := config.List[word](d, config.Binds)
+			if got := `["` + strings.Join(strings.Split(join(list), ","), `","`) + `"]`; err != nil || got != c.after {
+				t.Errorf("%s: %s holds %s, %v, want %s", name, file, got, err, c.after)
+			}
+		})
 	}
 }

@@ -77,21 +77,23 @@ func TestPlanDoesItsStepsInFileOrder(t *testing.T) {
 		{"apply", func(p Plan[word], r func(error)) error { return p.Do(t.Context(), nil, r) }},
 		{"verify", func(p Plan[word], r func(error)) error { return p.Verify(t.Context(), nil, r) }},
 	} {
-		var w world
-		d, _ := recorded(t, `["one","two","three"]`)
-		plan, err := w.kind(Stop).Restore(d)
-		if err != nil {
-			t.Fatal(err)
-		}
-		if len(w.log) != 0 {
-			t.Errorf("planning did %q", w.log)
-		}
-		if err := c.run(plan, noReport(t)); err != nil {
-			t.Fatal(err)
-		}
-		if want := []string{c.verb + " one", c.verb + " two", c.verb + " three"}; !slices.Equal(w.log, want) {
-			t.Errorf("did %q, want %q", w.log, want)
-		}
+		t.Run(c.verb, func(t *testing.T) {
+			var w world
+			d, _ := recorded(t, `["one","two","three"]`)
+			plan, err := w.kind(Stop).Restore(d)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if len(w.log) != 0 {
+				t.Errorf("planning did %q", w.log)
+			}
+			if err := c.run(plan, noReport(t)); err != nil {
+				t.Fatal(err)
+			}
+			if want := []string{c.verb + " one", c.verb + " two", c.verb + " three"}; !slices.Equal(w.log, want) {
+				t.Errorf("did %q, want %q", w.log, want)
+			}
+		})
 	}
 }
 
@@ -165,9 +167,11 @@ func TestARecordThatTheHostCannotServeIsAStepThatFails(t *testing.T) {
 		"add":    func() error { return plan.Do(t.Context(), nil, noReport(t)) },
 		"verify": func() error { return plan.Verify(t.Context(), nil, noReport(t)) },
 	} {
-		if err := run(); !errors.Is(err, errWorld) || !strings.Contains(err.Error(), verb+" word two") {
-			t.Errorf("%s: %v", verb, err)
-		}
+		t.Run(verb, func(t *testing.T) {
+			if err := run(); !errors.Is(err, errWorld) || !strings.Contains(err.Error(), verb+" word two") {
+				t.Errorf("%s: %v", verb, err)
+			}
+		})
 	}
 	if want := []string{"apply one", "verify one"}; !slices.Equal(sorted(w.log), want) {
 		t.Errorf("did %q, want %q", w.log, want)
@@ -186,21 +190,23 @@ func TestRestorePutsRenewedRecordsIntoTheFileAndLeavesOthers(t *testing.T) {
 		{`["one","two-stale"]`, `["one","two"]`},
 		{`[ "one" ]`, `[ "one" ]`}, // not written at all
 	} {
-		var w world
-		d, file := recorded(t, c.before)
-		if _, err := w.kind(Stop).Restore(d); err != nil {
-			t.Fatal(err)
-		}
-		if err := d.Save(); err != nil {
-			t.Fatal(err)
-		}
-		got, err := os.ReadFile(file)
-		if err != nil {
-			t.Fatal(err)
-		}
-		if want := `{"bindToAdd":` + c.after + `}`; strings.TrimSpace(string(got)) != want {
-			t.Errorf("%s became %s, want %s", c.before, got, want)
-		}
+		t.Run(c.before, func(t *testing.T) {
+			var w world
+			d, file := recorded(t, c.before)
+			if _, err := w.kind(Stop).Restore(d); err != nil {
+				t.Fatal(err)
+			}
+			if err := d.Save(); err != nil {
+				t.Fatal(err)
+			}
+			got, err := os.ReadFile(file)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if want := `{"bindToAdd":` + c.after + `}`; strings.TrimSpace(string(got)) != want {
+				t.Errorf("%s became %s, want %s", c.before, got, want)
+			}
+		})
 	}
 }
 
@@ -250,24 +256,26 @@ func TestARecordThatCanBeSparedIsLeftOut(t *testing.T) {
 	}{
 		{"resolve two", true}, {"apply two", true}, {"resolve one", false}, {"apply three", false},
 	} {
-		w := world{fail: map[string]error{c.fail: errWorld}}
-		d, _ := recorded(t, `["one","two","three"]`)
-		k := w.changing()
-		k.Tolerate = func(r word, err error) bool { return r == "two" && errors.Is(err, errWorld) }
-		plan, err := k.Restore(d)
-		if err != nil {
-			t.Fatal(err)
-		}
-		var reports []error
-		err = plan.Do(t.Context(), nil, func(err error) { reports = append(reports, err) })
-		if (err == nil) != c.ok || (len(reports) == 1) != c.ok {
-			t.Errorf("%s: %v, reported %v", c.fail, err, reports)
-		}
-		if settled := slices.Contains(w.log, "settle one,three without "); settled != c.ok {
-			t.Errorf("%s: did %q", c.fail, w.log)
-		}
-		if c.ok && !slices.Equal(plan.Made, []word{"one", "three"}) {
-			t.Errorf("%s: made %v", c.fail, plan.Made)
-		}
+		t.Run(c.fail, func(t *testing.T) {
+			w := world{fail: map[string]error{c.fail: errWorld}}
+			d, _ := recorded(t, `["one","two","three"]`)
+			k := w.changing()
+			k.Tolerate = func(r word, err error) bool { return r == "two" && errors.Is(err, errWorld) }
+			plan, err := k.Restore(d)
+			if err != nil {
+				t.Fatal(err)
+			}
+			var reports []error
+			err = plan.Do(t.Context(), nil, func(err error) { reports = append(reports, err) })
+			if (err == nil) != c.ok || (len(reports) == 1) != c.ok {
+				t.Errorf("%s: %v, reported %v", c.fail, err, reports)
+			}
+			if settled := slices.Contains(w.log, "settle one,three without "); settled != c.ok {
+				t.Errorf("%s: did %q", c.fail, w.log)
+			}
+			if c.ok && !slices.Equal(plan.Made, []word{"one", "three"}) {
+				t.Errorf("%s: made %v", c.fail, plan.Made)
+			}
+		})
 	}
 }

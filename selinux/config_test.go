@@ -24,9 +24,11 @@ func TestTheConfigurationDecides(t *testing.T) {
 		"SELINUX=enforcing\nSELINUX=disabled\n":      false,
 		"":                                           false,
 	} {
-		if got := isDisabled(text); got != want {
-			t.Errorf("%q: %v, want %v", text, got, want)
-		}
+		t.Run(text, func(t *testing.T) {
+			if got := isDisabled(text); got != want {
+				t.Errorf("%q: %v, want %v", text, got, want)
+			}
+		})
 	}
 }
 
@@ -41,9 +43,11 @@ func TestOneLineOfTheConfigurationChanges(t *testing.T) {
 		"SELINUX=Permissive":                       "SELINUX=Permissive",
 		"SELINUX=permissive\nX=\x00\xff\r\n":       "SELINUX=permissive\nX=\x00\xff\r\n",
 	} {
-		if got := withMode(text, permissive); got != want {
-			t.Errorf("%q: %q, want %q", text, got, want)
-		}
+		t.Run(text, func(t *testing.T) {
+			if got := withMode(text, permissive); got != want {
+				t.Errorf("%q: %q, want %q", text, got, want)
+			}
+		})
 	}
 }
 
@@ -132,17 +136,19 @@ func TestAConfigurationThatIsNoFileIsLeftAlone(t *testing.T) {
 			return os.Symlink("config.d", path)
 		},
 	} {
-		s := newSystem(t, "")
-		if err := os.Remove(s.path(configPath)); err != nil {
-			t.Fatal(err)
-		}
-		if err := make(s.path(configPath)); err != nil {
-			t.Fatal(err)
-		}
-		_, err := s.setPermissive(t.Context(), time.Second)
-		if err == nil || !strings.Contains(err.Error(), what) || !strings.Contains(err.Error(), s.path(configPath)) {
-			t.Errorf("%q, want %q and where", err, what)
-		}
+		t.Run(what, func(t *testing.T) {
+			s := newSystem(t, "")
+			if err := os.Remove(s.path(configPath)); err != nil {
+				t.Fatal(err)
+			}
+			if err := make(s.path(configPath)); err != nil {
+				t.Fatal(err)
+			}
+			_, err := s.setPermissive(t.Context(), time.Second)
+			if err == nil || !strings.Contains(err.Error(), what) || !strings.Contains(err.Error(), s.path(configPath)) {
+				t.Errorf("%q, want %q and where", err, what)
+			}
+		})
 	}
 }
 

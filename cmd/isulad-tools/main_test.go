@@ -30,10 +30,12 @@ func TestTheBaseNameOfArgv0PicksThePersonality(t *testing.T) {
 		{"isulad-hooks.bak", place.Isulad, toolRole, "isulad-tools"},
 		{"ISULAD-HOOKS", place.Isulad, toolRole, "isulad-tools"},
 	} {
-		g, role, name := programFor(c.argv0)
-		if g != c.g || role != c.role || name != c.name {
-			t.Errorf("%q: %s, %d, %q, want %s, %d, %q", c.argv0, g.Tool, role, name, c.g.Tool, c.role, c.name)
-		}
+		t.Run(c.argv0, func(t *testing.T) {
+			g, role, name := programFor(c.argv0)
+			if g != c.g || role != c.role || name != c.name {
+				t.Errorf("%q: %s, %d, %q, want %s, %d, %q", c.argv0, g.Tool, role, name, c.g.Tool, c.role, c.name)
+			}
+		})
 	}
 }
 

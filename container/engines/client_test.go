@@ -30,10 +30,12 @@ func TestInspectOfARealISuladIsUnderstood(t *testing.T) {
 		"inspect-lcr-stopped.json":  {ID: lcrID, Name: "c-lcrsys", Engine: "isula", PID: 0, Dir: "/var/lib/isulad/engines/lcr/" + lcrID, CgroupParent: "/isulad"},
 		"inspect-runc-running.json": {ID: runcID, Name: "c-runc", Engine: "isula", PID: 23633, Dir: "/var/lib/isulad/engines/runc/" + runcID, CgroupParent: "/isulad"},
 	} {
-		got, err := parseInspect(sample(t, name), "NAME")
-		if err != nil || got != want {
-			t.Errorf("%s: %v, %v, want %v", name, got, err, want)
-		}
+		t.Run(name, func(t *testing.T) {
+			got, err := parseInspect(sample(t, name), "NAME")
+			if err != nil || got != want {
+				t.Errorf("%s: %v, %v, want %v", name, got, err, want)
+			}
+		})
 	}
 }
 
@@ -53,15 +55,17 @@ func TestTheStateDirectoryIsFoundByAnyPathInIt(t *testing.T) {
 		{`"LogPath":"none"`, ""},
 		{`"Other":1`, ""},
 	} {
-		got, err := parseInspect([]byte(`[{"Id":"abc","State":{"Pid":7},`+c.paths+`}]`), "NAME")
-		switch {
-		case c.want == "":
-			if err == nil || !strings.Contains(err.Error(), "isula inspect NAME") {
-				t.Errorf("%s: %v, %v, want an error that names what was asked", c.paths, got, err)
+		t.Run(c.paths, func(t *testing.T) {
+			got, err := parseInspect([]byte(`[{"Id":"abc","State":{"Pid":7},`+c.paths+`}]`), "NAME")
+			switch {
+			case c.want == "":
+				if err == nil || !strings.Contains(err.Error(), "isula inspect NAME") {
+					t.Errorf("%s: %v, %v, want an error that names what was asked", c.paths, got, err)
+				}
+			case err != nil || got != container.Container{ID: "abc", Engine: "isula", PID: 7, Dir: c.want, CgroupParent: "/isulad"}:
+				t.Errorf("%s: %v, %v, want %s", c.paths, got, err, c.want)
 			}
-		case err != nil || got != container.Container{ID: "abc", Engine: "isula", PID: 7, Dir: c.want, CgroupParent: "/isulad"}:
-			t.Errorf("%s: %v, %v, want %s", c.paths, got, err, c.want)
-		}
+		})
 	}
 }
 

@@ -22,10 +22,12 @@ func TestAnEngineIsAWord(t *testing.T) {
 		"runc:/with:colon":   Runc{Root: "/with:colon"},
 		"runc:/":             Runc{Root: "/"},
 	} {
-		got, err := New(word, "")
-		if err != nil || !reflect.DeepEqual(got, want) {
-			t.Errorf("%q: %v, %v, want %v", word, got, err, want)
-		}
+		t.Run(word, func(t *testing.T) {
+			got, err := New(word, "")
+			if err != nil || !reflect.DeepEqual(got, want) {
+				t.Errorf("%q: %v, %v, want %v", word, got, err, want)
+			}
+		})
 	}
 	for _, word := range []string{"", " ", "any:/x", "docker", "Runc", "crun:/x", "podman:", "podman:x", "isula:", "isula:/x", "runc:", "runc:relative", ":/x", "runc /x", "isula\n"} {
 		if got, err := New(word, ""); err == nil || !strings.Contains(err.Error(), fmt.Sprintf("%q", word)) {

@@ -272,9 +272,11 @@ func TestTheCgroupParentIsTheContainersElseISulads(t *testing.T) {
 	g := graph(t)
 	edit(t, dirOf(g, runs), hostFile, `"ShmSize"`, `"CgroupParent": "/special", "ShmSize"`)
 	for word, want := range map[string]string{"db-main": "/special", "created": "/isulad"} {
-		if got, err := (iSulad{graph: g}).Find(t.Context(), word); err != nil || got.CgroupParent != want {
-			t.Errorf("%s: %s, %v; want %s", word, got.CgroupParent, err, want)
-		}
+		t.Run(word, func(t *testing.T) {
+			if got, err := (iSulad{graph: g}).Find(t.Context(), word); err != nil || got.CgroupParent != want {
+				t.Errorf("%s: %s, %v; want %s", word, got.CgroupParent, err, want)
+			}
+		})
 	}
 }
 

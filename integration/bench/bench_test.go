@@ -64,32 +64,34 @@ func TestChecksSeeWhatIsMissing(t *testing.T) {
 		{"devices", userNS, boundDevices, nil}, // nodes cannot be made there
 		{"devices", unified, programDevices, charDevice},
 	} {
-		if err := w.use(c.setting); err != nil {
-			t.Fatal(err)
-		}
-		_, err := w.started(nil, func(hook invocation) (sample, error) {
-			s, err := hook.run()
-			if err != nil {
-				return s, err
+		t.Run(c.name, func(t *testing.T) {
+			if err := w.use(c.setting); err != nil {
+				t.Fatal(err)
 			}
-			if c.kind.check(w, 1) == nil {
-				t.Errorf("%s%s: nothing is taken for one", c.name, c.setting)
-			}
-			if c.nodes == nil {
+			_, err := w.started(nil, func(hook invocation) (sample, error) {
+				s, err := hook.run()
+				if err != nil {
+					return s, err
+				}
+				if c.kind.check(w, 1) == nil {
+					t.Errorf("%s%s: nothing is taken for one", c.name, c.setting)
+				}
+				if c.nodes == nil {
+					return s, nil
+				}
+				d := c.nodes(w, 0)
+				if err := sandbox.Mknod(w.inside(d.path()), d.mode, d.major, d.minor, 0, 0); err != nil {
+					return s, err
+				}
+				if err := c.kind.check(w, 1); err == nil || !strings.Contains(err.Error(), unix.EPERM.Error()) {
+					t.Errorf("%s%s: a node without permission is taken for one: %v", c.name, c.setting, err)
+				}
 				return s, nil
+			})
+			if err != nil {
+				t.Fatal(err)
 			}
-			d := c.nodes(w, 0)
-			if err := sandbox.Mknod(w.inside(d.path()), d.mode, d.major, d.minor, 0, 0); err != nil {
-				return s, err
-			}
-			if err := c.kind.check(w, 1); err == nil || !strings.Contains(err.Error(), unix.EPERM.Error()) {
-				t.Errorf("%s%s: a node without permission is taken for one: %v", c.name, c.setting, err)
-			}
-			return s, nil
 		})
-		if err != nil {
-			t.Fatal(err)
-		}
 	}
 	if err := w.stop(); err != nil {
 		t.Fatal(err)

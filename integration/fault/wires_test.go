@@ -218,9 +218,11 @@ func TestWiresAreSeen(t *testing.T) {
 		"host + link " + pairs + "0":          `mtu 1400 qlen 500 in "fltbr" up true`,
 		"host + link " + pairs + "1":          `mtu 1500 qlen 1000 in "fltbr" up true`,
 	} {
-		if got := w.reference.started[key]; got != want {
-			t.Errorf("after prestart, %s is %q, want %q", key, got, want)
-		}
+		t.Run(key, func(t *testing.T) {
+			if got := w.reference.started[key]; got != want {
+				t.Errorf("after prestart, %s is %q, want %q", key, got, want)
+			}
+		})
 	}
 	if got := w.reference.started["inside link net1"]; !strings.HasPrefix(got, "mtu 1500 qlen 1000 up true") {
 		t.Errorf("after prestart, net1 is %q", got)

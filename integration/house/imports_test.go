@@ -87,9 +87,11 @@ func TestTheRuleOfImports(t *testing.T) {
 		{"hooks", "integration/sandbox", false},
 		{"internal/undo", "hack/sandbox", false},
 	} {
-		if got := mayImport(module+"/"+c.from, module+"/"+c.to); got != c.want {
-			t.Errorf("%s -> %s: %v", c.from, c.to, got)
-		}
+		t.Run(c.from, func(t *testing.T) {
+			if got := mayImport(module+"/"+c.from, module+"/"+c.to); got != c.want {
+				t.Errorf("%s -> %s: %v", c.from, c.to, got)
+			}
+		})
 	}
 }
 

@@ -116,6 +116,8 @@ func TestTheLicencesOfAllThatIsLinkedAreThere(t *testing.T) {
 		delete(linked, name)
 	}
 	for name := range linked {
-		t.Errorf("%s is linked, and its licence is not there", name)
+		t.Run(name, func(t *testing.T) {
+			t.Errorf("%s is linked, and its licence is not there", name)
+		})
 	}
 }

@@ -107,13 +107,15 @@ func TestALayerTakesChangesAndHides(t *testing.T) {
 	write(t, lower+"/kept/later") // as the host would
 
 	for path, want := range map[string]string{"/kept": "d 0711 7:8", "/kept/file": "f 0644 0:0", "/gone": "f 0644 0:0", "/kept/hidden": "", "/kept/later": ""} {
-		n, err := Lstat(target + path)
-		if want == "" && errors.Is(err, fs.ErrNotExist) {
-			continue
-		}
-		if err != nil || n.String() != want {
-			t.Errorf("%s is %q, %v, want %q", path, n, err, want)
-		}
+		t.Run(path, func(t *testing.T) {
+			n, err := Lstat(target + path)
+			if want == "" && errors.Is(err, fs.ErrNotExist) {
+				return
+			}
+			if err != nil || n.String() != want {
+				t.Errorf("%s is %q, %v, want %q", path, n, err, want)
+			}
+		})
 	}
 	write(t, target+"/kept/hidden/new", target+"/new")
 	if err := os.Remove(target + "/gone"); err != nil {

@@ -244,20 +244,22 @@ func TestWhoTellsWhichContainersHaveSomething(t *testing.T) {
 		{lent, []string{"network interface eth " + lent}},
 		{"nolink", nil},
 	} {
-		var lines []string
-		for line := range strings.Lines(r.exits(0, "who", c.word)) {
-			lines = append(lines, line)
-			if !strings.Contains(line, "(recorded and granted)") {
-				t.Errorf("who %s: %s", c.word, line)
+		t.Run(c.word, func(t *testing.T) {
+			var lines []string
+			for line := range strings.Lines(r.exits(0, "who", c.word)) {
+				lines = append(lines, line)
+				if !strings.Contains(line, "(recorded and granted)") {
+					t.Errorf("who %s: %s", c.word, line)
+				}
 			}
-		}
-		ok := len(lines) == len(c.want)
-		for i := range min(len(lines), len(c.want)) {
-			ok = ok && strings.Contains(lines[i], ": "+c.want[i])
-		}
-		if !ok {
-			t.Errorf("who %s: %q, want %q", c.word, lines, c.want)
-		}
+			ok := len(lines) == len(c.want)
+			for i := range min(len(lines), len(c.want)) {
+				ok = ok && strings.Contains(lines[i], ": "+c.want[i])
+			}
+			if !ok {
+				t.Errorf("who %s: %q, want %q", c.word, lines, c.want)
+			}
+		})
 	}
 	r.stop()
 	for _, do := range r.after {

@@ -96,15 +96,17 @@ func TestWhatStandsInANodesPlaceIsReplaced(t *testing.T) {
 		"a link to a neighbor": func(p string) error { return os.Symlink("null", p) },
 		"a link to itself":     func(p string) error { return os.Symlink("node", p) },
 	} {
-		h := hold(t, nil)
-		must(t, sandbox.Mknod(h.root+"/dev/null", unix.S_IFCHR|0o666, 1, 3, 0, 0))
-		must(t, make(h.root+"/dev/node"))
-		if err := addDevice(t, h.target(t, hostOwner), fuse(t, "/dev/node")); err != nil {
-			t.Errorf("%s: %v", what, err)
-			continue
-		}
-		node(t, h.root+"/dev/node", fuseNode)
-		node(t, h.root+"/dev/null", "c 0666 0:0 1:3")
+		t.Run(what, func(t *testing.T) {
+			h := hold(t, nil)
+			must(t, sandbox.Mknod(h.root+"/dev/null", unix.S_IFCHR|0o666, 1, 3, 0, 0))
+			must(t, make(h.root+"/dev/node"))
+			if err := addDevice(t, h.target(t, hostOwner), fuse(t, "/dev/node")); err != nil {
+				t.Errorf("%s: %v", what, err)
+				return
+			}
+			node(t, h.root+"/dev/node", fuseNode)
+			node(t, h.root+"/dev/null", "c 0666 0:0 1:3")
+		})
 	}
 }
 
@@ -266,17 +268,19 @@ func TestAnAdoptedNodeIsAsBeforeWhenItCannotBeGiven(t *testing.T) {
 		"a file":          func(p string) error { return os.WriteFile(p, []byte("image"), 0o600) },
 		"a link":          func(p string) error { return os.Symlink("null", p) },
 	} {
-		h := hold(t, nil)
-		target := h.target(t, hostOwner)
-		must(t, make(h.root+"/dev/node"))
-		target.Cgroups.Path += "-gone"
-		before := tree(t, h.root+"/dev")
-		if err := addDevice(t, target, fuse(t, "/dev/node")); err == nil {
-			t.Errorf("%s: no error without a cgroup", what)
-		}
-		if after := tree(t, h.root+"/dev"); after != before {
-			t.Errorf("%s: /dev was\n%s\nand is\n%s", what, before, after)
-		}
+		t.Run(what, func(t *testing.T) {
+			h := hold(t, nil)
+			target := h.target(t, hostOwner)
+			must(t, make(h.root+"/dev/node"))
+			target.Cgroups.Path += "-gone"
+			before := tree(t, h.root+"/dev")
+			if err := addDevice(t, target, fuse(t, "/dev/node")); err == nil {
+				t.Errorf("%s: no error without a cgroup", what)
+			}
+			if after := tree(t, h.root+"/dev"); after != before {
+				t.Errorf("%s: /dev was\n%s\nand is\n%s", what, before, after)
+			}
+		})
 	}
 }
 

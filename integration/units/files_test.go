@@ -55,26 +55,28 @@ func TestAFullDiskLeavesTheOldFileWhole(t *testing.T) {
 		"no file more":             {"size=1m,nr_inodes=2", nil, unix.ENOSPC},
 		"read-only":                {"size=1m", func(dir string) { must(t, unix.Mount("", dir, "", unix.MS_REMOUNT|unix.MS_RDONLY, "")) }, unix.EROFS},
 	} {
-		dir := tinyDisk(t, c.options)
-		must(t, atomicfile.Write(dir, "f", []byte(old), 0o600))
-		if c.prepare != nil {
-			c.prepare(dir)
-		}
-		before, err := os.Lstat(filepath.Join(dir, "f"))
-		must(t, err)
-		list := names(t, dir)
-		err = atomicfile.Write(dir, "f", make([]byte, 200_000), 0o644)
-		if !errors.Is(err, c.want) || !strings.Contains(err.Error(), dir) {
-			t.Errorf("%s: %v, want %v and where", what, err, c.want)
-		}
-		after, err := os.Lstat(filepath.Join(dir, "f"))
-		must(t, err)
-		if !os.SameFile(before, after) || after.Mode() != before.Mode() || read(t, filepath.Join(dir, "f")) != old {
-			t.Errorf("%s: the old file is another: %v", what, after)
-		}
-		if now := names(t, dir); now != list {
-			t.Errorf("%s: the folder had %s and has %s", what, list, now)
-		}
+		t.Run(what, func(t *testing.T) {
+			dir := tinyDisk(t, c.options)
+			must(t, atomicfile.Write(dir, "f", []byte(old), 0o600))
+			if c.prepare != nil {
+				c.prepare(dir)
+			}
+			before, err := os.Lstat(filepath.Join(dir, "f"))
+			must(t, err)
+			list := names(t, dir)
+			err = atomicfile.Write(dir, "f", make([]byte, 200_000), 0o644)
+			if !errors.Is(err, c.want) || !strings.Contains(err.Error(), dir) {
+				t.Errorf("%s: %v, want %v and where", what, err, c.want)
+			}
+			after, err := os.Lstat(filepath.Join(dir, "f"))
+			must(t, err)
+			if !os.SameFile(before, after) || after.Mode() != before.Mode() || read(t, filepath.Join(dir, "f")) != old {
+				t.Errorf("%s: the old file is another: %v", what, after)
+			}
+			if now := names(t, dir); now != list {
+				t.Errorf("%s: the folder had %s and has %s", what, list, now)
+			}
+		})
 	}
 }
 

@@ -56,9 +56,11 @@ func TestAProcessWhoseFirstThreadHasEndedLives(t *testing.T) {
 		t.Errorf("found %+v, %v, lives: %v", id, err, id.Lives())
 	}
 	for name, want := range map[string]string{"root": "/", "ns/mnt": "mnt:"} {
-		if got, err := os.Readlink(process.Path(pid, name)); err != nil || !strings.HasPrefix(got, want) {
-			t.Errorf("%s is %q, %v, want %s", name, got, err, want)
-		}
+		t.Run(name, func(t *testing.T) {
+			if got, err := os.Readlink(process.Path(pid, name)); err != nil || !strings.HasPrefix(got, want) {
+				t.Errorf("%s is %q, %v, want %s", name, got, err, want)
+			}
+		})
 	}
 	if err := stdin.Close(); err != nil {
 		t.Fatal(err)

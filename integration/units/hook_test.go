@@ -106,35 +106,37 @@ func TestARootThatIsNotGivenIsNotGuessed(t *testing.T) {
 		"one that is not there": {"/no/such/root", nil},
 		"a file":                {"/etc/passwd", nil},
 	} {
-		h := hold(t, nil)
-		spec := map[string]any{"linux": map[string]any{"cgroupsPath": h.cgroup}}
-		if c.spec != nil {
-			spec["root"] = map[string]any{"path": c.spec}
-		}
-		dir := bundleOf(t, h, spec)
-		state := map[string]any{"id": h.id, "pid": h.pid, "bundle": dir}
-		if c.state != nil {
-			state["root"] = c.state
-		}
-		before, rules, there := tree(t, dir), h.allowed(t), h.mountsOf(t)
-		code, stderr := stage(t, "prestart", state)
-		if code != 1 || strings.Count(stderr, "\n") != 1 || !strings.Contains(stderr, "root") {
-			t.Errorf("%s: %d, %q, want 1 and one line about the root", what, code, stderr)
-		}
-		must(t, os.RemoveAll(filepath.Join(dir, config.LockName)))
-		if after := tree(t, dir); after != before {
-			t.Errorf("%s: the bundle was\n%s\nand is\n%s", what, before, after)
-		}
-		if h.allowed(t) != rules || h.mountsOf(t) != there {
-			t.Errorf("%s: the container was changed", what)
-		}
-		for _, p := range []string{"/tmp/dev", "/tmp/mnt", "/tmp/.sharedpath", "/mnt/x", "/dev/f", "/.sharedpath/.sharedpath"} {
-			gone(t, p) // on the host
-			must(t, os.RemoveAll(p))
-		}
-		if code, stderr := stage(t, "poststop", state); code != 0 {
-			t.Errorf("%s: poststop %d, %s", what, code, stderr)
-		}
+		t.Run(what, func(t *testing.T) {
+			h := hold(t, nil)
+			spec := map[string]any{"linux": map[string]any{"cgroupsPath": h.cgroup}}
+			if c.spec != nil {
+				spec["root"] = map[string]any{"path": c.spec}
+			}
+			dir := bundleOf(t, h, spec)
+			state := map[string]any{"id": h.id, "pid": h.pid, "bundle": dir}
+			if c.state != nil {
+				state["root"] = c.state
+			}
+			before, rules, there := tree(t, dir), h.allowed(t), h.mountsOf(t)
+			code, stderr := stage(t, "prestart", state)
+			if code != 1 || strings.Count(stderr, "\n") != 1 || !strings.Contains(stderr, "root") {
+				t.Errorf("%s: %d, %q, want 1 and one line about the root", what, code, stderr)
+			}
+			must(t, os.RemoveAll(filepath.Join(dir, config.LockName)))
+			if after := tree(t, dir); after != before {
+				t.Errorf("%s: the bundle was\n%s\nand is\n%s", what, before, after)
+			}
+			if h.allowed(t) != rules || h.mountsOf(t) != there {
+				t.Errorf("%s: the container was changed", what)
+			}
+			for _, p := range []string{"/tmp/dev", "/tmp/mnt", "/tmp/.sharedpath", "/mnt/x", "/dev/f", "/.sharedpath/.sharedpath"} {
+				gone(t, p) // on the host
+				must(t, os.RemoveAll(p))
+			}
+			if code, stderr := stage(t, "poststop", state); code != 0 {
+				t.Errorf("%s: poststop %d, %s", what, code, stderr)
+			}
+		})
 	}
 }
 

@@ -154,9 +154,11 @@ func TestANameThatTwoEnginesHaveIsSaid(t *testing.T) {
 		"ddddddddd":    "container ddddddddd: iSulad does not have it, podman does\n",
 		"e4bba75bcbd4": "",
 	} {
-		if got := start(t, "", "--graph", graph, "list-path", word).wait(); got.code != 0 || got.said != want {
-			t.Errorf("%s: %+v, want %q", word, got, want)
-		}
+		t.Run(word, func(t *testing.T) {
+			if got := start(t, "", "--graph", graph, "list-path", word).wait(); got.code != 0 || got.said != want {
+				t.Errorf("%s: %+v, want %q", word, got, want)
+			}
+		})
 	}
 	for _, engine := range []string{"isula", "podman"} {
 		if got := start(t, "", "--graph", graph, "--engine", engine, "list-path", "created").wait(); got.code != 0 || got.said != "" {

@@ -114,14 +114,16 @@ func TestNothingIsLeftOpen(t *testing.T) {
 			return err
 		}},
 	} {
-		before := descriptors(t)
-		if err := c.do(); (err != nil) != c.fails {
-			t.Errorf("%s: %v", c.what, err)
-		}
-		target.Root.Leave() // the directory of the last node is kept for the next
-		if after := descriptors(t); after != before {
-			t.Errorf("%s: %d descriptors before, %d after", c.what, before, after)
-		}
+		t.Run(c.what, func(t *testing.T) {
+			before := descriptors(t)
+			if err := c.do(); (err != nil) != c.fails {
+				t.Errorf("%s: %v", c.what, err)
+			}
+			target.Root.Leave() // the directory of the last node is kept for the next
+			if after := descriptors(t); after != before {
+				t.Errorf("%s: %d descriptors before, %d after", c.what, before, after)
+			}
+		})
 	}
 
 	other := hold(t, nil).target(t, hostOwner)

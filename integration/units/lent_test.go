@@ -224,9 +224,11 @@ func TestALinkThatIsForgottenIsLookedForNoMore(t *testing.T) {
 		forget bool
 		held   bool
 	}{{"held", false, true}, {"forgotten", true, true}, {"by the next start", false, false}} {
-		err := network.Cleanup{ID: h.id, Ledger: target.Ledger, Forget: c.forget}.Do(t.Context())
-		if errors.Is(err, network.ErrStillInUse) != c.held {
-			t.Errorf("%s: %v, want that it is held: %v", c.name, err, c.held)
-		}
+		t.Run(c.name, func(t *testing.T) {
+			err := network.Cleanup{ID: h.id, Ledger: target.Ledger, Forget: c.forget}.Do(t.Context())
+			if errors.Is(err, network.ErrStillInUse) != c.held {
+				t.Errorf("%s: %v, want that it is held: %v", c.name, err, c.held)
+			}
+		})
 	}
 }

@@ -47,28 +47,30 @@ func TestALimitComesChangesAndGoes(t *testing.T) {
 		"read iops": "blkio.throttle.read_iops_device", "write iops": "blkio.throttle.write_iops_device",
 		"read bps": "blkio.throttle.read_bps_device", "write bps": "blkio.throttle.write_bps_device",
 	} {
-		kind := limitKind(t, name)
-		l := devices.Limit{Major: 7, Minor: int64(minor), Path: path}
-		for _, value := range []string{"1000", "4294967294", "7"} {
-			l.Value = value
-			must(t, kind.Apply(t.Context(), target, l))
-			if got, want := read(t, filepath.Join(dir, file)), fmt.Sprintf("7:%d %s\n", minor, value); got != want {
-				t.Errorf("%s is %q, want %q", name, got, want)
+		t.Run(name, func(t *testing.T) {
+			kind := limitKind(t, name)
+			l := devices.Limit{Major: 7, Minor: int64(minor), Path: path}
+			for _, value := range []string{"1000", "4294967294", "7"} {
+				l.Value = value
+				must(t, kind.Apply(t.Context(), target, l))
+				if got, want := read(t, filepath.Join(dir, file)), fmt.Sprintf("7:%d %s\n", minor, value); got != want {
+					t.Errorf("%s is %q, want %q", name, got, want)
+				}
 			}
-		}
-		for range 2 {
-			must(t, kind.Remove(t.Context(), target, l))
-			if got := read(t, filepath.Join(dir, file)); got != "" {
-				t.Errorf("%s is still %q", name, got)
+			for range 2 {
+				must(t, kind.Remove(t.Context(), target, l))
+				if got := read(t, filepath.Join(dir, file)); got != "" {
+					t.Errorf("%s is still %q", name, got)
+				}
 			}
-		}
-		l.Major, l.Minor = 240, 77 // the kernel has none
-		if err := kind.Remove(t.Context(), target, l); err != nil {
-			t.Errorf("%s of a device that is gone: %v", name, err)
-		}
-		if err := kind.Apply(t.Context(), target, l); err == nil {
-			t.Errorf("%s of a device that is not there was set", name)
-		}
+			l.Major, l.Minor = 240, 77 // the kernel has none
+			if err := kind.Remove(t.Context(), target, l); err != nil {
+				t.Errorf("%s of a device that is gone: %v", name, err)
+			}
+			if err := kind.Apply(t.Context(), target, l); err == nil {
+				t.Errorf("%s of a device that is not there was set", name)
+			}
+		})
 	}
 }
 
@@ -110,68 +112,70 @@ func TestADeviceThatFailsLeavesTheOthersAndNothingOfItself(t *testing.T) {
 		what string
 		last error
 	}{{"one fails", nil}, {"what comes last fails, too", errors.New("no")}} {
-		h := hold(t, nil)
-		target := h.target(t, hostOwner)
-		path, minor, dir := disk(t, h)
-		write(t, h.root+"/dev/file", "image")
-		before, rules := tree(t, h.root+"/dev"), h.allowed(t)
-		state := t.TempDir()
-		doc, err := config.Load(state)
-		must(t, err)
-		change := resource.NewChange(doc, resource.Skip)
-		var adder devices.Adder
-		edit, err := adder.Kind().Edit(change)
-		must(t, err)
-		var tasks []*resource.Task
-		for i, p := range []string{"/dev/1", "/dev/2", "/dev/file/3", "/dev/4"} {
-			d := fuse(t, p)
-			d.Minor = int64(100 + i) // each its own, so that each has its own rule
-			must(t, os.Remove(d.PathOnHost))
-			must(t, sandbox.Mknod(d.PathOnHost, unix.S_IFCHR|0o600, 10, uint32(d.Minor), 0, 0))
-			tasks = append(tasks, edit.Add(d))
-		}
-		bad := tasks[2]
-		tasks = append(tasks, edit.Add(devices.Device{Type: "b", Major: 7, Minor: int64(minor), PathOnHost: path, PathInContainer: "/dev/disk"}))
-		for i, needs := range []*resource.Task{bad, tasks[4]} {
-			limits, err := devices.LimitKinds()[2+i].Edit(change)
+		t.Run(c.what, func(t *testing.T) {
+			h := hold(t, nil)
+			target := h.target(t, hostOwner)
+			path, minor, dir := disk(t, h)
+			write(t, h.root+"/dev/file", "image")
+			before, rules := tree(t, h.root+"/dev"), h.allowed(t)
+			state := t.TempDir()
+			doc, err := config.Load(state)
 			must(t, err)
-			limit := limits.Add(devices.Limit{Major: 7, Minor: int64(minor), Path: path, Value: "77"})
-			limit.Needs = needs
-			tasks = append(tasks, limit)
-		}
-		change.Finally(func(context.Context) error { return c.last })
-		err = change.Do(t.Context(), target)
-		if !errors.Is(err, c.last) {
-			t.Errorf("%s: %v", c.what, err)
-		}
-		if bad.Err == nil || errors.Is(bad.Err, resource.ErrNotTried) {
-			t.Errorf("%s: the bad one: %v", c.what, bad.Err)
-		}
-		limits := read(t, dir+"/blkio.throttle.read_bps_device") + read(t, dir+"/blkio.throttle.write_bps_device")
-		if c.last != nil {
-			if after := tree(t, h.root+"/dev"); after != before || h.allowed(t) != rules || limits != "" {
-				t.Errorf("%s: left behind:\n%s\n%s\n%s", c.what, after, h.allowed(t), limits)
+			change := resource.NewChange(doc, resource.Skip)
+			var adder devices.Adder
+			edit, err := adder.Kind().Edit(change)
+			must(t, err)
+			var tasks []*resource.Task
+			for i, p := range []string{"/dev/1", "/dev/2", "/dev/file/3", "/dev/4"} {
+				d := fuse(t, p)
+				d.Minor = int64(100 + i) // each its own, so that each has its own rule
+				must(t, os.Remove(d.PathOnHost))
+				must(t, sandbox.Mknod(d.PathOnHost, unix.S_IFCHR|0o600, 10, uint32(d.Minor), 0, 0))
+				tasks = append(tasks, edit.Add(d))
 			}
-			if got := read(t, filepath.Join(state, config.Name)); got != "{}\n" {
-				t.Errorf("%s: recorded %s", c.what, got)
+			bad := tasks[2]
+			tasks = append(tasks, edit.Add(devices.Device{Type: "b", Major: 7, Minor: int64(minor), PathOnHost: path, PathInContainer: "/dev/disk"}))
+			for i, needs := range []*resource.Task{bad, tasks[4]} {
+				limits, err := devices.LimitKinds()[2+i].Edit(change)
+				must(t, err)
+				limit := limits.Add(devices.Limit{Major: 7, Minor: int64(minor), Path: path, Value: "77"})
+				limit.Needs = needs
+				tasks = append(tasks, limit)
 			}
-			continue
-		}
-		for i, p := range []string{"1", "2", "file/3", "4", "disk"} {
-			_, err := sandbox.Lstat(h.root + "/dev/" + p)
-			number := fmt.Sprintf("c 10:%d ", 100+i)
-			if p == "disk" {
-				number = fmt.Sprintf("b 7:%d ", minor)
+			change.Finally(func(context.Context) error { return c.last })
+			err = change.Do(t.Context(), target)
+			if !errors.Is(err, c.last) {
+				t.Errorf("%s: %v", c.what, err)
 			}
-			recorded := strings.Contains(read(t, filepath.Join(state, config.Name)), `"/dev/`+p+`"`)
-			allowed := strings.Contains(h.allowed(t), number)
-			if want := i != 2; (err == nil) != want || allowed != want || recorded != want {
-				t.Errorf("%s: %s: %v, allowed %t, recorded %t", c.what, p, err, allowed, recorded)
+			if bad.Err == nil || errors.Is(bad.Err, resource.ErrNotTried) {
+				t.Errorf("%s: the bad one: %v", c.what, bad.Err)
 			}
-		}
-		if want := fmt.Sprintf("7:%d 77\n", minor); limits != want {
-			t.Errorf("%s: the limits are %q, want %q", c.what, limits, want)
-		}
+			limits := read(t, dir+"/blkio.throttle.read_bps_device") + read(t, dir+"/blkio.throttle.write_bps_device")
+			if c.last != nil {
+				if after := tree(t, h.root+"/dev"); after != before || h.allowed(t) != rules || limits != "" {
+					t.Errorf("%s: left behind:\n%s\n%s\n%s", c.what, after, h.allowed(t), limits)
+				}
+				if got := read(t, filepath.Join(state, config.Name)); got != "{}\n" {
+					t.Errorf("%s: recorded %s", c.what, got)
+				}
+				return
+			}
+			for i, p := range []string{"1", "2", "file/3", "4", "disk"} {
+				_, err := sandbox.Lstat(h.root + "/dev/" + p)
+				number := fmt.Sprintf("c 10:%d ", 100+i)
+				if p == "disk" {
+					number = fmt.Sprintf("b 7:%d ", minor)
+				}
+				recorded := strings.Contains(read(t, filepath.Join(state, config.Name)), `"/dev/`+p+`"`)
+				allowed := strings.Contains(h.allowed(t), number)
+				if want := i != 2; (err == nil) != want || allowed != want || recorded != want {
+					t.Errorf("%s: %s: %v, allowed %t, recorded %t", c.what, p, err, allowed, recorded)
+				}
+			}
+			if want := fmt.Sprintf("7:%d 77\n", minor); limits != want {
+				t.Errorf("%s: the limits are %q, want %q", c.what, limits, want)
+			}
+		})
 	}
 }
 

@@ -203,19 +203,21 @@ func TestAnImageThatTakesTheSharedPathsPlaceIsRefused(t *testing.T) {
 		"a FIFO":                func(p string) error { return unix.Mkfifo(p, 0o600) },
 		"a device of the image": func(p string) error { return sandbox.Mknod(p, unix.S_IFCHR|0o600, 1, 3, 0, 0) },
 	} {
-		h := hold(t, func(image string) { must(t, make(filepath.Join(image, ".sharedpath"))) })
-		before, image := h.mountsOf(t), tree(t, h.image)
-		err := share(t, h.target(t, hostOwner))
-		if err == nil || !strings.Contains(err.Error(), "remove it from the image") {
-			t.Errorf("%s: %v, want an error that says what to do", what, err)
-		}
-		gone(t, filepath.Join(master, h.id))
-		if after := h.mountsOf(t); after != before {
-			t.Errorf("%s: the container's mounts were\n%s\nand are\n%s", what, before, after)
-		}
-		if after := tree(t, h.image); after != image {
-			t.Errorf("%s: the image was\n%s\nand is\n%s", what, image, after)
-		}
+		t.Run(what, func(t *testing.T) {
+			h := hold(t, func(image string) { must(t, make(filepath.Join(image, ".sharedpath"))) })
+			before, image := h.mountsOf(t), tree(t, h.image)
+			err := share(t, h.target(t, hostOwner))
+			if err == nil || !strings.Contains(err.Error(), "remove it from the image") {
+				t.Errorf("%s: %v, want an error that says what to do", what, err)
+			}
+			gone(t, filepath.Join(master, h.id))
+			if after := h.mountsOf(t); after != before {
+				t.Errorf("%s: the container's mounts were\n%s\nand are\n%s", what, before, after)
+			}
+			if after := tree(t, h.image); after != image {
+				t.Errorf("%s: the image was\n%s\nand is\n%s", what, image, after)
+			}
+		})
 	}
 	untouched()
 }

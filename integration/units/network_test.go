@@ -70,24 +70,26 @@ func TestALeftoverPinIsReplacedNotTrusted(t *testing.T) {
 		"a link":          func(p string) { must(t, os.Symlink(out+"/file", p)) },
 		"the right one":   nil,
 	} {
-		h := hold(t, nil)
-		path := filepath.Join(g.NetNS(), h.id)
-		must(t, os.MkdirAll(g.NetNS(), 0o755))
-		if leave != nil {
-			leave(path)
-		} else {
-			must(t, network.Pin(g, h.id, h.pid))
-		}
-		if err := network.Pin(g, h.id, h.pid); err != nil {
-			t.Errorf("%s: %v", what, err)
-			continue
-		}
-		isNamespaceOf(t, path, h.pid)
-		if n := pinsAt(t, path); n != 1 {
-			t.Errorf("%s: %d mounts on the pin", what, n)
-		}
-		must(t, network.Unpin(h.id))
-		gone(t, path)
+		t.Run(what, func(t *testing.T) {
+			h := hold(t, nil)
+			path := filepath.Join(g.NetNS(), h.id)
+			must(t, os.MkdirAll(g.NetNS(), 0o755))
+			if leave != nil {
+				leave(path)
+			} else {
+				must(t, network.Pin(g, h.id, h.pid))
+			}
+			if err := network.Pin(g, h.id, h.pid); err != nil {
+				t.Errorf("%s: %v", what, err)
+				return
+			}
+			isNamespaceOf(t, path, h.pid)
+			if n := pinsAt(t, path); n != 1 {
+				t.Errorf("%s: %d mounts on the pin", what, n)
+			}
+			must(t, network.Unpin(h.id))
+			gone(t, path)
+		})
 	}
 	untouched()
 }

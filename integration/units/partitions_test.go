@@ -182,13 +182,15 @@ func TestALimitStaysAsLongAsAnyPartitionOfItsDisk(t *testing.T) {
 		{"remove-device ID DISKp2", fmt.Sprintf("7:%d 1048576", p.minor)},
 		{"remove-device ID DISKp1", ""},
 	} {
-		args := strings.NewReplacer("DISK", "/dev/"+p.name, "ID", h.id).Replace(c.args)
-		if o := b.tool(t, strings.Fields(args)...); o.code != 0 {
-			t.Errorf("%s: %d, %s", args, o.code, o.said)
-		}
-		if got := readLimit(t, h); got != c.limit {
-			t.Errorf("after %s the limit is %q, want %q", args, got, c.limit)
-		}
+		t.Run(c.args, func(t *testing.T) {
+			args := strings.NewReplacer("DISK", "/dev/"+p.name, "ID", h.id).Replace(c.args)
+			if o := b.tool(t, strings.Fields(args)...); o.code != 0 {
+				t.Errorf("%s: %d, %s", args, o.code, o.said)
+			}
+			if got := readLimit(t, h); got != c.limit {
+				t.Errorf("after %s the limit is %q, want %q", args, got, c.limit)
+			}
+		})
 	}
 }
 
@@ -206,19 +208,21 @@ func TestAPartitionWhoseDiskIsNotRecordedIsListed(t *testing.T) {
 		{"remove-device --follow-partition ID DISK", ""},
 		{"add-device ID DISKp2:/dev/z", "/dev/z"},
 	} {
-		args := strings.NewReplacer("DISK", "/dev/"+p.name, "ID", h.id).Replace(c.args)
-		if o := b.tool(t, strings.Fields(args)...); o.code != 0 {
-			t.Errorf("%s: %d, %s", args, o.code, o.said)
-		}
-		var got []string
-		for i, word := range strings.Split(b.tool(t, "list-device", h.id).said, `"PathInContainer":"`) {
-			if path, _, ok := strings.Cut(word, `"`); ok && i > 0 {
-				got = append(got, path)
+		t.Run(c.args, func(t *testing.T) {
+			args := strings.NewReplacer("DISK", "/dev/"+p.name, "ID", h.id).Replace(c.args)
+			if o := b.tool(t, strings.Fields(args)...); o.code != 0 {
+				t.Errorf("%s: %d, %s", args, o.code, o.said)
 			}
-		}
-		if got := strings.Join(got, " "); got != c.listed {
-			t.Errorf("after %s listed are %q, want %q", args, got, c.listed)
-		}
+			var got []string
+			for i, word := range strings.Split(b.tool(t, "list-device", h.id).said, `"PathInContainer":"`) {
+				if path, _, ok := strings.Cut(word, `"`); ok && i > 0 {
+					got = append(got, path)
+				}
+			}
+			if got := strings.Join(got, " "); got != c.listed {
+				t.Errorf("after %s listed are %q, want %q", args, got, c.listed)
+			}
+		})
 	}
 }
 

@@ -56,10 +56,12 @@ func TestABundleIsFoundByItsFolderAndNoOther(t *testing.T) {
 		{"its own, while it runs", b.dir, 0},
 		{"one without a specification", t.TempDir(), 1},
 	} {
-		got := b.tool(t, "add-device", "--bundle", c.dir, b.id, "/dev/null:/dev/x:rw")
-		if got.code != c.want {
-			t.Errorf("%s: %+v", c.name, got)
-		}
+		t.Run(c.name, func(t *testing.T) {
+			got := b.tool(t, "add-device", "--bundle", c.dir, b.id, "/dev/null:/dev/x:rw")
+			if got.code != c.want {
+				t.Errorf("%s: %+v", c.name, got)
+			}
+		})
 	}
 	if _, err := os.Lstat(b.root + "/dev/x"); err != nil {
 		t.Errorf("it runs, and was only recorded: %v", err)

@@ -57,14 +57,16 @@ func TestRemovingADeviceLeavesWhatIsNotThatDevice(t *testing.T) {
 		"a link to the device": func(p string) error { return os.Symlink("/dev/the", p) },
 		"a link to itself":     func(p string) error { return os.Symlink("node", p) },
 	} {
-		h := hold(t, nil)
-		must(t, sandbox.Mknod(h.root+"/dev/the", unix.S_IFCHR|0o600, 10, 229, 0, 0))
-		must(t, make(h.root+"/dev/node"))
-		before := tree(t, h.root+"/dev")
-		removeDevice(t, h.target(t, hostOwner), fuse(t, "/dev/node"))
-		if after := tree(t, h.root+"/dev"); after != before {
-			t.Errorf("%s: /dev was\n%s\nand is\n%s", what, before, after)
-		}
+		t.Run(what, func(t *testing.T) {
+			h := hold(t, nil)
+			must(t, sandbox.Mknod(h.root+"/dev/the", unix.S_IFCHR|0o600, 10, 229, 0, 0))
+			must(t, make(h.root+"/dev/node"))
+			before := tree(t, h.root+"/dev")
+			removeDevice(t, h.target(t, hostOwner), fuse(t, "/dev/node"))
+			if after := tree(t, h.root+"/dev"); after != before {
+				t.Errorf("%s: /dev was\n%s\nand is\n%s", what, before, after)
+			}
+		})
 	}
 	h := hold(t, nil)
 	target := h.target(t, hostOwner)
@@ -143,27 +145,29 @@ func TestAPermissionGoesAsFarAsNothingElseGivesIt(t *testing.T) {
 		{"by iSulad's specification for lcr, which denies some", null, []cgroup.DeviceRule{all, allow(1, 3, "rwm"), deny(1, 3, "w")}, nil, "c 1:3 rm"},
 		{"by the specification, before it denies everything", fuse, []cgroup.DeviceRule{allow(10, 229, "rwm"), all}, nil, ""},
 	} {
-		h := hold(t, nil)
-		target := h.target(t, hostOwner)
-		target.DeviceRules = c.spec
-		must(t, os.WriteFile(h.cgroupDir()+"/devices.allow", []byte("c 10:229 rwm"), 0))
-		must(t, devices.Kind.Reconcile(t.Context(), target, c.others, []devices.Device{c.gone}))
-		number := "c 10:229"
-		if c.gone.Major == 1 {
-			number = "c 1:3"
-		}
-		got := ""
-		for line := range strings.Lines(h.allowed(t)) {
-			if strings.HasPrefix(line, number) {
-				got = strings.TrimSpace(line)
+		t.Run(c.what, func(t *testing.T) {
+			h := hold(t, nil)
+			target := h.target(t, hostOwner)
+			target.DeviceRules = c.spec
+			must(t, os.WriteFile(h.cgroupDir()+"/devices.allow", []byte("c 10:229 rwm"), 0))
+			must(t, devices.Kind.Reconcile(t.Context(), target, c.others, []devices.Device{c.gone}))
+			number := "c 10:229"
+			if c.gone.Major == 1 {
+				number = "c 1:3"
 			}
-		}
-		if got != c.want {
-			t.Errorf("%s: %q remains, want %q", c.what, got, c.want)
-		}
-		if !strings.Contains(h.allowed(t), "c *:* m") {
-			t.Errorf("%s: nodes of other devices cannot be made any more", c.what)
-		}
+			got := ""
+			for line := range strings.Lines(h.allowed(t)) {
+				if strings.HasPrefix(line, number) {
+					got = strings.TrimSpace(line)
+				}
+			}
+			if got != c.want {
+				t.Errorf("%s: %q remains, want %q", c.what, got, c.want)
+			}
+			if !strings.Contains(h.allowed(t), "c *:* m") {
+				t.Errorf("%s: nodes of other devices cannot be made any more", c.what)
+			}
+		})
 	}
 }
 
@@ -317,37 +321,39 @@ func TestWithoutForceNothingIsReplaced(t *testing.T) {
 		"another device":     func(p string) error { return sandbox.Mknod(p, unix.S_IFCHR|0o600, 1, 3, 0, 0) },
 		"a link":             func(p string) error { return os.Symlink("..", p) },
 	} {
-		for _, options := range [][]option{nil, {userns}} {
-			h := hold(t, nil, options...)
-			target := h.target(t, hostOwner)
-			if target.UserNS = has(options, userns); target.UserNS {
-				target.Owner = resource.Owner{UID: mappedRoot, GID: mappedRoot}
-				must(t, share(t, target))
+		t.Run(what, func(t *testing.T) {
+			for _, options := range [][]option{nil, {userns}} {
+				h := hold(t, nil, options...)
+				target := h.target(t, hostOwner)
+				if target.UserNS = has(options, userns); target.UserNS {
+					target.Owner = resource.Owner{UID: mappedRoot, GID: mappedRoot}
+					must(t, share(t, target))
+				}
+				d := fuse(t, "/dev/node")
+				switch {
+				case !target.UserNS:
+					must(t, make(h.root+"/dev/node"))
+				case what == "another device":
+					continue // nobody can make one there
+				default:
+					must(t, asMappedRoot(func() error { return make(h.root + "/dev/node") }))
+				}
+				before, rules := tree(t, h.root+"/dev"), h.allowed(t)
+				var careful devices.Adder
+				if err := careful.Kind().Apply(t.Context(), target, d); err == nil || !strings.Contains(err.Error(), "/dev/node: the path already exists") {
+					t.Errorf("%s: %v", what, err)
+				}
+				if after := tree(t, h.root+"/dev"); after != before || h.allowed(t) != rules || careful.Replaced(d) {
+					t.Errorf("%s: /dev was\n%s\nand is\n%s", what, before, after)
+				}
+				force := devices.Adder{Force: true}
+				must(t, force.Kind().Apply(t.Context(), target, d))
+				must(t, devices.Kind.Verify(t.Context(), target, d))
+				if !force.Replaced(d) && !(target.UserNS && what == "an empty file") {
+					t.Errorf("%s: replaced, and not said so", what)
+				}
 			}
-			d := fuse(t, "/dev/node")
-			switch {
-			case !target.UserNS:
-				must(t, make(h.root+"/dev/node"))
-			case what == "another device":
-				continue // nobody can make one there
-			default:
-				must(t, asMappedRoot(func() error { return make(h.root + "/dev/node") }))
-			}
-			before, rules := tree(t, h.root+"/dev"), h.allowed(t)
-			var careful devices.Adder
-			if err := careful.Kind().Apply(t.Context(), target, d); err == nil || !strings.Contains(err.Error(), "/dev/node: the path already exists") {
-				t.Errorf("%s: %v", what, err)
-			}
-			if after := tree(t, h.root+"/dev"); after != before || h.allowed(t) != rules || careful.Replaced(d) {
-				t.Errorf("%s: /dev was\n%s\nand is\n%s", what, before, after)
-			}
-			force := devices.Adder{Force: true}
-			must(t, force.Kind().Apply(t.Context(), target, d))
-			must(t, devices.Kind.Verify(t.Context(), target, d))
-			if !force.Replaced(d) && !(target.UserNS && what == "an empty file") {
-				t.Errorf("%s: replaced, and not said so", what)
-			}
-		}
+		})
 	}
 }
 

@@ -232,38 +232,40 @@ func TestWithoutSELinuxNothingIsRelabelled(t *testing.T) {
 		t.Fatal("this host has SELinux: the VM's tests are for that")
 	}
 	for what, host := range map[string]string{"no configuration": "", "disabled": "SELINUX=disabled\n", "not in the kernel": "SELINUX=enforcing\nSELINUXTYPE=minimal\n"} {
-		if host != "" {
-			write(t, "/etc/selinux/config", host)
-		}
-		h := hold(t, systemdImage(t))
-		dir := filepath.Join(t.TempDir(), "engines/runc", h.id)
-		write(t, dir+"/config.json", `{"linux":{"cgroupsPath":"`+h.cgroup+`"}}`)
-		state := map[string]any{"id": h.id, "pid": h.pid, "bundle": dir, "root": h.image}
-		if log := relabelStage(t, "prestart", state); !strings.Contains(log, "level=info") || !strings.Contains(log, "disabled on the host") || strings.Contains(log, "level=w") {
-			t.Errorf("%s: logged %s", what, log)
-		}
-		for _, p := range []string{relabeler, unit, wanted, "/.autorelabel"} {
-			gone(t, h.image+p)
-		}
-		if host != "" && read(t, "/etc/selinux/config") != host {
-			t.Errorf("%s: the host's configuration is now %q", what, read(t, "/etc/selinux/config"))
-		}
-		plan, err := selinux.Host{Root: "/", IsuladPath: "/usr/bin", Wait: time.Second}.Plan()
-		switch {
-		case err == nil:
-			plan.Close()
-			t.Errorf("%s: there is a plan", what)
-		case host == "" && err.Error() != "open /etc/selinux/config: no such file or directory":
-			t.Errorf("%s: %v", what, err)
-		case host != "" && !errors.Is(err, selinux.ErrDisabled):
-			t.Errorf("%s: %v", what, err)
-		}
+		t.Run(what, func(t *testing.T) {
+			if host != "" {
+				write(t, "/etc/selinux/config", host)
+			}
+			h := hold(t, systemdImage(t))
+			dir := filepath.Join(t.TempDir(), "engines/runc", h.id)
+			write(t, dir+"/config.json", `{"linux":{"cgroupsPath":"`+h.cgroup+`"}}`)
+			state := map[string]any{"id": h.id, "pid": h.pid, "bundle": dir, "root": h.image}
+			if log := relabelStage(t, "prestart", state); !strings.Contains(log, "level=info") || !strings.Contains(log, "disabled on the host") || strings.Contains(log, "level=w") {
+				t.Errorf("%s: logged %s", what, log)
+			}
+			for _, p := range []string{relabeler, unit, wanted, "/.autorelabel"} {
+				gone(t, h.image+p)
+			}
+			if host != "" && read(t, "/etc/selinux/config") != host {
+				t.Errorf("%s: the host's configuration is now %q", what, read(t, "/etc/selinux/config"))
+			}
+			plan, err := selinux.Host{Root: "/", IsuladPath: "/usr/bin", Wait: time.Second}.Plan()
+			switch {
+			case err == nil:
+				plan.Close()
+				t.Errorf("%s: there is a plan", what)
+			case host == "" && err.Error() != "open /etc/selinux/config: no such file or directory":
+				t.Errorf("%s: %v", what, err)
+			case host != "" && !errors.Is(err, selinux.ErrDisabled):
+				t.Errorf("%s: %v", what, err)
+			}
 
-		// v0.9's unit, whose text we do not know.
-		write(t, h.image+wanted, "[Service]\nExecStart="+relabeler+"\n")
-		_ = relabelStage(t, "poststop", state)
-		gone(t, h.image+wanted)
-		must(t, os.RemoveAll("/etc/selinux"))
+			// v0.9's unit, whose text we do not know.
+			write(t, h.image+wanted, "[Service]\nExecStart="+relabeler+"\n")
+			_ = relabelStage(t, "poststop", state)
+			gone(t, h.image+wanted)
+			must(t, os.RemoveAll("/etc/selinux"))
+		})
 	}
 }
 
@@ -308,10 +310,12 @@ func TestPoststopRemovesOnlyWhatIsOurs(t *testing.T) {
 		"a file":                {"/etc/passwd", "not a directory"},
 		"none":                  {nil, "root.path"},
 	} {
-		state["root"] = c.root
-		log := relabelStage(t, "poststop", state)
-		if (log == "") != (c.logged == "") || !strings.Contains(log, c.logged) {
-			t.Errorf("%s: logged %q, want %q", what, log, c.logged)
-		}
+		t.Run(what, func(t *testing.T) {
+			state["root"] = c.root
+			log := relabelStage(t, "poststop", state)
+			if (log == "") != (c.logged == "") || !strings.Contains(log, c.logged) {
+				t.Errorf("%s: logged %q, want %q", what, log, c.logged)
+			}
+		})
 	}
 }

@@ -220,14 +220,16 @@ func TestADeadSwitchHoldsNothingUp(t *testing.T) {
 	for what, do := range map[string]func(context.Context, *resource.Target, network.NIC) error{
 		"add": network.Interfaces.Apply, "remove": network.Interfaces.Remove,
 	} {
-		n := inOVS("h2", "eth2", "172.17.28.3/24")
-		if what == "add" {
-			n = inOVS("h3", "eth3", "172.17.28.4/24")
-		}
-		if err := o.inTime(t, 1, func() error { return do(t.Context(), to, n) }); err == nil {
-			t.Errorf("%s without a database", what)
-		}
-		same(t, "host after "+what, hostLinks(t), before...)
+		t.Run(what, func(t *testing.T) {
+			n := inOVS("h2", "eth2", "172.17.28.3/24")
+			if what == "add" {
+				n = inOVS("h3", "eth3", "172.17.28.4/24")
+			}
+			if err := o.inTime(t, 1, func() error { return do(t.Context(), to, n) }); err == nil {
+				t.Errorf("%s without a database", what)
+			}
+			same(t, "host after "+what, hostLinks(t), before...)
+		})
 	}
 	linux := veth("h5", "eth5", "172.17.28.5/24")
 	must(t, o.inTime(t, 0, func() error { return network.Interfaces.Apply(t.Context(), to, linux) }))

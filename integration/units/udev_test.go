@@ -141,38 +141,40 @@ func TestOfAContainerThatIsNotThereItsRulesGo(t *testing.T) {
 		{"isulad says a pattern", "iSulad Root Dir: " + graph + "/*\n", "", false},
 		{"isulad does not have it", "Containers: 0\niSulad Root Dir: " + graph + "\n", filepath.Join(graph, "engines/lcr/c0ffee01"), true},
 	} {
-		must(t, os.RemoveAll(filepath.Join(graph, "engines")))
-		must(t, os.RemoveAll(info))
-		if c.state != "" {
-			must(t, os.MkdirAll(c.state, 0o755))
-		}
-		if c.info != "" {
-			write(t, info, c.info)
-		}
-		before := foreign + line(id) + line(other)
-		for _, file := range []string{rules, oldRules} {
-			write(t, file, before)
-			must(t, os.Chmod(file, 0o600))
-		}
-		told := reloads()
-		code := 0
-		if strings.Contains(c.what, "pattern") {
-			code = 1
-		}
-		log := helper(t, code, "add", id, "sda1", "/dev/x", "sda")
-		if n := strings.Count(log, "\n"); n < 1 || n > 2 {
-			t.Errorf("%s: logged %d lines:\n%s", c.what, n, log)
-		}
-		for _, file := range []string{rules, oldRules} {
-			text := read(t, file)
-			if c.wantRemove != !strings.Contains(text, id) || !strings.Contains(text, foreign) || !strings.Contains(text, line(other)) {
-				t.Errorf("%s: the rules are\n%s", c.what, text)
+		t.Run(c.what, func(t *testing.T) {
+			must(t, os.RemoveAll(filepath.Join(graph, "engines")))
+			must(t, os.RemoveAll(info))
+			if c.state != "" {
+				must(t, os.MkdirAll(c.state, 0o755))
 			}
-			must(t, os.Remove(file))
-		}
-		if c.wantRemove != (reloads() != told) {
-			t.Errorf("%s: udevadm %s", c.what, reloads())
-		}
+			if c.info != "" {
+				write(t, info, c.info)
+			}
+			before := foreign + line(id) + line(other)
+			for _, file := range []string{rules, oldRules} {
+				write(t, file, before)
+				must(t, os.Chmod(file, 0o600))
+			}
+			told := reloads()
+			code := 0
+			if strings.Contains(c.what, "pattern") {
+				code = 1
+			}
+			log := helper(t, code, "add", id, "sda1", "/dev/x", "sda")
+			if n := strings.Count(log, "\n"); n < 1 || n > 2 {
+				t.Errorf("%s: logged %d lines:\n%s", c.what, n, log)
+			}
+			for _, file := range []string{rules, oldRules} {
+				text := read(t, file)
+				if c.wantRemove != !strings.Contains(text, id) || !strings.Contains(text, foreign) || !strings.Contains(text, line(other)) {
+					t.Errorf("%s: the rules are\n%s", c.what, text)
+				}
+				must(t, os.Remove(file))
+			}
+			if c.wantRemove != (reloads() != told) {
+				t.Errorf("%s: udevadm %s", c.what, reloads())
+			}
+		})
 	}
 	if got := asked(); strings.Count(got, "inspect -t 3 "+id+"\n") != 6 {
 		t.Errorf("isula %s", got)

@@ -89,27 +89,29 @@ func TestWhatAKilledWriteLeftIsOverwritten(t *testing.T) {
 		"a dangling one": func(p string) error { return os.Symlink("nowhere", p) },
 		"a FIFO":         func(p string) error { return unix.Mkfifo(p, 0o600) },
 	} {
-		dir := t.TempDir()
-		victim := filepath.Join(dir, "victim")
-		if err := os.WriteFile(victim, []byte("mine"), 0o600); err != nil {
-			t.Fatal(err)
-		}
-		if err := leave(filepath.Join(dir, temporary("f"))); err != nil {
-			t.Fatal(err)
-		}
-		if err := Write(dir, "f", []byte("new"), 0o600); err != nil {
-			t.Errorf("%s: %v", what, err)
-			continue
-		}
-		if got := read(t, filepath.Join(dir, "f")); got != "new" {
-			t.Errorf("%s: written %q", what, got)
-		}
-		if got := read(t, victim); got != "mine" {
-			t.Errorf("%s: the link's target became %q", what, got)
-		}
-		if list := names(t, dir); len(list) != 2 {
-			t.Errorf("%s: left %q", what, list)
-		}
+		t.Run(what, func(t *testing.T) {
+			dir := t.TempDir()
+			victim := filepath.Join(dir, "victim")
+			if err := os.WriteFile(victim, []byte("mine"), 0o600); err != nil {
+				t.Fatal(err)
+			}
+			if err := leave(filepath.Join(dir, temporary("f"))); err != nil {
+				t.Fatal(err)
+			}
+			if err := Write(dir, "f", []byte("new"), 0o600); err != nil {
+				t.Errorf("%s: %v", what, err)
+				return
+			}
+			if got := read(t, filepath.Join(dir, "f")); got != "new" {
+				t.Errorf("%s: written %q", what, got)
+			}
+			if got := read(t, victim); got != "mine" {
+				t.Errorf("%s: the link's target became %q", what, got)
+			}
+			if list := names(t, dir); len(list) != 2 {
+				t.Errorf("%s: left %q", what, list)
+			}
+		})
 	}
 }
 

@@ -36,16 +36,18 @@ func TestAnAbsolutePathStaysInItsHierarchy(t *testing.T) {
 		"/system.slice:isulad:": "/system.slice:isulad:",
 		"/a b\n/é":              "/a b\n/é",
 	} {
-		got, err := (&Container{Path: path, PID: -1}).V1("devices") // no process is looked at
-		if !v1 {
-			if err == nil {
-				t.Errorf("%q: %s, but there is no cgroup v1", path, got)
+		t.Run(path, func(t *testing.T) {
+			got, err := (&Container{Path: path, PID: -1}).V1("devices") // no process is looked at
+			if !v1 {
+				if err == nil {
+					t.Errorf("%q: %s, but there is no cgroup v1", path, got)
+				}
+				return
 			}
-			continue
-		}
-		if err != nil || got != filepath.Join(dir, want) {
-			t.Errorf("%q: %s, %v, want %s below %s", path, got, err, want, dir)
-		}
+			if err != nil || got != filepath.Join(dir, want) {
+				t.Errorf("%q: %s, %v, want %s below %s", path, got, err, want, dir)
+			}
+		})
 	}
 }
 
@@ -90,9 +92,11 @@ func TestOptionsAreWholeWords(t *testing.T) {
 		{"", "devices", false},
 		{"rw", "", false},
 	} {
-		if got := hasOption(c.options, c.name); got != c.want {
-			t.Errorf("%q in %q: %v", c.name, c.options, got)
-		}
+		t.Run(c.options, func(t *testing.T) {
+			if got := hasOption(c.options, c.name); got != c.want {
+				t.Errorf("%q in %q: %v", c.name, c.options, got)
+			}
+		})
 	}
 }
 
@@ -117,12 +121,14 @@ func TestTheUnitOfACgroupIsTheOneWhoseItIs(t *testing.T) {
 		"/system.slice/isulad.service/abc":                "",
 		"/system.slice/../isulad/abc.scope":               "",
 	} {
-		if got := unitOf(path); got != want {
-			t.Errorf("%q: %q, want %q", path, got, want)
-		}
-		if got := (&Container{Path: path, PID: 1 << 30}).Unit(); got != want && strings.HasPrefix(path, "/") {
-			t.Errorf("%q given: %q, want %q", path, got, want)
-		}
+		t.Run(path, func(t *testing.T) {
+			if got := unitOf(path); got != want {
+				t.Errorf("%q: %q, want %q", path, got, want)
+			}
+			if got := (&Container{Path: path, PID: 1 << 30}).Unit(); got != want && strings.HasPrefix(path, "/") {
+				t.Errorf("%q given: %q, want %q", path, got, want)
+			}
+		})
 	}
 	if got := (&Container{Path: "system.slice:runc:abc", PID: 1 << 30}).Unit(); got != "" {
 		t.Errorf("a process that is not there is of %q", got)

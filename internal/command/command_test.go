@@ -85,9 +85,11 @@ func TestRunGivesACleanWorld(t *testing.T) {
 		}
 	}
 	for l, seen := range want {
-		if !seen {
-			t.Errorf("no line %q in %q", l, lines)
-		}
+		t.Run(l, func(t *testing.T) {
+			if !seen {
+				t.Errorf("no line %q in %q", l, lines)
+			}
+		})
 	}
 }
 
@@ -248,9 +250,11 @@ func TestOneLine(t *testing.T) {
 		strings.Repeat("x", lineLimit):       strings.Repeat("x", lineLimit),
 		strings.Repeat("x", lineLimit) + "y": strings.Repeat("x", lineLimit) + " ...",
 	} {
-		if got := OneLine(in); got != want {
-			t.Errorf("OneLine(%q) = %q, want %q", in, got, want)
-		}
+		t.Run(in, func(t *testing.T) {
+			if got := OneLine(in); got != want {
+				t.Errorf("OneLine(%q) = %q, want %q", in, got, want)
+			}
+		})
 	}
 }
 

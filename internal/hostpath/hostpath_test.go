@@ -21,9 +21,11 @@ func TestLinksAreShownInTheOrderInWhichTheyAreFollowed(t *testing.T) {
 		"a/rel": "real", "abs": top + "/a/rel", "up": "a/rel/../real", "slashes": top + "//a///real//", "dot": ".",
 		"loop": "loop", "gone": "nowhere", "parent": "..",
 	} {
-		if err := os.Symlink(target, filepath.Join(top, name)); err != nil {
-			t.Fatal(err)
-		}
+		t.Run(name, func(t *testing.T) {
+			if err := os.Symlink(target, filepath.Join(top, name)); err != nil {
+				t.Fatal(err)
+			}
+		})
 	}
 	for _, c := range []struct {
 		path, leads string
@@ -91,10 +93,12 @@ func TestLinksToWhatAProcessHasOpenAreRefused(t *testing.T) {
 		"/proc/self/status": true, "/proc/thread-self/status": true, "/": true, "/proc": true,
 		"/proc/self/root": false, "/proc/self/cwd/x": false, "/proc/self/fd/0": false, "/proc/1/root/etc": false,
 	} {
-		f, err := Open(path, func(Link) error { return nil })
-		f.Close()
-		if (err == nil) != ok {
-			t.Errorf("%s: %v, want it opened: %v", path, err, ok)
-		}
+		t.Run(path, func(t *testing.T) {
+			f, err := Open(path, func(Link) error { return nil })
+			f.Close()
+			if (err == nil) != ok {
+				t.Errorf("%s: %v, want it opened: %v", path, err, ok)
+			}
+		})
 	}
 }

@@ -28,9 +28,11 @@ func TestServicesOfSyslog(t *testing.T) {
 		"tcp://[::1]:6514": {"tcp", "[::1]:6514"},
 		"tcp://1.2.3.4:1":  {"tcp", "1.2.3.4:1"},
 	} {
-		if got, err := parseService(text); got != want || err != nil {
-			t.Errorf("%q: %v, %v, want %v", text, got, err, want)
-		}
+		t.Run(text, func(t *testing.T) {
+			if got, err := parseService(text); got != want || err != nil {
+				t.Errorf("%q: %v, %v, want %v", text, got, err, want)
+			}
+		})
 	}
 	for _, text := range []string{
 		"bogus://x", "/dev/log", "unix:/dev/log", "unix", "unix://dev/log", "UDP://h:1", " ", "://", "udp", "udp://", "udp://h", "udp://:514",
@@ -70,9 +72,11 @@ func TestLevelsAreThoseOfOld(t *testing.T) {
 		"debug": logrus.DebugLevel, "info": logrus.InfoLevel, "INFO": logrus.InfoLevel, "warn": logrus.WarnLevel,
 		"warning": logrus.WarnLevel, "error": logrus.ErrorLevel, "Fatal": logrus.FatalLevel, "panic": logrus.PanicLevel,
 	} {
-		if got, err := parseLevel(word); got != want || err != nil {
-			t.Errorf("%s: %v, %v", word, got, err)
-		}
+		t.Run(word, func(t *testing.T) {
+			if got, err := parseLevel(word); got != want || err != nil {
+				t.Errorf("%s: %v, %v", word, got, err)
+			}
+		})
 	}
 	for _, word := range []string{"", "trace", "loud", "info ", "4"} {
 		if got, err := parseLevel(word); got != logrus.InfoLevel || err == nil {

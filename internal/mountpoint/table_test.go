@@ -60,17 +60,19 @@ func TestATextIsWhatItMeans(t *testing.T) {
 	for _, c := range []struct{ text, want string }{
 		{"", ""}, {"/a", "/a"}, {`/a\040b`, "/a b"}, {`\134`, `\`}, {`\1`, `\1`}, {`\999`, `\999`}, {`\777`, `\777`}, {`\134040`, `\040`},
 	} {
-		if got := Text(c.text).String(); got != c.want {
-			t.Errorf("%q: %q, want %q", c.text, got, c.want)
-		}
-		for _, other := range []string{c.want, c.want + "x", "x" + c.want, strings.TrimSuffix(c.want, "b")} { // none of them with a slash at its end
-			if got := Text(c.text).Is(other); got != (other == c.want) {
-				t.Errorf("%q is %q: %v", c.text, other, got)
+		t.Run(c.text, func(t *testing.T) {
+			if got := Text(c.text).String(); got != c.want {
+				t.Errorf("%q: %q, want %q", c.text, got, c.want)
 			}
-			if got := Text(c.text + "/x").Within(other); got != (other == c.want) {
-				t.Errorf("%q is in %q: %v", c.text+"/x", other, got)
+			for _, other := range []string{c.want, c.want + "x", "x" + c.want, strings.TrimSuffix(c.want, "b")} { // none of them with a slash at its end
+				if got := Text(c.text).Is(other); got != (other == c.want) {
+					t.Errorf("%q is %q: %v", c.text, other, got)
+				}
+				if got := Text(c.text + "/x").Within(other); got != (other == c.want) {
+					t.Errorf("%q is in %q: %v", c.text+"/x", other, got)
+				}
 			}
-		}
+		})
 	}
 }
 

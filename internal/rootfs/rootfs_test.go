@@ -87,17 +87,19 @@ func TestCreateOnMountOfUserNamespace(t *testing.T) {
 	}
 	f.Close()
 	for p, mode := range map[string]uint32{"/a": unix.S_IFDIR | 0o755, "/a/b": unix.S_IFDIR | 0o755, "/a/b/f": unix.S_IFREG | 0o644} {
-		f, err := root.Open(dir+p, unix.O_PATH|unix.O_NOFOLLOW)
-		if err != nil {
-			t.Fatal(err)
-		}
-		var st unix.Stat_t
-		if err := unix.Fstat(int(f.Fd()), &st); err != nil {
-			t.Fatal(err)
-		}
-		f.Close()
-		if st.Mode != mode || st.Uid != id || st.Gid != id+1 {
-			t.Errorf("%s: mode %o of %d:%d, want %o of %d:%d", p, st.Mode, st.Uid, st.Gid, mode, id, id+1)
-		}
+		t.Run(p, func(t *testing.T) {
+			f, err := root.Open(dir+p, unix.O_PATH|unix.O_NOFOLLOW)
+			if err != nil {
+				t.Fatal(err)
+			}
+			var st unix.Stat_t
+			if err := unix.Fstat(int(f.Fd()), &st); err != nil {
+				t.Fatal(err)
+			}
+			f.Close()
+			if st.Mode != mode || st.Uid != id || st.Gid != id+1 {
+				t.Errorf("%s: mode %o of %d:%d, want %o of %d:%d", p, st.Mode, st.Uid, st.Gid, mode, id, id+1)
+			}
+		})
 	}
 }

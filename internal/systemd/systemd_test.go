@@ -26,9 +26,11 @@ func TestOnlyWhatAUnitLacksIsAdded(t *testing.T) {
 		{"the other type of the same numbers", []Device{{"c", 8, 0, "r"}}, []entry{{"/dev/char/8:0", "r"}}},
 		{"one device twice", []Device{{"b", 7, 1, "r"}, {"b", 7, 1, "r"}}, []entry{{"/dev/block/7:1", "r"}}},
 	} {
-		if got := missingEntries(have, c.allow); !slices.Equal(got, c.want) {
-			t.Errorf("%s: %v, want %v", c.name, got, c.want)
-		}
+		t.Run(c.name, func(t *testing.T) {
+			if got := missingEntries(have, c.allow); !slices.Equal(got, c.want) {
+				t.Errorf("%s: %v, want %v", c.name, got, c.want)
+			}
+		})
 	}
 }
 
@@ -53,16 +55,18 @@ func TestWhatIsSetOfAUnit(t *testing.T) {
 		{"nothing left, which would be all", "auto", have, nil, []Device{disk, null}, nil},
 		{"other permissions", "closed", have, []Device{{"b", 8, 0, "w"}}, []Device{disk}, [][]entry{{}, {{"/dev/char/1:3", "rwm"}, {"/dev/block/8:0", "w"}}}},
 	} {
-		var got [][]entry
-		for _, p := range policyChanges(c.policy, c.have, c.allow, c.forget) {
-			if p.Name != "DeviceAllow" || p.Value.Signature().String() != "a(ss)" {
-				t.Errorf("%s: %v", c.name, p)
+		t.Run(c.name, func(t *testing.T) {
+			var got [][]entry
+			for _, p := range policyChanges(c.policy, c.have, c.allow, c.forget) {
+				if p.Name != "DeviceAllow" || p.Value.Signature().String() != "a(ss)" {
+					t.Errorf("%s: %v", c.name, p)
+				}
+				got = append(got, p.Value.Value().([]entry))
 			}
-			got = append(got, p.Value.Value().([]entry))
-		}
-		if !slices.EqualFunc(got, c.want, slices.Equal) {
-			t.Errorf("%s: %v, want %v", c.name, got, c.want)
-		}
+			if !slices.EqualFunc(got, c.want, slices.Equal) {
+				t.Errorf("%s: %v, want %v", c.name, got, c.want)
+			}
+		})
 	}
 	if len(have) != 2 || have[0].Path != "/dev/block/8:0" {
 		t.Errorf("changed what it was given: %v", have)
@@ -100,9 +104,11 @@ func TestTheInterfaceIsThatOfTheUnitsType(t *testing.T) {
 		"noext":                "org.freedesktop.systemd1.Unit",
 		"isulad-a.b.c.d.scope": "org.freedesktop.systemd1.Scope",
 	} {
-		if got := unitInterface(unit); got != want {
-			t.Errorf("%s: %s, want %s", unit, got, want)
-		}
+		t.Run(unit, func(t *testing.T) {
+			if got := unitInterface(unit); got != want {
+				t.Errorf("%s: %s, want %s", unit, got, want)
+			}
+		})
 	}
 }
 

@@ -24,9 +24,11 @@ func TestALoginIsANumberThatIsNotUnset(t *testing.T) {
 		"0": "0", "1000": "1000", "1000\n": "1000", "4294967294": "4294967294",
 		"4294967295": "", "-1": "", "": "", "\n": "", "root": "", "4294967296": "", "0x10": "",
 	} {
-		if got := loginUID(text); got != want {
-			t.Errorf("%q: %q, want %q", text, got, want)
-		}
+		t.Run(text, func(t *testing.T) {
+			if got := loginUID(text); got != want {
+				t.Errorf("%q: %q, want %q", text, got, want)
+			}
+		})
 	}
 }
 
@@ -61,21 +63,23 @@ func TestEachTaskThatWasTriedIsAudited(t *testing.T) {
 			`level=error msg=audit command=add-path container=web id=c1 result="disk full" what="add path three"`,
 		}},
 	} {
-		var out bytes.Buffer
-		log, err := logging.Tool("isulad-tools", logging.Options{File: ".", Level: "info", Format: "text"}, &out, &out)
-		if err != nil {
-			t.Fatal(err)
-		}
-		log.Audit.ReplaceHooks(logrus.LevelHooks{})
-		s := &session{app: App{log: log}, name: "web", id: "c1", change: c.change}
-		s.audit(addPath(), c.err)
-		var got []string
-		for line := range strings.Lines(out.String()) {
-			got = append(got, notTold.ReplaceAllString(strings.TrimSpace(line), ""))
-		}
-		if diff := cmp.Diff(c.want, got); diff != "" {
-			t.Errorf("%s (-want +got):\n%s", c.name, diff)
-		}
+		t.Run(c.name, func(t *testing.T) {
+			var out bytes.Buffer
+			log, err := logging.Tool("isulad-tools", logging.Options{File: ".", Level: "info", Format: "text"}, &out, &out)
+			if err != nil {
+				t.Fatal(err)
+			}
+			log.Audit.ReplaceHooks(logrus.LevelHooks{})
+			s := &session{app: App{log: log}, name: "web", id: "c1", change: c.change}
+			s.audit(addPath(), c.err)
+			var got []string
+			for line := range strings.Lines(out.String()) {
+				got = append(got, notTold.ReplaceAllString(strings.TrimSpace(line), ""))
+			}
+			if diff := cmp.Diff(c.want, got); diff != "" {
+				t.Errorf("%s (-want +got):\n%s", c.name, diff)
+			}
+		})
 	}
 }
 

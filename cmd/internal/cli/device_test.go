@@ -44,16 +44,18 @@ func TestDevicesOfAStoppedContainerAreOnlyRecorded(t *testing.T) {
 		{"update-device --device-read-bps /dev/null:1m c1", 1, "", "cannot set Qos of a char device\n", resources(gone), resources(gone)},
 		{"remove-device c1 /dev/null", 0, "Remove device (/dev/null) from container(c1,/dev/n) done.\n", "", resources(recordedNull, strings.Replace(recordedZero, "}", `,"later":[1]}`, 1)), resources(strings.Replace(recordedZero, "}", `,"later":[1]}`, 1))},
 	} {
-		if err := os.WriteFile(file, []byte(c.before), 0o600); err != nil {
-			t.Fatal(err)
-		}
-		code, stdout, stderr := run(t, root, strings.Fields(c.args)...)
-		if code != c.code || stdout != c.stdout || stderr != c.stderr {
-			t.Errorf("%s: exit %d\n%s%s", c.args, code, stdout, stderr)
-		}
-		if got, err := os.ReadFile(file); err != nil || strings.TrimSpace(string(got)) != c.after {
-			t.Errorf("%s: the file holds %s, want %s", c.args, got, c.after)
-		}
+		t.Run(c.args, func(t *testing.T) {
+			if err := os.WriteFile(file, []byte(c.before), 0o600); err != nil {
+				t.Fatal(err)
+			}
+			code, stdout, stderr := run(t, root, strings.Fields(c.args)...)
+			if code != c.code || stdout != c.stdout || stderr != c.stderr {
+				t.Errorf("%s: exit %d\n%s%s", c.args, code, stdout, stderr)
+			}
+			if got, err := os.ReadFile(file); err != nil || strings.TrimSpace(string(got)) != c.after {
+				t.Errorf("%s: the file holds %s, want %s", c.args, got, c.after)
+			}
+		})
 	}
 }
 
@@ -95,31 +97,35 @@ func TestBadDeviceArgumentsChangeNothing(t *testing.T) {
 		"add-device ../c1 /dev/null":                            "Invalid container name (../c1), only [a-zA-Z0-9][a-zA-Z0-9_.-] are allowed",
 		"add-device c2 /dev/null":                               "no container c2",
 	} {
-		code, stdout, stderr := run(t, root, strings.Split(args, " ")...)
-		if code != 1 || !strings.Contains(stderr, want) || stdout != "" && !strings.Contains(want, "not defined") {
-			t.Errorf("%s: exit %d, %q, %q, want %q", args, code, stdout, stderr, want)
-		}
+		t.Run(args, func(t *testing.T) {
+			code, stdout, stderr := run(t, root, strings.Split(args, " ")...)
+			if code != 1 || !strings.Contains(stderr, want) || stdout != "" && !strings.Contains(want, "not defined") {
+				t.Errorf("%s: exit %d, %q, %q, want %q", args, code, stdout, stderr, want)
+			}
+		})
 	}
 	for kind, list := range map[string][]string{
 		"read bps":     {"", "k", "1kk", "1 k", "1mib", "-1", "1.", ".5", "1e3", "0x10", "0.5", "0.0001k", "9223372036854775807", "9223372036854775808", "8192p", "99999999999999999999p", "0." + strings.Repeat("0", 400) + "1", "1\n"},
 		"write iops":   {"4294967295", "4g", "0.9"},
 		"blkio weight": {"", "9", "1001", "-5", "10.0", "1k", "99999999999999999999", "+10"},
 	} {
-		for _, value := range list {
-			var ok bool
-			if kind == "blkio weight" {
-				_, ok = parseWeight(value)
-			} else {
-				largest := int64(1<<63 - 1)
-				if kind == "write iops" {
-					largest = 1<<32 - 2
+		t.Run(kind, func(t *testing.T) {
+			for _, value := range list {
+				var ok bool
+				if kind == "blkio weight" {
+					_, ok = parseWeight(value)
+				} else {
+					largest := int64(1<<63 - 1)
+					if kind == "write iops" {
+						largest = 1<<32 - 2
+					}
+					_, ok = parseSize(value, largest)
 				}
-				_, ok = parseSize(value, largest)
+				if ok {
+					t.Errorf("%s: %q was taken", kind, value)
+				}
 			}
-			if ok {
-				t.Errorf("%s: %q was taken", kind, value)
-			}
-		}
+		})
 	}
 	for _, name := range []string{"device_hook.json", ".device_hook.lock"} {
 		if _, err := os.Lstat(filepath.Join(bundle, name)); err == nil {
@@ -135,14 +141,18 @@ func TestSizesAreIn1024s(t *testing.T) {
 		"1g": "1073741824", "1t": "1099511627776", "1p": "1125899906842624", "1.5k": "1536", "1.9": "1", "0.5k": "512", "1.0009k": "1024",
 		"4095p": "4610560118520545280",
 	} {
-		if got, ok := parseSize(s, 1<<63-1); !ok || got != want {
-			t.Errorf("%s is %s, %t, want %s", s, got, ok, want)
-		}
+		t.Run(s, func(t *testing.T) {
+			if got, ok := parseSize(s, 1<<63-1); !ok || got != want {
+				t.Errorf("%s is %s, %t, want %s", s, got, ok, want)
+			}
+		})
 	}
 	for s, want := range map[string]string{"0": "0", "10": "10", "1000": "1000", "0100": "100"} {
-		if got, ok := parseWeight(s); !ok || got != want {
-			t.Errorf("weight %s is %s, %t, want %s", s, got, ok, want)
-		}
+		t.Run(s, func(t *testing.T) {
+			if got, ok := parseWeight(s); !ok || got != want {
+				t.Errorf("weight %s is %s, %t, want %s", s, got, ok, want)
+			}
+		})
 	}
 }
 

@@ -53,10 +53,12 @@ func TestModuleCommandsRefuseBadInput(t *testing.T) {
 		{"check-module --format xml x", "unknown format xml"},
 		{"check-module no_such_module_anywhere", "a container that asks for no_such_module_anywhere does not start"},
 	} {
-		code, _, stderr := run(t, root, strings.Fields(c.args)...)
-		if code != 1 || !strings.Contains(stderr, c.want) && c.want != "Don't put" {
-			t.Errorf("%s: exit %d, %q, want %q", c.args, code, stderr, c.want)
-		}
+		t.Run(c.args, func(t *testing.T) {
+			code, _, stderr := run(t, root, strings.Fields(c.args)...)
+			if code != 1 || !strings.Contains(stderr, c.want) && c.want != "Don't put" {
+				t.Errorf("%s: exit %d, %q, want %q", c.args, code, stderr, c.want)
+			}
+		})
 	}
 	if _, err := os.Stat(filepath.Join(bundle, "device_hook.json")); err == nil {
 		t.Error("a refused command wrote device_hook.json")
@@ -78,13 +80,15 @@ func TestModulesOfAStoppedContainerAreOnlyRecorded(t *testing.T) {
 		{"remove-module c1 nf_conntrack", "Remove module (nf_conntrack) from container(c1) done.\n", `{"bindToAdd":["/a:/b:ro"],"kernelModules":["loop"],"later":1}`},
 		{"remove-module c1 loop", "Remove module (loop) from container(c1) done.\n", `{"bindToAdd":["/a:/b:ro"],"later":1}`},
 	} {
-		code, stdout, stderr := run(t, root, strings.Fields(c.args)...)
-		if code != 0 || stdout != c.stdout {
-			t.Errorf("%s: exit %d, %q, %q", c.args, code, stdout, stderr)
-		}
-		if got, err := os.ReadFile(file); err != nil || strings.TrimSpace(string(got)) != c.file {
-			t.Errorf("%s: %s, %v", c.args, got, err)
-		}
+		t.Run(c.args, func(t *testing.T) {
+			code, stdout, stderr := run(t, root, strings.Fields(c.args)...)
+			if code != 0 || stdout != c.stdout {
+				t.Errorf("%s: exit %d, %q, %q", c.args, code, stdout, stderr)
+			}
+			if got, err := os.ReadFile(file); err != nil || strings.TrimSpace(string(got)) != c.file {
+				t.Errorf("%s: %s, %v", c.args, got, err)
+			}
+		})
 	}
 }
 

@@ -20,9 +20,11 @@ func TestAPathArgument(t *testing.T) {
 	t.Parallel()
 	dir := t.TempDir()
 	for link, target := range map[string]string{"dangling": "nowhere", "loop": "loop"} {
-		if err := os.Symlink(target, filepath.Join(dir, link)); err != nil {
-			t.Fatal(err)
-		}
+		t.Run(link, func(t *testing.T) {
+			if err := os.Symlink(target, filepath.Join(dir, link)); err != nil {
+				t.Fatal(err)
+			}
+		})
 	}
 	if err := os.WriteFile(filepath.Join(dir, "file"), nil, 0o600); err != nil {
 		t.Fatal(err)
@@ -57,16 +59,18 @@ func TestAPathArgument(t *testing.T) {
 		dir + ":/" + strings.Repeat("long/", 900):    "file name too long",
 		dir + "/" + strings.Repeat("n", 256) + ":/x": "file name too long",
 	} {
-		binds, err := parseBinds([]string{arg}, func(b mounts.Bind) error { return addable(nil, b, false) })
-		if err == nil {
-			if got := binds[0].String(); got != want {
-				t.Errorf("%q is %q, want %q", arg, got, want)
+		t.Run(arg, func(t *testing.T) {
+			binds, err := parseBinds([]string{arg}, func(b mounts.Bind) error { return addable(nil, b, false) })
+			if err == nil {
+				if got := binds[0].String(); got != want {
+					t.Errorf("%q is %q, want %q", arg, got, want)
+				}
+				return
 			}
-			continue
-		}
-		if !strings.HasPrefix(err.Error(), "Failed to parse bind: "+arg+", ") || !strings.HasSuffix(err.Error(), want) || !errors.As(err, new(bareError)) {
-			t.Errorf("%q: %v, want %q", arg, err, want)
-		}
+			if !strings.HasPrefix(err.Error(), "Failed to parse bind: "+arg+", ") || !strings.HasSuffix(err.Error(), want) || !errors.As(err, new(bareError)) {
+				t.Errorf("%q: %v, want %q", arg, err, want)
+			}
+		})
 	}
 	if err := addable(nil, mounts.Bind{Host: dir + "/new", Container: "/x", Options: "rw"}, true); err == nil || !strings.Contains(err.Error(), "is optional") {
 		t.Errorf("optional and missing: %v", err)

@@ -32,21 +32,23 @@ func TestRulesAreReadStrictly(t *testing.T) {
 		`[{"gw":"1.2.3.4"}] [{"gw":"1.2.3.5"}]`: "malformed rule format: invalid character '[' after top-level value",
 		`[{"gw":"1.2.3.4"`:                      "malformed rule format: it ends in the middle of its JSON",
 	} {
-		rules, err := parseRules(text)
-		got := "["
-		for i, r := range rules {
-			if i > 0 {
-				got += " "
+		t.Run(text, func(t *testing.T) {
+			rules, err := parseRules(text)
+			got := "["
+			for i, r := range rules {
+				if i > 0 {
+					got += " "
+				}
+				got += r.String()
 			}
-			got += r.String()
-		}
-		got += "]"
-		if err != nil {
-			got = err.Error()
-		}
-		if got != want {
-			t.Errorf("%s: %s, want %s", text, got, want)
-		}
+			got += "]"
+			if err != nil {
+				got = err.Error()
+			}
+			if got != want {
+				t.Errorf("%s: %s, want %s", text, got, want)
+			}
+		})
 	}
 }
 
@@ -56,23 +58,27 @@ func TestNamesOfAnInterface(t *testing.T) {
 		"eth1": {"", "eth1", ""}, "h1:eth1": {"h1", "eth1", ""}, "h1:": {"h1", "", ""}, "": {},
 		"a:b:c": {"", "", `invalid nic name "a:b:c"`},
 	} {
-		host, name, err := nicNames(text)
-		got := [3]string{host, name}
-		if err != nil {
-			got[2] = err.Error()
-		}
-		if got != want {
-			t.Errorf("%q: %q, want %q", text, got, want)
-		}
+		t.Run(text, func(t *testing.T) {
+			host, name, err := nicNames(text)
+			got := [3]string{host, name}
+			if err != nil {
+				got[2] = err.Error()
+			}
+			if got != want {
+				t.Errorf("%q: %q, want %q", text, got, want)
+			}
+		})
 	}
 }
 
 func TestAnAddressCanBeNone(t *testing.T) {
 	t.Parallel()
 	for option, want := range map[string]string{"": "", "none": "", " none ": "", " 1.2.3.4/24": "1.2.3.4/24", "nothing": "nothing"} {
-		if got := address(option); got != want {
-			t.Errorf("%q: %q, want %q", option, got, want)
-		}
+		t.Run(option, func(t *testing.T) {
+			if got := address(option); got != want {
+				t.Errorf("%q: %q, want %q", option, got, want)
+			}
+		})
 	}
 }
 

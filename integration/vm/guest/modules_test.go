@@ -173,10 +173,12 @@ func TestDependenciesSoftdepsAndOptionsApply(t *testing.T) {
 	c.start()
 	requireLoaded(t, "brd", "ifb", "dummy")
 	for parameter, want := range map[string]string{"rd_nr": "3", "rd_size": "1024"} {
-		got, err := os.ReadFile("/sys/module/brd/parameters/" + parameter)
-		if err != nil || strings.TrimSpace(string(got)) != want {
-			t.Errorf("brd's %s is %q (%v), want %s", parameter, got, err, want)
-		}
+		t.Run(parameter, func(t *testing.T) {
+			got, err := os.ReadFile("/sys/module/brd/parameters/" + parameter)
+			if err != nil || strings.TrimSpace(string(got)) != want {
+				t.Errorf("brd's %s is %q (%v), want %s", parameter, got, err, want)
+			}
+		})
 	}
 	// Debian's own modprobe.d: no ifb0 out of the blue.
 	if _, err := os.Lstat("/sys/class/net/ifb0"); err == nil {

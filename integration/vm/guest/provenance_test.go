@@ -48,16 +48,18 @@ func TestListModuleFollowsTheKernel(t *testing.T) {
 	c.start()
 	now := listed(t)
 	for m, origin := range map[string]string{"ip_vs_wrr": "loaded", "ip_vs": "loaded", "nf_conntrack": "loaded", "ifb": "loaded", "dummy": "found", "unix": ""} {
-		s, ok := now[m]
-		if !ok || s.Origin != origin {
-			t.Errorf("%s: listed %v, %+v, want %q", m, ok, s, origin)
-		}
-		if origin == "loaded" && (s.LoadedFor != c.id || s.LoadedAt == nil || s.State != "live" || s.Size == 0) {
-			t.Errorf("%s: %+v", m, s)
-		}
-		if asked := len(s.RequestedBy) == 1 && s.RequestedBy[0].ID == c.id && s.RequestedBy[0].Running; asked != (m != "ip_vs" && m != "nf_conntrack") {
-			t.Errorf("%s is asked for by %+v", m, s.RequestedBy)
-		}
+		t.Run(m, func(t *testing.T) {
+			s, ok := now[m]
+			if !ok || s.Origin != origin {
+				t.Errorf("%s: listed %v, %+v, want %q", m, ok, s, origin)
+			}
+			if origin == "loaded" && (s.LoadedFor != c.id || s.LoadedAt == nil || s.State != "live" || s.Size == 0) {
+				t.Errorf("%s: %+v", m, s)
+			}
+			if asked := len(s.RequestedBy) == 1 && s.RequestedBy[0].ID == c.id && s.RequestedBy[0].Running; asked != (m != "ip_vs" && m != "nf_conntrack") {
+				t.Errorf("%s is asked for by %+v", m, s.RequestedBy)
+			}
+		})
 	}
 	if s := now["ip_vs"]; s.UseCount != 2 && s.UseCount != 1 || strings.Join(s.UsedBy, ",") != "ip_vs_wrr" {
 		t.Errorf("ip_vs: %+v", s)

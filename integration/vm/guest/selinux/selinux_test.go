@@ -36,24 +36,26 @@ const (
 
 func TestAHostWithoutSELinuxIsLeftAlone(t *testing.T) {
 	for what, text := range map[string]string{"no configuration": "", "disabled": "SELINUX=disabled\nSELINUXTYPE=minimal\n", "no policy": enforcingText} {
-		must(t, os.RemoveAll("/etc/selinux"))
-		want := "open /etc/selinux/config: no such file or directory\n"
-		if text != "" {
-			write(t, hostConfig, text, 0o644)
-			want = "SELinux is disabled in the running kernel\n"
-		}
-		for _, args := range [][]string{nil, {"--dry-run"}} {
-			if out, errs, code := relabel(t.TempDir(), args...); code != 1 || out != "" || errs != want {
-				t.Errorf("%s: exit %d, %s%s", what, code, out, errs)
+		t.Run(what, func(t *testing.T) {
+			must(t, os.RemoveAll("/etc/selinux"))
+			want := "open /etc/selinux/config: no such file or directory\n"
+			if text != "" {
+				write(t, hostConfig, text, 0o644)
+				want = "SELinux is disabled in the running kernel\n"
 			}
-		}
-		c := newContainer(t, enforcingText)
-		c.start()
-		c.unlabelled(what)
-		c.stop()
-		if text != "" && read(t, hostConfig) != text {
-			t.Errorf("%s: the configuration is now %q", what, read(t, hostConfig))
-		}
+			for _, args := range [][]string{nil, {"--dry-run"}} {
+				if out, errs, code := relabel(t.TempDir(), args...); code != 1 || out != "" || errs != want {
+					t.Errorf("%s: exit %d, %s%s", what, code, out, errs)
+				}
+			}
+			c := newContainer(t, enforcingText)
+			c.start()
+			c.unlabelled(what)
+			c.stop()
+			if text != "" && read(t, hostConfig) != text {
+				t.Errorf("%s: the configuration is now %q", what, read(t, hostConfig))
+			}
+		})
 	}
 	must(t, os.RemoveAll("/etc/selinux"))
 	out, err := exec.Command("selinux-on", "enforcing").CombinedOutput() // for the tests below
@@ -264,52 +266,54 @@ func TestARelabelThatFailsIsTakenBack(t *testing.T) {
 func TestAPivotedContainerIsPrepared(t *testing.T) {
 	enforcingHost(t)
 	for what, maps := range map[string][]sandbox.IDMapping{"plain": nil, "userns": {{ContainerID: 0, HostID: 100000, Size: 65536}}} {
-		id := fmt.Sprintf("%x", sha256.Sum256([]byte(t.Name()+what)))
-		b := &sandbox.Bundle{Dir: filepath.Join(graph, "engines/lcr", id), ID: id, Root: filepath.Join("/opt/rootfs", id[:12]), CgroupsPath: "/isulad/" + id, UID: maps, GID: maps}
-		must(t, sandbox.Rootfs(b.Root))
-		write(t, b.Root+"/usr/lib/systemd/systemd", "", 0o755)
-		write(t, b.Root+"/etc/selinux/config", enforcingText, 0o644)
-		owner := 0
-		if maps != nil {
-			owner = 100000
-			must(t, holder.Chown(b.Root, maps))
-		}
-		must(t, sandbox.WriteBundle(b))
-		c, err := holder.Start(holder.Options{ID: id, Rootfs: b.Root, Pivoted: true, Maps: maps, Cgroup: b.CgroupsPath})
-		must(t, err)
-		log := filepath.Join(b.Dir, "log")
-		run := func(stage string, pid int) {
-			t.Helper()
-			h := holder.Hook{Path: hook, Args: []string{"", "--state", stage, "--with-relabel", "--log", log}}
-			if out, err := h.Run(holder.State(id, pid, b.Root, b.Dir)); err != nil || out != "" {
-				t.Errorf("%s, %s: %v, %s", what, stage, err, out)
+		t.Run(what, func(t *testing.T) {
+			id := fmt.Sprintf("%x", sha256.Sum256([]byte(t.Name()+what)))
+			b := &sandbox.Bundle{Dir: filepath.Join(graph, "engines/lcr", id), ID: id, Root: filepath.Join("/opt/rootfs", id[:12]), CgroupsPath: "/isulad/" + id, UID: maps, GID: maps}
+			must(t, sandbox.Rootfs(b.Root))
+			write(t, b.Root+"/usr/lib/systemd/systemd", "", 0o755)
+			write(t, b.Root+"/etc/selinux/config", enforcingText, 0o644)
+			owner := 0
+			if maps != nil {
+				owner = 100000
+				must(t, holder.Chown(b.Root, maps))
 			}
-		}
-		run("prestart", c.Pid)
-		if there(log) {
-			if text := read(t, log); strings.Contains(text, "relabel") {
-				t.Errorf("%s: logged %s", what, text)
+			must(t, sandbox.WriteBundle(b))
+			c, err := holder.Start(holder.Options{ID: id, Rootfs: b.Root, Pivoted: true, Maps: maps, Cgroup: b.CgroupsPath})
+			must(t, err)
+			log := filepath.Join(b.Dir, "log")
+			run := func(stage string, pid int) {
+				t.Helper()
+				h := holder.Hook{Path: hook, Args: []string{"", "--state", stage, "--with-relabel", "--log", log}}
+				if out, err := h.Run(holder.State(id, pid, b.Root, b.Dir)); err != nil || out != "" {
+					t.Errorf("%s, %s: %v, %s", what, stage, err, out)
+				}
 			}
-		}
-		for _, p := range []string{relabeler, unit} {
-			if got := label(t, b.Root+p); got != initLabel {
-				t.Errorf("%s: %s is labelled %s", what, p, got)
+			run("prestart", c.Pid)
+			if there(log) {
+				if text := read(t, log); strings.Contains(text, "relabel") {
+					t.Errorf("%s: logged %s", what, text)
+				}
 			}
-			n, err := sandbox.Lstat(b.Root + p)
-			if must(t, err); n.UID != owner || n.GID != owner {
-				t.Errorf("%s: %s is %v", what, p, n)
+			for _, p := range []string{relabeler, unit} {
+				if got := label(t, b.Root+p); got != initLabel {
+					t.Errorf("%s: %s is labelled %s", what, p, got)
+				}
+				n, err := sandbox.Lstat(b.Root + p)
+				if must(t, err); n.UID != owner || n.GID != owner {
+					t.Errorf("%s: %s is %v", what, p, n)
+				}
 			}
-		}
-		must(t, c.Release())
-		if out, err := c.Exec("/bin/cat", "/proc/mounts"); err != nil || !strings.Contains(out, " selinuxfs rw,") {
-			t.Errorf("%s: no selinuxfs: %v\n%s", what, err, out)
-		}
-		must(t, c.Kill())
-		run("poststop", -1)
-		if there(b.Root+unit) || there(b.Root+wanted) {
-			t.Errorf("%s: the unit is there after the stop", what)
-		}
-		must(t, c.End())
+			must(t, c.Release())
+			if out, err := c.Exec("/bin/cat", "/proc/mounts"); err != nil || !strings.Contains(out, " selinuxfs rw,") {
+				t.Errorf("%s: no selinuxfs: %v\n%s", what, err, out)
+			}
+			must(t, c.Kill())
+			run("poststop", -1)
+			if there(b.Root+unit) || there(b.Root+wanted) {
+				t.Errorf("%s: the unit is there after the stop", what)
+			}
+			must(t, c.End())
+		})
 	}
 	if read(t, hostConfig) != permText {
 		t.Errorf("the host's configuration is %q", read(t, hostConfig))
