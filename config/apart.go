@@ -8,7 +8,7 @@ import (
 	"strings"
 )
 
-// apart says of which list some records, those with a member, are kept under a second key,
+// apart names the list whose records with a certain member are kept under a second key,
 // where older versions do not find them; "" is of none. To everybody else both are one list,
 // the second part last.
 func apart(key string) (second struct{ key, member string }) {

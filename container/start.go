@@ -146,7 +146,7 @@ func WriteStart(g place.Generation, id string, s Start) error {
 	return atomicfile.Write(g.Starts(), id, append(b, '\n'), 0o600)
 }
 
-// RemoveStart forgets container id. What is gone already is fine.
+// RemoveStart forgets container id. It is no error if there is no record.
 func RemoveStart(id string) error {
 	var errs []error
 	for _, g := range place.Generations {

@@ -21,7 +21,7 @@ import (
 	"isula.org/isulad-tools/resource"
 )
 
-// probe is the name of a null device that is made to be tried. One that a kill
+// probe is the name of a null device that is made to be tried. A node that a kill
 // left is as good; what else has the name is the container's, and never opened.
 const probe = ".isulad-tools-probe"
 
@@ -122,7 +122,7 @@ func bindShared(t *resource.Target, d Device, host unix.Stat_t, own rootfs.Owner
 	return made{on.Dev, on.Ino, true}, err
 }
 
-// clearForBind makes room for a bound node. One that is bound there already is
+// clearForBind makes room for a bound node. A node that is bound there already is
 // adopted. A node that does not work, as v0.9 made them, and the file that a
 // container's last run left are as good a place as any.
 func (p nodePlace) clearForBind(shared string, host unix.Stat_t) (nodePlace, error) {

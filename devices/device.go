@@ -37,7 +37,7 @@ type Device struct {
 	// added. It is not ours to remove.
 	Own bool `json:",omitempty"`
 	// Identity is not known to v0.9: which device it is, where its path is a name that
-	// is written on a disk. Another one that has the name is not given.
+	// is written on a disk. Another device with that name is not given.
 	Identity string `json:",omitempty"`
 	// Select is the Selector by which the container has the device, while the host has it.
 	Select string `json:",omitempty"`

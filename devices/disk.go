@@ -23,7 +23,7 @@ type Followed struct {
 	Away    bool
 }
 
-// PartitionSnapshot is a record of which partitions of a disk were there when somebody looked
+// PartitionSnapshot records the partitions that a disk had when somebody looked
 // last, whether the container has them or not: those that come later it gets.
 type PartitionSnapshot struct {
 	Path       string `json:"path"`       // of the disk in the container

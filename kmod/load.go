@@ -274,7 +274,7 @@ func modprobe(ctx context.Context, names []string) ([]byte, error) {
 }
 
 // arguments of modprobe: -a takes all operands for modules, not the second for
-// the first's parameters, and goes on after one that fails.
+// the first's parameters, and goes on after a module that fails.
 func arguments(names []string) []string { return append([]string{"-a", "--"}, names...) }
 
 // presentByAlias lists the modules present among those that names stand for by alias.

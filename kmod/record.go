@@ -149,7 +149,7 @@ func (l Loader) Record(by Requester, names []string) error {
 	return atomicfile.Write(dir, by.ID, append(data, '\n'), 0o600)
 }
 
-// Forget removes what a container asks for. What is gone already is fine.
+// Forget removes a container's request. It is no error if there is none.
 func (l Loader) Forget(id string) error {
 	err := os.Remove(l.RequestPath(id))
 	if errors.Is(err, fs.ErrNotExist) {

@@ -41,7 +41,7 @@ type had struct {
 func (h *had) knows() bool { return h != nil && !h.Early }
 
 // maxHad bounds the paths that are noted, in bytes: a container may have bound 100,000
-// folders. One that has more may lose the rest.
+// folders. A container with more mounts may lose the rest.
 const maxHad = 64 << 10
 
 // hadOf lists what the container has, and not by the paths that it was granted: its

@@ -25,7 +25,7 @@ import (
 )
 
 // remove unmounts what b gave the container, wherever that has it now, in all of
-// its mount namespaces. What is gone is fine. The mount point stays, as it always
+// its mount namespaces. It is no error if none is left. The mount point stays, as it always
 // did: the image may have had it before. The staging mounts are reconcile's.
 func remove(_ context.Context, t *resource.Target, b Bind) error {
 	w, err := ownMountsOf(t, b)
@@ -70,7 +70,7 @@ type ownMounts struct {
 	at, path   string        // the container's root, and the path, in its mount namespace
 	shared     string        // where the path arrives there
 	id         int           // of the mount that we made; 0: that is gone, or nobody knows
-	peerGroups []string      // peer groups of which all mounts are ours
+	peerGroups []string      // peer groups whose mounts are all ours
 	sources    []mountSource // what our mounts show
 	root       mountSource   // of the host
 	others     []given       // what the container has by its specification and by other paths
@@ -126,7 +126,7 @@ func (w *ownMounts) readStaging(id string, b Bind) error {
 
 // look looks at the container's mounts: which are those that the ledger says were
 // made for its paths, and what is in the path's place. Another mount may have got the
-// number of one that is gone.
+// number of a mount that is gone.
 func (w *ownMounts) look(t *resource.Target, b Bind) error {
 	is, noted := map[Bind]made{}, false
 	for _, g := range t.Ledger.Grants(kindName, false) {

@@ -21,7 +21,7 @@ import (
 	"isula.org/isulad-tools/resource"
 )
 
-// Kind is the kind of resource that binds are. One that fails is reported and
+// Kind is the kind of resource that binds are. A bind that fails is reported and
 // the container starts without it, as it always did.
 var Kind = resource.Kind[Bind]{
 	Name:      kindName,

@@ -135,7 +135,7 @@ func (s *recordedPath) view(t *resource.Target, stages []string, optional bool, 
 	}
 	covered := false
 	if !same && !gone && s.under != (mountSource{}) && s.id != s.is.ID {
-		// Another mount may have got the number of one that is gone.
+		// Another mount may have got the number of a mount that is gone.
 		on, at, err := mountOf(host.File, 0)
 		if err != nil {
 			return err

@@ -65,7 +65,7 @@ func rename(side *rtnl.Conn, index int, name string) error {
 }
 
 // setBridge makes the host's link a port of the bridge with this index; 0 is none.
-// The kernel takes it out of the one that it is in first.
+// The kernel takes it out of the bridge that it is in first.
 func (w *session) setBridge(link, bridge int) error {
 	return wrapOp(opEnslave, w.host.SetLink(link, rtnl.LinkAttrs{Bridge: &bridge}))
 }

@@ -67,7 +67,7 @@ type linkType struct {
 	apply func(context.Context, *session, parsedNIC, *undo.Stack) (made, error)
 	// find returns the ends that are there.
 	find func(*session, parsedNIC) (linkEnds, error)
-	// remove takes it away. What is gone already is fine.
+	// remove takes it away. It is no error if it does not exist.
 	remove func(context.Context, *session, parsedNIC) error
 }
 

@@ -15,7 +15,7 @@ func (m made) hasIndex(s *rtnl.Namespace, link *rtnl.Link) (bool, error) {
 	return link.Index == m.Inside && ns == m.NS, err
 }
 
-// isLent tells whether link is the one that was lent; without a namespace it is on the
+// isLent tells whether link is the link that was lent; without a namespace it is on the
 // host, where no container makes one. The address of the hardware cannot be forged, of
 // software it can. What a link of software is on top of cannot be forged either while
 // the host has that, or the container was lent it.

@@ -16,7 +16,7 @@ import (
 )
 
 // updateNIC makes the interface old what r is, which has the same type and
-// names. One that has gone is made anew.
+// names. A link that has gone is made anew.
 func updateNIC(ctx context.Context, t *resource.Target, old, r NIC) (err error) {
 	n, err := r.parse()
 	if err != nil {

@@ -57,7 +57,7 @@ func (k *Kind[T]) grant(ctx context.Context, t *Target, r T) error {
 	return err
 }
 
-// failed ends an intent of which nothing was made.
+// failed ends an intent for which nothing was made.
 func (k *Kind[T]) failed(t *Target, r T, err error) {
 	if _, err = split(err); k.Granted && err != nil && !errors.Is(err, undo.ErrLeft) && !t.Ledger.Made(k.Name, r, new(any)) {
 		t.Ledger.Revoke(k.Name, r)

@@ -76,7 +76,7 @@ type Kind[T Record] struct {
 	Tolerate func(r T, err error) bool
 }
 
-// RecordError says of which record a plan failed.
+// RecordError names the record that a plan failed at.
 type RecordError struct {
 	Verb, Kind string
 	Record     fmt.Stringer

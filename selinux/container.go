@@ -264,7 +264,7 @@ func (c *containerRoot) markFirstStart(u *undo.Stack) error {
 	return nil
 }
 
-// remove unlinks p. That it, or its directory, is gone is fine.
+// remove unlinks p. It is no error if p or its directory does not exist.
 func (c *containerRoot) remove(p string) error {
 	dir, err := c.root.Open(path.Dir(p), unix.O_PATH|unix.O_DIRECTORY)
 	if errors.Is(err, os.ErrNotExist) || errors.Is(err, unix.ENOTDIR) {

@@ -21,7 +21,7 @@ import (
 )
 
 // namespaced lists the parameters that each network or IPC namespace has for
-// itself (namespaces(7), ipc_namespaces(7)). One that ends in a dot or an
+// itself (namespaces(7), ipc_namespaces(7)). A name that ends in a dot or an
 // asterisk stands for all that begin so.
 var namespaced = [...]family{
 	{"net.", nsenter.Net},

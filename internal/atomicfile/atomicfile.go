@@ -69,7 +69,7 @@ const before, after = ".", ".new"
 
 func temporary(name string) string { return before + name + after }
 
-// IsTemporary tells whether a file of this name may be one that Write left behind.
+// IsTemporary tells whether Write may have left a file of this name behind.
 func IsTemporary(name string) bool {
 	return strings.HasPrefix(name, before) && strings.HasSuffix(name, after)
 }

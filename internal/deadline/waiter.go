@@ -26,7 +26,7 @@ type limits struct {
 // A person, and a runtime's time-out of 30 s, wait for all of it.
 var defaultLimits = limits{total: 15 * time.Second, uninterrupted: time.Second, lateTotal: 2 * time.Second, lateCall: time.Second / 2, minimum: time.Second / 50}
 
-// Waiter waits for system calls that may never return. One that does not is left to
+// Waiter waits for system calls that may never return. A call that does not is left to
 // itself, on its thread, which ends with the process. A nil Waiter waits for ever.
 type Waiter struct {
 	ctx context.Context
@@ -68,7 +68,7 @@ func (w *Waiter) Do(whose, path string, f func() error) error {
 	return err
 }
 
-// Get is Do for what returns a value. One that comes too late is closed, when that
+// Get is Do for what returns a value. A value that comes too late is closed, when that
 // can be.
 func Get[T any](w *Waiter, whose, path string, f func() (T, error)) (T, error) {
 	if w == nil {

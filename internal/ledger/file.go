@@ -79,7 +79,7 @@ func (l *Ledger) truncate() error {
 	return os.NewSyscallError("ftruncate", err)
 }
 
-// open opens the file to append to it. One that has become long is written anew.
+// open opens the file to append to it. A file that has become long is written anew.
 func (l *Ledger) open() (err error) {
 	if l.file != nil {
 		return nil

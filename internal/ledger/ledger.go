@@ -70,9 +70,9 @@ type Ledger struct {
 	had    map[string]json.RawMessage // by kind, what was noted last in this start
 
 	known map[record]*Grant // this start's, as far as they were asked for
-	next  int               // the place after the one that was found last
+	next  int               // the place after the grant that was found last
 
-	made   []*Grant // of which it is not written yet
+	made   []*Grant // what was made for these is not written yet
 	over   []int    // that are not written to be over yet
 	intent intent   // the last line, if it is one of intents
 
@@ -82,7 +82,7 @@ type Ledger struct {
 	end  bool     // nobody knows whether there is: the file could not be read
 }
 
-// intent is what was written last: lines of intent, of which nothing may come.
+// intent is what was written last: lines of intent, which may come to nothing.
 type intent struct {
 	numbers []int
 	// What was before it: the file's size, whether it had begun, and what it said that

@@ -73,7 +73,7 @@ func (s *localSyslog) send(line []byte) error {
 		if !errors.Is(err, unix.EAGAIN) || left <= 0 {
 			return err
 		}
-		// An interrupted or failing poll is one that has seen nothing.
+		// An interrupted or failing poll has seen nothing.
 		_, _ = unix.Poll([]unix.PollFd{{Fd: int32(s.fd), Events: unix.POLLOUT}}, int(left.Milliseconds())+1)
 	}
 }

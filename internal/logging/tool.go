@@ -72,7 +72,7 @@ func (s service) sender(name string) io.Writer {
 	return &remoteSyslog{tag: name, prefix: prefix, service: s}
 }
 
-// serviceHook hands entries on to syslog. One that cannot be reached is told in the
+// serviceHook hands entries on to syslog. A syslog that cannot be reached is told in the
 // log, and left alone from then on: no command fails or waits twice for it.
 type serviceHook struct {
 	log    *logrus.Logger // without syslog

@@ -15,7 +15,7 @@ import (
 	"isula.org/isulad-tools/internal/open"
 )
 
-// Mkdir makes a directory of exactly this mode. One that exists is left as it
+// Mkdir makes a directory of exactly this mode. An existing directory is left as it
 // is.
 func Mkdir(dir string, mode os.FileMode) error {
 	err := os.Mkdir(dir, mode)

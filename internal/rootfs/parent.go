@@ -15,7 +15,7 @@ type Parent struct {
 	path string
 }
 
-// Parent is Dir for files of which most are made in one directory, one after the other.
+// Parent is Dir for files that are mostly made in one directory, one after the other.
 func (r *Root) Parent(p string, own Owner, u *undo.Stack) (*Parent, string, error) {
 	p = path.Clean("/" + p)
 	if r.parent != nil && r.parent.path == path.Dir(p) && p != "/" {

@@ -239,7 +239,7 @@ func (c *Conn) changeAltName(op string, kind, flags, index int, name string) err
 	return r.execute()
 }
 
-// DeleteLink deletes a link. One that is gone is fine.
+// DeleteLink deletes a link. It is no error if the link does not exist.
 func (c *Conn) DeleteLink(index int) error {
 	return c.request("delete link with index", index, unix.RTM_DELLINK, unix.NLM_F_ACK, LinkAttrs{}.header(index)).execute(unix.ENODEV)
 }

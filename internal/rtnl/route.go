@@ -49,8 +49,8 @@ func (c *Conn) AddAddress(index int, p netip.Prefix, broadcast netip.Addr) error
 	return r.execute(unix.EEXIST)
 }
 
-// DeleteAddress takes an address from a link. One that is gone is fine, and so is
-// a link that is.
+// DeleteAddress takes an address from a link. It is no error if the address or the link
+// does not exist.
 func (c *Conn) DeleteAddress(index int, p netip.Prefix) error {
 	r, _ := c.addressRequest("delete address", unix.RTM_DELADDR, unix.NLM_F_ACK, index, p)
 	return r.execute(unix.EADDRNOTAVAIL, unix.ENODEV)
@@ -281,7 +281,7 @@ func clearReadOnlyFlags(answer []byte) []byte {
 	return b
 }
 
-// DeleteRoute removes a route that was listed. One that is gone is fine.
+// DeleteRoute removes a route that was listed. It is no error if it does not exist.
 func (c *Conn) DeleteRoute(t Route) error {
 	return c.request("delete route to", t.Dest, unix.RTM_DELROUTE, unix.NLM_F_ACK, rawMessage(clearReadOnlyFlags(t.answer))).execute(unix.ESRCH)
 }

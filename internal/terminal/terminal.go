@@ -47,7 +47,7 @@ func (w Writer) put(rest []byte) error {
 		n, err := open.Retry(func() (int, error) { return unix.Write(fd, rest) })
 		switch {
 		case errors.Is(err, unix.EAGAIN): // whoever started us made it non-blocking
-			// An interrupted poll is one that has seen nothing.
+			// An interrupted poll has seen nothing.
 			_, _ = unix.Poll([]unix.PollFd{{Fd: int32(fd), Events: unix.POLLOUT}}, -1)
 		case err != nil:
 			return &os.PathError{Op: "write", Path: w.file.Name(), Err: err}

@@ -114,7 +114,7 @@ func (a App) addDevices(c *cli.Context) error {
 	})
 }
 
-// addDevice plans that the container gets d, or why it cannot. One that was recorded
+// addDevice plans that the container gets d, or why it cannot. A device that was recorded
 // before it gets when it does not have it: a command was killed, or it is another device
 // now, or the same one under another number.
 func (s *session) addDevice(edit *resource.Edit[devices.Device], adder *devices.Adder, d devices.Device, recorded []devices.Device, paths []mounts.Bind) *resource.Task {

@@ -53,7 +53,7 @@ func (p *page) text(s string) {
 	}
 }
 
-// roff is a text of which no character means anything to roff.
+// roff escapes a text, so that no character has a meaning to roff.
 func roff(s string) string {
 	return strings.NewReplacer(`\`, `\e`, "--", `\-\-`).Replace(s)
 }

@@ -210,7 +210,7 @@ func (s *session) cleanupStoppedNIC(ctx context.Context, n network.NIC) error {
 }
 
 // dropRoutes plans that the routes that need the interface go with it, and say
-// so: the container's next start would fail on them. One that another interface
+// so: the container's next start would fail on them. A route that another interface
 // can carry is carried by that.
 func (s *session) dropRoutes(task *resource.Task, gone network.NIC, others []network.NIC) error {
 	routes, err := network.Routes.Edit(s.change)
@@ -292,7 +292,7 @@ func (a App) updateNIC(c *cli.Context) error {
 }
 
 // restoreRoutes plans that the recorded routes are there afterwards, also those that
-// went with an update that was killed. One that does not fit the interface any more
+// went with an update that was killed. A route that does not fit the interface any more
 // is the next command's: remove-route, or another update.
 func (s *session) restoreRoutes() error {
 	routes, err := network.Routes.Edit(s.change)

@@ -187,7 +187,7 @@ func parseRule(raw json.RawMessage, r *network.Route) error {
 	return nil
 }
 
-// ruleText is the value of a rule's key, of which a metric may be a number; nil: null.
+// ruleText is the value of a rule's key; a metric may be a number. nil: null.
 func ruleText(raw json.RawMessage, metric bool) (*string, error) {
 	var text *string
 	var err error

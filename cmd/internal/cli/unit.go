@@ -12,7 +12,7 @@ import (
 // syncUnit plans that systemd learns which devices the container's unit may use, before
 // being those that were recorded: what systemd does not know it takes away at its next
 // daemon-reload, and what it still knows it may give back. So a device that systemd was not
-// told of is not given at all. One that is taken away stays so, with a warning.
+// told of is not given at all. A device that is taken away stays so, with a warning.
 func (s *session) syncUnit(edit *resource.Edit[devices.Device], before []devices.Device) {
 	told, failed := before, false
 	s.change.Finally(func(ctx context.Context) error {
