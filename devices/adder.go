@@ -49,9 +49,9 @@ func (a *Adder) add(t *resource.Target, d Device) error {
 	return err
 }
 
-// makeNode makes d's node in the container, of the host node's mode and owner,
-// and its parent directories, 0755 and of the same owner; then it calls
-// commit. When anything fails, what it made is gone again. With force a
+// makeNode makes d's node in the container, with the host node's mode and, without a user
+// namespace, its owner, else the container's root; its parent directories, 0755, have the
+// same owner. Then it calls commit. When anything fails, what it made is gone again. With force a
 // different file in its place is replaced; a node that is this device already is
 // adopted.
 func (a *Adder) makeNode(t *resource.Target, d Device, commit func() error) (is made, err error) {

@@ -318,7 +318,7 @@ func (h *Hotplug) isRecordedOtherwise(p Device) bool {
 }
 
 // syncManualPartitions plans to refresh the partitions of the disk d that were added under names
-// of their own. Their records are never removed. sure reports which partitions are
+// of their own. Their records are never removed. force reports which partitions are
 // applied again even if their record has not changed.
 func (h *Hotplug) syncManualPartitions(d Device, block Block, force func(Block) bool) {
 	for _, r := range h.devices.Records() {

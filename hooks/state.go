@@ -15,7 +15,8 @@ import (
 	"isula.org/isulad-tools/internal/jsonerror"
 )
 
-// maxState and maxSpec limit what is read from standard input and from config.json.
+// maxStateInput limits what is read from standard input, maxEngineConfig what is read of
+// iSulad's config.v2.json.
 const (
 	maxStateInput   = 1 << 20
 	maxEngineConfig = 16 << 20

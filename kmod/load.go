@@ -174,7 +174,7 @@ func (h *host) denial(p *policy, name string) (modules []string, reason string) 
 	return modules, reason
 }
 
-// missing returns the results that wait for modprobe, and settles the others.
+// missing returns the results that wait for modprobe, and sets the outcome of the others.
 func (r *loadRun) missing() []*Result {
 	var missing []*Result
 	for i := range r.results {

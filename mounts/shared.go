@@ -120,7 +120,7 @@ func share(ctx context.Context, t *resource.Target, report func(error)) (err err
 		return err
 	}
 	own := filepath.Join(place.Master, t.ID)
-	// master/<id> itself stays: where it was leaked into the container (Unleak),
+	// master/<id> itself stays: where it was leaked into the container (UnmountLeaked),
 	// locked there by a user namespace, a directory that is gone would let nothing
 	// be mounted on it.
 	// What cannot be removed is in nobody's way: only names that are needed are.

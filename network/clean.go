@@ -102,10 +102,10 @@ func (c Cleanup) Do(ctx context.Context) error {
 }
 
 // removeAll takes every grant back, pairs first: then what is left in the namespace is not
-// theirs. ErrStuck is among the errors when one is no warning.
+// theirs. ErrStillInUse is among the errors when an interface could not be taken back.
 func (w *session) removeAll(ctx context.Context, grants []*grant) error {
 	var errs []error
-	var stuck error
+	var stillInUse error
 	w.containerEnded = true
 	slices.SortStableFunc(grants, func(a, b *grant) int { return cmp.Compare(cmp.Or(b.Type, "veth"), cmp.Or(a.Type, "veth")) })
 	w.deleteVeths(grants)
@@ -116,13 +116,13 @@ func (w *session) removeAll(ctx context.Context, grants []*grant) error {
 		}
 		_, told := err.(resource.Warning)
 		if g.ended = g.ended || err == nil || told; !g.ended {
-			stuck = ErrStillInUse
+			stillInUse = ErrStillInUse
 		}
 		if err != nil {
 			errs = append(errs, fmt.Errorf("remove network interface %s: %w", g.NIC, err))
 		}
 	}
-	return errors.Join(append(errs, stuck)...)
+	return errors.Join(append(errs, stillInUse)...)
 }
 
 // holdsOther tells whether a link is in the namespace that would go away with it and

@@ -66,7 +66,7 @@ func (e *Edit[T]) list(but ...string) []T {
 	return list
 }
 
-// plan plans a task. What cannot be done to the kernel is nil.
+// plan plans a task. do and undo are nil where the kernel is not touched.
 func (e *Edit[T]) plan(verb string, r T, lost, got []T, do, undo func(context.Context, *Target) error) *Task {
 	t := &Task{Verb: verb, Kind: e.kind.Name, Record: r, do: do, undo: undo}
 	e.actions = append(e.actions, step[T]{t, lost, got})

@@ -33,10 +33,10 @@ type Kind[T Record] struct {
 	Key    string // its list in device_hook.json
 	Policy Policy // of a restore
 
-	// Check refuses a file whose records contradict each other. It touches
+	// Check (optional) refuses a file whose records contradict each other. It touches
 	// nothing.
 	Check func([]T) error
-	// Resolve returns the record with the host's present facts (a device's number),
+	// Resolve, which Restore needs, returns the record with the host's present facts (a device's number),
 	// and whether it must be saved. It reads the host and changes nothing.
 	Resolve func(T) (now T, changed bool, err error)
 	// Order (optional) is the order in which a start applies records, for slices.SortFunc;

@@ -108,6 +108,12 @@ func TestTheExecutableLinksNothingUnwanted(t *testing.T) {
 	if !slices.Contains(deps, module+"/hooks") {
 		t.Errorf("the hooks are not among its %d packages", len(deps))
 	}
+	for _, pkg := range deps {
+		folder, ours := strings.CutPrefix(pkg, module+"/")
+		if top, _, _ := strings.Cut(folder, "/"); ours && !slices.Contains(shipped, top) {
+			t.Errorf("links %s, whose folder is not among those that the rules are for: add it to shipped", pkg)
+		}
+	}
 	for _, pkg := range unwanted {
 		if slices.Contains(deps, pkg) {
 			t.Errorf("links %s", pkg)

@@ -205,7 +205,7 @@ func (r *run) furnish() {
 	r.record(w)
 }
 
-// remove removes what is in the container.
+// removes removes what is in the container.
 func removes(path string) func(*run) {
 	return func(r *run) { r.t.Helper(); check(r.t, os.Remove(r.inside()+path)) }
 }

@@ -19,7 +19,7 @@ type ofPodman struct {
 	made string // how it was made
 }
 
-// make makes the container again, where it is to be another one. Its record stays.
+// makePodman makes the container again, where it is to be another one. Its record stays.
 func (b *box) makePodman() error {
 	how := fmt.Sprint(b.env, b.roRoot, b.bare)
 	if how == b.podman.made {

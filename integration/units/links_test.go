@@ -19,7 +19,7 @@ func ip(t testing.TB, args ...string) string {
 	return string(out)
 }
 
-// in runs ip(8) in the container's network namespace.
+// ip runs ip(8) in the container's network namespace.
 func (h *fakeContainer) ip(t testing.TB, args ...string) string {
 	t.Helper()
 	cmd := append([]string{fmt.Sprintf("--net=/proc/%d/ns/net", h.pid), "ip"}, args...)

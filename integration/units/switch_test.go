@@ -32,7 +32,7 @@ type vswitch struct {
 	database, daemon *exec.Cmd
 }
 
-// libraries is the folder of those that Debian's package brings along.
+// env is the environment in which the programs find the libraries of Debian's package.
 func (o *vswitch) env() []string {
 	var dirs []string
 	for _, pattern := range []string{"usr/lib", "usr/lib/*-linux-gnu", "lib/*-linux-gnu"} {

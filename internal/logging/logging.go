@@ -32,8 +32,8 @@ func Hook(name, file string, warn io.Writer) *logrus.Logger {
 	return log
 }
 
-// logFile is a log that is appended to. It may be a FIFO, whose reader does not read:
-// then it is given up after reach.
+// logFile is a log that is appended to. A write to a FIFO that nobody reads is given up
+// after ioTimeout.
 type logFile struct{ *os.File }
 
 func openFile(name string, flags int) (logFile, error) {
@@ -43,7 +43,7 @@ func openFile(name string, flags int) (logFile, error) {
 
 func (f logFile) Write(p []byte) (int, error) {
 	// os.ErrNoDeadline: what is always ready, such as a regular file, has none.
-	if err := f.SetWriteDeadline(time.Now().Add(dialTimeout)); err != nil && !errors.Is(err, os.ErrNoDeadline) {
+	if err := f.SetWriteDeadline(time.Now().Add(ioTimeout)); err != nil && !errors.Is(err, os.ErrNoDeadline) {
 		return 0, err
 	}
 	return f.File.Write(p)

@@ -136,7 +136,7 @@ func (a App) hookCommands() []cli.Command {
 	}
 	return append(commands, cli.Command{
 		Name:            "udev-event",
-		Usage:           "serve an event of udev: ACTION CONTAINER PARTITION PATH DISK",
+		Usage:           "serve an event of udev: ACTION CONTAINER DEVICE PATH DISK",
 		Category:        "hooks",
 		SkipFlagParsing: true,
 		Action:          func(c *cli.Context) error { return exit(a.UdevEvent(c.Args())) },
