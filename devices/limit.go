@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"math"
 	"os"
 	"path/filepath"
 	"strings"
@@ -39,14 +40,29 @@ type limit struct {
 	v2     []string // files of the unified hierarchy
 	v2key  string   // in front of the value there
 	weight bool     // a weight: not every scheduler has them
+	most   int64    // the largest rate
 }
 
+// mostIOPS: the kernel counts operations in 32 bits, and would cut off the rest; all ones
+// stand for no limit.
+const mostIOPS = math.MaxUint32 - 1
+
 var limits = [...]limit{
-	{"read iops", config.ReadIOPS, []string{"blkio.throttle.read_iops_device"}, []string{"io.max"}, "riops=", false},
-	{"write iops", config.WriteIOPS, []string{"blkio.throttle.write_iops_device"}, []string{"io.max"}, "wiops=", false},
-	{"read bps", config.ReadBPS, []string{"blkio.throttle.read_bps_device"}, []string{"io.max"}, "rbps=", false},
-	{"write bps", config.WriteBPS, []string{"blkio.throttle.write_bps_device"}, []string{"io.max"}, "wbps=", false},
-	{"blkio weight", config.BlkioWeight, []string{"blkio.weight_device", "blkio.bfq.weight_device"}, []string{"io.bfq.weight", "io.weight"}, "", true},
+	{"read iops", config.ReadIOPS, []string{"blkio.throttle.read_iops_device"}, []string{"io.max"}, "riops=", false, mostIOPS},
+	{"write iops", config.WriteIOPS, []string{"blkio.throttle.write_iops_device"}, []string{"io.max"}, "wiops=", false, mostIOPS},
+	{"read bps", config.ReadBPS, []string{"blkio.throttle.read_bps_device"}, []string{"io.max"}, "rbps=", false, math.MaxInt64},
+	{"write bps", config.WriteBPS, []string{"blkio.throttle.write_bps_device"}, []string{"io.max"}, "wbps=", false, math.MaxInt64},
+	{"blkio weight", config.BlkioWeight, []string{"blkio.weight_device", "blkio.bfq.weight_device"}, []string{"io.bfq.weight", "io.weight"}, "", true, 0},
+}
+
+// LimitValues tells whether the values of a kind of limit are weights, else the largest rate.
+func LimitValues(kind string) (weights bool, largest int64) {
+	for _, l := range limits {
+		if l.name == kind {
+			return l.weight, l.most
+		}
+	}
+	return false, 0
 }
 
 // LimitKinds are the kinds of resource that I/O limits are, in the order in

@@ -291,18 +291,13 @@ func parseLimit(kind, arg string) (l limitRequest, err error) {
 	if l, err = limitOf(kind, path, m.host); err != nil {
 		return l, err
 	}
-	if kind == "blkio weight" {
+	weights, largest := devices.LimitValues(kind)
+	if weights {
 		if l.Value, ok = parseWeight(value); !ok {
 			//lint:ignore ST1005 the wording of v0.9
 			return l, fmt.Errorf("Invalid weight for device: %s", arg)
 		}
 		return l, nil
-	}
-	largest := int64(math.MaxInt64)
-	if strings.HasSuffix(kind, "iops") {
-		// The kernel counts them in 32 bits, and would cut off the rest; all ones
-		// stand for no limit.
-		largest = math.MaxUint32 - 1
 	}
 	if l.Value, ok = parseSize(value, largest); !ok {
 		//lint:ignore ST1005 the wording of v0.9

@@ -87,7 +87,7 @@ func (s *session) setLimits(limits []limitRequest, needs func(limitRequest) *res
 				continue
 			}
 			none := fmt.Sprintf("device not support cfq:%s", l.Path)
-			if l.kind == "blkio weight" && l.Value != "0" && l.away == nil && !l.CanHaveWeights() {
+			if weights, _ := devices.LimitValues(l.kind); weights && l.Value != "0" && l.away == nil && !l.CanHaveWeights() {
 				s.printLater(func() string { return none })
 				continue
 			}
