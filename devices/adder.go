@@ -68,7 +68,7 @@ func (a *Adder) makeNode(t *resource.Target, d Device, commit func() error) (is 
 			t.Root.Leave()
 		}
 	}()
-	p, err := makeNode(t, d, nodePlace{by: t.Root.Maker(own), force: a.Force}, host, own, &u)
+	p, err := makeNodeFollowing(t, d, nodePlace{by: t.Root.Maker(own), force: a.Force}, host, own, &u)
 	if p.replaced {
 		if a.replaced == nil {
 			a.replaced = map[Device]bool{}

@@ -14,10 +14,10 @@ import (
 // errLink says that a symbolic link stands in a node's place.
 var errLink = errors.New("a link is there")
 
-// makeNode makes d's node and its parent directories. Where a link stands that leads nowhere,
+// makeNodeFollowing makes d's node and its parent directories. Where a link stands that leads nowhere,
 // the node is made as what it names: /dev/cdrom -> sr0. Any other link is a file that is
 // in the way.
-func makeNode(t *resource.Target, d Device, p nodePlace, host unix.Stat_t, own rootfs.Owner, u *undo.Stack) (nodePlace, error) {
+func makeNodeFollowing(t *resource.Target, d Device, p nodePlace, host unix.Stat_t, own rootfs.Owner, u *undo.Stack) (nodePlace, error) {
 	at := d.PathInContainer
 	for {
 		dir, base, err := t.Root.Parent(at, own, u)

@@ -130,7 +130,7 @@ func (d Device) viewNode(t *resource.Target, v *resource.View) (*InContainer, er
 	case !isDevice(st, d):
 		v.Differ("node has another number", "%s in the container is %s %d:%d", d.PathInContainer, kind, unix.Major(st.Rdev), unix.Minor(st.Rdev))
 	default:
-		if err := d.viewRights(t, dir, f, st, v); err != nil {
+		if err := d.compareOwnerAndMode(t, dir, f, st, v); err != nil {
 			return nil, err
 		}
 	}
@@ -156,9 +156,9 @@ func (d Device) missing(t *resource.Target, dir *os.File, v *resource.View) erro
 	return nil
 }
 
-// viewRights looks at the owner and the mode of a node that is ours to dress: what somebody
+// compareOwnerAndMode looks at the owner and the mode of a node that this program made: what somebody
 // else has bound there, or the host's own node, keeps what it has.
-func (d Device) viewRights(t *resource.Target, dir, f *os.File, st unix.Stat_t, v *resource.View) error {
+func (d Device) compareOwnerAndMode(t *resource.Target, dir, f *os.File, st unix.Stat_t, v *resource.View) error {
 	host, err := stat(d.PathOnHost)
 	if err != nil {
 		return err

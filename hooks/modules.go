@@ -32,7 +32,7 @@ func (h *Hook) requestModules(ctx context.Context, st state, init process.ID, wa
 		if r, err = h.load(st.Bundle); err != nil {
 			return m, nil, r, err
 		}
-		wanted = append(wanted, kmod.Others(r.modules, wanted)...)
+		wanted = append(wanted, kmod.Without(r.modules, wanted)...)
 	}
 	for {
 		if len(wanted) > 0 {
@@ -47,7 +47,7 @@ func (h *Hook) requestModules(ctx context.Context, st state, init process.ID, wa
 			lock.Unlock()
 			return m, nil, r, err
 		}
-		if wanted = kmod.Others(r.modules, m.names); len(wanted) == 0 {
+		if wanted = kmod.Without(r.modules, m.names); len(wanted) == 0 {
 			return m, lock, r, nil
 		}
 		lock.Unlock()

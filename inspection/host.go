@@ -56,7 +56,7 @@ func (h Host) hookSpecs(context.Context) (facts []Fact) {
 }
 
 func specFacts(g place.Generation, path string, data []byte) (facts []Fact) {
-	if f := ownFact("hook spec", path, 0o640); f != nil {
+	if f := writableByOthers("hook spec", path, 0o640); f != nil {
 		facts = append(facts, *f)
 	}
 	hooks := []string{}
@@ -92,7 +92,7 @@ func hookFact(spec, hook string) Fact {
 	case info.Mode()&0o111 == 0:
 		return Fact{Bad, "hook", hook + " cannot be executed", "chmod 0755 " + hook}
 	}
-	if f := ownFact("hook", hook, 0o755); f != nil {
+	if f := writableByOthers("hook", hook, 0o755); f != nil {
 		return *f
 	}
 	if ours, err := os.Stat("/proc/self/exe"); err == nil && ours.Size() != info.Size() {
@@ -101,9 +101,9 @@ func hookFact(spec, hook string) Fact {
 	return Fact{OK, "hook", spec + " runs " + hook, ""}
 }
 
-// ownFact is for a file that root executes or believes and that others may change; nil: only
+// writableByOthers is for a file that root executes or believes and that others may change; nil: only
 // root may.
-func ownFact(what, path string, mode fs.FileMode) *Fact {
+func writableByOthers(what, path string, mode fs.FileMode) *Fact {
 	var st unix.Stat_t
 	if err := unix.Stat(path, &st); err != nil {
 		return &Fact{Bad, what, path + ": " + err.Error(), ""}
@@ -121,7 +121,7 @@ func (h Host) policy(context.Context) []Fact {
 	if _, err := (kmod.Loader{}).Check(nil); err != nil {
 		return []Fact{{Bad, "module policy", err.Error(), "edit " + place.ModulePolicy}}
 	}
-	if f := ownFact("module policy", place.ModulePolicy, 0o644); f != nil {
+	if f := writableByOthers("module policy", place.ModulePolicy, 0o644); f != nil {
 		return []Fact{*f}
 	}
 	return []Fact{{OK, "module policy", place.ModulePolicy, ""}}
@@ -138,7 +138,7 @@ func (h Host) udev(context.Context) (facts []Fact) {
 	if _, err := os.Stat(helper); err != nil {
 		return append(facts, Fact{Bad, "udev", "the helper that the rules run is not there: " + err.Error(), "make install"})
 	}
-	if f := ownFact("udev", helper, 0o755); f != nil {
+	if f := writableByOthers("udev", helper, 0o755); f != nil {
 		return append(facts, *f)
 	}
 	return append(facts, Fact{OK, "udev", "udevd runs, and its rules have " + helper, ""})

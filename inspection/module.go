@@ -15,7 +15,7 @@ func (modules) look(s *Subject) (views []resource.View, err error) {
 	if err == nil {
 		var recorded []string
 		recorded, err = kmod.Recorded(s.Doc)
-		asked = append(asked, kmod.Others(recorded, asked)...)
+		asked = append(asked, kmod.Without(recorded, asked)...)
 	}
 	if err != nil {
 		v := resource.View{Name: "KERNEL_MODULES"}

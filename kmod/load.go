@@ -211,7 +211,7 @@ func (r *loadRun) load(ctx context.Context, missing []*Result) error {
 		names[i] = res.Name
 	}
 	before := r.presentByAlias(names)
-	book, err := r.recordPending(missing)
+	entry, err := r.recordPending(missing)
 	if err != nil {
 		return r.fail(err)
 	}
@@ -236,7 +236,7 @@ func (r *loadRun) load(ctx context.Context, missing []*Result) error {
 		res.Outcome, res.Reason = Failed, r.reason(res.Name, out)
 		failed.add(res.Name, res.Reason)
 	}
-	if err := book.close(out); err != nil {
+	if err := entry.close(out); err != nil {
 		failed.add(names[0], err.Error())
 	}
 	if len(failed.reasons) == 0 {

@@ -72,8 +72,8 @@ func SetRecorded(d *config.Document, names []string) error {
 // Same tells whether two names are one to modprobe and the kernel.
 func Same(a, b string) bool { return canonical(a) == canonical(b) }
 
-// Others returns the names that are not among those known.
-func Others(names, known []string) []string {
+// Without returns the names that are not among those known.
+func Without(names, known []string) []string {
 	return slices.DeleteFunc(slices.Clone(names), func(name string) bool {
 		return slices.ContainsFunc(known, func(k string) bool { return Same(k, name) })
 	})

@@ -131,7 +131,7 @@ func (l Loader) ListFor(by Requester, names []string) ([]Status, error) {
 		s.asks = append(s.asks, Request{Requester: by})
 		i = len(s.asks) - 1
 	}
-	s.asks[i].Names = append(slices.Clone(s.asks[i].Names), Others(names, s.asks[i].Names)...)
+	s.asks[i].Names = append(slices.Clone(s.asks[i].Names), Without(names, s.asks[i].Names)...)
 	wanted := make(map[string]bool)
 	for _, name := range s.asks[i].Names {
 		for _, m := range s.presentCandidates(name) {

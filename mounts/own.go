@@ -61,7 +61,7 @@ func hadOf(t *resource.Target, last json.RawMessage) any {
 		return nil
 	}
 	list, size, arrive := []given{}, 0, filepath.Join(at, place.SharedPath)
-	err = mountpoint.Each(t.Sees, func(m *mountpoint.Mount) bool {
+	err = mountpoint.Each(t.MountsPID, func(m *mountpoint.Mount) bool {
 		switch {
 		case g.ids[m.ID]:
 			g.trees = append(g.trees, sourceAt(m))

@@ -58,7 +58,7 @@ func Lost(ctx context.Context, t *resource.Target, b Bind) (bool, error) {
 		return false, err
 	}
 	lost := true
-	err = mountpoint.Each(t.Sees, func(m *mountpoint.Mount) bool {
+	err = mountpoint.Each(t.MountsPID, func(m *mountpoint.Mount) bool {
 		lost = !w.ours(m)
 		return lost
 	})
@@ -88,7 +88,7 @@ func ownMountsOf(t *resource.Target, b Bind) (*ownMounts, error) {
 		return nil, err
 	}
 	defer root.Close()
-	on, at, err := mountOf(root, t.Sees)
+	on, at, err := mountOf(root, t.MountsPID)
 	if on == nil || err != nil {
 		return nil, errors.Join(err, errors.New("the container's root is in none of its mounts"))
 	}
@@ -145,7 +145,7 @@ func (w *ownMounts) look(t *resource.Target, b Bind) error {
 	for _, m := range is {
 		there[m.ID] = mount{}
 	}
-	err := mountpoint.Each(t.Sees, func(m *mountpoint.Mount) bool {
+	err := mountpoint.Each(t.MountsPID, func(m *mountpoint.Mount) bool {
 		if _, ok := there[m.ID]; ok {
 			there[m.ID] = mount{heldBy(m), m.Point.String()}
 		}
@@ -175,7 +175,7 @@ func (w *ownMounts) look(t *resource.Target, b Bind) error {
 	if w.id != 0 || noted && len(w.peerGroups) > 0 {
 		return nil // what is the path's is known, whatever is in its place
 	}
-	return mountpoint.Each(t.Sees, func(m *mountpoint.Mount) bool {
+	return mountpoint.Each(t.MountsPID, func(m *mountpoint.Mount) bool {
 		if m.Point.Is(w.path) && w.path != w.at && slices.ContainsFunc(w.sources, sourceAt(m).sameDevice) && !w.shown(m) {
 			w.unsure = fmt.Errorf("%s in the container is a mount of %s, not of the recorded host path: unmount it there first, if it is an old mount of that path", b.Container, command.Printable(m.Root.String()))
 		}
@@ -265,7 +265,7 @@ func isThere(t *resource.Target, b Bind) (there bool) {
 	if !t.Ledger.Made(kindName, b, &is) {
 		return false
 	}
-	err := mountpoint.Each(t.Sees, func(m *mountpoint.Mount) bool {
+	err := mountpoint.Each(t.MountsPID, func(m *mountpoint.Mount) bool {
 		there = m.ID == is.ID
 		return !there
 	})

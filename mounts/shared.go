@@ -43,7 +43,7 @@ func Share(ctx context.Context, t *resource.Target, report func(error)) error {
 func DetectSharedPath(t *resource.Target) error {
 	shared, err := findShared(t)
 	if err == nil && shared.id != 0 {
-		err = mountpoint.Each(t.Sees, func(m *mountpoint.Mount) bool { return !shared.see(m) })
+		err = mountpoint.Each(t.MountsPID, func(m *mountpoint.Mount) bool { return !shared.see(m) })
 	}
 	t.NoSharedPath = shared.direct()
 	return err

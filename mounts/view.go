@@ -62,7 +62,7 @@ func Views(t *resource.Target, records, optional []Bind) ([]resource.View, error
 	if err != nil {
 		return nil, err
 	}
-	err = mountpoint.Each(t.Sees, func(m *mountpoint.Mount) bool {
+	err = mountpoint.Each(t.MountsPID, func(m *mountpoint.Mount) bool {
 		shared.see(m)
 		for i := range spots {
 			s := &spots[i]

@@ -20,7 +20,7 @@ type Edit[T Record] struct {
 	change     *Change
 	kind       *Kind[T]
 	old        []T
-	actions    []step[T]
+	steps      []step[T]
 	reconciled bool
 	now, gone  []T // with these
 }
@@ -45,11 +45,11 @@ func (k *Kind[T]) Edit(c *Change) (*Edit[T], error) {
 // Records are the records as they will be, should all that is planned succeed.
 func (e *Edit[T]) Records() []T { return e.list("withdraw") }
 
-// list is the old list after what has not failed, but for the tasks of some verbs.
-func (e *Edit[T]) list(but ...string) []T {
+// list is the old list after what has not failed, except for the tasks of some verbs.
+func (e *Edit[T]) list(except ...string) []T {
 	list := slices.Clone(e.old)
-	for _, a := range e.actions {
-		if a.Err != nil || slices.Contains(but, a.Verb) {
+	for _, a := range e.steps {
+		if a.Err != nil || slices.Contains(except, a.Verb) {
 			continue
 		}
 		i := slices.IndexFunc(list, func(r T) bool { return slices.Contains(a.removed, r) })
@@ -67,9 +67,9 @@ func (e *Edit[T]) list(but ...string) []T {
 }
 
 // plan plans a task. do and undo are nil where the kernel is not touched.
-func (e *Edit[T]) plan(verb string, r T, lost, got []T, do, undo func(context.Context, *Target) error) *Task {
+func (e *Edit[T]) plan(verb string, r T, removed, added []T, do, undo func(context.Context, *Target) error) *Task {
 	t := &Task{Verb: verb, Kind: e.kind.Name, Record: r, do: do, undo: undo}
-	e.actions = append(e.actions, step[T]{t, lost, got})
+	e.steps = append(e.steps, step[T]{t, removed, added})
 	e.change.Tasks = append(e.change.Tasks, t)
 	return t
 }
@@ -148,26 +148,26 @@ func (e *Edit[T]) Fail(verb string, r T, err error) *Task {
 // put puts the records into the document. During the change those that go are still
 // among them, and those of late updates are as before.
 func (e *Edit[T]) put(during bool) error {
-	but := []string{"withdraw"}
+	except := []string{"withdraw"}
 	if during {
-		but = append(but, "remove")
+		except = append(except, "remove")
 	}
 	if during && e.kind.UpdatedLate {
-		but = append(but, "update")
+		except = append(except, "update")
 	}
-	return config.Put(e.change.doc, e.kind.Key, e.list(but...))
+	return config.Put(e.change.doc, e.kind.Key, e.list(except...))
 }
 
 // begin writes into the ledger what is about to be granted, and takes permissions
 // away before anything else.
 func (e *Edit[T]) begin(ctx context.Context, t *Target) error {
-	var got []T
-	for _, a := range e.actions {
+	var added []T
+	for _, a := range e.steps {
 		if a.Err == nil && !slices.Equal(a.removed, a.added) {
-			got = append(got, a.added...)
+			added = append(added, a.added...)
 		}
 	}
-	if err := e.kind.intend(t, got...); err != nil || !e.kind.PermissionFirst {
+	if err := e.kind.intend(t, added...); err != nil || !e.kind.PermissionFirst {
 		return err
 	}
 	// What is added gets its permission last: it may fail.
@@ -180,11 +180,11 @@ func (e *Edit[T]) reconcile(ctx context.Context, t *Target) error {
 
 // reconcileAs reconciles with what the container has now.
 func (e *Edit[T]) reconcileAs(ctx context.Context, t *Target, now []T) error {
-	if e.kind.Reconcile == nil || len(e.actions) == 0 {
+	if e.kind.Reconcile == nil || len(e.steps) == 0 {
 		return nil
 	}
 	var gone []T
-	for _, a := range e.actions {
+	for _, a := range e.steps {
 		switch {
 		case slices.Equal(a.removed, a.added):
 		case a.undone:

@@ -18,13 +18,13 @@ import (
 // Target is a container whose resources change: its init process, and the
 // ways into it. Nothing in it is a path that the container could redirect.
 type Target struct {
-	ID     string
-	Bundle string
-	Init   process.ID
-	Root   *rootfs.Root   // the container's root directory, in its mount namespace
-	Owner  Owner          // the container's own root user, if it has one
-	NS     *nsenter.Mount // a thread in the container's mount namespace
-	Sees   int            // a process, or that thread, whose mount table has all that is below Root
+	ID        string
+	Bundle    string
+	Init      process.ID
+	Root      *rootfs.Root   // the container's root directory, in its mount namespace
+	Owner     Owner          // the container's own root user, if it has one
+	NS        *nsenter.Mount // a thread in the container's mount namespace
+	MountsPID int            // a process, or that thread, whose mount table has all that is below Root
 
 	UserNS       bool  // it has a user namespace of its own
 	Pivoted      bool  // its root is that of its mount namespace: the host's is gone

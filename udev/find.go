@@ -71,7 +71,7 @@ func (h *helper) removeRulesOfGone(ctx context.Context, id string) error {
 	if !gone || err != nil {
 		return err
 	}
-	changed, err := devices.SyncRules(ctx, h.generation, id, nil, plainLockWait)
+	changed, err := devices.SyncRules(ctx, h.generation, id, nil, eventLockWait)
 	if changed {
 		h.log.WithField("id", id).Info("the container was removed, and so are its udev rules")
 		err = errors.Join(err, devices.ReloadRules(ctx))

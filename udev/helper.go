@@ -27,11 +27,11 @@ import (
 // udevd, whose queue waits meanwhile, and in a unit of our own. udevd itself
 // would kill after 180 s.
 const (
-	budget        = 20 * time.Second
-	plainLockWait = 5 * time.Second
+	eventTimeout  = 20 * time.Second
+	eventLockWait = 5 * time.Second
 
-	directBudget   = 2 * time.Minute
-	directLockWait = time.Minute
+	unitTimeout  = 2 * time.Minute
+	unitLockWait = time.Minute
 )
 
 // direct is the argument in front of those that a rule gives, when the helper
@@ -63,9 +63,9 @@ func (e event) args() []string { return []string{e.action, e.container, e.name, 
 // lockWait is how long a lock is waited for.
 func (e event) lockWait() time.Duration {
 	if e.direct {
-		return directLockWait
+		return unitLockWait
 	}
-	return plainLockWait
+	return eventLockWait
 }
 
 // Helper is the program that the rules name. It returns the exit code; what
@@ -83,9 +83,9 @@ func Helper(g place.Generation, name string, args []string, stderr io.Writer) in
 }
 
 func serve(g place.Generation, name string, ev event) error {
-	limit := budget
+	limit := eventTimeout
 	if ev.direct {
-		limit = directBudget
+		limit = unitTimeout
 	}
 	ctx, cancel := context.WithTimeout(context.Background(), limit)
 	defer cancel()

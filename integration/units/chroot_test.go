@@ -33,7 +33,7 @@ func goesAfterChroot(t *testing.T, hosts bool) {
 		opened, closeAll, err := container.Open(nil, place.Isulad, h.id, container.Start{Init: init, Bundle: t.TempDir()}, &container.Spec{})
 		must(t, err)
 		t.Cleanup(closeAll)
-		target.Root, target.Sees, target.Pivoted = opened.Root, opened.Sees, opened.Pivoted
+		target.Root, target.MountsPID, target.Pivoted = opened.Root, opened.MountsPID, opened.Pivoted
 	}
 	given := func() (list []string) {
 		for line := range strings.Lines(mountsOf(t, thread(t, target))) {
@@ -44,8 +44,8 @@ func goesAfterChroot(t *testing.T, hosts bool) {
 		return list
 	}
 	open()
-	if target.Sees != h.pid {
-		t.Errorf("init, %d, has changed nothing, and %d is looked at", h.pid, target.Sees)
+	if target.MountsPID != h.pid {
+		t.Errorf("init, %d, has changed nothing, and %d is looked at", h.pid, target.MountsPID)
 	}
 	dir, early, late := t.TempDir(), bindOf(hostDir(t), "/mnt/early"), bindOf(hostDir(t), "/mnt/late")
 	must(t, changePaths(t, dir, target, func(e *resource.Edit[mounts.Bind]) { e.Add(early) }).Err)

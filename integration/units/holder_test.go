@@ -159,7 +159,7 @@ func (h *fakeContainer) target(t testing.TB, own resource.Owner) *resource.Targe
 	must(t, ns.Do(func() error { return nil })) // from now on there is a thread instead of two files
 	init, err := process.ByPID(h.pid)
 	must(t, err)
-	target := &resource.Target{ID: h.id, Init: init, Root: root, Owner: own, NS: ns, Sees: h.pid, Net: rtnl.OfProcess(h.pid), Cgroups: cgroup.Container{Path: h.cgroup, PID: h.pid}}
+	target := &resource.Target{ID: h.id, Init: init, Root: root, Owner: own, NS: ns, MountsPID: h.pid, Net: rtnl.OfProcess(h.pid), Cgroups: cgroup.Container{Path: h.cgroup, PID: h.pid}}
 	t.Cleanup(target.Net.Close)
 	t.Cleanup(func() { target.Cgroups.Close() }) // whichever a test puts there
 	return target

@@ -133,10 +133,10 @@ func (c Cmd) Run(ctx context.Context) (Output, error) {
 	return out, nil
 }
 
-// waitAtMost returns what wait does, but not later than patience after the end of
+// waitAtMost returns what wait does, but not later than grace after the end of
 // ctx: a program that sits in the kernel (modprobe, in a module's init function)
 // does not die of SIGKILL, and must not hold a container's start for ever.
-func waitAtMost(ctx context.Context, wait func() error, patience time.Duration) error {
+func waitAtMost(ctx context.Context, wait func() error, grace time.Duration) error {
 	done := make(chan error, 1)
 	go func() { done <- wait() }()
 	select {
@@ -144,7 +144,7 @@ func waitAtMost(ctx context.Context, wait func() error, patience time.Duration) 
 		return err
 	case <-ctx.Done():
 	}
-	timer := time.NewTimer(patience)
+	timer := time.NewTimer(grace)
 	defer timer.Stop()
 	select {
 	case err := <-done:

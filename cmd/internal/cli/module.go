@@ -103,7 +103,7 @@ func (a App) addModules(ctx context.Context, args moduleArgs) (results []kmod.Re
 		return results, err
 	}
 	err = changeModules(ctx, args.container.Dir, &by, func(old []string) []string {
-		return append(slices.Clone(old), kmod.Others(args.modules, old)...)
+		return append(slices.Clone(old), kmod.Without(args.modules, old)...)
 	})
 	if err != nil {
 		return results, err
@@ -173,7 +173,7 @@ func changeModules(ctx context.Context, dir string, by *kmod.Requester, change f
 	if err != nil {
 		return err
 	}
-	return kmod.Loader{}.Record(*by, append(ofSpec, kmod.Others(want, ofSpec)...))
+	return kmod.Loader{}.Record(*by, append(ofSpec, kmod.Without(want, ofSpec)...))
 }
 
 func (a App) removeModules(ctx context.Context, args moduleArgs) ([]kmod.Result, error) {
@@ -190,8 +190,8 @@ func (a App) removeModules(ctx context.Context, args moduleArgs) ([]kmod.Result,
 	if err != nil {
 		return nil, err
 	}
-	if others := kmod.Others(args.modules, old); len(others) > 0 {
-		if len(kmod.Others(others[:1], ofSpec)) == 0 {
+	if others := kmod.Without(args.modules, old); len(others) > 0 {
+		if len(kmod.Without(others[:1], ofSpec)) == 0 {
 			return nil, fmt.Errorf("kernel module %s is named by KERNEL_MODULES in the container's environment, which no command changes: create the container without it", others[0])
 		}
 		return nil, fmt.Errorf("kernel module %s is not added by %s, can not remove it, please check input parameter", others[0], a.Name)
@@ -199,12 +199,12 @@ func (a App) removeModules(ctx context.Context, args moduleArgs) ([]kmod.Result,
 	by := requester(args.container, args.name)
 	loader := kmod.Loader{Wait: commandLockWait}
 	if args.unload {
-		still := append(ofSpec, kmod.Others(kmod.Others(old, args.modules), ofSpec)...)
+		still := append(ofSpec, kmod.Without(kmod.Without(old, args.modules), ofSpec)...)
 		if err := loader.Unloadable(by.ID, args.modules, still); err != nil {
 			return nil, err
 		}
 	}
-	err = changeModules(ctx, dir, &by, func(old []string) []string { return kmod.Others(old, args.modules) })
+	err = changeModules(ctx, dir, &by, func(old []string) []string { return kmod.Without(old, args.modules) })
 	if err != nil {
 		return nil, err
 	}
@@ -228,7 +228,7 @@ func (a App) removeModules(ctx context.Context, args moduleArgs) ([]kmod.Result,
 func (a App) auditModules(c *cli.Context, verb string, args moduleArgs, results []kmod.Result, err error) {
 	names := slices.Clone(args.modules)
 	for _, r := range results {
-		names = append(names, kmod.Others([]string{r.Name}, names)...)
+		names = append(names, kmod.Without([]string{r.Name}, names)...)
 	}
 	for _, name := range names {
 		ch := change{id: args.container.ID, name: args.name, what: verb + " kernel module " + name, err: err}

@@ -46,7 +46,7 @@ func (a App) listModulesOf(c *cli.Context) ([]kmod.Status, error) {
 		if doc, err = config.Load(found.Dir); err == nil {
 			var recorded []string
 			recorded, err = kmod.Recorded(doc)
-			names = append(names, kmod.Others(recorded, names)...)
+			names = append(names, kmod.Without(recorded, names)...)
 		}
 	}
 	if err != nil {
