@@ -75,8 +75,12 @@ func (c Container) CheckDevice(w *deadline.Waiter, p string) error {
 	return err
 }
 
-// leadsNowhere tells whether an error of opening a path means that there is nothing.
-func leadsNowhere(err error) bool { return isNone(err) || errors.Is(err, unix.EACCES) }
+// leadsNowhere tells whether an error of opening a path means that there is nothing. A
+// container that may write the path's directory can have it end so, in a link of any length:
+// it must not keep others from what they are given.
+func leadsNowhere(err error) bool {
+	return isNone(err) || errors.Is(err, unix.EACCES) || errors.Is(err, unix.ENAMETOOLONG)
+}
 
 // DeviceCheck is CheckDevice, for devices.Hotplug.
 func (c Container) DeviceCheck(w *deadline.Waiter) func(path string) error {

@@ -73,6 +73,34 @@ func TestALinkThatAContainerMayHaveMadeIsNotFollowed(t *testing.T) {
 	}
 }
 
+// What a container makes of a tree that it was granted within another one keeps nobody from
+// following an operator's link.
+func TestATreeThatAContainerMadeUnreachableIsNoReasonToFollowNoLink(t *testing.T) {
+	for name, leads := range map[string]string{
+		"gone": "", "a loop": "logs", "too long": strings.Repeat("x", 300), "too long a path": strings.Repeat("x/", 2040), "below a file": "file/x",
+	} {
+		t.Run(name, func(t *testing.T) {
+			top := t.TempDir()
+			must(t, os.MkdirAll(filepath.Join(top, "granted"), 0o755))
+			must(t, os.MkdirAll(filepath.Join(top, "release/data"), 0o755))
+			must(t, os.WriteFile(filepath.Join(top, "granted/file"), nil, 0o600))
+			must(t, os.Symlink("release", filepath.Join(top, "current")))
+			if leads != "" {
+				must(t, os.Symlink(leads, filepath.Join(top, "granted/logs")))
+			}
+			c := mounts.Container{ID: "this", Bundle: t.TempDir(), Trees: func() []ledger.Tree {
+				return []ledger.Tree{
+					{Path: filepath.Join(top, "granted"), Writable: true},
+					{Path: filepath.Join(top, "granted/logs"), Writable: true},
+				}
+			}}
+			if err := mounts.MakeHost(nil, c, filepath.Join(top, "current/data"), rootfs.Owner{}); err != nil {
+				t.Errorf("the operator's link is not followed: %v", err)
+			}
+		})
+	}
+}
+
 func TestAnOperatorsLinkIsFollowedAlsoWhenItIsRetargeted(t *testing.T) {
 	top := t.TempDir()
 	for _, dir := range []string{"app/releases/1/data", "app/releases/2/data", "granted/logs", "shown"} {
