@@ -62,7 +62,8 @@ var Kind = resource.Kind[Device]{
 
 	Reconcile: reconcile,
 	Verify:    verify,
-	Tolerate:  func(d Device, err error) bool { return d.Optional && errors.Is(err, errVanished) },
+	// What is plugged in, where a selector means it, keeps nobody from starting.
+	Tolerate: func(d Device, err error) bool { return d.Select != "" || d.Optional && errors.Is(err, errVanished) },
 
 	PermissionFirst: true,
 	Granted:         true,

@@ -33,6 +33,7 @@ type Hotplug struct {
 	doc       *config.Document
 	devices   *resource.Edit[Device]
 	selectors *resource.Edit[Selector]
+	adding    Selector
 	before    []Device
 	limits    []*resource.Edit[Limit]
 	looks     []diskScan

@@ -21,6 +21,7 @@ func (h *Hotplug) Select(s Selector) (*resource.Task, error) {
 	if _, err := s.named(s.of(all), nil); err != nil {
 		return h.selectors.Fail("add", s, err), nil
 	}
+	h.adding = s
 	task := h.selectors.Add(s)
 	return task, h.selected(false)
 }
@@ -66,6 +67,9 @@ func (h *Hotplug) selected(unsure bool) error {
 		}
 	}
 	for _, p := range stay {
+		if !slices.Contains(h.before, p.old) {
+			continue // it is planned already
+		}
 		if p.old != p.now || unsure && h.Has == nil || h.Has != nil && !h.Has(p.old) {
 			h.replug(p.old, p.now)
 		}
@@ -87,7 +91,7 @@ func (h *Hotplug) meant() (there []Device, err error) {
 		if err == nil && len(list) > MaxInFolder {
 			list, err = list[:MaxInFolder], fmt.Errorf("%s has %d nodes: the container is given %d of them", s.Host, len(list), MaxInFolder)
 		}
-		if err != nil {
+		if err != nil && (h.adding == Selector{} || h.adding == s) { // who adds one is not told of others
 			h.selectors.Fail("add", s, err)
 		}
 		there = append(there, list...)

@@ -86,7 +86,8 @@ func (s Selector) Overlaps(o Selector) bool {
 
 // means tells whether s means a USB device, by what identifies it.
 func (s Selector) means(usb string) bool {
-	return usb == s.Host || strings.HasPrefix(usb, s.Host+":")
+	anySerial := strings.Count(s.Host, ":") == 2
+	return usb == s.Host || anySerial && strings.HasPrefix(usb, s.Host+":")
 }
 
 // usbAt is the USB device that sysfs has at dir, as a selector with its serial number has

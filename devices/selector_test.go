@@ -46,6 +46,7 @@ func TestSelectorsOverlapWhereADeviceMayBeMeantByBoth(t *testing.T) {
 		{"usb:0403:6001", "usb:0403:6001:A", true},
 		{"usb:0403:6001:A", "usb:0403:6001", true},
 		{"usb:0403:6001:A", "usb:0403:6001:AB", false},
+		{"usb:0403:6001:A", "usb:0403:6001:A:1", false},
 		{"usb:0403:6001", "usb:0403:6002", false},
 	} {
 		t.Run(c.one+" and "+c.other, func(t *testing.T) {

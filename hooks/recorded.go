@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"path/filepath"
+	"slices"
 
 	"isula.org/isulad-tools/config"
 	"isula.org/isulad-tools/container"
@@ -56,12 +57,8 @@ func (r *recorded) plan() (err error) {
 	if r.paths, err = mounts.Restore(r.wait, r.doc); err != nil {
 		return err
 	}
-	for _, kind := range devices.LimitKinds() {
-		plan, err := kind.Restore(r.doc)
-		if err != nil {
-			return err
-		}
-		r.limits = append(r.limits, plan)
+	if err = r.planLimits(); err != nil {
+		return err
 	}
 	if r.interfaces, err = network.Interfaces.Restore(r.doc); err != nil {
 		return err
@@ -77,6 +74,19 @@ func (r *recorded) planDevices() (err error) {
 	return err
 }
 
+// planLimits plans the limits, which follow the numbers of the devices.
+func (r *recorded) planLimits() error {
+	r.limits = nil
+	for _, kind := range devices.LimitKinds() {
+		plan, err := kind.Restore(r.doc)
+		if err != nil {
+			return err
+		}
+		r.limits = append(r.limits, plan)
+	}
+	return nil
+}
+
 // scan plans the partitions and selected devices that came and went while nobody could
 // look, too, and tells whether there were any.
 func (r *recorded) scan() (changed bool, err error) {
@@ -90,10 +100,12 @@ func (r *recorded) scan() (changed bool, err error) {
 	if err := plan.ScanPartitions(); err != nil {
 		return false, err
 	}
-	if err := plan.Record(); err != nil || len(plan.Change.Tasks) == 0 {
+	// What is away only, or ambiguous, changes no record.
+	changes := func(t *resource.Task) bool { return t.Err == nil && t.Verb != "withdraw" }
+	if err := plan.Record(); err != nil || !slices.ContainsFunc(plan.Change.Tasks, changes) {
 		return false, err
 	}
-	return true, r.planDevices()
+	return true, errors.Join(r.planDevices(), r.planLimits())
 }
 
 // rescan makes the container's devices what they became after it was looked, and

@@ -215,6 +215,22 @@ func TestAStartGivesWhatASelectorMeansThen(t *testing.T) {
 	start(nil)
 }
 
+// Who plugs something in must not keep a container from starting.
+func TestAStartGoesOnWithoutASelectedDeviceThatItCannotBeGiven(t *testing.T) {
+	host := newUSB(t)
+	host.plug("1-1.1", "0403", "6001", "", 2)
+	h := hold(t, func(image string) { write(t, image+"/etc/file", "image") }, pivoted)
+	b := inBundle(t, h, asJSON(t, selectors("usb:0403:6001:/etc/file/modem")))
+	fakeProgram(t, "udevadm", "")
+	t.Cleanup(func() { must(t, os.Remove(rules)) })
+	if o := b.hook(t, "prestart"); o.code != 0 {
+		t.Errorf("%d, %s, want the start to go on", o.code, o.said)
+	}
+	if o := b.hook(t, "poststop"); o.code != 0 {
+		t.Errorf("poststop: %d, %s", o.code, o.said)
+	}
+}
+
 func TestUdevIsAskedToTellOfASelectorsDevices(t *testing.T) {
 	host := newUSB(t)
 	b := newDeviceFixture(t, selectors("usb:0403:6001:A", "usb:0000:0abc"), pivoted)
@@ -260,6 +276,7 @@ func TestSelectorsAreAddedAndRemovedWithTheirNodes(t *testing.T) {
 	fakeProgram(t, "udevadm", "")
 	t.Cleanup(func() { must(t, os.Remove(rules)) })
 	box := &deviceFixture{fakeContainer: h, t: t, dir: b.dir}
+	write(t, h.root+"/dev/taken", "the container's")
 	none := map[string]int{}
 	both := map[string]int{"/dev/ttyUSB0": 0, "/dev/ttyUSB1": 1}
 	one := map[string]int{"/dev/modem": 1}
@@ -287,6 +304,7 @@ func TestSelectorsAreAddedAndRemovedWithTheirNodes(t *testing.T) {
 		{[]string{"add-device", "--select", "usb:0403:6001:B", "id", "/dev/modem:r"}, 0, "", one},
 		{[]string{"list-device", "id"}, 0, `"CgroupPermissions":"r"`, one},
 		{[]string{"remove-device", "--select", "usb:0403:6001:B", "id"}, 0, "", none},
+		{[]string{"add-device", "--select", "usb:0403:6001:B", "id", "/dev/taken"}, 1, "is not added: not all of its nodes can be given", none},
 		{[]string{"add-device", "--select", "usb:0403:6001:C", "id"}, 0, "gets it when it comes", none},
 		{[]string{"list-device", "--format", "table", "id"}, 0, "usb:0403:6001:C", none},
 		{[]string{"list-device", "id"}, 0, `"Select":"usb:0403:6001:C"`, none},
@@ -305,6 +323,9 @@ func TestSelectorsAreAddedAndRemovedWithTheirNodes(t *testing.T) {
 			t.Errorf("%q: %d, %s, want %d, %s", c.args, o.code, o.said, c.code, c.says)
 		}
 		box.ttys(c.want)
+	}
+	if got := read(t, h.root+"/dev/taken"); got != "the container's" {
+		t.Errorf("the file at a path that was asked for is %q", got)
 	}
 	if got := read(t, filepath.Join(b.dir, config.Name)); got != "{}\n" {
 		t.Errorf("recorded is still %s", got)

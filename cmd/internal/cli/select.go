@@ -1,6 +1,7 @@
 package cli
 
 import (
+	"context"
 	"fmt"
 	"slices"
 	"strings"
@@ -70,21 +71,35 @@ func (a App) addSelector(c *cli.Context) error {
 		if err != nil {
 			return err
 		}
-		given := false
+		var given []*resource.Task
 		for _, t := range s.change.Tasks {
 			if d, ok := t.Record.(devices.Device); ok && t.Verb == "add" && t.Err == nil {
-				given = true
+				given = append(given, t)
 				s.printOnSuccess(t, "Add device (%s) to container(%s,%s) done.", d.PathOnHost, s.name, d.PathInContainer)
 			}
 		}
-		if !given {
+		if given == nil {
 			s.printOnSuccess(task, "no device %s is there now: the container gets it when it comes", selector.Host)
 		}
 		s.printOnSuccess(task, "Add device selector (%s) to container(%s) done.", selector, s.name)
+		s.change.Finally(allOf(given, selector))
 		s.syncUnit(edit, recorded)
 		s.follow(plan.Followed, !c.Bool(configOnlyFlag.Name))
 		return nil
 	})
+}
+
+// allOf fails when the container cannot have all nodes that a selector means now: then it
+// gets none, and the selector is not recorded. When all is taken back it has nothing to say.
+func allOf(given []*resource.Task, selector devices.Selector) func(context.Context) error {
+	told := false
+	return func(context.Context) error {
+		if told || !slices.ContainsFunc(given, func(t *resource.Task) bool { return t.Err != nil }) {
+			return nil
+		}
+		told = true
+		return fmt.Errorf("device selector %s is not added: not all of its nodes can be given", selector.Host)
+	}
 }
 
 // removeSelector takes a selector away, with all that the container has by it.
