@@ -199,7 +199,7 @@ func (w *world) cleared() (lines []string) {
 	if named := strings.Contains(string(res.Stdout), "container "+id+" is gone"); named != (len(before) > 0) {
 		lines = append(prefix(fmt.Sprintf("doctor names leftovers: %v", named), before), string(res.Stderr))
 	}
-	for _, says := range []string{"Remove what container " + id + " left", ""} {
+	for _, says := range []string{"Remove leftovers of container " + id, ""} {
 		res := w.tool([]string{"repair", "--orphans"}, supervisor.Fault{})
 		if len(before) == 0 {
 			says = ""
