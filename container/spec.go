@@ -100,11 +100,11 @@ func (s *Spec) trees(bundle string) (list []ledger.Tree) {
 }
 
 // Owner returns the container's own root user, when it has a user namespace.
-func (s *Spec) Owner() resource.Owner {
+func (s *Spec) Owner() resource.MappedRoot {
 	if !s.UserNS() {
-		return resource.Owner{UID: -1, GID: -1}
+		return resource.MappedRoot{UID: -1, GID: -1}
 	}
-	return resource.Owner{UID: mappedRoot(s.Linux.UIDMappings), GID: mappedRoot(s.Linux.GIDMappings)}
+	return resource.MappedRoot{UID: mappedRoot(s.Linux.UIDMappings), GID: mappedRoot(s.Linux.GIDMappings)}
 }
 
 // UserNS tells whether the container has a user namespace of its own.

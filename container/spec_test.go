@@ -40,7 +40,7 @@ func TestSpecsOfARealISuladAreUnderstood(t *testing.T) {
 			if s.Root.Path != "/root/myrootfs" || s.Linux.CgroupsPath != cgroup || !slices.Contains(s.Process.Env, "KERNEL_MODULES=ip_vs") {
 				t.Errorf("%s: %+v", name, s)
 			}
-			if own := s.Owner(); own != (resource.Owner{UID: -1, GID: -1}) {
+			if own := s.Owner(); own != (resource.MappedRoot{UID: -1, GID: -1}) {
 				t.Errorf("%s: owner %v without a user namespace", name, own)
 			}
 		})
@@ -111,7 +111,7 @@ func TestASpecMayLackEverythingThatIsNotNeeded(t *testing.T) {
 			t.Errorf("%s: %v", config, err)
 			continue
 		}
-		if own := s.Owner(); own != (resource.Owner{UID: -1, GID: -1}) {
+		if own := s.Owner(); own != (resource.MappedRoot{UID: -1, GID: -1}) {
 			t.Errorf("%s: owner %v", config, own)
 		}
 	}
@@ -177,16 +177,16 @@ func TestTheOwnerIsTheContainersOwnRootUser(t *testing.T) {
 	const user = `"namespaces":[{"type":"mount"},{"type":"user"}]`
 	for _, c := range []struct {
 		linux string
-		want  resource.Owner
+		want  resource.MappedRoot
 	}{
-		{user + `,"uidMappings":[{"containerID":0,"hostID":100000,"size":65536}],"gidMappings":[{"containerID":0,"hostID":200000,"size":1}]`, resource.Owner{UID: 100000, GID: 200000}},
-		{user + `,"uidMappings":[{"containerID":1,"hostID":5,"size":9},{"hostID":7,"size":1}]`, resource.Owner{UID: 7, GID: -1}},
-		{user + `,"uidMappings":[{"containerID":0,"hostID":100000,"size":0}]`, resource.Owner{UID: -1, GID: -1}},
-		{user + `,"uidMappings":[{"containerID":1,"hostID":100000,"size":10}]`, resource.Owner{UID: -1, GID: -1}},
-		{user, resource.Owner{UID: -1, GID: -1}},
-		{user + `,"uidMappings":[{"hostID":4294967295,"size":1}]`, resource.Owner{UID: 4294967295, GID: -1}},
+		{user + `,"uidMappings":[{"containerID":0,"hostID":100000,"size":65536}],"gidMappings":[{"containerID":0,"hostID":200000,"size":1}]`, resource.MappedRoot{UID: 100000, GID: 200000}},
+		{user + `,"uidMappings":[{"containerID":1,"hostID":5,"size":9},{"hostID":7,"size":1}]`, resource.MappedRoot{UID: 7, GID: -1}},
+		{user + `,"uidMappings":[{"containerID":0,"hostID":100000,"size":0}]`, resource.MappedRoot{UID: -1, GID: -1}},
+		{user + `,"uidMappings":[{"containerID":1,"hostID":100000,"size":10}]`, resource.MappedRoot{UID: -1, GID: -1}},
+		{user, resource.MappedRoot{UID: -1, GID: -1}},
+		{user + `,"uidMappings":[{"hostID":4294967295,"size":1}]`, resource.MappedRoot{UID: 4294967295, GID: -1}},
 		// Mappings alone make no user namespace: ownership is the host's then.
-		{`"namespaces":[{"type":"mount"}],"uidMappings":[{"hostID":100000,"size":65536}],"gidMappings":[{"hostID":100000,"size":65536}]`, resource.Owner{UID: -1, GID: -1}},
+		{`"namespaces":[{"type":"mount"}],"uidMappings":[{"hostID":100000,"size":65536}],"gidMappings":[{"hostID":100000,"size":65536}]`, resource.MappedRoot{UID: -1, GID: -1}},
 	} {
 		t.Run(c.linux, func(t *testing.T) {
 			s, err := ReadSpec(bundle(t, `{"linux":{`+c.linux+`}}`))

@@ -27,13 +27,13 @@ type resolution struct {
 // resolve returns what a canonical name means. Looking it up takes milliseconds,
 // and a name that fails is asked about several times.
 func (h *host) resolve(name string) resolution {
-	m, known := h.means[name]
+	m, known := h.resolved[name]
 	if !known {
 		m = h.resolveAlias(name)
-		if h.means == nil {
-			h.means = make(map[string]resolution)
+		if h.resolved == nil {
+			h.resolved = make(map[string]resolution)
 		}
-		h.means[name] = m
+		h.resolved[name] = m
 	}
 	return m
 }

@@ -20,13 +20,13 @@ const fileLimit = 32 << 20
 // host is what the machine's files say about modules. They are read when a
 // question needs them, and each once.
 type host struct {
-	root    string // prefix of all paths
-	release string // "": ask the kernel when it matters
-	files   map[string][]byte
-	lists   map[string]map[string][]byte // lines of some files, by module
-	lookups int
-	config  *rules
-	means   map[string]resolution
+	root     string // prefix of all paths
+	release  string // "": ask the kernel when it matters
+	files    map[string][]byte
+	lists    map[string]map[string][]byte // lines of some files, by module
+	lookups  int
+	config   *rules
+	resolved map[string]resolution
 }
 
 func (l Loader) host() *host { return &host{root: l.Root, release: l.Release} }

@@ -45,9 +45,9 @@ type RequestRef struct {
 // the kernel does not confirm is left out.
 type status struct {
 	*host
-	loads []Load
-	asks  []Request
-	procs map[string]procModule
+	loads    []Load
+	requests []Request
+	procs    map[string]procModule
 }
 
 // procModule is a line of /proc/modules.
@@ -63,7 +63,7 @@ func (l Loader) status() (s status, err error) {
 	if s.loads, err = l.loaded(s.host); err != nil {
 		return s, err
 	}
-	s.asks, err = l.requests()
+	s.requests, err = l.requests()
 	return s, err
 }
 
@@ -126,14 +126,14 @@ func (l Loader) ListFor(by Requester, names []string) ([]Status, error) {
 	if err != nil {
 		return nil, err
 	}
-	i := slices.IndexFunc(s.asks, func(a Request) bool { return a.ID == by.ID })
+	i := slices.IndexFunc(s.requests, func(a Request) bool { return a.ID == by.ID })
 	if i < 0 {
-		s.asks = append(s.asks, Request{Requester: by})
-		i = len(s.asks) - 1
+		s.requests = append(s.requests, Request{Requester: by})
+		i = len(s.requests) - 1
 	}
-	s.asks[i].Names = append(slices.Clone(s.asks[i].Names), Without(names, s.asks[i].Names)...)
+	s.requests[i].Names = append(slices.Clone(s.requests[i].Names), Without(names, s.requests[i].Names)...)
 	wanted := make(map[string]bool)
-	for _, name := range s.asks[i].Names {
+	for _, name := range s.requests[i].Names {
 		for _, m := range s.presentCandidates(name) {
 			wanted[m] = true
 		}
@@ -144,7 +144,7 @@ func (l Loader) ListFor(by Requester, names []string) ([]Status, error) {
 
 func (s status) list(wanted map[string]bool) []Status {
 	wishes := make(map[string][]RequestRef)
-	for _, a := range s.asks {
+	for _, a := range s.requests {
 		for _, name := range a.Names {
 			for _, m := range s.presentCandidates(name) {
 				wishes[m] = append(wishes[m], RequestRef{ID: a.ID, Name: a.Name, As: name, Running: a.Init.Lives()})
@@ -189,8 +189,8 @@ func (l Loader) Unloadable(id string, names, still []string) error {
 	if err != nil {
 		return err
 	}
-	if i := slices.IndexFunc(s.asks, func(a Request) bool { return a.ID == id }); i >= 0 {
-		s.asks[i].Names = still
+	if i := slices.IndexFunc(s.requests, func(a Request) bool { return a.ID == id }); i >= 0 {
+		s.requests[i].Names = still
 	}
 	_, err = s.unloadable(names)
 	return err
@@ -239,7 +239,7 @@ func (s status) whyNeeded(module string, going []string) (why []string) {
 
 // requestedBy tells which running containers ask for a module.
 func (s status) requestedBy(module string) (why []string) {
-	for _, a := range s.asks {
+	for _, a := range s.requests {
 		for _, name := range a.Names {
 			if slices.Contains(s.presentCandidates(name), module) {
 				why = append(why, "container "+cmp.Or(a.Name, a.ID)+" asks for it")

@@ -7,8 +7,8 @@ import (
 	"strconv"
 )
 
-// Metric is the decimal number by which the kernel chooses among routes to one
-// destination, the lowest first. In JSON it is a text; a number is read, too.
+// Metric is a route's priority (RTA_PRIORITY; "metric" of ip-route(8)), and none of
+// RTA_METRICS: a decimal number, of which the kernel takes the lowest. In JSON it is a text; a number is read, too.
 type Metric string
 
 // UnmarshalJSON reads a text or a number.

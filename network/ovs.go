@@ -18,7 +18,7 @@ const ovsTimeout = 4
 
 // vsctl runs ovs-vsctl. installed is false when the host has none.
 func (w *session) vsctl(ctx context.Context, args ...string) (installed bool, err error) {
-	look := w.Look
+	look := w.LookPath
 	if look == nil {
 		look = command.LookPath
 	}

@@ -143,7 +143,8 @@ func (r Route) destination(p parsedRoute) (netip.Prefix, error) {
 	return dest, nil
 }
 
-// Same tells whether two records are one route. It compares values.
+// Same tells whether two records are one route. It compares all values: what does not tell
+// one of the kernel's routes from another does not belong into parsedRoute.
 func (r Route) Same(other Route) bool {
 	a, err := r.parse()
 	b, otherErr := other.parse()

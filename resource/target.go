@@ -22,7 +22,7 @@ type Target struct {
 	Bundle    string
 	Init      process.ID
 	Root      *rootfs.Root   // the container's root directory, in its mount namespace
-	Owner     Owner          // the container's own root user, if it has one
+	Owner     MappedRoot     // the container's own root user, if it has one
 	NS        *nsenter.Mount // a thread in the container's mount namespace
 	MountsPID int            // a process, or that thread, whose mount table has all that is below Root
 
@@ -32,8 +32,8 @@ type Target struct {
 
 	Wait *deadline.Waiter // for what never answers, in the container or on the host
 
-	Net  *rtnl.Namespace                      // its network namespace, opened when it is needed
-	Look func(program string) (string, error) // finds what is executed; nil: where hooks may look
+	Net      *rtnl.Namespace                      // its network namespace, opened when it is needed
+	LookPath func(program string) (string, error) // finds what is executed; nil: where hooks may look
 
 	// Ledger is what this start was granted; nil: nobody knows. Doubt is what could
 	// not be read of it.
@@ -61,12 +61,12 @@ type Node struct {
 	Major, Minor int64
 }
 
-// Owner is the root user and group of a container that has a user namespace of
+// MappedRoot is the root user and group of a container that has a user namespace of
 // its own, in host ids; -1 is an id that is not mapped, or no such namespace.
-type Owner struct{ UID, GID int }
+type MappedRoot struct{ UID, GID int }
 
 // Or returns the owner with other's ids where o has none.
-func (o Owner) Or(other rootfs.Owner) rootfs.Owner {
+func (o MappedRoot) Or(other rootfs.Owner) rootfs.Owner {
 	if o.UID >= 0 {
 		other.UID = o.UID
 	}

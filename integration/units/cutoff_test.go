@@ -16,7 +16,7 @@ func TestAPathIsAddedThoughTheRuntimeHasCutTheSharedPathOff(t *testing.T) {
 		t.Fatalf("%+v", got)
 	}
 	t.Cleanup(func() { b.hook(t, "poststop") })
-	must(t, b.target(t, resource.Owner{UID: -1, GID: -1}).NS.Do(func() error { return unix.Mount("", "/", "", unix.MS_REC|unix.MS_PRIVATE, "") }))
+	must(t, b.target(t, resource.MappedRoot{UID: -1, GID: -1}).NS.Do(func() error { return unix.Mount("", "/", "", unix.MS_REC|unix.MS_PRIVATE, "") }))
 	path := hostDir(t) + ":/mnt/x"
 	if lacks(unix.SYS_MOUNT_SETATTR) {
 		if got := b.tool(t, "add-path", b.id, path); got.code != 1 || !strings.Contains(got.said, "shared path") {

@@ -329,7 +329,7 @@ func TestInAUserNamespaceANodeIsTheMappedRootsAndCanBeOpened(t *testing.T) {
 	} {
 		t.Run(c.what, func(t *testing.T) {
 			h := hold(t, nil, c.options...)
-			target := h.target(t, resource.Owner{UID: mappedRoot, GID: mappedRoot})
+			target := h.target(t, resource.MappedRoot{UID: mappedRoot, GID: mappedRoot})
 			target.UserNS = true
 			d := fuse(t, "/dev/a/node")
 			must(t, os.Remove(d.PathOnHost))

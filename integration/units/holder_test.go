@@ -143,7 +143,7 @@ func (h *fakeContainer) allowed(t testing.TB) string {
 
 // target is what the engine is given for the container. It is closed when the
 // test ends.
-func (h *fakeContainer) target(t testing.TB, own resource.Owner) *resource.Target {
+func (h *fakeContainer) target(t testing.TB, own resource.MappedRoot) *resource.Target {
 	t.Helper()
 	root, err := rootfs.OfProcess(h.pid, "container "+h.id, nil)
 	must(t, err)
@@ -175,7 +175,7 @@ func (h *fakeContainer) keepLedger(t testing.TB, target *resource.Target, trees 
 }
 
 // hostOwner is the owner of a container without a user namespace.
-var hostOwner = resource.Owner{UID: -1, GID: -1}
+var hostOwner = resource.MappedRoot{UID: -1, GID: -1}
 
 // mountAt is the mount that the container has at a path of its own, as a line.
 func (h *fakeContainer) mountAt(t testing.TB, path string) string {

@@ -38,7 +38,7 @@ func grant(t testing.TB, uid int, flags uintptr, options ...option) *granted {
 	g.fakeContainer = hold(t, nil, options...)
 	own, rights := hostOwner, credentials.Rights{}
 	if has(options, userns) {
-		own = resource.Owner{UID: mappedRoot, GID: mappedRoot}
+		own = resource.MappedRoot{UID: mappedRoot, GID: mappedRoot}
 		rights.UIDs = []credentials.Range{{First: mappedRoot, Size: 1000}}
 		rights.GIDs = rights.UIDs
 	}
@@ -146,7 +146,7 @@ func TestInATreeOfTheHostOnlyWhatTheContainersRootMayMakeIsMade(t *testing.T) {
 // A file system that the container has mounted itself is its own, as its root is.
 func TestOnAMountOfTheContainersOwnAnythingIsMade(t *testing.T) {
 	h := hold(t, nil, userns)
-	target := h.target(t, resource.Owner{UID: mappedRoot, GID: mappedRoot})
+	target := h.target(t, resource.MappedRoot{UID: mappedRoot, GID: mappedRoot})
 	// By another user, in a directory that only that user may write.
 	must(t, target.NS.Do(func() error { return unix.Mount("tmpfs", h.image+"/mnt", "tmpfs", 0, "mode=700,uid=7") }))
 	var u undo.Stack

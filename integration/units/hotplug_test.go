@@ -106,7 +106,7 @@ func newDeviceFixture(t testing.TB, file map[string]any, options ...option) *dev
 	b := &deviceFixture{fakeContainer: hold(t, nil, options...), t: t, dir: t.TempDir()}
 	own := hostOwner
 	if has(options, userns) {
-		own = resource.Owner{UID: mappedRoot, GID: mappedRoot}
+		own = resource.MappedRoot{UID: mappedRoot, GID: mappedRoot}
 	}
 	b.target = b.fakeContainer.target(t, own)
 	if has(options, userns) {

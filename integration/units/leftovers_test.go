@@ -195,7 +195,7 @@ func TestAContainerThatTakesANodesNameGetsItsDeviceAllTheSame(t *testing.T) {
 		t.Run(what, func(t *testing.T) {
 			out, untouched := victim(t)
 			h := hold(t, nil, userns)
-			target := h.target(t, resource.Owner{UID: mappedRoot, GID: mappedRoot})
+			target := h.target(t, resource.MappedRoot{UID: mappedRoot, GID: mappedRoot})
 			target.UserNS = true
 			must(t, share(t, target))
 			d := fuse(t, "/dev/node")
@@ -234,7 +234,7 @@ func TestAContainerThatHasTheHostsRootStartsAgain(t *testing.T) {
 func TestOneContainerCannotTakeTheSharedPathFromTheOthers(t *testing.T) {
 	greedy, _ := shared(t, nil)
 	running, other := shared(t, nil)
-	mapped := hold(t, nil, userns).target(t, resource.Owner{UID: mappedRoot, GID: mappedRoot})
+	mapped := hold(t, nil, userns).target(t, resource.MappedRoot{UID: mappedRoot, GID: mappedRoot})
 	mapped.UserNS = true
 	must(t, share(t, mapped))
 	var fs unix.Statfs_t

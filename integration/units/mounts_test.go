@@ -355,7 +355,7 @@ func TestAFileIsBoundOnAFile(t *testing.T) {
 
 func TestAMissingHostPathIsMadeForTheContainersRoot(t *testing.T) {
 	h := hold(t, nil)
-	target := h.target(t, resource.Owner{UID: 7, GID: 8})
+	target := h.target(t, resource.MappedRoot{UID: 7, GID: 8})
 	defer unix.Umask(unix.Umask(0o077))
 	must(t, share(t, target))
 	dir := filepath.Join(t.TempDir(), "made")

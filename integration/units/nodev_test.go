@@ -56,7 +56,7 @@ func TestANodeOnAMountWithoutNodesIsBound(t *testing.T) {
 			h := hold(t, nil, c.options...)
 			own := hostOwner
 			if has(c.options, userns) {
-				own = resource.Owner{UID: mappedRoot, GID: mappedRoot}
+				own = resource.MappedRoot{UID: mappedRoot, GID: mappedRoot}
 			}
 			target := h.target(t, own)
 			target.UserNS = has(c.options, userns)

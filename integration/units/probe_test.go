@@ -33,7 +33,7 @@ func TestTheProbeOpensNothingOfTheImages(t *testing.T) {
 	} {
 		t.Run(what, func(t *testing.T) {
 			h := hold(t, nil, userns, imageDev)
-			target := h.target(t, resource.Owner{UID: mappedRoot, GID: mappedRoot})
+			target := h.target(t, resource.MappedRoot{UID: mappedRoot, GID: mappedRoot})
 			target.UserNS = true
 			must(t, share(t, target))
 			dir := h.image + "/mydev"

@@ -326,7 +326,7 @@ func TestWithoutForceNothingIsReplaced(t *testing.T) {
 				h := hold(t, nil, options...)
 				target := h.target(t, hostOwner)
 				if target.UserNS = has(options, userns); target.UserNS {
-					target.Owner = resource.Owner{UID: mappedRoot, GID: mappedRoot}
+					target.Owner = resource.MappedRoot{UID: mappedRoot, GID: mappedRoot}
 					must(t, share(t, target))
 				}
 				d := fuse(t, "/dev/node")
@@ -373,7 +373,7 @@ func asMappedRoot(do func() error) error {
 // A node does not work on a file system of a user namespace; one is bound there.
 func TestABoundNodeComesOnceAndGoesWithItsFile(t *testing.T) {
 	h := hold(t, nil, userns)
-	target := h.target(t, resource.Owner{UID: mappedRoot, GID: mappedRoot})
+	target := h.target(t, resource.MappedRoot{UID: mappedRoot, GID: mappedRoot})
 	target.UserNS = true
 	must(t, share(t, target))
 	before, there := tree(t, h.root+"/dev"), h.mountsOf(t)

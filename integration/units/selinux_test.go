@@ -50,7 +50,7 @@ func labelAt(t testing.TB, path string) string {
 func TestAContainerLabelsItsOwnFiles(t *testing.T) {
 	bothRoots(t, func(t *testing.T, options ...option) {
 		h := hold(t, systemdImage(t), options...)
-		target := h.target(t, resource.Owner{UID: 7, GID: 8})
+		target := h.target(t, resource.MappedRoot{UID: 7, GID: 8})
 		defer unix.Umask(unix.Umask(0o777))
 		for _, start := range []string{"first", "second"} {
 			must(t, selinux.Install(target, initLabel, new(undo.Stack)))

@@ -43,15 +43,15 @@ type session struct {
 	wait   *deadline.Waiter
 	// target is the running container; nil when it does not run, or when only its
 	// file is meant.
-	target  *resource.Target
-	start   container.Start // how it runs
-	change  *resource.Change
-	forget  bool             // what cannot be taken away is a warning
-	say     []func() string  // what is printed afterwards; "" is nothing
-	reload  bool             // udevd must be told that rules changed
-	after   func()           // once the change is done
-	host    *devices.Host    // looked at under the lock
-	renewed []devices.Device // that the container got by other numbers before all else
+	target   *resource.Target
+	start    container.Start // how it runs
+	change   *resource.Change
+	forget   bool             // what cannot be taken away is a warning
+	messages []func() string  // what is printed afterwards; "" is nothing
+	reload   bool             // udevd must be told that rules changed
+	after    func()           // once the change is done
+	host     *devices.Host    // looked at under the lock
+	renewed  []devices.Device // that the container got by other numbers before all else
 }
 
 // bareError is an error that says by itself what failed.
@@ -230,7 +230,7 @@ func (s *session) open(found container.Container) (closeTarget func(), err error
 	if err != nil {
 		return nothing, err
 	}
-	s.target.Look = exec.LookPath // a person runs this
+	s.target.LookPath = exec.LookPath // a person runs this
 	if s.noSpec {
 		s.target.DeviceRules = nil
 	}
@@ -249,12 +249,12 @@ func (s *session) printOnSuccess(task *resource.Task, format string, args ...any
 }
 
 // printLater plans that what line returns afterwards is printed, if it returns anything.
-func (s *session) printLater(line func() string) { s.say = append(s.say, line) }
+func (s *session) printLater(line func() string) { s.messages = append(s.messages, line) }
 
 // report prints what was done and returns what failed: err, and the errors of
 // the tasks.
 func (s *session) report(prefix string, err error) error {
-	for _, line := range s.say {
+	for _, line := range s.messages {
 		if text := line(); text != "" && s.change.Done {
 			fmt.Fprintln(s.app.Stdout, text)
 		}
