@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"sync"
 
 	"github.com/vishvananda/netlink/nl"
 	"golang.org/x/sys/unix"
@@ -55,11 +56,15 @@ type request struct {
 	subject any
 }
 
+// byteOrder: the library finds it out when it is first needed, without a lock.
+var byteOrder sync.Once
+
 // request begins a message. Inlined into each caller, it and what it is made of would be
 // 7 KB of the program.
 //
 //go:noinline
 func (c *Conn) request(op string, subject any, kind, flags int, header nl.NetlinkRequestData) request {
+	byteOrder.Do(func() { nl.NativeEndian() })
 	r := nl.NewNetlinkRequest(kind, flags)
 	r.Sockets = c.sockets
 	r.AddData(header)
