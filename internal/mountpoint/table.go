@@ -8,7 +8,6 @@ import (
 	"io"
 	"math"
 	"strings"
-	"sync"
 
 	"golang.org/x/sys/unix"
 
@@ -82,15 +81,13 @@ func (t Text) String() string {
 	return string(s)
 }
 
-// maxLine is more than a line with two paths of PATH_MAX, all escapes. A container
-// can make longer ones, of mount points that no path leads to: of those a field is
-// cut off after maxField, which is more than such a path.
+// A line mostly has some hundred bytes. A container can make endless ones, of mount points
+// that no path leads to: of those a field is cut off after maxField, which is more than a
+// path of PATH_MAX, all escapes.
 const (
-	maxLine  = 64 << 10
-	maxField = 20 << 10
+	bufferSize = 4 << 10
+	maxField   = 20 << 10
 )
-
-var buffers = sync.Pool{New: func() any { return bufio.NewReaderSize(nil, maxLine) }}
 
 // Each calls visit for one mount after the other that process pid sees, or with 0
 // this thread, until visit returns false. There may be 100,000 of them, with paths of
@@ -112,9 +109,7 @@ func Each(pid int, visit func(*Mount) bool) error {
 }
 
 func each(r io.Reader, visit func(*Mount) bool) error {
-	lines := buffers.Get().(*bufio.Reader)
-	defer buffers.Put(lines)
-	lines.Reset(r)
+	lines := bufio.NewReaderSize(r, bufferSize)
 	var m Mount
 	for {
 		line, err := lines.ReadSlice('\n')
@@ -147,7 +142,7 @@ type parts struct {
 
 func (p *parts) Read(to []byte) (int, error) {
 	n, err := p.from.Read(to[:min(len(to), p.size)])
-	p.size = min(2*p.size, maxLine)
+	p.size = min(2*p.size, bufferSize)
 	return n, err
 }
 
