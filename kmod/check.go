@@ -21,7 +21,7 @@ type DryRun struct {
 	Reason string   `json:"reason,omitempty"` // why the start would fail
 }
 
-// Expected is the outcome that a Forecast expects.
+// Expected is what a DryRun expects of a module.
 type Expected string
 
 // The expectations: the first three are good.

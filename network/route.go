@@ -143,8 +143,9 @@ func (r Route) destination(p parsedRoute) (netip.Prefix, error) {
 	return dest, nil
 }
 
-// Same tells whether two records are one route. It compares all values: what does not tell
-// one of the kernel's routes from another does not belong into parsedRoute.
+// Same tells whether two records are one route: all of parsedRoute is compared. A value in
+// which two otherwise equal routes of the kernel cannot differ (an MTU) stays out of it:
+// kernelRoute then needs it besides, and applyRoute must set it on a route that exists.
 func (r Route) Same(other Route) bool {
 	a, err := r.parse()
 	b, otherErr := other.parse()

@@ -33,7 +33,7 @@ type App struct {
 	interrupts *interrupts
 }
 
-// exitCode is how a personality that is run as a subcommand ends.
+// exitCode is how a hook or the udev helper that is run as a subcommand ends.
 type exitCode int
 
 func (c exitCode) Error() string { return fmt.Sprintf("exit code %d", int(c)) }
