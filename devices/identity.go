@@ -106,7 +106,7 @@ func (b Block) identity() string {
 // it is in, or its place.
 func (b Block) bus() string {
 	for dir := filepath.Dir(b.sysfs); strings.HasPrefix(dir, "/sys/devices/"); dir = filepath.Dir(dir) {
-		if usb := usbAt(dir); strings.Count(usb, ":") > 2 { // with a serial number
+		if usb := usbAt(dir); hasSerial(usb) {
 			return usb
 		}
 		subsystem, _ := os.Readlink(filepath.Join(dir, "subsystem"))

@@ -12,9 +12,7 @@ func Granted(l *ledger.Ledger) func(Device) bool {
 	if l == nil {
 		return nil
 	}
-	return func(d Device) bool {
-		return l.Has(kindName, d)
-	}
+	return func(d Device) bool { return l.Has(kindName, d) }
 }
 
 // resolve is resolve of a path that no container chooses.

@@ -86,9 +86,11 @@ func (s Selector) Overlaps(o Selector) bool {
 
 // means tells whether s means a USB device, by what identifies it.
 func (s Selector) means(usb string) bool {
-	anySerial := strings.Count(s.Host, ":") == 2
-	return usb == s.Host || anySerial && strings.HasPrefix(usb, s.Host+":")
+	return usb == s.Host || !hasSerial(s.Host) && strings.HasPrefix(usb, s.Host+":")
 }
+
+// hasSerial tells whether usb:VID:PID is followed by a serial number.
+func hasSerial(usb string) bool { return strings.Count(usb, ":") > 2 }
 
 // usbAt is the USB device that sysfs has at dir, as a selector with its serial number has
 // it; "": there is none.

@@ -180,15 +180,21 @@ func (b *deviceFixture) hasAndMay(want, may map[string]string) {
 	}
 }
 
-// records are those in the file, in short.
-func (b *deviceFixture) records() string {
+// recorded are the devices in the file.
+func (b *deviceFixture) recorded() []devices.Device {
 	b.t.Helper()
 	doc, err := config.Load(b.dir)
 	must(b.t, err)
 	list, err := config.List[devices.Device](doc, config.Devices)
 	must(b.t, err)
+	return list
+}
+
+// records are those in the file, in short.
+func (b *deviceFixture) records() string {
+	b.t.Helper()
 	var s []string
-	for _, d := range list {
+	for _, d := range b.recorded() {
 		s = append(s, fmt.Sprintf("%s=%s<%s(%s)%d:%d", d.PathInContainer, d.PathOnHost, d.Parent, d.CgroupPermissions, d.Major, d.Minor))
 	}
 	return strings.Join(s, "\n")

@@ -121,12 +121,8 @@ func (b *deviceFixture) ttys(want map[string]int) {
 // selected are the records of the nodes in the file, in short.
 func (b *deviceFixture) selected() string {
 	b.t.Helper()
-	doc, err := config.Load(b.dir)
-	must(b.t, err)
-	list, err := config.List[devices.Device](doc, config.Devices)
-	must(b.t, err)
 	var s []string
-	for _, d := range list {
+	for _, d := range b.recorded() {
 		if d.Select != "" {
 			s = append(s, fmt.Sprintf("%s=%s", d.PathInContainer, d.PathOnHost))
 		}

@@ -139,9 +139,6 @@ func (s *session) hotplug(edit *resource.Edit[devices.Device]) (*devices.Hotplug
 	if err != nil {
 		return nil, err
 	}
-	plan.Check = func(path string) error { return s.container().CheckDevice(s.wait, path) }
-	if s.target != nil && s.target.Doubt == nil {
-		plan.Has = devices.Granted(s.target.Ledger)
-	}
+	s.askContainer(plan)
 	return plan, nil
 }

@@ -171,6 +171,14 @@ func (s *session) container() mounts.Container {
 	return mounts.Container{ID: s.id, Bundle: s.dir, Trees: s.spec.Trees(s.dir)}
 }
 
+// askContainer has plan ask what the container may choose, and what it was given.
+func (s *session) askContainer(plan *devices.Hotplug) {
+	plan.Check = s.container().DeviceCheck(s.wait)
+	if s.target != nil && s.target.Doubt == nil {
+		plan.Has = devices.Granted(s.target.Ledger)
+	}
+}
+
 // refreshDevices makes the running container's devices what they are on the host now, whatever
 // the command is about: a number may be another device's by now.
 func (s *session) refreshDevices(ctx context.Context) error {
@@ -181,10 +189,7 @@ func (s *session) refreshDevices(ctx context.Context) error {
 	if err != nil {
 		return nil // whoever changes devices says so
 	}
-	plan.Check = s.container().DeviceCheck(s.wait)
-	if s.target.Doubt == nil {
-		plan.Has = devices.Granted(s.target.Ledger)
-	}
+	s.askContainer(plan)
 	plan.Host = s.host
 	if err := plan.Renew(); err != nil || len(plan.Change.Tasks) == 0 {
 		return err
