@@ -6,7 +6,6 @@ import (
 	"errors"
 	"fmt"
 	"os"
-	"os/exec"
 	"path/filepath"
 	"slices"
 	"sync/atomic"
@@ -228,9 +227,7 @@ func TestSystemdHotplugStormWhileTheContainerRestarts(t *testing.T) {
 		t.Fatal(err)
 	}
 	start := time.Now()
-	if out, err := exec.Command("udevadm", "settle", "--timeout=300").CombinedOutput(); err != nil {
-		t.Fatalf("udevd does not come to an end: %v: %s", err, out)
-	}
+	settle(t)
 	t.Logf("%d events, %d restarts; udevd was done %v later", heard.number(), restarts, time.Since(start))
 	if heard.number() < 200 {
 		t.Errorf("%d events only", heard.number())

@@ -151,10 +151,21 @@ func run(t *testing.T, stdin, name string, args ...string) string {
 	return strings.TrimSpace(string(out))
 }
 
-// settle waits until udevd has done all that it was told.
+// settle waits until udevd has done all that it was told. udevd serves one client at a
+// time and hangs up on it when another comes, such as the tool for new rules: then it is
+// asked again.
 func settle(t *testing.T) {
 	t.Helper()
-	run(t, "", "udevadm", "settle", "--timeout=60")
+	for range 10 {
+		out, err := exec.Command("udevadm", "settle", "--timeout=300").CombinedOutput()
+		if err == nil {
+			return
+		}
+		if !strings.Contains(string(out), "wait for daemon to reply") {
+			t.Fatalf("udevd does not come to an end: %v: %s", err, out)
+		}
+	}
+	t.Fatal("udevd hangs up each time")
 }
 
 // bareUdevd runs udevd for the time of the test, as no service of anybody's.
