@@ -25,8 +25,8 @@ func (l layers) layer(lower, target string) error {
 	if err != nil {
 		return err
 	}
-	upper, work := filepath.Join(dir, "upper"), filepath.Join(dir, "work")
-	for _, d := range []string{upper, work, target} {
+	upper, work, hide := filepath.Join(dir, "upper"), filepath.Join(dir, "work"), filepath.Join(dir, "hide")
+	for _, d := range []string{upper, work, hide, target} {
 		if err := os.MkdirAll(d, 0o755); err != nil {
 			return err
 		}
@@ -34,17 +34,19 @@ func (l layers) layer(lower, target string) error {
 	if err := os.Symlink(lower, filepath.Join(dir, "lower")); err != nil {
 		return err
 	}
-	if err := alike(upper, lower); err != nil {
+	if err := errors.Join(alike(upper, lower), alike(hide, lower)); err != nil {
 		return err
 	}
+	lowers := escape.Replace(lower)
 	for _, p := range l.hidden {
 		if p != lower && within(p, lower) {
-			if err := whiteout(upper, lower, p); err != nil {
+			if err := whiteout(hide, lower, p); err != nil {
 				return err
 			}
+			lowers = hide + ":" + escape.Replace(lower)
 		}
 	}
-	err = mount("overlay", target, "overlay", 0, fmt.Sprintf("lowerdir=%s,upperdir=%s,workdir=%s", escape.Replace(lower), upper, work))
+	err = mount("overlay", target, "overlay", 0, fmt.Sprintf("lowerdir=%s,upperdir=%s,workdir=%s", lowers, upper, work))
 	if errors.Is(err, unix.EINVAL) {
 		return fmt.Errorf("%w (the kernel's log says why; it makes no overlay over two others)", err)
 	}
@@ -54,13 +56,14 @@ func (l layers) layer(lower, target string) error {
 // escape is for the paths in overlay's options, where these separate.
 var escape = strings.NewReplacer(`\`, `\\`, `:`, `\:`, `,`, `\,`)
 
-// whiteout makes path, which is below lower, missing in the overlay. It is done
-// before the overlay is mounted: deleting would walk through all of a graph.
-func whiteout(upper, lower, path string) error {
+// whiteout makes path, which is below lower, missing in the overlay that has the layer hide
+// over it. A test may make it and remove it: that is done in a layer over hide, so that
+// what the host makes there meanwhile stays hidden.
+func whiteout(hide, lower, path string) error {
 	names := strings.Split(strings.Trim(strings.TrimPrefix(path, lower), "/"), "/")
 	for i := range names[:len(names)-1] {
 		rel := filepath.Join(names[:i+1]...)
-		dir := filepath.Join(upper, rel)
+		dir := filepath.Join(hide, rel)
 		if err := os.Mkdir(dir, 0o755); err != nil && !errors.Is(err, fs.ErrExist) {
 			return err
 		}
@@ -69,7 +72,7 @@ func whiteout(upper, lower, path string) error {
 		}
 	}
 	// The overlay's own mark of what has been deleted: a device 0:0.
-	path = filepath.Join(upper, filepath.Join(names...))
+	path = filepath.Join(hide, filepath.Join(names...))
 	if err := unix.Mknod(path, unix.S_IFCHR, 0); err != nil {
 		return &os.PathError{Op: "mknod", Path: path, Err: err}
 	}

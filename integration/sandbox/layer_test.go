@@ -127,6 +127,22 @@ func TestALayerTakesChangesAndHides(t *testing.T) {
 	if err := os.Remove(lower + "/kept/later"); err != nil {
 		t.Fatal(err)
 	}
+	// Made and removed while the host has none; then the host has one again.
+	write(t, target+"/kept/later/file")
+	if err := os.RemoveAll(target + "/kept/later"); err != nil {
+		t.Fatal(err)
+	}
+	write(t, lower+"/kept/later")
+	write(t, target+"/kept/other")
+	if found, err := os.ReadDir(target + "/kept"); err != nil || len(found) != 3 {
+		t.Errorf("a folder of the host's shines through: %v, %v", found, err)
+	}
+	if n, err := Lstat(target + "/kept/later"); !errors.Is(err, fs.ErrNotExist) {
+		t.Errorf("what the host made meanwhile is %v, %v", n, err)
+	}
+	if err := os.Remove(lower + "/kept/later"); err != nil {
+		t.Fatal(err)
+	}
 	after, err := Tree(lower, nil)
 	if err != nil {
 		t.Fatal(err)
