@@ -82,6 +82,21 @@ func Into(buffer []byte, path string, limit int) ([]byte, error) {
 	return content(slices.Grow(buffer[:0], bufferSize(size, limit)), fd, path, limit)
 }
 
+// Beginning returns what a regular file begins with, as much as buffer has room for; see
+// Read.
+func Beginning(path string, buffer []byte) ([]byte, error) {
+	fd, _, err := regular(path, unix.O_RDONLY, 0)
+	if err != nil {
+		return nil, err
+	}
+	defer unix.Close(fd)
+	n, err := Retry(func() (int, error) { return unix.Read(fd, buffer) })
+	if err != nil {
+		return nil, &os.PathError{Op: "read", Path: path, Err: err}
+	}
+	return buffer[:n], nil
+}
+
 // Regular opens a regular file; see Read.
 func Regular(path string, flags int, mode uint32) (*os.File, error) {
 	fd, _, err := regular(path, flags, mode)

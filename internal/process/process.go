@@ -30,6 +30,9 @@ type ID struct {
 // though its state may be running still.
 const exiting = 0x4
 
+// lineSize is more than the fields of /proc/PID/stat up to the start time take.
+const lineSize = 1 << 10
+
 // ByPID returns the process that has this pid now. ErrGone: there is none.
 func ByPID(pid int) (ID, error) {
 	start, ended, err := threadState(pid)
@@ -47,7 +50,7 @@ func threadState(tid int) (start uint64, ended bool, err error) {
 	if tid <= 0 {
 		return 0, false, fmt.Errorf("process %d: %w", tid, ErrGone)
 	}
-	b, err := open.Read(fmt.Sprintf("/proc/%d/stat", tid), 4096)
+	b, err := open.Beginning(fmt.Sprintf("/proc/%d/stat", tid), make([]byte, lineSize))
 	if errors.Is(err, fs.ErrNotExist) || errors.Is(err, unix.ESRCH) {
 		return 0, false, fmt.Errorf("process %d: %w", tid, ErrGone)
 	}
@@ -55,8 +58,15 @@ func threadState(tid int) (start uint64, ended bool, err error) {
 		return 0, false, err
 	}
 	// The command's name, in parentheses, may hold anything.
-	fields := bytes.Fields(b[bytes.LastIndexByte(b, ')')+1:])
-	if len(fields) < 20 {
+	var fields [20][]byte // from the third on
+	n := 0
+	for field := range bytes.FieldsSeq(b[bytes.LastIndexByte(b, ')')+1:]) {
+		if n < len(fields) {
+			fields[n] = field
+		}
+		n++
+	}
+	if n < len(fields) {
 		return 0, false, fmt.Errorf("/proc/%d/stat: unexpected content", tid)
 	}
 	flags, err := strconv.ParseUint(string(fields[6]), 10, 64)
