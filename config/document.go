@@ -162,9 +162,12 @@ func object(data []byte) ([]member, error) {
 		}
 		var m member
 		m.key, _ = t.(string) // an object's keys are strings, or Token had failed
-		if err := dec.Decode(&m.value); err != nil {
+		var value size
+		if err := dec.Decode(&value); err != nil {
 			return nil, jsonerror.Line(err)
 		}
+		end := int(dec.InputOffset())
+		m.value = data[end-int(value) : end : end]
 		members = append(members, m)
 	}
 	if _, err := dec.Token(); err != nil {
@@ -174,6 +177,15 @@ func object(data []byte) ([]member, error) {
 		return nil, errors.New("more than one JSON value")
 	}
 	return members, nil
+}
+
+// size is that of a JSON value, of which no copy is made.
+type size int
+
+// UnmarshalJSON implements json.Unmarshaler.
+func (s *size) UnmarshalJSON(value []byte) error {
+	*s = size(len(value))
+	return nil
 }
 
 // Has tells whether there is a record in the list at key.
@@ -225,6 +237,11 @@ func (d *Document) encode() ([]byte, error) {
 // versions of the tool do.
 func marshal(members []member) ([]byte, error) {
 	var b bytes.Buffer
+	length := 2
+	for _, m := range members {
+		length += len(m.key) + len(m.value) + 4
+	}
+	b.Grow(length)
 	b.WriteByte('{')
 	for i, m := range members {
 		if i > 0 {
@@ -236,14 +253,30 @@ func marshal(members []member) ([]byte, error) {
 		}
 		b.Write(key)
 		b.WriteByte(':')
-		if err := json.Compact(&b, m.value); err != nil {
+		if isAsMarshalled(m.value) {
+			b.Write(m.value)
+		} else if err := json.Compact(&b, m.value); err != nil {
 			return nil, fmt.Errorf("%s: %w", m.key, err)
 		}
 	}
 	b.WriteByte('}')
+	if isAsMarshalled(b.Bytes()) {
+		return b.Bytes(), nil
+	}
 	var out bytes.Buffer
 	json.HTMLEscape(&out, b.Bytes())
 	return out.Bytes(), nil
+}
+
+// isAsMarshalled tells whether a value is certainly compact and escaped, as what this tool
+// writes mostly is. To go through all of it costs a command as much as to read it.
+func isAsMarshalled(value []byte) bool {
+	for _, c := range []byte(" \t\r\n<>&\xe2") { // U+2028 and U+2029 begin with the last
+		if bytes.IndexByte(value, c) >= 0 {
+			return false
+		}
+	}
+	return true
 }
 
 // Sweep removes what a save that was killed left in the state directory dir.

@@ -10,19 +10,24 @@ import (
 	"isula.org/isulad-tools/internal/jsonerror"
 )
 
-// List decodes the records at key. An error names the record and the field.
+// mostRecords is for how many records there is room at once; a list may have more.
+const mostRecords = 128
+
+// List decodes the records at key. An error names the record and the field. The list is
+// the document's, too: who changes its records in place makes a copy first.
 func List[T any](d *Document, key string) ([]T, error) {
 	raw := d.raw(key)
 	if raw == nil {
 		return nil, nil
 	}
 	if list, ok := d.decoded[key].([]T); ok {
-		return slices.Clone(list), nil
+		return list, nil
 	}
-	var list []T
+	list := make([]T, 0, min(bytes.Count(raw, []byte(","))+1, mostRecords))
 	err := json.Unmarshal(raw, &list)
 	if err == nil && !bytes.Contains(raw, []byte("null")) {
-		d.decoded[key] = slices.Clone(list)
+		list = slices.Clip(list)
+		d.decoded[key] = list
 		return list, nil
 	}
 	// Once more, one by one, for what is wrong where.
@@ -88,7 +93,7 @@ func (d *Document) set(key string, value json.RawMessage) error {
 	return d.setApart(key, value)
 }
 
-// Put makes records the list at key. Those that were in it keep the fields that
+// Put makes records the list at key; see List. Those that were in it keep the fields that
 // T does not have.
 func Put[T comparable](d *Document, key string, records []T) error {
 	old, err := List[T](d, key)
@@ -120,7 +125,7 @@ func Put[T comparable](d *Document, key string, records []T) error {
 	if err != nil {
 		return fmt.Errorf("%s: %w", key, err)
 	}
-	return d.setAs(key, value, slices.Clone(records))
+	return d.setAs(key, value, slices.Clip(records))
 }
 
 // appendRecords puts those of records after the first n, which are there, to the end of
@@ -135,7 +140,7 @@ func appendRecords[T any](d *Document, key string, n int, records []T) error {
 		}
 		value = append(append(value, ','), one...)
 	}
-	return d.setAs(key, append(value, ']'), slices.Clone(records))
+	return d.setAs(key, append(value, ']'), slices.Clip(records))
 }
 
 // overlay returns now with the members that only old has.

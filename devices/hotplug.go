@@ -373,9 +373,10 @@ func (h *Hotplug) snapshotOf(d Device) (PartitionSnapshot, bool) {
 // given is left for the next look.
 func (h *Hotplug) saveSnapshots() error {
 	list, err := config.List[PartitionSnapshot](h.doc, config.Partitions)
-	if err != nil {
+	if err != nil || len(h.looks) == 0 {
 		return err
 	}
+	list = slices.Clone(list)
 	for _, l := range h.looks {
 		suffixes := slices.DeleteFunc(strings.Fields(l.seen.Partitions), func(s string) bool {
 			task := l.adds[s]

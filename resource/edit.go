@@ -21,6 +21,8 @@ type Edit[T Record] struct {
 	kind       *Kind[T]
 	old        []T
 	steps      []step[T]
+	done       []step[T]
+	after      []T // the list after these
 	reconciled bool
 	now, gone  []T // with these
 }
@@ -37,33 +39,49 @@ func (k *Kind[T]) Edit(c *Change) (*Edit[T], error) {
 	if err != nil {
 		return nil, err
 	}
-	e := &Edit[T]{change: c, kind: k, old: old}
+	e := &Edit[T]{change: c, kind: k, old: slices.Clip(old)}
 	c.edits = append(c.edits, e)
 	return e, nil
 }
 
-// Records are the records as they will be, should all that is planned succeed.
+// Records are the records as they will be, should all that is planned succeed. Who changes
+// them in place makes a copy first.
 func (e *Edit[T]) Records() []T { return e.list("withdraw") }
 
-// list is the old list after what has not failed, except for the tasks of some verbs.
+// list is the old list after what has not failed, except for the tasks of some verbs. It
+// is made once for the same tasks: there may be a hundred records, and it is asked for often.
 func (e *Edit[T]) list(except ...string) []T {
-	list := slices.Clone(e.old)
+	var done []step[T]
 	for _, a := range e.steps {
-		if a.Err != nil || slices.Contains(except, a.Verb) {
-			continue
+		if a.Err == nil && !slices.Contains(except, a.Verb) {
+			done = append(done, a)
 		}
+	}
+	if len(done) == 0 {
+		return e.old
+	}
+	if !slices.EqualFunc(done, e.done, func(a, b step[T]) bool { return a.Task == b.Task }) {
+		e.done, e.after = done, e.apply(done)
+	}
+	return e.after
+}
+
+// apply returns the old list after these steps.
+func (e *Edit[T]) apply(done []step[T]) []T {
+	list := e.old
+	for _, a := range done {
 		i := slices.IndexFunc(list, func(r T) bool { return slices.Contains(a.removed, r) })
 		switch {
 		case a.removed == nil:
 			list = append(list, a.added...)
 		case i < 0:
 		case e.kind.UpdatedLast && !slices.Equal(a.removed, a.added):
-			list = append(slices.Delete(list, i, i+1), a.added...)
+			list = slices.Concat(list[:i], list[i+1:], a.added)
 		default:
 			list = slices.Concat(list[:i], a.added, list[i+1:])
 		}
 	}
-	return list
+	return slices.Clip(list)
 }
 
 // plan plans a task. do and undo are nil where the kernel is not touched.
@@ -194,7 +212,7 @@ func (e *Edit[T]) reconcileAs(ctx context.Context, t *Target, now []T) error {
 		}
 	}
 	if e.kind.PermissionFirst {
-		gone = append(gone, e.kind.Stale(t, slices.Concat(gone, now, e.list()))...)
+		gone = append(gone, e.kind.Stale(t, append(e.list(), gone...))...)
 	}
 	if e.reconciled && slices.Equal(now, e.now) && slices.Equal(gone, e.gone) {
 		return nil

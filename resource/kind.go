@@ -100,9 +100,11 @@ type Plan[T Record] struct {
 // Restore plans to make real what is recorded in d, renewed from the host's
 // facts; renewed records are put into d. Errors are those of the file.
 func (k *Kind[T]) Restore(d *config.Document) (p Plan[T], err error) {
-	if p.Records, err = config.List[T](d, k.Key); err != nil {
+	list, err := config.List[T](d, k.Key)
+	if err != nil {
 		return p, err
 	}
+	p.Records = slices.Clone(list)
 	if k.Check != nil {
 		if err := k.Check(p.Records); err != nil {
 			return p, fmt.Errorf("%s: %w", k.Key, err)

@@ -292,7 +292,7 @@ func partitions(disk devices.Device, all, known []devices.Device) []devices.Devi
 
 // revokeDevices plans that the container loses devices, each with its limits.
 func (s *session) revokeDevices(edit *resource.Edit[devices.Device], gone []devices.Device) error {
-	rest := slices.DeleteFunc(edit.Records(), func(d devices.Device) bool { return slices.Contains(gone, d) })
+	rest := slices.DeleteFunc(slices.Clone(edit.Records()), func(d devices.Device) bool { return slices.Contains(gone, d) })
 	kinds := devices.LimitKinds()
 	edits := make([]*resource.Edit[devices.Limit], len(kinds))
 	for i, k := range kinds {

@@ -275,7 +275,7 @@ func (a App) updateNIC(c *cli.Context) error {
 		if len(said) == 0 {
 			return nil
 		}
-		for _, err := range []error{now.CheckOptions(), now.CheckNumbers(), network.CheckMAC(c.String("mac")), conflict(now, slices.Delete(list, i, i+1))} {
+		for _, err := range []error{now.CheckOptions(), now.CheckNumbers(), network.CheckMAC(c.String("mac")), conflict(now, slices.Concat(list[:i], list[i+1:]))} {
 			if err != nil {
 				return err
 			}
@@ -346,6 +346,6 @@ func (a App) listNICs(c *cli.Context) error {
 	}
 	return a.networkList(c, id, "network interface", func(d *config.Document) (any, error) {
 		list, err := config.List[network.NIC](d, config.NetInterfaces)
-		return nilIfEmpty(slices.DeleteFunc(list, func(n network.NIC) bool { return !n.Matches(filter) })), err
+		return nilIfEmpty(slices.DeleteFunc(slices.Clone(list), func(n network.NIC) bool { return !n.Matches(filter) })), err
 	})
 }

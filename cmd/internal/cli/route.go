@@ -129,7 +129,7 @@ func (a App) listRoutes(c *cli.Context) error {
 	}
 	return a.networkList(c, id, "route", func(d *config.Document) (any, error) {
 		list, err := config.List[network.Route](d, config.NetRoutes)
-		return nilIfEmpty(slices.DeleteFunc(list, func(r network.Route) bool { return !r.Matches(filter) })), err
+		return nilIfEmpty(slices.DeleteFunc(slices.Clone(list), func(r network.Route) bool { return !r.Matches(filter) })), err
 	})
 }
 
