@@ -77,11 +77,16 @@ func (k *Kind[T]) Stale(t *Target, known []T) (list []T) {
 	if !k.Granted || t == nil {
 		return nil
 	}
-	all := make([]any, len(known))
-	for i, r := range known {
-		all[i] = r
+	next := 0 // they are mostly in their order
+	isKnown := func(record any) bool {
+		r, ok := record.(T)
+		if i := slices.Index(known[next:], r); ok && i >= 0 {
+			next += i
+			return true
+		}
+		return ok && slices.Contains(known, r)
 	}
-	for _, g := range t.Ledger.Others(k.Name, all...) {
+	for _, g := range t.Ledger.Others(k.Name, isKnown) {
 		var r T
 		if json.Unmarshal(g.Record, &r) == nil && !slices.ContainsFunc(known, func(o T) bool { return k.isRecordOf(o, r) }) {
 			list = append(list, r)

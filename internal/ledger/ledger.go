@@ -11,7 +11,6 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
-	"maps"
 	"os"
 	"path/filepath"
 	"slices"
@@ -49,14 +48,9 @@ type Grant struct {
 	// knows.
 	Had json.RawMessage
 
+	value  any  // the record as it was asked for last; nil: it was not. It is comparable
 	before bool // it is an earlier start's
 	over   bool
-}
-
-// record is one of a kind; its type is comparable.
-type record struct {
-	kind  string
-	value any
 }
 
 // Ledger is the file of one container. A nil Ledger is empty and keeps nothing.
@@ -69,8 +63,9 @@ type Ledger struct {
 	last   int                        // the highest number used
 	had    map[string]json.RawMessage // by kind, what was noted last in this start
 
-	known map[record]*Grant // this start's, as far as they were asked for
-	next  int               // the place after the grant that was found last
+	found   int // the place of the grant that was found last
+	encoder *json.Encoder
+	encoded bytes.Buffer // by encoder: the record that was asked for last
 
 	made   []*Grant // what was made for these is not written yet
 	over   []int    // that are not written to be over yet
@@ -152,10 +147,19 @@ func (l *Ledger) Grants(kind string, before bool) []Grant {
 	if l == nil {
 		return nil
 	}
-	return l.list(func(g *Grant) bool { return g.Kind == kind && g.before == before })
+	is := func(g *Grant) bool { return g.Kind == kind && g.before == before }
+	n := 0
+	for _, g := range l.grants {
+		if is(g) {
+			n++
+		}
+	}
+	return l.list(n, is)
 }
 
-func (l *Ledger) list(is func(*Grant) bool) (list []Grant) {
+// list copies the grants that are so; there is room for n.
+func (l *Ledger) list(n int, is func(*Grant) bool) []Grant {
+	list := make([]Grant, 0, n)
 	for _, g := range l.grants {
 		if is(g) {
 			list = append(list, *g)
@@ -172,7 +176,6 @@ func (l *Ledger) Intend(kind string, had func(last json.RawMessage) any, records
 		return nil
 	}
 	var added []*Grant
-	known := map[record]*Grant{}
 	for _, r := range records {
 		if l.grant(kind, r) != nil {
 			continue
@@ -182,21 +185,12 @@ func (l *Ledger) Intend(kind string, had func(last json.RawMessage) any, records
 			return fmt.Errorf("%s: %w", l.path, err)
 		}
 		l.last++
-		g := &Grant{Number: l.last, Kind: kind, Record: text}
-		added, known[record{kind, r}] = append(added, g), g
+		added = append(added, &Grant{Number: l.last, Kind: kind, Record: text, value: r})
 	}
 	if added == nil {
 		return nil
 	}
-	if err := l.intend(kind, had, added); err != nil {
-		return err
-	}
-	if l.known == nil {
-		l.known = known
-	} else {
-		maps.Copy(l.known, known)
-	}
-	return nil
+	return l.intend(kind, had, added)
 }
 
 // Has tells whether a record was granted, or was about to be.
@@ -240,19 +234,15 @@ func (l *Ledger) End(over Grant) {
 	is := func(g *Grant) bool { return g.Number == over.Number }
 	l.over = append(l.over, over.Number)
 	l.grants = slices.DeleteFunc(l.grants, is)
-	maps.DeleteFunc(l.known, func(_ record, g *Grant) bool { return is(g) })
 }
 
-// Others are this start's open grants of a kind but those of some records.
-func (l *Ledger) Others(kind string, but ...any) []Grant {
-	if l == nil || len(l.grants) == 0 {
+// Others are this start's open grants of a kind but those that were asked for by a record
+// that isKnown.
+func (l *Ledger) Others(kind string, isKnown func(record any) bool) []Grant {
+	if l == nil {
 		return nil
 	}
-	known := make(map[*Grant]bool, len(but))
-	for _, r := range but {
-		known[l.grant(kind, r)] = true
-	}
-	return l.list(func(g *Grant) bool { return g.Kind == kind && !g.before && !known[g] })
+	return l.list(0, func(g *Grant) bool { return g.Kind == kind && !g.before && (g.value == nil || !isKnown(g.value)) })
 }
 
 // grant is this start's open grant of a record; nil: there is none.
@@ -260,24 +250,42 @@ func (l *Ledger) grant(kind string, r any) *Grant {
 	if l == nil || len(l.grants) == 0 {
 		return nil
 	}
-	if g := l.known[record{kind, r}]; g != nil {
-		return g
-	}
-	text, err := json.Marshal(r)
-	if err != nil {
-		return nil
-	}
-	for i := range l.grants { // they are mostly asked for in their order
-		at := (l.next + i) % len(l.grants)
-		if g := l.grants[at]; g.Kind == kind && !g.before && bytes.Equal(g.Record, text) {
-			if l.known == nil {
-				l.known = make(map[record]*Grant, len(l.grants))
+	var text []byte
+	for _, again := range []bool{false, true} {
+		for i := range l.grants { // they are mostly asked for in their order
+			at := (l.found + i) % len(l.grants)
+			g := l.grants[at]
+			if g.Kind != kind || g.before {
+				continue
 			}
-			l.next, l.known[record{kind, r}] = at+1, g
-			return g
+			is := g.value == r
+			if !is && (g.value == nil || again) {
+				if text == nil {
+					if text = l.text(r); text == nil {
+						return nil
+					}
+				}
+				is = bytes.Equal(g.Record, text)
+			}
+			if is {
+				g.value, l.found = r, at
+				return g
+			}
 		}
 	}
 	return nil
+}
+
+// text is a record as Intend writes it, until it is called again; nil: it cannot be written.
+func (l *Ledger) text(r any) []byte {
+	if l.encoder == nil {
+		l.encoder = json.NewEncoder(&l.encoded)
+	}
+	l.encoded.Reset()
+	if l.encoder.Encode(r) != nil {
+		return nil
+	}
+	return bytes.TrimSuffix(l.encoded.Bytes(), []byte("\n"))
 }
 
 // Flush writes what was made and what is over, in one go; what it cannot write the
@@ -308,7 +316,7 @@ func (l *Ledger) Remove() error {
 		return nil
 	}
 	l.Close()
-	l.grants, l.known, l.had, l.made, l.over, l.size, l.began = nil, nil, nil, nil, nil, 0, false
+	l.grants, l.had, l.made, l.over, l.size, l.began = nil, nil, nil, nil, 0, false
 	if err := os.Remove(l.path); err != nil && !errors.Is(err, fs.ErrNotExist) {
 		return err
 	}

@@ -348,5 +348,7 @@ func TestOthersAreThoseOfNoRecord(t *testing.T) {
 	must(t, reopen(t, g, start(2)).Intend("node", nil, "a", "b", "c"))
 	l := reopen(t, g, start(2))
 	must(t, l.Intend("node", nil, "d"))
-	expect(t, "others", text(l.Others("node", "b", "d", "x")), `2 "a" , 4 "c" `)
+	isKnown := func(record any) bool { return record == "b" || record == "d" || record == "x" }
+	expect(t, "asked for", fmt.Sprint(l.Has("node", "b"), l.Has("node", "x"), l.Has("node", "a"), l.Has("node", "old")), "true false true false")
+	expect(t, "others", text(l.Others("node", isKnown)), `2 "a" , 4 "c" `)
 }
