@@ -100,6 +100,9 @@ func bindNode(t *resource.Target, d Device, p nodePlace, host unix.Stat_t, own r
 
 // bindShared binds it where there is room.
 func bindShared(t *resource.Target, d Device, host unix.Stat_t, own rootfs.Owner, u *undo.Stack) (is made, err error) {
+	if err := t.FindSharedPath(); err != nil {
+		return is, err
+	}
 	if t.NoSharedPath != nil {
 		return is, fmt.Errorf("nodes do not work there, because of the mount option nodev or the container's user namespace, and there is no shared path to bind one from: choose a path below /dev, or mount it without nodev: %w", t.NoSharedPath)
 	}

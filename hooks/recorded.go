@@ -138,9 +138,7 @@ func (h *Hook) rescan(ctx context.Context, st state, sp *container.Spec, init pr
 		return nil, nil, err
 	}
 	defer closeTarget()
-	if err := mounts.DetectSharedPath(target); err != nil {
-		return nil, nil, err
-	}
+	target.Detect = mounts.DetectSharedPath
 	if err := plan.Do(ctx, target); err != nil {
 		return nil, nil, err
 	}

@@ -91,6 +91,9 @@ type granted struct {
 }
 
 func grantedTo(t *resource.Target) (g granted, err error) {
+	if err := t.FindSharedPath(); err != nil {
+		return g, err
+	}
 	g.ids = map[int]bool{}
 	for _, entry := range t.Ledger.Grants(kindName, false) {
 		var b Bind

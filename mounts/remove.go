@@ -8,7 +8,6 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
-	"os"
 	"path/filepath"
 	"slices"
 	"strings"
@@ -20,6 +19,7 @@ import (
 	"isula.org/isulad-tools/internal/ledger"
 	"isula.org/isulad-tools/internal/mountpoint"
 	"isula.org/isulad-tools/internal/mounttable"
+	"isula.org/isulad-tools/internal/open"
 	"isula.org/isulad-tools/internal/place"
 	"isula.org/isulad-tools/resource"
 )
@@ -82,6 +82,9 @@ type ownMounts struct {
 }
 
 func ownMountsOf(t *resource.Target, b Bind) (*ownMounts, error) {
+	if err := t.FindSharedPath(); err != nil {
+		return nil, err
+	}
 	w := &ownMounts{spec: t.Ledger.Trees(), wait: t.Wait}
 	root, err := t.Root.Open("/", unix.O_PATH|unix.O_DIRECTORY)
 	if err != nil {
@@ -249,7 +252,9 @@ func reconcile(ctx context.Context, t *resource.Target, now, gone []Bind) error 
 	for _, b := range now {
 		points[filepath.Clean(b.Container)] = true
 	}
-	for _, b := range slices.SortedStableFunc(slices.Values(now), outermostFirst) {
+	ordered := slices.Clone(now)
+	slices.SortStableFunc(ordered, outermostFirst)
+	for _, b := range ordered {
 		hidden := isBelowAny(points, b.Container) && verify(ctx, t, b) != nil
 		if (hidden || slices.ContainsFunc(gone, b.mayHaveGoneWith) && !isThere(t, b)) && b.hostPathExists(t.Wait) {
 			errs = append(errs, apply(ctx, t, b))
@@ -287,28 +292,38 @@ func (b Bind) mayHaveGoneWith(other Bind) bool {
 // removeStale removes the staging mounts of a container that serve none of records.
 // Removing the mount point on the host unmounts it everywhere: also inside.
 func removeStale(id string, records []Bind) error {
-	used := map[string]bool{}
+	used := make(map[string]bool, len(records))
 	for _, b := range records {
 		used[stagingName(b.Host)] = true
 	}
 	var errs []error
 	for _, dir := range stagingPaths(id) {
-		entries, err := os.ReadDir(dir)
+		names, err := namesIn(dir)
 		if err != nil && !errors.Is(err, fs.ErrNotExist) {
 			errs = append(errs, err)
 		}
-		for _, e := range entries {
-			if name := e.Name(); !isStagingName(name) || used[name] {
+		for _, name := range names {
+			if used[name] || !isStagingName(name) {
 				continue
 			}
 			// ENOTEMPTY: the container has put something there, which is no reason
 			// to give it back what is unmounted.
-			if err := mountpoint.Remove(filepath.Join(dir, e.Name())); !errors.Is(err, unix.ENOTEMPTY) {
+			if err := mountpoint.Remove(filepath.Join(dir, name)); !errors.Is(err, unix.ENOTEMPTY) {
 				errs = append(errs, err)
 			}
 		}
 	}
 	return errors.Join(errs...)
+}
+
+// namesIn are the names in a directory, in no order.
+func namesIn(dir string) ([]string, error) {
+	f, err := open.File(dir, unix.O_RDONLY|unix.O_DIRECTORY, 0)
+	if err != nil {
+		return nil, err
+	}
+	defer f.Close()
+	return f.Readdirnames(-1)
 }
 
 // isStaged tells whether a mount of the host is a staging mount, or below one.

@@ -39,7 +39,7 @@ func Share(ctx context.Context, t *resource.Target, report func(error)) error {
 }
 
 // DetectSharedPath tells how a running container is served: through its shared path, if it
-// was started with one, else directly, and Direct says so.
+// was started with one, else directly, and NoSharedPath says so.
 func DetectSharedPath(t *resource.Target) error {
 	shared, err := findShared(t)
 	if err == nil && shared.id != 0 {
@@ -65,7 +65,7 @@ func (s *sharedPath) see(m *mountpoint.Mount) bool {
 	return true
 }
 
-// direct says why a container is served directly, for Target.Direct.
+// direct says why a container is served directly, for Target.NoSharedPath.
 func (s sharedPath) direct() error {
 	switch {
 	case s.id == 0:

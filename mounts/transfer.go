@@ -89,7 +89,7 @@ func attachBind(t *resource.Target, b Bind, u *undo.Stack, added bool) error {
 	if err := b.CheckUsers(t.UserNS); err != nil {
 		return err
 	}
-	if err := CheckTarget(b.Container); err != nil {
+	if err := errors.Join(CheckTarget(b.Container), t.FindSharedPath()); err != nil {
 		return err
 	}
 	own := t.Owner.Or(rootfs.Owner{})

@@ -78,7 +78,7 @@ func Views(t *resource.Target, records, optional []Bind) ([]resource.View, error
 	if err != nil {
 		return nil, err
 	}
-	t.NoSharedPath = shared.direct()
+	t.NoSharedPath, t.Detect = shared.direct(), nil
 	stages := stagingPaths(t.ID)
 	views := make([]resource.View, len(records))
 	for i, s := range spots {

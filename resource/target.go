@@ -26,9 +26,13 @@ type Target struct {
 	NS        *nsenter.Mount // a thread in the container's mount namespace
 	MountsPID int            // a process, or that thread, whose mount table has all that is below Root
 
-	UserNS       bool  // it has a user namespace of its own
-	Pivoted      bool  // its root is that of its mount namespace: the host's is gone
-	NoSharedPath error // why it has no shared path: its mounts are attached directly
+	UserNS  bool // it has a user namespace of its own
+	Pivoted bool // its root is that of its mount namespace: the host's is gone
+
+	// NoSharedPath is why it has no shared path: its mounts are attached directly. Of a
+	// container that runs Detect finds that out; see FindSharedPath.
+	NoSharedPath error
+	Detect       func(*Target) error
 
 	Wait *deadline.Waiter // for what never answers, in the container or on the host
 
@@ -48,6 +52,18 @@ type Target struct {
 	// is not known.
 	Cgroups     cgroup.Container
 	DeviceRules []cgroup.DeviceRule
+}
+
+// FindSharedPath sees to it that NoSharedPath is known.
+func (t *Target) FindSharedPath() error {
+	if t.Detect == nil {
+		return nil
+	}
+	if err := t.Detect(t); err != nil {
+		return err
+	}
+	t.Detect = nil
+	return nil
 }
 
 // Mounts is how the container's mounts are looked for.

@@ -114,11 +114,7 @@ func (h *helper) applyPlan(ctx context.Context, ev event, found container.Contai
 			if t.Doubt != nil {
 				h.log.WithField("id", found.ID).Warn(command.OneLine(t.Doubt.Error()))
 			}
-			if err := mounts.DetectSharedPath(t); err == nil {
-				target = t
-			} else if start.Init.Lives() {
-				return todo, err
-			}
+			t.Detect, target = mounts.DetectSharedPath, t
 		case start.Init.Lives():
 			return todo, err
 		}

@@ -117,9 +117,6 @@ func (s *session) locked(ctx context.Context, c *cli.Context, found container.Co
 	s.forget = c.Bool(forgetFlag.Name)
 	closeTarget, err := s.open(found)
 	defer closeTarget()
-	if err == nil {
-		err = s.findMounts()
-	}
 	if err != nil && s.forget {
 		s.app.warn("container "+s.name, err)
 		s.target, s.spec = nil, cmp.Or(s.spec, new(container.Spec))
@@ -152,18 +149,6 @@ func (s *session) locked(ctx context.Context, c *cli.Context, found container.Co
 		return err
 	}
 	return s.change.Do(context.WithoutCancel(ctx), s.target)
-}
-
-// findMounts finds how the container is served, if it runs.
-func (s *session) findMounts() error {
-	if s.target == nil {
-		return nil
-	}
-	err := mounts.DetectSharedPath(s.target)
-	if errors.Is(err, process.ErrGone) || err != nil && !s.target.Init.Lives() {
-		s.target, err = nil, nil // it ended meanwhile
-	}
-	return err
 }
 
 // container is the one for which the host's paths are opened.
@@ -236,6 +221,7 @@ func (s *session) open(found container.Container) (closeTarget func(), err error
 		return nothing, err
 	}
 	s.target.LookPath = exec.LookPath // a person runs this
+	s.target.Detect = mounts.DetectSharedPath
 	if s.noSpec {
 		s.target.DeviceRules = nil
 	}
