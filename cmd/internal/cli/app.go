@@ -49,8 +49,7 @@ func (a App) Run(argv []string) int {
 	app.Usage = "give running and starting containers kernel modules, devices, paths and network interfaces of the host"
 	app.Writer, app.ErrWriter = a.Stdout, a.Stderr
 	app.Flags = globalFlags
-	app.Commands = ofBundles(slices.Concat(a.deviceCommands(), a.pathCommands(), a.commands(), a.nicCommands(), a.routeCommands(), a.moduleCommands(), a.inspectCommands(), a.relabelCommands(), a.installCommands(), a.hookCommands()))
-	app.Commands = append(app.Commands, a.referenceCommands()...)
+	app.Commands = ofBundles(slices.Concat(a.deviceCommands(), a.pathCommands(), a.commands(), a.nicCommands(), a.routeCommands(), a.moduleCommands(), a.inspectCommands(), a.relabelCommands(), a.installCommands(), a.hookCommands(), a.referenceCommands()))
 	describe(app, argv)
 	app.Before = a.readGlobals
 	app.ExitErrHandler = func(*cli.Context, error) {} // only main exits
