@@ -100,6 +100,19 @@ func SyncRules(ctx context.Context, g place.Generation, id string, list []Follow
 	return changed, errors.Join(errs...)
 }
 
+// SyncRules makes the rules those of the container's devices, by the names that they have
+// now; see SyncRules.
+func (h *Hotplug) SyncRules(ctx context.Context, g place.Generation, id string, wait time.Duration) (changed bool, err error) {
+	list, err := h.Followed()
+	if err == nil {
+		err = h.doc.Save()
+	}
+	if err != nil {
+		return false, err
+	}
+	return SyncRules(ctx, g, id, list, wait)
+}
+
 func syncFile(ctx context.Context, g place.Generation, id string, list []Followed, wait time.Duration) (bool, error) {
 	path := rulesPath(g)
 	if _, err := os.Lstat(path); errors.Is(err, fs.ErrNotExist) && len(list) == 0 {

@@ -130,23 +130,10 @@ func (h *helper) applyPlan(ctx context.Context, ev event, found container.Contai
 	}
 	if ev.isOfDevice() {
 		var e error
-		todo.rules, e = h.syncRules(ctx, ev, found.ID, doc, hotplug)
+		todo.rules, e = hotplug.SyncRules(ctx, h.generation, found.ID, ev.lockWait())
 		err = errors.Join(err, e)
 	}
 	return todo, err
-}
-
-// syncRules makes the rules those of the container's devices, by the names that they
-// have now.
-func (h *helper) syncRules(ctx context.Context, ev event, id string, doc *config.Document, plan *devices.Hotplug) (bool, error) {
-	list, err := plan.Followed()
-	if err != nil {
-		return false, err
-	}
-	if err := doc.Save(); err != nil {
-		return false, err
-	}
-	return devices.SyncRules(ctx, h.generation, id, list, ev.lockWait())
 }
 
 // report logs what was done.

@@ -267,3 +267,65 @@ func TestTheRulesOfADeviceThatGoesStay(t *testing.T) {
 		t.Errorf("the rules are now\n%s", read(t, rules))
 	}
 }
+
+func TestACommandKeepsTheRulesOfDevicesThatItIsNotAbout(t *testing.T) {
+	host := newAdapters(t)
+	host.plug(0, true)
+	h := hold(t, nil, pivoted)
+	b := inBundle(t, h, "")
+	fakeProgram(t, "udevadm", "")
+	t.Cleanup(func() { must(t, os.Remove(rules)) })
+	add := func(device string) string {
+		t.Helper()
+		if o := b.tool(t, "add-device", h.id, device); o.code != 0 {
+			t.Fatalf("add-device %s: %d, %s", device, o.code, o.said)
+		}
+		return read(t, rules)
+	}
+	want := add(ours + ":/dev/modem:rw")
+	if !strings.Contains(want, `SYMLINK=="serial/by-id/usb-Ours-if00"`) {
+		t.Fatalf("the adapter's rule: %s", want)
+	}
+	if got := add("/dev/null:/dev/one"); got != want {
+		t.Errorf("after another device\n%swant\n%s", got, want)
+	}
+	// As of a container that the older generation has started.
+	must(t, os.Rename(rules, oldRules))
+	t.Cleanup(func() { must(t, os.Remove(oldRules)) })
+	if got := add("/dev/zero:/dev/two"); got != want {
+		t.Errorf("once the other generation's file had them\n%swant\n%s", got, want)
+	}
+	if left := read(t, oldRules); strings.Contains(left, "/dev/modem") {
+		t.Errorf("the other generation's file has still %s", left)
+	}
+}
+
+func TestTheRulesOfADiskThatWasRenumberedAreRenewedByAnyCommand(t *testing.T) {
+	was, is := plug(t), plug(t)
+	const link = "/dev/of-the-administrator"
+	point := func(p *plugged) {
+		t.Helper()
+		must(t, os.RemoveAll(link))
+		must(t, os.Symlink(p.name, link))
+	}
+	point(was)
+	t.Cleanup(func() { must(t, os.Remove(link)) })
+	h := hold(t, nil, pivoted)
+	b := inBundle(t, h, "")
+	fakeProgram(t, "udevadm", "")
+	t.Cleanup(func() { must(t, os.Remove(rules)) })
+	if o := b.tool(t, "add-device", h.id, link+":/dev/x:rw"); o.code != 0 {
+		t.Fatalf("add-device: %d, %s", o.code, o.said)
+	}
+	rule := func(p *plugged) string { return fmt.Sprintf("KERNEL==%q", p.name+"*") }
+	if got := read(t, rules); !strings.Contains(got, rule(was)) {
+		t.Fatalf("rules %s", got)
+	}
+	point(is) // of which udevd does not know
+	if o := b.tool(t, "add-path", h.id, "/etc:/mnt/etc:ro"); o.code != 0 {
+		t.Fatalf("add-path: %d, %s", o.code, o.said)
+	}
+	if got := read(t, rules); !strings.Contains(got, rule(is)) || strings.Contains(got, rule(was)) {
+		t.Errorf("rules %s, want those of %s, not of %s", got, is.name, was.name)
+	}
+}

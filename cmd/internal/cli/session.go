@@ -187,6 +187,9 @@ func (s *session) refreshDevices(ctx context.Context) error {
 		s.app.warn("the container does not have all its devices under their present numbers", err)
 	}
 	s.renewed = plan.Renewed()
+	if s.reload, err = plan.SyncRules(ctx, s.app.Generation, s.id, commandLockWait); err != nil {
+		s.app.warn("the udev rules have devices by former names", err)
+	}
 	if unit := s.target.Cgroups.Unit(); unit != "" {
 		got, lost := plan.Changed(s.target)
 		if err := devices.AllowInUnit(ctx, unit, got, lost...); err != nil {
