@@ -8,8 +8,6 @@ import (
 	"slices"
 	"strconv"
 	"strings"
-
-	"golang.org/x/sys/unix"
 )
 
 // OnHost is what the host has at the path of a recorded device.
@@ -25,12 +23,12 @@ func (h OnHost) IsPlain() bool {
 	return h.err == nil && !h.link && filepath.Dir(h.PathOnHost) == "/dev"
 }
 
-func (d Device) onHost(n node) OnHost {
+func (d Device) onHost(n *node, in *sysfs) OnHost {
 	h := OnHost{Device: d, link: n.link, err: n.err}
 	if h.err == nil {
 		h.Device, _, h.err = resolveTo(d, n.Stat_t)
 	}
-	h.sysfs = h.sysfsOf()
+	h.sysfs = in.of(h.Device)
 	return h
 }
 
@@ -135,16 +133,9 @@ func isLinkFolder(path string) bool {
 
 // sysfsOf is where the kernel has the device in sysfs; "": it has none of its number.
 func (d Device) sysfsOf() string {
-	folder := sysBlock
-	if d.Type == "c" {
-		folder = sysChar
-	}
-	var target [1024]byte
-	n, err := unix.Readlink(folder+"/"+d.numbers(), target[:])
-	if err != nil || n == len(target) {
-		return ""
-	}
-	return filepath.Join(folder, string(target[:n]))
+	var in sysfs
+	defer in.close()
+	return in.of(d)
 }
 
 func (d Device) numbers() string {

@@ -6,7 +6,7 @@ import (
 
 // Host is what the host has at the paths of devices. Each is looked at once: what is
 // recorded, allowed, made and followed is one device. A nil Host looks each time.
-type Host struct{ nodes map[string]node }
+type Host struct{ nodes map[string]*node }
 
 // node is what the host has at a path, to which links may lead.
 type node struct {
@@ -15,23 +15,24 @@ type node struct {
 	err  error
 }
 
-func nodeAt(path string) (n node) {
+func nodeAt(path string) *node {
+	var n node
 	err := unix.Lstat(path, &n.Stat_t)
 	n.link = err == nil && n.Mode&unix.S_IFMT == unix.S_IFLNK
 	if err != nil || n.link {
 		n.Stat_t, n.err = stat(path)
 	}
-	return n
+	return &n
 }
 
-func (h *Host) node(path string) node {
+func (h *Host) node(path string) *node {
 	if h == nil {
 		return nodeAt(path)
 	}
 	n, ok := h.nodes[path]
 	if !ok {
 		if h.nodes == nil {
-			h.nodes = map[string]node{}
+			h.nodes = map[string]*node{}
 		}
 		n = nodeAt(path)
 		h.nodes[path] = n
@@ -41,9 +42,11 @@ func (h *Host) node(path string) node {
 
 // Look is what the host has at the paths of all records.
 func (h *Host) Look(records []Device) []OnHost {
+	var in sysfs
+	defer in.close()
 	all := make([]OnHost, len(records))
 	for i, d := range records {
-		all[i] = d.onHost(h.node(d.PathOnHost))
+		all[i] = d.onHost(h.node(d.PathOnHost), &in)
 	}
 	return all
 }

@@ -177,7 +177,8 @@ func (s *session) isLostDevice(d devices.Device) bool {
 func (s *session) followed(edit *resource.Edit[devices.Device]) func() ([]devices.Followed, error) {
 	return func() ([]devices.Followed, error) {
 		// What changed meanwhile is told of by the rules of before, for all but what is added.
-		return devices.FollowFound(s.doc, edit.Records(), s.host.Look(edit.Records()))
+		records := edit.Records()
+		return devices.FollowFound(s.doc, records, s.host.Look(records))
 	}
 }
 
