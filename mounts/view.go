@@ -184,6 +184,9 @@ func staged(stages []string, b Bind, host *os.File) bool {
 // a command was killed that was about to unmount them.
 func removeBrokenStaging(t *resource.Target, b Bind) error {
 	o, err := parseOptions(b.Options)
+	if err == nil {
+		err = t.FindSharedPath()
+	}
 	if err != nil || t.NoSharedPath != nil || o.propagation&unix.MS_PRIVATE != 0 {
 		return err
 	}

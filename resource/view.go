@@ -88,7 +88,7 @@ func (k *Kind[T]) Stale(t *Target, known []T) (list []T) {
 	}
 	for _, g := range t.Ledger.Others(k.Name, isKnown) {
 		var r T
-		if json.Unmarshal(g.Record, &r) == nil && !slices.ContainsFunc(known, func(o T) bool { return k.isRecordOf(o, r) }) {
+		if json.Unmarshal(g.Record, &r) == nil && !isKnown(r) && !slices.ContainsFunc(known, func(o T) bool { return k.isRecordOf(o, r) }) {
 			list = append(list, r)
 		}
 	}
