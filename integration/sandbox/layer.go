@@ -43,7 +43,7 @@ func (l layers) layer(lower, target string) error {
 			if err := whiteout(hide, lower, p); err != nil {
 				return err
 			}
-			lowers = hide + ":" + escape.Replace(lower)
+			lowers = escape.Replace(hide) + ":" + escape.Replace(lower)
 		}
 	}
 	err = mount("overlay", target, "overlay", 0, fmt.Sprintf("lowerdir=%s,upperdir=%s,workdir=%s", lowers, upper, work))
