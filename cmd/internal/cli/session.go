@@ -188,7 +188,7 @@ func (s *session) refreshDevices(ctx context.Context) error {
 	}
 	s.renewed = plan.Renewed()
 	if s.reload, err = plan.SyncRules(ctx, s.app.Generation, s.id, commandLockWait); err != nil {
-		s.app.warn("the udev rules have devices by former names", err)
+		s.app.warn("udev rules not renewed: until the next command or start nobody notices when a renumbered device goes", err)
 	}
 	if unit := s.target.Cgroups.Unit(); unit != "" {
 		got, lost := plan.Changed(s.target)
