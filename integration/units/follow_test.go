@@ -321,10 +321,8 @@ func TestTheRulesOfADiskThatWasRenumberedAreRenewedByAnyCommand(t *testing.T) {
 	if got := read(t, rules); !strings.Contains(got, rule(was)) {
 		t.Fatalf("rules %s", got)
 	}
-	point(is) // of which udevd does not know
-	if o := b.tool(t, "add-path", h.id, "/etc:/mnt/etc:ro"); o.code != 0 {
-		t.Fatalf("add-path: %d, %s", o.code, o.said)
-	}
+	point(is)                                       // of which udevd does not know
+	b.tool(t, "add-path", h.id, "/etc:/mnt/etc:ro") // which older kernels refuse
 	if got := read(t, rules); !strings.Contains(got, rule(is)) || strings.Contains(got, rule(was)) {
 		t.Errorf("rules %s, want those of %s, not of %s", got, is.name, was.name)
 	}
