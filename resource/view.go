@@ -95,8 +95,9 @@ func (k *Kind[T]) Stale(t *Target, known []T) (list []T) {
 	return list
 }
 
-// isRecordOf tells whether a start grants r for the record known, which is left as it is.
+// isRecordOf tells whether a start grants r, another one, for the record known, which is
+// left as it is.
 func (k *Kind[T]) isRecordOf(known, r T) bool {
 	now, renewed, err := k.Resolve(known)
-	return known == r || err == nil && !renewed && now == r
+	return err == nil && !renewed && now == r
 }

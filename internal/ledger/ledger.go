@@ -247,30 +247,34 @@ func (l *Ledger) Others(kind string, isKnown func(record any) bool) []Grant {
 
 // grant is this start's open grant of a record; nil: there is none.
 func (l *Ledger) grant(kind string, r any) *Grant {
-	if l == nil || len(l.grants) == 0 {
+	if l == nil {
 		return nil
 	}
 	var text []byte
-	for _, again := range []bool{false, true} {
-		for i := range l.grants { // they are mostly asked for in their order
-			at := (l.found + i) % len(l.grants)
-			g := l.grants[at]
-			if g.Kind != kind || g.before {
-				continue
-			}
-			is := g.value == r
-			if !is && (g.value == nil || again) {
-				if text == nil {
-					if text = l.text(r); text == nil {
-						return nil
-					}
-				}
-				is = bytes.Equal(g.Record, text)
-			}
-			if is {
-				g.value, l.found = r, at
-				return g
-			}
+	isText := func(g *Grant) bool {
+		if text == nil {
+			text = l.text(r)
+		}
+		return text != nil && bytes.Equal(g.Record, text)
+	}
+	g := l.find(kind, func(g *Grant) bool { return g.value == r || g.value == nil && isText(g) })
+	if g == nil { // it may have been asked for by another record of this text
+		g = l.find(kind, isText)
+	}
+	if g != nil {
+		g.value = r
+	}
+	return g
+}
+
+// find is the grant of this start that is so, from the one on that was found last: they
+// are mostly asked for in their order.
+func (l *Ledger) find(kind string, is func(*Grant) bool) *Grant {
+	for i := range l.grants {
+		at := (l.found + i) % len(l.grants)
+		if g := l.grants[at]; g.Kind == kind && !g.before && is(g) {
+			l.found = at
+			return g
 		}
 	}
 	return nil
