@@ -12,11 +12,17 @@ type followUp struct {
 	reload bool // udevd must be told that rules changed
 	// rescan looks again what became of the devices, now that udevd knows the rules; nil:
 	// the container follows none.
-	rescan func() (added, removed []devices.Device, err error)
+	rescan func() (rescanned, error)
 
 	unit    string           // of systemd, "" for none
 	allowed []devices.Device // that it may use
 	removed []devices.Device // and that it may use no more
+}
+
+// rescanned is what a second look changed.
+type rescanned struct {
+	added, removed []devices.Device
+	reload         bool // and udevd must be told again
 }
 
 // do does it; nil leaves nothing. A start that failed has no devices to look at. What fails here ends no
@@ -25,20 +31,25 @@ func (f *followUp) do(ctx context.Context, started bool, warn func(what string, 
 	if f == nil {
 		return
 	}
-	if f.reload {
+	tell := func(changed bool) {
+		if !changed {
+			return
+		}
 		if err := devices.ReloadRules(ctx); err != nil {
 			warn("udev rules changed, but udevd was not told", err)
 		}
 	}
+	tell(f.reload)
 	if !started {
 		return
 	}
 	if f.rescan != nil {
-		added, removed, err := f.rescan()
+		found, err := f.rescan()
 		if err != nil {
 			warn("devices that came or went meanwhile", err)
 		}
-		f.allowed, f.removed = append(f.allowed, added...), removed
+		tell(found.reload)
+		f.allowed, f.removed = append(f.allowed, found.added...), found.removed
 	}
 	if f.unit != "" && len(f.allowed) > 0 {
 		if err := devices.AllowInUnit(ctx, f.unit, f.allowed, f.removed...); err != nil {

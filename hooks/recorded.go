@@ -108,21 +108,21 @@ func (r *recorded) scan() (changed bool, err error) {
 	return true, errors.Join(r.planDevices(), r.planLimits())
 }
 
-// rescan makes the container's devices what they became after it was looked, and
-// before udevd knew whom to tell of them.
-func (h *Hook) rescan(ctx context.Context, st state, sp *container.Spec, init process.ID) (added, removed []devices.Device, err error) {
+// rescan makes the container's devices, and their rules, what they became after it was
+// looked, and before udevd knew whom to tell of them.
+func (h *Hook) rescan(ctx context.Context, st state, sp *container.Spec, init process.ID) (found rescanned, err error) {
 	lock, err := config.LockContainer(ctx, st.Bundle, hookLockWait)
 	if err != nil {
-		return nil, nil, err
+		return found, err
 	}
 	defer lock.Unlock()
 	doc, err := config.Load(st.Bundle)
 	if err != nil {
-		return nil, nil, err
+		return found, err
 	}
 	plan, err := devices.PlanHotplug(doc)
 	if err != nil {
-		return nil, nil, err
+		return found, err
 	}
 	// Without a full ledger nobody knows what the container was given.
 	if grants, doubt := container.OpenLedger(h.Generation, st.ID, container.Start{Init: init, Bundle: st.Bundle}, nil); doubt == nil {
@@ -131,17 +131,18 @@ func (h *Hook) rescan(ctx context.Context, st state, sp *container.Spec, init pr
 	}
 	plan.Check = mounts.Container{ID: st.ID, Bundle: st.Bundle, Trees: sp.Trees(st.Bundle)}.DeviceCheck(h.wait)
 	if err := errors.Join(plan.ScanPartitions(), plan.Renew()); err != nil || len(plan.Change.Tasks) == 0 {
-		return nil, nil, err
+		return found, err
 	}
 	target, closeTarget, err := container.Open(h.wait, h.Generation, st.ID, container.Start{Init: init, Bundle: st.Bundle, Root: st.Root}, sp)
 	if err != nil {
-		return nil, nil, err
+		return found, err
 	}
 	defer closeTarget()
 	target.Detect = mounts.DetectSharedPath
 	if err := plan.Do(ctx, target); err != nil {
-		return nil, nil, err
+		return found, err
 	}
-	added, removed = plan.Changed(target)
-	return added, removed, plan.Failed()
+	found.added, found.removed = plan.Changed(target)
+	found.reload, err = plan.SyncRules(ctx, h.Generation, st.ID, hookLockWait)
+	return found, errors.Join(plan.Failed(), err)
 }

@@ -12,10 +12,7 @@ import (
 
 func TestAnOptionalDeviceThatIsAwayIsGivenWhenItComes(t *testing.T) {
 	host := newAdapters(t)
-	h := hold(t, nil, pivoted)
-	b := inBundle(t, h, "")
-	fakeProgram(t, "udevadm", "")
-	t.Cleanup(func() { must(t, os.Remove(rules)) })
+	h, b := withRules(t, "")
 	if o := b.tool(t, "add-device", h.id, ours+":/dev/modem:rw"); o.code != 1 || !strings.Contains(o.said, "no such file or directory") {
 		t.Errorf("add-device: %d, %s, want it refused", o.code, o.said)
 	}

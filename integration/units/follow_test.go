@@ -76,6 +76,17 @@ func (b *deviceFixture) modem(want int) {
 	}
 }
 
+// withRules is inBundle of a running container whose devices have rules, which go at the
+// test's end; udevd is told of nothing.
+func withRules(t testing.TB, records string) (*fakeContainer, *bundle) {
+	t.Helper()
+	h := hold(t, nil, pivoted)
+	b := inBundle(t, h, records)
+	fakeProgram(t, "udevadm", "")
+	t.Cleanup(func() { must(t, os.Remove(rules)) })
+	return h, b
+}
+
 func char(host string) devices.Device {
 	return devices.Device{Type: "c", Major: 188, PathOnHost: host, PathInContainer: "/dev/modem", CgroupPermissions: "rw"}
 }
@@ -161,10 +172,7 @@ func TestEveryCommandRenewsTheNumbersOfDevices(t *testing.T) {
 		t.Run(c.name, func(t *testing.T) {
 			host := newAdapters(t)
 			host.plug(0, true)
-			h := hold(t, nil, pivoted)
-			b := inBundle(t, h, "")
-			fakeProgram(t, "udevadm", "")
-			t.Cleanup(func() { must(t, os.Remove(rules)) })
+			h, b := withRules(t, "")
 			if o := b.tool(t, "add-device", h.id, ours+":/dev/modem:rw"); o.code != 0 {
 				t.Fatalf("add-device: %d, %s", o.code, o.said)
 			}
@@ -271,10 +279,7 @@ func TestTheRulesOfADeviceThatGoesStay(t *testing.T) {
 func TestACommandKeepsTheRulesOfDevicesThatItIsNotAbout(t *testing.T) {
 	host := newAdapters(t)
 	host.plug(0, true)
-	h := hold(t, nil, pivoted)
-	b := inBundle(t, h, "")
-	fakeProgram(t, "udevadm", "")
-	t.Cleanup(func() { must(t, os.Remove(rules)) })
+	h, b := withRules(t, "")
 	add := func(device string) string {
 		t.Helper()
 		if o := b.tool(t, "add-device", h.id, device); o.code != 0 {
@@ -300,30 +305,61 @@ func TestACommandKeepsTheRulesOfDevicesThatItIsNotAbout(t *testing.T) {
 	}
 }
 
-func TestTheRulesOfADiskThatWasRenumberedAreRenewedByAnyCommand(t *testing.T) {
-	was, is := plug(t), plug(t)
-	const link = "/dev/of-the-administrator"
-	point := func(p *plugged) {
+// administrators points a link of which udevd does not know to a disk.
+func administrators(t testing.TB, p *plugged) (link string, point func(*plugged)) {
+	t.Helper()
+	link = "/dev/of-the-administrator"
+	point = func(p *plugged) {
 		t.Helper()
 		must(t, os.RemoveAll(link))
 		must(t, os.Symlink(p.name, link))
 	}
-	point(was)
+	point(p)
 	t.Cleanup(func() { must(t, os.Remove(link)) })
-	h := hold(t, nil, pivoted)
-	b := inBundle(t, h, "")
-	fakeProgram(t, "udevadm", "")
-	t.Cleanup(func() { must(t, os.Remove(rules)) })
+	return link, point
+}
+
+// follows requires the rules to be those of a disk, and not of another.
+func follows(t testing.TB, p, not *plugged) {
+	t.Helper()
+	rule := func(p *plugged) string { return fmt.Sprintf("KERNEL==%q", p.name+"*") }
+	if got := read(t, rules); !strings.Contains(got, rule(p)) || strings.Contains(got, rule(not)) {
+		t.Errorf("rules %s, want those of %s, not of %s", got, p.name, not.name)
+	}
+}
+
+func TestTheRulesOfADiskThatWasRenumberedAreRenewedByAnyCommand(t *testing.T) {
+	was, is := plug(t), plug(t)
+	link, point := administrators(t, was)
+	h, b := withRules(t, "")
 	if o := b.tool(t, "add-device", h.id, link+":/dev/x:rw"); o.code != 0 {
 		t.Fatalf("add-device: %d, %s", o.code, o.said)
 	}
-	rule := func(p *plugged) string { return fmt.Sprintf("KERNEL==%q", p.name+"*") }
-	if got := read(t, rules); !strings.Contains(got, rule(was)) {
-		t.Fatalf("rules %s", got)
-	}
-	point(is)                                       // of which udevd does not know
+	follows(t, was, is)
+	point(is)
 	b.tool(t, "add-path", h.id, "/etc:/mnt/etc:ro") // which older kernels refuse
-	if got := read(t, rules); !strings.Contains(got, rule(is)) || strings.Contains(got, rule(was)) {
-		t.Errorf("rules %s, want those of %s, not of %s", got, is.name, was.name)
+	follows(t, is, was)
+}
+
+func TestTheRulesOfADiskThatIsRenumberedWhileUdevdReloadsAreRenewed(t *testing.T) {
+	was, is := plug(t), plug(t)
+	link, _ := administrators(t, was)
+	reloads := fakeProgram(t, "udevadm", "ln -sfn "+is.name+" "+link)
+	h := hold(t, nil)
+	dir := bundleOf(t, h, map[string]any{"linux": map[string]any{"cgroupsPath": h.cgroup}})
+	write(t, filepath.Join(dir, config.Name), asJSON(t, map[string]any{"deviceToAdd": []devices.Device{was.record(link, "/dev/x", "rw")}}))
+	state := map[string]any{"id": h.id, "pid": h.pid, "bundle": dir, "root": h.image}
+	if code, stderr := stage(t, "prestart", state); code != 0 || stderr != "" {
+		t.Fatalf("exit code %d, %s", code, stderr)
+	}
+	defer func() {
+		if code, stderr := stage(t, "poststop", state); code != 0 || stderr != "" {
+			t.Errorf("exit code %d, %s", code, stderr)
+		}
+		must(t, os.Remove(rules))
+	}()
+	follows(t, is, was)
+	if got, want := reloads(), strings.Repeat("control --reload --timeout=3\n", 2); got != want {
+		t.Errorf("udevd was told %q, want %q", got, want)
 	}
 }

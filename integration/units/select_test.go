@@ -187,10 +187,7 @@ func TestASelectorMeansTheNodesOfItsDeviceUnderWhateverNumber(t *testing.T) {
 
 func TestAStartGivesWhatASelectorMeansThen(t *testing.T) {
 	host := newUSB(t)
-	h := hold(t, nil, pivoted)
-	b := inBundle(t, h, asJSON(t, selectors("usb:0403:6001:/dev/modem")))
-	fakeProgram(t, "udevadm", "")
-	t.Cleanup(func() { must(t, os.Remove(rules)) })
+	h, b := withRules(t, asJSON(t, selectors("usb:0403:6001:/dev/modem")))
 	box := &deviceFixture{fakeContainer: h, t: t, dir: b.dir}
 	start := func(want map[string]int) {
 		t.Helper()
@@ -267,10 +264,7 @@ func TestSelectorsAreAddedAndRemovedWithTheirNodes(t *testing.T) {
 	host := newUSB(t)
 	host.plug("1-1.1", "0403", "6001", "A", 0)
 	host.plug("1-1.2", "0403", "6001", "B", 1)
-	h := hold(t, nil, pivoted)
-	b := inBundle(t, h, "")
-	fakeProgram(t, "udevadm", "")
-	t.Cleanup(func() { must(t, os.Remove(rules)) })
+	h, b := withRules(t, "")
 	box := &deviceFixture{fakeContainer: h, t: t, dir: b.dir}
 	write(t, h.root+"/dev/taken", "the container's")
 	none := map[string]int{}
@@ -334,10 +328,7 @@ func TestSelectorsAreAddedAndRemovedWithTheirNodes(t *testing.T) {
 // As where no udevd runs, or it told nobody.
 func TestCheckFindsASelectedDeviceThatTheContainerWasNotGiven(t *testing.T) {
 	host := newUSB(t)
-	h := hold(t, nil, pivoted)
-	b := inBundle(t, h, asJSON(t, selectors("usb:0403:6001")))
-	fakeProgram(t, "udevadm", "")
-	t.Cleanup(func() { must(t, os.Remove(rules)) })
+	h, b := withRules(t, asJSON(t, selectors("usb:0403:6001")))
 	box := &deviceFixture{fakeContainer: h, t: t, dir: b.dir}
 	if o := b.hook(t, "prestart"); o.code != 0 {
 		t.Fatalf("prestart: %d, %s", o.code, o.said)
