@@ -126,18 +126,13 @@ func TestTheGuideDoesWhatItShows(t *testing.T) {
 	}
 	put(t, filepath.Join(dir, filepath.Base(made(t, shipped, "deb"))), string(content))
 	s := newShell(t, dir)
-	disk := ""
-	defer func() {
-		if disk != "" {
-			_ = exec.Command("losetup", "-d", disk).Run() // the machine's; usually done
-		}
-	}()
+	disk := sandbox.LoopNode(t)
 	for _, step := range steps(t, filepath.Join(top, "docs/guide.md")) {
-		command := strings.ReplaceAll(step.command, `"/web"`, `"`+sandbox.CgroupParent()+`/web"`)
-		got := s.run(t, command)
-		if strings.Contains(command, "losetup -f") {
-			disk = strings.TrimSpace(s.run(t, "echo $disk"))
-		}
+		// The guide detaches the disk and attaches it again: others take the lowest free number.
+		got := s.run(t, strings.NewReplacer(
+			`"/web"`, `"`+sandbox.CgroupParent()+`/web"`,
+			"disk=$(losetup -f --show disk.img)", "disk="+disk+" && losetup $disk disk.img",
+		).Replace(step.command))
 		for i := range step.want {
 			step.want[i] = strings.ReplaceAll(step.want[i], "${disk}", disk)
 		}

@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"os/exec"
 	"path/filepath"
 	"slices"
 	"testing"
@@ -85,4 +86,34 @@ func attach(control *os.File, dir string, size int64) (int, *os.File, error) {
 		}
 	}
 	return 0, nil, errors.New("no free loop device")
+}
+
+// LoopNode returns a node in /dev of a loop device that has nothing behind it, and which no
+// request for a free one comes upon: its number is far above the lowest that is free. It is
+// detached and removed when the test ends.
+func LoopNode(t testing.TB) string {
+	t.Helper()
+	control, err := os.OpenFile("/dev/loop-control", os.O_RDWR|unix.O_CLOEXEC, 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	minor := 1000
+	for err = unix.EEXIST; errors.Is(err, unix.EEXIST); minor++ { // another run's
+		err = unix.IoctlSetInt(int(control.Fd()), unix.LOOP_CTL_ADD, minor+1)
+	}
+	node := fmt.Sprintf("/dev/loop%d", minor)
+	if err == nil {
+		err = Mknod(node, unix.S_IFBLK|0o600, 7, uint32(minor), 0, 0)
+	}
+	t.Cleanup(func() {
+		_ = exec.Command("losetup", "-d", node).Run() // usually done
+		err := errors.Join(os.Remove(node), unix.IoctlSetInt(int(control.Fd()), unix.LOOP_CTL_REMOVE, minor), control.Close())
+		if err != nil {
+			t.Errorf("remove %s: %v", node, err)
+		}
+	})
+	if err != nil {
+		t.Fatalf("make %s: %v", node, err)
+	}
+	return node
 }

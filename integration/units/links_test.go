@@ -126,5 +126,6 @@ func bridges(t testing.TB, names ...string) {
 func physical(t testing.TB, name string) {
 	t.Helper()
 	ip(t, "link", "add", name, "up", "type", "veth", "peer", "name", "x_"+name)
-	t.Cleanup(func() { _ = exec.Command("ip", "link", "del", name).Run() })
+	// The end that stays here, wherever the other one is: both go, if they have not yet.
+	t.Cleanup(func() { _ = exec.Command("ip", "link", "del", "x_"+name).Run() })
 }
