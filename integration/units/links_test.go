@@ -126,6 +126,10 @@ func bridges(t testing.TB, names ...string) {
 func physical(t testing.TB, name string) {
 	t.Helper()
 	ip(t, "link", "add", name, "up", "type", "veth", "peer", "name", "x_"+name)
-	// The end that stays here, wherever the other one is: both go, if they have not yet.
-	t.Cleanup(func() { _ = exec.Command("ip", "link", "del", "x_"+name).Run() })
+	// What has the name now, and the end that stays here, wherever the other one is.
+	t.Cleanup(func() {
+		for _, l := range []string{name, "x_" + name} {
+			_ = exec.Command("ip", "link", "del", l).Run()
+		}
+	})
 }
