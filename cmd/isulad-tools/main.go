@@ -10,7 +10,8 @@ import (
 	"isula.org/isulad-tools/cmd/internal/cli"
 	"isula.org/isulad-tools/hooks"
 	"isula.org/isulad-tools/internal/place"
-	"isula.org/isulad-tools/internal/startup"
+	"isula.org/isulad-tools/internal/stack"
+	_ "isula.org/isulad-tools/internal/startup"
 	"isula.org/isulad-tools/internal/terminal"
 	"isula.org/isulad-tools/udev"
 )
@@ -23,7 +24,7 @@ func main() {
 	// goroutines that change places with this one wake a thread each time.
 	code := make(chan int)
 	go func() {
-		startup.ReserveStack()
+		stack.Reserve()
 		code <- run(os.Args)
 	}()
 	os.Exit(<-code)

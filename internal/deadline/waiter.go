@@ -9,6 +9,8 @@ import (
 	"sync"
 	"sync/atomic"
 	"time"
+
+	"isula.org/isulad-tools/internal/stack"
 )
 
 // limits are how long a Waiter waits. A file system that is only slow is waited for,
@@ -117,6 +119,7 @@ func (w *Waiter) acquireCaller() *caller {
 	if by == nil {
 		by = &caller{calls: make(chan func(), 1), answered: make(chan struct{}, 1)}
 		go func() {
+			stack.Reserve()
 			for call := range by.calls {
 				call()
 			}
