@@ -60,7 +60,7 @@ func (a App) deviceCommands() []cli.Command {
 }
 
 func (a App) addDevices(c *cli.Context) error {
-	if c.IsSet(selectFlag.Name) {
+	if hasSelector(c) {
 		return a.addSelector(c)
 	}
 	if err := atLeastArgs(c, 2); err != nil {
@@ -204,7 +204,7 @@ func (s *session) follow(list func() ([]devices.Followed, error), rules bool) {
 }
 
 func (a App) removeDevices(c *cli.Context) error {
-	if c.IsSet(selectFlag.Name) {
+	if hasSelector(c) {
 		return a.removeSelector(c)
 	}
 	if err := atLeastArgs(c, 2); err != nil {

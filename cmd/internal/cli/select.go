@@ -16,6 +16,10 @@ import (
 
 var selectFlag = cli.StringFlag{Name: "select", Usage: "all nodes of the USB device `usb:VID:PID[:SERIAL]`, whenever it is plugged in"}
 
+// hasSelector tells whether --select is given. IsSet looks at every flag of the command and at
+// files for them, which is for nothing where none is given.
+func hasSelector(c *cli.Context) bool { return c.NumFlags() > 0 && c.IsSet(selectFlag.Name) }
+
 // parseSelector reads the selector, and the container path that may come with it.
 func parseSelector(c *cli.Context, most int) (s devices.Selector, err error) {
 	if err := atLeastArgs(c, 1); err != nil {
