@@ -9,7 +9,6 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"io"
 	"io/fs"
 	"maps"
 	"os"
@@ -144,48 +143,57 @@ func (d *Document) parse(data []byte) error {
 	return nil
 }
 
-// object splits a JSON object into its members, in order.
-func object(data []byte) ([]member, error) {
-	dec := json.NewDecoder(bytes.NewReader(data))
-	t, err := dec.Token()
-	if err != nil {
+// object splits a JSON object into its members, in order. Their values are not copied.
+func object(data []byte) (members []member, err error) {
+	if err := json.Unmarshal(data, new(valid)); err != nil {
 		return nil, jsonerror.Line(err)
 	}
-	if t != json.Delim('{') {
+	rest := bytes.TrimSpace(data)
+	if rest[0] != '{' {
 		return nil, errors.New("not a JSON object")
 	}
-	var members []member
-	for dec.More() {
-		t, err := dec.Token()
-		if err != nil {
-			return nil, jsonerror.Line(err)
+	for {
+		if rest = bytes.TrimLeft(rest, "{, \t\r\n"); rest[0] == '}' {
+			return members, nil
 		}
 		var m member
-		m.key, _ = t.(string) // an object's keys are strings, or Token had failed
-		var value size
-		if err := dec.Decode(&value); err != nil {
-			return nil, jsonerror.Line(err)
+		n := valueLen(rest)
+		if err := json.Unmarshal(rest[:n], &m.key); err != nil {
+			return nil, err
 		}
-		end := int(dec.InputOffset())
-		m.value = data[end-int(value) : end : end]
+		rest = bytes.TrimLeft(rest[n:], ": \t\r\n")
+		n = valueLen(rest)
+		m.value, rest = rest[:n:n], rest[n:]
 		members = append(members, m)
 	}
-	if _, err := dec.Token(); err != nil {
-		return nil, jsonerror.Line(err)
-	}
-	if _, err := dec.Token(); !errors.Is(err, io.EOF) {
-		return nil, errors.New("more than one JSON value")
-	}
-	return members, nil
 }
 
-// size is that of a JSON value, of which no copy is made.
-type size int
+// valid is any JSON value, of which nothing is kept.
+type valid struct{}
 
 // UnmarshalJSON implements json.Unmarshaler.
-func (s *size) UnmarshalJSON(value []byte) error {
-	*s = size(len(value))
-	return nil
+func (*valid) UnmarshalJSON([]byte) error { return nil }
+
+// valueLen is the length of the JSON value that begins data, which is valid. What follows a
+// value is a comma, a colon, white space, or the end of what holds it.
+func valueLen(data []byte) int {
+	depth, quoted := 0, false
+	for i := 0; i < len(data); i++ {
+		switch c := data[i]; {
+		case quoted && c == '\\':
+			i++
+		case c == '"':
+			quoted = !quoted
+		case quoted:
+		case c == '{', c == '[':
+			depth++
+		case depth > 0 && (c == '}' || c == ']'):
+			depth--
+		case depth == 0 && strings.IndexByte(",: \t\r\n}]", c) >= 0:
+			return i
+		}
+	}
+	return len(data)
 }
 
 // Has tells whether there is a record in the list at key.

@@ -147,7 +147,7 @@ func TestABrokenFileIsRefusedByNameAndPlace(t *testing.T) {
 		{"not JSON", `{not json`, "invalid character 'n'"},
 		{"a trailing comma", `{"bindToAdd":[],}`, "invalid character"},
 		{"no comma", `{"a":1 "b":2}`, "invalid character"},
-		{"two objects", `{}{}`, "more than one JSON value"},
+		{"two objects", `{}{}`, "after top-level value"},
 		{"trailing text", `{} x`, ""},
 		{"a trailing NUL", "{}\x00", ""},
 		{"a byte order mark", "\ufeff{}", "invalid character"},

@@ -11,6 +11,7 @@ func TestAnObjectIsSplitIntoTheTextsOfItsMembers(t *testing.T) {
 		{"nothing", " {\n} ", ""},
 		{"compact", `{"a":[1,2],"b":3,"c":"x","d":null,"e":{"f":[]}}`, `a=[1,2] b=3 c="x" d=null e={"f":[]} `},
 		{"with white space", " { \"a\" : [ 1 ,\n 2 ] ,\t\"b\" :  3 , \"c\": \" x \" , \"d\": null\n, \"e\" : { } } \n", "a=[ 1 ,\n 2 ] b=3 c=\" x \" d=null e={ } "},
+		{"marks within texts", `{"a}\"":"]\\","b":["{\"",{"c":","}] , "\u0063":":"}`, `a}"="]\\" b=["{\"",{"c":","}] c=":" `},
 		{"a number last", `{"a":-1.5e3}`, "a=-1.5e3 "},
 		{"a key twice", `{"a":1,"a":2}`, "a=1 a=2 "},
 	} {
