@@ -174,8 +174,8 @@ type valid struct{}
 // UnmarshalJSON implements json.Unmarshaler.
 func (*valid) UnmarshalJSON([]byte) error { return nil }
 
-// valueLen is the length of the JSON value that begins data, which is valid. What follows a
-// value is a comma, a colon, white space, or the end of what holds it.
+// valueLen is the length of the key or value at the beginning of data, the rest of a valid
+// document. What follows it is a comma, a colon, white space, or the end of what holds it.
 func valueLen(data []byte) int {
 	depth, quoted := 0, false
 	for i := 0; i < len(data); i++ {

@@ -24,9 +24,10 @@ func stagingName(host string) string {
 }
 
 // handOver puts the host tree on its way into the container, and opens it there; nil: the
-// container is served directly.
+// container is served directly. A running container's is tried first: what does not arrive
+// is taken back.
 func handOver(t *resource.Target, host *os.File, dir bool, b Bind, u *undo.Stack) (*os.File, error) {
-	if sure, err := arrivalTells(t, host, b); err != nil {
+	if sure, err := arrivalProves(t, b); err != nil {
 		return nil, err
 	} else if !sure {
 		if err := t.FindSharedPath(); err != nil || t.NoSharedPath != nil {
@@ -39,21 +40,32 @@ func handOver(t *resource.Target, host *os.File, dir bool, b Bind, u *undo.Stack
 		u.Append(&sent)
 		return arrived, nil
 	}
-	if e := sent.Undo(); e != nil {
+	if err = errors.Join(err, sent.Undo()); errors.Is(err, undo.ErrLeft) {
+		return nil, err
+	}
+	// Nothing arrived: perhaps the runtime has cut the shared path off.
+	if e := t.FindSharedPath(); e != nil {
 		return nil, errors.Join(err, e)
 	}
-	if e := t.FindSharedPath(); e != nil || t.NoSharedPath != nil {
-		return nil, e
+	if t.NoSharedPath != nil {
+		return nil, nil
 	}
 	return nil, err
 }
 
-// arrivalTells tells whether a running container's shared path receives what is mounted now
-// if that arrives. The mount table, which says it too, takes longer to read. A staging mount
-// that is there may have arrived before the shared path was cut off.
-func arrivalTells(t *resource.Target, host *os.File, b Bind) (bool, error) {
-	if t.Detect == nil || isTransferred(t, host, b) {
+// arrivalProves tells whether the arrival of a new staging mount proves that the running
+// container's shared path still receives mounts: then the mount table, which takes longer
+// to read, need not say so. Where there was a mount point before, something may have arrived
+// before the shared path was cut off.
+func arrivalProves(t *resource.Target, b Bind) (bool, error) {
+	if t.Detect == nil {
 		return false, nil
+	}
+	for _, dir := range []string{place.Master, place.Midpath} {
+		var st unix.Stat_t
+		if err := unix.Lstat(filepath.Join(dir, t.ID, stagingName(b.Host)), &st); !errors.Is(err, unix.ENOENT) {
+			return false, nil
+		}
 	}
 	shared, err := findShared(t)
 	return shared.id != 0, err
@@ -64,12 +76,6 @@ func sendAndOpen(t *resource.Target, host *os.File, dir bool, b Bind, u *undo.St
 		return nil, err
 	}
 	return openPropagated(t, host, b)
-}
-
-// isTransferred tells whether the staging mounts of b's host path are there, for another record.
-func isTransferred(t *resource.Target, host *os.File, b Bind) bool {
-	name := filepath.Join(t.ID, stagingName(b.Host))
-	return mounted(filepath.Join(place.Master, name), host) && mounted(filepath.Join(place.Midpath, name), host)
 }
 
 // transfer puts the host tree on its way: on midpath/<id>/<sha>, where it gets
@@ -83,7 +89,7 @@ func transfer(t *resource.Target, host *os.File, dir bool, b Bind, u *undo.Stack
 	}
 	name := stagingName(b.Host)
 	midDir, masterDir := filepath.Join(place.Midpath, t.ID), filepath.Join(place.Master, t.ID)
-	if isTransferred(t, host, b) {
+	if mounted(filepath.Join(masterDir, name), host) && mounted(filepath.Join(midDir, name), host) {
 		out, err := open.File(filepath.Join(masterDir, name), unix.O_PATH|unix.O_NOFOLLOW, 0)
 		if err != nil {
 			return err

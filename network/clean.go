@@ -11,7 +11,6 @@ import (
 	"slices"
 
 	"isula.org/isulad-tools/internal/ledger"
-	"isula.org/isulad-tools/internal/mountpoint"
 	"isula.org/isulad-tools/internal/place"
 	"isula.org/isulad-tools/internal/rtnl"
 	"isula.org/isulad-tools/resource"
@@ -70,16 +69,11 @@ func (c Cleanup) Do(ctx context.Context) error {
 	var errs []error
 	pinned := false
 	for _, g := range place.Generations {
-		pin := filepath.Join(g.NetNS(), c.ID)
-		t := &resource.Target{ID: c.ID, Ledger: c.Ledger, Net: rtnl.AtPath(pin)}
+		t := &resource.Target{ID: c.ID, Ledger: c.Ledger, Net: rtnl.AtPath(filepath.Join(g.NetNS(), c.ID))}
 		w, err := enter(t)
 		switch {
-		case errors.Is(err, fs.ErrNotExist):
-			continue
-		case errors.Is(err, rtnl.ErrNotNetworkNamespace), errors.Is(err, rtnl.ErrHostNetwork):
-			// It keeps nothing of the container's: a start may have been killed before it was mounted.
-			errs = append(errs, mountpoint.Remove(pin))
-			continue
+		case errors.Is(err, fs.ErrNotExist), errors.Is(err, rtnl.ErrNotNetworkNamespace), errors.Is(err, rtnl.ErrHostNetwork):
+			continue // nothing of the container's is there
 		case err != nil:
 			errs = append(errs, err, ErrStillInUse)
 			continue

@@ -9,8 +9,8 @@ import (
 
 	"isula.org/isulad-tools/cmd/internal/cli"
 	"isula.org/isulad-tools/hooks"
+	"isula.org/isulad-tools/internal/goroutine"
 	"isula.org/isulad-tools/internal/place"
-	"isula.org/isulad-tools/internal/stack"
 	_ "isula.org/isulad-tools/internal/startup"
 	"isula.org/isulad-tools/internal/terminal"
 	"isula.org/isulad-tools/udev"
@@ -24,7 +24,7 @@ func main() {
 	// goroutines that change places with this one wake a thread each time.
 	code := make(chan int)
 	go func() {
-		stack.Reserve()
+		goroutine.ReserveStack()
 		code <- run(os.Args)
 	}()
 	os.Exit(<-code)

@@ -3,15 +3,12 @@ package units
 import (
 	"errors"
 	"fmt"
-	"io/fs"
 	"os"
 	"os/exec"
 	"path/filepath"
 	"strings"
 	"testing"
 	"time"
-
-	"golang.org/x/sys/unix"
 
 	"isula.org/isulad-tools/config"
 	"isula.org/isulad-tools/internal/place"
@@ -233,26 +230,5 @@ func TestALinkThatIsForgottenIsLookedForNoMore(t *testing.T) {
 				t.Errorf("%s: %v, want that it is held: %v", c.name, err, c.held)
 			}
 		})
-	}
-}
-
-// A start that was killed before it mounted the pin leaves a bare file, which keeps nothing:
-// it goes, though the kernel may still be at work on the namespace, and the link in there.
-func TestAPinThatKeepsNothingGoes(t *testing.T) {
-	physical(t, "phy0")
-	h := hold(t, nil)
-	target := h.target(t, hostOwner)
-	h.keepLedger(t, target)
-	n := eth("phy0", "eth5", "10.9.0.2/24")
-	must(t, changeNICs(t, t.TempDir(), target, func(e *resource.Edit[network.NIC]) { e.Add(n) }).Err)
-	must(t, network.Pin(place.Isulad, h.id, h.pid))
-	pin := filepath.Join(place.Isulad.NetNS(), h.id)
-	must(t, unix.Unmount(pin, 0))
-	err := network.Cleanup{ID: h.id, Ledger: target.Ledger, SwitchPorts: true}.Do(t.Context())
-	if !errors.Is(err, network.ErrStillInUse) {
-		t.Errorf("%v, want %v", err, network.ErrStillInUse)
-	}
-	if _, err := os.Lstat(pin); !errors.Is(err, fs.ErrNotExist) {
-		t.Errorf("%s: %v, want that it is gone", pin, err)
 	}
 }

@@ -10,7 +10,7 @@ import (
 	"sync/atomic"
 	"time"
 
-	"isula.org/isulad-tools/internal/stack"
+	"isula.org/isulad-tools/internal/goroutine"
 )
 
 // limits are how long a Waiter waits. A file system that is only slow is waited for,
@@ -119,7 +119,7 @@ func (w *Waiter) acquireCaller() *caller {
 	if by == nil {
 		by = &caller{calls: make(chan func(), 1), answered: make(chan struct{}, 1)}
 		go func() {
-			stack.Reserve()
+			goroutine.ReserveStack()
 			for call := range by.calls {
 				call()
 			}
