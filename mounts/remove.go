@@ -306,14 +306,19 @@ func removeStale(id string, records []Bind) error {
 			if used[name] || !isStagingName(name) {
 				continue
 			}
-			// ENOTEMPTY: the container has put something there, which is no reason
-			// to give it back what is unmounted.
-			if err := mountpoint.Remove(filepath.Join(dir, name)); !errors.Is(err, unix.ENOTEMPTY) {
-				errs = append(errs, err)
-			}
+			errs = append(errs, removeStaging(dir, name))
 		}
 	}
 	return errors.Join(errs...)
+}
+
+// removeStaging removes a staging mount and its mount point.
+func removeStaging(dir, name string) error {
+	err := mountpoint.Remove(filepath.Join(dir, name))
+	if errors.Is(err, unix.ENOTEMPTY) {
+		return nil // the container has put something there, which is no reason to give it back what is unmounted
+	}
+	return err
 }
 
 // namesIn are the names in a directory, in no order.

@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"slices"
 
 	"golang.org/x/sys/unix"
 
@@ -27,11 +28,15 @@ func stagingName(host string) string {
 // container is served directly. A running container's is tried first: what does not arrive
 // is taken back.
 func handOver(t *resource.Target, host *os.File, dir bool, b Bind, u *undo.Stack) (*os.File, error) {
-	if sure, err := arrivalProves(t, b); err != nil {
+	there := hasStaging(t, b)
+	if sure, err := arrivalProves(t, there); err != nil {
 		return nil, err
 	} else if !sure {
-		if err := t.FindSharedPath(); err != nil || t.NoSharedPath != nil {
+		if err := t.FindSharedPath(); err != nil {
 			return nil, err
+		}
+		if t.NoSharedPath != nil {
+			return nil, removeUnarrived(t, host, b, there)
 		}
 	}
 	var sent undo.Stack
@@ -57,18 +62,37 @@ func handOver(t *resource.Target, host *os.File, dir bool, b Bind, u *undo.Stack
 // container's shared path still receives mounts: then the mount table, which takes longer
 // to read, need not say so. Where there was a mount point before, something may have arrived
 // before the shared path was cut off.
-func arrivalProves(t *resource.Target, b Bind) (bool, error) {
-	if t.Detect == nil {
+func arrivalProves(t *resource.Target, there bool) (bool, error) {
+	if t.Detect == nil || there {
 		return false, nil
-	}
-	for _, dir := range []string{place.Master, place.Midpath} {
-		var st unix.Stat_t
-		if err := unix.Lstat(filepath.Join(dir, t.ID, stagingName(b.Host)), &st); !errors.Is(err, unix.ENOENT) {
-			return false, nil
-		}
 	}
 	shared, err := findShared(t)
 	return shared.id != 0, err
+}
+
+// hasStaging tells whether b's host path has a mount point for a staging mount.
+func hasStaging(t *resource.Target, b Bind) bool {
+	return slices.ContainsFunc([]string{place.Master, place.Midpath}, func(dir string) bool {
+		var st unix.Stat_t
+		return unix.Lstat(filepath.Join(dir, t.ID, stagingName(b.Host)), &st) == nil
+	})
+}
+
+// removeUnarrived removes the staging mounts of a container that is served directly, which a
+// command left that was killed while it tried. What arrived before the container was cut off
+// stays: it tells what the container has of it.
+func removeUnarrived(t *resource.Target, host *os.File, b Bind, there bool) error {
+	if !there {
+		return nil
+	}
+	if arrived, err := openPropagated(t, host, b); err == nil {
+		return arrived.Close()
+	}
+	var errs []error
+	for _, dir := range stagingPaths(t.ID) {
+		errs = append(errs, removeStaging(dir, stagingName(b.Host)))
+	}
+	return errors.Join(errs...)
 }
 
 func sendAndOpen(t *resource.Target, host *os.File, dir bool, b Bind, u *undo.Stack) (*os.File, error) {

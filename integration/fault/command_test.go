@@ -4,9 +4,11 @@ package fault
 
 import (
 	"encoding/json"
+	"errors"
 	"fmt"
 	"os"
 	"path/filepath"
+	"runtime"
 	"slices"
 	"strings"
 	"testing"
@@ -138,7 +140,24 @@ func (w *world) begin() {
 	if res := w.run("prestart", supervisor.Fault{}); res.ExitCode != 0 {
 		w.t.Fatalf("prestart: %v: %s", res, res.Stderr)
 	}
+	if w.cutOff {
+		must(w.t, makePrivate(w.holder.Pid))
+	}
 	w.known()
+}
+
+// makePrivate makes all mounts of a process private. Its thread ends there.
+func makePrivate(pid int) error {
+	done := make(chan error)
+	go func() {
+		runtime.LockOSThread()
+		ns, err := os.Open(fmt.Sprintf("/proc/%d/ns/mnt", pid))
+		if err == nil {
+			err = errors.Join(unix.Unshare(unix.CLONE_FS), unix.Setns(int(ns.Fd()), unix.CLONE_NEWNS), unix.Mount("", "/", "", unix.MS_REC|unix.MS_PRIVATE, ""), ns.Close())
+		}
+		done <- err
+	}()
+	return <-done
 }
 
 // known has runc know the container.

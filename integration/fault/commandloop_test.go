@@ -21,6 +21,14 @@ func TestKilledCommands(t *testing.T) {
 	newCommandWorld(t).killAll(t, changes)
 }
 
+// TestKilledAddPathCutOff is that for a container that is served directly, though it has a
+// shared path: what was tried leaves nothing.
+func TestKilledAddPathCutOff(t *testing.T) {
+	w := newCommandWorld(t)
+	w.cutOff = true
+	w.killAll(t, slices.DeleteFunc(slices.Clone(changes), func(c change) bool { return c.name != "add-path" }))
+}
+
 func (w *world) killAll(t *testing.T, changes []change) {
 	for i := range changes {
 		c := &changes[i]

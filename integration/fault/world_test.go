@@ -58,6 +58,7 @@ type world struct {
 	// records is device_hook.json as it is before the first start.
 	records string
 	wired   bool // the records have interfaces and routes, and the host has what they need
+	cutOff  bool // the runtime makes the container's mounts private after its hooks, as crun does
 
 	pristine  sandbox.Fingerprint // before any hook ran
 	data      map[string]string   // the host's precious files
