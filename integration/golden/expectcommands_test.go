@@ -6,7 +6,7 @@ var commandExpectations = map[string]expectation{
 	// A resource file that cannot be read is named.
 	"list-path-config-null":           {exit: 1, stderr: unreadable + "not a JSON object\n"},
 	"config-bind-two-part-unloadable": {exit: 1, stderr: unreadable + "bindToAdd[0]: Wrong bind format: /a:/x,err bind must have two : in string\n"},
-	"corrupt-config":                  {exit: 1, stderr: unreadable + "invalid character 'n'\n"},
+	"corrupt-config":                  {exit: 1, stderr: unreadable + "invalid character 'n' looking for beginning of object key string\n"},
 	"empty-config-file": {exit: 1, stderr: unreadable +
 		"empty file: an interrupted write of an older version; restore it, or write {} to it to forget what was recorded\n"},
 

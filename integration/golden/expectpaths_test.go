@@ -2,7 +2,7 @@ package golden
 
 // pathExpectations are those of add-path and remove-path.
 var pathExpectations = map[string]expectation{
-	"corrupt-config-add-path": {exit: 1, stderr: "Failed to add path: " + resourceFile + "invalid character 'n'\n"},
+	"corrupt-config-add-path": {exit: 1, stderr: "Failed to add path: " + resourceFile + "invalid character 'n' looking for beginning of object key string\n"},
 
 	"config-with-unknown-fields": {
 		stdout: sameOutput, effects: recordedEffects,
