@@ -36,7 +36,7 @@ func handOver(t *resource.Target, host *os.File, dir bool, b Bind, u *undo.Stack
 			return nil, err
 		}
 		if t.NoSharedPath != nil {
-			return nil, removeUnarrived(t, host, b, there)
+			return nil, removeUnarrived(t, b, there)
 		}
 	}
 	var sent undo.Stack
@@ -81,18 +81,36 @@ func hasStaging(t *resource.Target, b Bind) bool {
 // removeUnarrived removes the staging mounts of a container that is served directly, which a
 // command left that was killed while it tried. What arrived before the container was cut off
 // stays: it tells what the container has of it.
-func removeUnarrived(t *resource.Target, host *os.File, b Bind, there bool) error {
+func removeUnarrived(t *resource.Target, b Bind, there bool) error {
 	if !there {
 		return nil
 	}
-	if arrived, err := openPropagated(t, host, b); err == nil {
-		return arrived.Close()
+	if arrived, err := isInside(t, b); arrived || err != nil {
+		return err
 	}
 	var errs []error
 	for _, dir := range stagingPaths(t.ID) {
 		errs = append(errs, removeStaging(dir, stagingName(b.Host)))
 	}
 	return errors.Join(errs...)
+}
+
+// isInside tells whether a staging mount of b's host path is in the container, whatever it shows.
+func isInside(t *resource.Target, b Bind) (bool, error) {
+	shared, err := findShared(t)
+	if shared.id == 0 || err != nil {
+		return false, err
+	}
+	f, err := t.Root.Open(filepath.Join(place.SharedPath, stagingName(b.Host)), unix.O_PATH|unix.O_NOFOLLOW)
+	if isNone(err) {
+		return false, nil
+	}
+	if err != nil {
+		return false, err
+	}
+	defer f.Close()
+	id, err := mountpoint.ID(f)
+	return id != shared.id, err
 }
 
 func sendAndOpen(t *resource.Target, host *os.File, dir bool, b Bind, u *undo.Stack) (*os.File, error) {

@@ -15,11 +15,14 @@ import (
 // crun makes all mounts of a container private when the hooks have run. What is added then is
 // attached directly, with the host's later mounts, also where the host path has arrived before.
 func TestAPathIsAddedThoughTheRuntimeHasCutTheSharedPathOff(t *testing.T) {
-	for name, before := range map[string]bool{"a new host path": false, "one that arrived before": true} {
-		t.Run(name, func(t *testing.T) {
+	for _, c := range []struct {
+		name             string
+		before, replaced bool
+	}{{"a new host path", false, false}, {"one that arrived before", true, false}, {"and is another directory now", true, true}} {
+		t.Run(c.name, func(t *testing.T) {
 			data := hostDir(t)
 			records := "{}"
-			if before {
+			if c.before {
 				records = `{"bindToAdd":["` + data + `:/mnt/before:rw,rslave"]}`
 			}
 			b := inBundle(t, hold(t, nil, pivoted), records)
@@ -29,6 +32,10 @@ func TestAPathIsAddedThoughTheRuntimeHasCutTheSharedPathOff(t *testing.T) {
 			t.Cleanup(func() { b.hook(t, "poststop") })
 			must(t, b.target(t, resource.MappedRoot{UID: -1, GID: -1}).NS.Do(func() error { return unix.Mount("", "/", "", unix.MS_REC|unix.MS_PRIVATE, "") }))
 			staged := names(t, filepath.Join(place.Master, b.id))
+			if c.replaced {
+				must(t, os.Rename(data, data+".old"))
+				must(t, os.Mkdir(data, 0o755))
+			}
 			path := data + ":/mnt/x"
 			if lacks(unix.SYS_MOUNT_SETATTR) {
 				if got := b.tool(t, "add-path", b.id, path); got.code != 1 || !strings.Contains(got.said, "shared path") {
