@@ -108,7 +108,7 @@ func cgroupV1(t *testing.T) {
 // openVSwitch has the kernel for Open vSwitch's datapath, as on a host.
 func openVSwitch(t *testing.T) {
 	m := machine{
-		name: "Open vSwitch", limit: 600 * time.Second, sources: "guest/ovs/ovs_test.go", script: tests("ovs"),
+		name: "Open vSwitch", limit: 1200 * time.Second, sources: "guest/ovs/ovs_test.go", script: tests("ovs"),
 		options: []string{"--cgroup", "v1"},
 	}
 	m.boot(t, share(t, "vm/guest/ovs"))

@@ -10,6 +10,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"regexp"
 	"slices"
 	"strconv"
 	"strings"
@@ -206,9 +207,21 @@ func (c *container) write(poststop bool) {
 	must(c.t, sandbox.WriteBundle(&sandbox.Bundle{Dir: c.dir, ID: c.id, CgroupsPath: "/isulad/" + c.id, Hooks: hooks}))
 }
 
+// killed is what is said of an ovs-vsctl that was given up after some seconds. On this machine,
+// which is emulated, and may share a processor with many others, that may be too early though
+// nothing is dead: then it is done once more.
+var killed = regexp.MustCompile("execute ovs-vsctl: .*(deadline exceeded|alarm clock)")
+
 func (c *container) start() {
 	c.t.Helper()
-	must(c.t, c.runc.Run(c.id, c.dir))
+	err := c.runc.Run(c.id, c.dir)
+	for range 2 {
+		if err == nil || !killed.MatchString(err.Error()) {
+			break
+		}
+		err = c.runc.Run(c.id, c.dir)
+	}
+	must(c.t, err)
 }
 
 // refused requires the start to fail within a time, and returns what it said.
@@ -236,6 +249,30 @@ func (c *container) stop() {
 	must(c.t, c.runc.Delete(c.id))
 }
 
+// stopsInTime stops the container, and no port is left. What the switch could not be told it
+// learns at the next start and stop.
+func (c *container) stopsInTime() {
+	c.t.Helper()
+	for try := 0; ; try++ {
+		before := c.log()
+		c.stop()
+		if try == 2 || !killed.MatchString(strings.TrimPrefix(c.log(), before)) {
+			break
+		}
+		c.start()
+	}
+	ports(c.t)
+}
+
+// log is what its hooks have logged.
+func (c *container) log() string {
+	text, err := os.ReadFile(c.dir + "/hook.log")
+	if err != nil && !errors.Is(err, os.ErrNotExist) {
+		c.t.Fatal(err)
+	}
+	return string(text)
+}
+
 // pings requires the bridge to answer, in either family.
 func (c *container) pings(addresses ...string) {
 	c.t.Helper()
@@ -249,7 +286,14 @@ func (c *container) pings(addresses ...string) {
 // tool runs a command, which must succeed.
 func (c *container) tool(args ...string) {
 	c.t.Helper()
-	if out, err := c.try(args...); err != nil {
+	out, err := c.try(args...)
+	for range 2 {
+		if err == nil || !killed.MatchString(out) {
+			break
+		}
+		out, err = c.try(args...)
+	}
+	if err != nil {
 		c.t.Fatalf("%q: %v: %s", args, err, out)
 	}
 }
