@@ -306,19 +306,14 @@ func removeStale(id string, records []Bind) error {
 			if used[name] || !isStagingName(name) {
 				continue
 			}
-			errs = append(errs, removeStaging(dir, name))
+			// ENOTEMPTY: the container has put something there, which is no reason
+			// to give it back what is unmounted.
+			if err := mountpoint.Remove(filepath.Join(dir, name)); !errors.Is(err, unix.ENOTEMPTY) {
+				errs = append(errs, err)
+			}
 		}
 	}
 	return errors.Join(errs...)
-}
-
-// removeStaging removes a staging mount and its mount point.
-func removeStaging(dir, name string) error {
-	err := mountpoint.Remove(filepath.Join(dir, name))
-	if errors.Is(err, unix.ENOTEMPTY) {
-		return nil // the container has put something there, which is no reason to give it back what is unmounted
-	}
-	return err
 }
 
 // namesIn are the names in a directory, in no order.

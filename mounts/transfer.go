@@ -1,22 +1,54 @@
 package mounts
 
 import (
+	"context"
 	"crypto/sha256"
 	"encoding/hex"
 	"errors"
 	"fmt"
 	"os"
 	"path/filepath"
-	"slices"
 
 	"golang.org/x/sys/unix"
 
+	"isula.org/isulad-tools/config"
 	"isula.org/isulad-tools/internal/mountpoint"
+	"isula.org/isulad-tools/internal/mounttable"
 	"isula.org/isulad-tools/internal/open"
 	"isula.org/isulad-tools/internal/place"
+	"isula.org/isulad-tools/internal/rootfs"
 	"isula.org/isulad-tools/internal/undo"
 	"isula.org/isulad-tools/resource"
 )
+
+// Kind is the kind of resource that binds are. A bind that fails is reported and
+// the container starts without it, as it always did.
+var Kind = resource.Kind[Bind]{
+	Name:      kindName,
+	Key:       config.Binds,
+	Policy:    resource.Skip,
+	Check:     Check,
+	Order:     outermostFirst,
+	Resolve:   resolve,
+	Apply:     apply,
+	Remove:    remove,
+	Reconcile: reconcile,
+	Verify:    verify,
+	Granted:   true,
+	Had:       hadOf,
+}
+
+const kindName = "path"
+
+func resolve(b Bind) (Bind, bool, error) {
+	for _, p := range []string{b.Host, b.Container} {
+		if !filepath.IsAbs(p) {
+			return b, false, fmt.Errorf("path %q: not absolute", p)
+		}
+	}
+	_, err := parseOptions(b.Options)
+	return b, false, err
+}
 
 // stagingName names the staging mounts of a host path, cleaned but not resolved.
 func stagingName(host string) string {
@@ -24,100 +56,126 @@ func stagingName(host string) string {
 	return hex.EncodeToString(sum[:])
 }
 
-// handOver puts the host tree on its way into the container, and opens it there; nil: the
-// container is served directly. A running container's is tried first: what does not arrive
-// is taken back.
-func handOver(t *resource.Target, host *os.File, dir bool, b Bind, u *undo.Stack) (*os.File, error) {
-	there := hasStaging(t, b)
-	if sure, err := arrivalProves(t, there); err != nil {
-		return nil, err
-	} else if !sure {
-		if err := t.FindSharedPath(); err != nil {
-			return nil, err
+func apply(_ context.Context, t *resource.Target, b Bind) (err error) {
+	var u undo.Stack
+	defer u.OnError(&err)
+	return attachBind(t, b, &u, false)
+}
+
+// UndoableKind is Kind for one change: what it adds it can remove to the last
+// directory that it had to make.
+func UndoableKind() resource.Kind[Bind] {
+	made := map[Bind]*undo.Stack{}
+	k := Kind
+	k.Apply = func(_ context.Context, t *resource.Target, b Bind) (err error) {
+		u := new(undo.Stack)
+		made[b] = u
+		defer u.OnError(&err)
+		return attachBind(t, b, u, true)
+	}
+	k.Remove = func(ctx context.Context, t *resource.Target, b Bind) error {
+		err := remove(ctx, t, b)
+		if u := made[b]; err == nil && u != nil {
+			err = u.Undo()
 		}
-		if t.NoSharedPath != nil {
-			return nil, removeUnarrived(t, b, there)
-		}
-	}
-	var sent undo.Stack
-	arrived, err := sendAndOpen(t, host, dir, b, &sent)
-	if err == nil {
-		u.Append(&sent)
-		return arrived, nil
-	}
-	if err = errors.Join(err, sent.Undo()); errors.Is(err, undo.ErrLeft) {
-		return nil, err
-	}
-	// Nothing arrived: perhaps the runtime has cut the shared path off.
-	if e := t.FindSharedPath(); e != nil {
-		return nil, errors.Join(err, e)
-	}
-	if t.NoSharedPath != nil {
-		return nil, nil
-	}
-	return nil, err
-}
-
-// arrivalProves tells whether the arrival of a new staging mount proves that the running
-// container's shared path still receives mounts: then the mount table, which takes longer
-// to read, need not say so. Where there was a mount point before, something may have arrived
-// before the shared path was cut off.
-func arrivalProves(t *resource.Target, there bool) (bool, error) {
-	if t.Detect == nil || there {
-		return false, nil
-	}
-	shared, err := findShared(t)
-	return shared.id != 0, err
-}
-
-// hasStaging tells whether b's host path has a mount point for a staging mount.
-func hasStaging(t *resource.Target, b Bind) bool {
-	return slices.ContainsFunc([]string{place.Master, place.Midpath}, func(dir string) bool {
-		var st unix.Stat_t
-		return unix.Lstat(filepath.Join(dir, t.ID, stagingName(b.Host)), &st) == nil
-	})
-}
-
-// removeUnarrived removes the staging mounts of a container that is served directly, which a
-// command left that was killed while it tried. What arrived before the container was cut off
-// stays: it tells what the container has of it.
-func removeUnarrived(t *resource.Target, b Bind, there bool) error {
-	if !there {
-		return nil
-	}
-	if arrived, err := isInside(t, b); arrived || err != nil {
 		return err
 	}
-	var errs []error
-	for _, dir := range stagingPaths(t.ID) {
-		errs = append(errs, removeStaging(dir, stagingName(b.Host)))
-	}
-	return errors.Join(errs...)
+	return k
 }
 
-// isInside tells whether a staging mount of b's host path is in the container, whatever it shows.
-func isInside(t *resource.Target, b Bind) (bool, error) {
-	shared, err := findShared(t)
-	if shared.id == 0 || err != nil {
+// attachBind puts the host's tree where b says, and what it makes for that on u. Later
+// paths may be below an added one; a start has them in order.
+func attachBind(t *resource.Target, b Bind, u *undo.Stack, added bool) error {
+	if err := b.CheckUsers(t.UserNS); err != nil {
+		return err
+	}
+	if err := errors.Join(CheckTarget(b.Container), t.FindSharedPath()); err != nil {
+		return err
+	}
+	own := t.Owner.Or(rootfs.Owner{})
+	host, dir, err := openHost(t.Wait, ContainerOf(t), b.Host, b.HostOwner(own), u)
+	if err != nil {
+		return err
+	}
+	defer host.Close()
+	var arrived *os.File
+	if t.NoSharedPath == nil {
+		if err := transfer(t, host, dir, b, u); err != nil {
+			return err
+		}
+		if arrived, err = openPropagated(t, host, b); err != nil {
+			return err
+		}
+		defer arrived.Close()
+	}
+	var point *os.File
+	if dir {
+		point, err = t.Root.MkdirAll(b.Container, own, u)
+	} else {
+		point, err = t.Root.Create(b.Container, own, u)
+	}
+	if err != nil {
+		return err
+	}
+	defer point.Close()
+	if there, err := isMountOf(t, b, point, host); err != nil {
+		return err
+	} else if there { // an earlier run for this start was killed after it
+		return recordMount(t, b, point)
+	}
+	if err := checkPoint(t, b, point); err != nil {
+		return err
+	}
+	if added {
+		if err := unmountBelow(t, b); err != nil {
+			return err
+		}
+	}
+	var mnt *os.File
+	if t.NoSharedPath != nil {
+		mnt, err = direct(t, host, point, b)
+	} else {
+		mnt, err = mounttable.Bind(t.NS, arrived, point, true)
+	}
+	if err != nil {
+		return err
+	}
+	u.Push("unmount "+b.Container, func() error { return remove(context.Background(), t, b) })
+	if mnt == nil { // before Linux 5.2 only a path leads to it
+		if mnt, err = t.Root.Open(b.Container, unix.O_PATH); err != nil {
+			return err
+		}
+	}
+	defer mnt.Close()
+	return recordMount(t, b, mnt)
+}
+
+// recordMount puts the mount that was made for b into the ledger.
+func recordMount(t *resource.Target, b Bind, mnt *os.File) error {
+	is, err := madeOf(t, mnt)
+	if err == nil {
+		t.Ledger.Make(kindName, b, is)
+	}
+	return err
+}
+
+// isMountOf tells whether point, the record's path in the container, is a mount
+// of the host's tree already.
+func isMountOf(t *resource.Target, b Bind, point, host *os.File) (bool, error) {
+	if same, err := t.Root.SameFile(point, host); !same || err != nil {
 		return false, err
 	}
-	f, err := t.Root.Open(filepath.Join(place.SharedPath, stagingName(b.Host)), unix.O_PATH|unix.O_NOFOLLOW)
-	if isNone(err) {
-		return false, nil
-	}
+	dir, err := t.Root.Open(filepath.Dir(filepath.Clean(b.Container)), unix.O_PATH|unix.O_DIRECTORY)
 	if err != nil {
 		return false, err
 	}
-	defer f.Close()
-	id, err := mountpoint.ID(f)
-	return id != shared.id, err
-}
-
-func sendAndOpen(t *resource.Target, host *os.File, dir bool, b Bind, u *undo.Stack) (*os.File, error) {
-	if err := transfer(t, host, dir, b, u); err != nil {
-		return nil, err
+	defer dir.Close()
+	around, err := mountpoint.ID(dir)
+	if err != nil {
+		return false, err
 	}
-	return openPropagated(t, host, b)
+	own, err := mountpoint.ID(point)
+	return own != around, err
 }
 
 // transfer puts the host tree on its way: on midpath/<id>/<sha>, where it gets
@@ -287,4 +345,22 @@ func openPropagated(t *resource.Target, host *os.File, b Bind) (*os.File, error)
 		return nil, errors.Join(err, fmt.Errorf("it does not reach the container: %s is another file there", path))
 	}
 	return f, nil
+}
+
+// verify returns nil when the bind's container path is the host's tree.
+func verify(_ context.Context, t *resource.Target, b Bind) error {
+	host, err := lookUp(t.Wait, b.Host)
+	if err != nil {
+		return err
+	}
+	defer host.Close()
+	inside, err := t.Root.Open(b.Container, unix.O_PATH)
+	if err != nil {
+		return err
+	}
+	defer inside.Close()
+	if same, err := t.Root.SameFile(inside, host.File); err != nil || !same {
+		return errors.Join(err, fmt.Errorf("%s in the container is another file", b.Container))
+	}
+	return nil
 }

@@ -4,7 +4,6 @@ package fault
 
 import (
 	"encoding/json"
-	"errors"
 	"fmt"
 	"os"
 	"path/filepath"
@@ -146,14 +145,23 @@ func (w *world) begin() {
 	w.known()
 }
 
-// makePrivate makes all mounts of a process private. Its thread ends there.
+// makePrivate makes all mounts of a process private. The thread that enters its namespace
+// ends with the goroutine: it is not the first one (main_test.go).
 func makePrivate(pid int) error {
+	ns, err := os.Open(fmt.Sprintf("/proc/%d/ns/mnt", pid))
+	if err != nil {
+		return err
+	}
+	defer ns.Close()
 	done := make(chan error)
 	go func() {
 		runtime.LockOSThread()
-		ns, err := os.Open(fmt.Sprintf("/proc/%d/ns/mnt", pid))
+		err := unix.Unshare(unix.CLONE_FS)
 		if err == nil {
-			err = errors.Join(unix.Unshare(unix.CLONE_FS), unix.Setns(int(ns.Fd()), unix.CLONE_NEWNS), unix.Mount("", "/", "", unix.MS_REC|unix.MS_PRIVATE, ""), ns.Close())
+			err = unix.Setns(int(ns.Fd()), unix.CLONE_NEWNS)
+		}
+		if err == nil {
+			err = unix.Mount("", "/", "", unix.MS_REC|unix.MS_PRIVATE, "")
 		}
 		done <- err
 	}()

@@ -139,7 +139,9 @@ func killedThenRepaired(w *world, f supervisor.Fault) (*supervisor.Point, []stri
 	unpinned := w.wired && w.pin() != "the container's"
 	w.stop()
 	after := w.cleanStop()
-	if unpinned { // then what is lent goes with the namespace, unless it is hardware; the kernel may still be at that
+	// Then what is lent goes with the namespace, unless it is hardware. The kernel ends that later:
+	// until then the link, the ledger and the file of the pin, on which nothing is mounted, stay.
+	if unpinned {
 		after = slices.DeleteFunc(after, func(l string) bool {
 			return strings.Contains(l, "link "+lent) || strings.Contains(l, "link "+cable) || strings.Contains(l, "."+id+".granted") || strings.Contains(l, "/netns/"+id)
 		})

@@ -5,6 +5,7 @@ package fault
 import (
 	"fmt"
 	"os"
+	"runtime"
 	"testing"
 
 	"isula.org/isulad-tools/integration/sandbox"
@@ -12,6 +13,9 @@ import (
 
 // holderName as argv[0] makes the test binary the init of a container.
 const holderName = "holder"
+
+// The first thread cannot end: it enters no container's namespace.
+func init() { runtime.LockOSThread() }
 
 func TestMain(m *testing.M) {
 	if os.Args[0] == holderName {

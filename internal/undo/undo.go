@@ -28,11 +28,6 @@ func (s *Stack) Push(what string, do func() error) {
 	s.steps = append(s.steps, step{what, do})
 }
 
-// Append moves the compensations of o to the end of s.
-func (s *Stack) Append(o *Stack) {
-	s.steps, o.steps = append(s.steps, o.steps...), nil
-}
-
 // OnError runs the compensations, the last one first, when *err is not nil.
 // What fails on the way is joined to *err, never lost.
 func (s *Stack) OnError(err *error) {
