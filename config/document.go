@@ -145,8 +145,8 @@ func (d *Document) parse(data []byte) error {
 
 // object splits a JSON object into its members, in order. Their values are not copied.
 func object(data []byte) (members []member, err error) {
-	if err := json.Unmarshal(data, new(valid)); err != nil {
-		return nil, jsonerror.Line(err)
+	if !json.Valid(data) {
+		return nil, jsonerror.Line(json.Unmarshal(data, new(any))) // which says where
 	}
 	rest := bytes.TrimSpace(data)
 	if rest[0] != '{' {
@@ -167,12 +167,6 @@ func object(data []byte) (members []member, err error) {
 		members = append(members, m)
 	}
 }
-
-// valid is any JSON value, of which nothing is kept.
-type valid struct{}
-
-// UnmarshalJSON implements json.Unmarshaler.
-func (*valid) UnmarshalJSON([]byte) error { return nil }
 
 // valueLen is the length of the key or value at the beginning of data, the rest of a valid
 // document. What follows it is a comma, a colon, white space, or the end of what holds it.

@@ -348,16 +348,7 @@ func TestTheRulesOfADiskThatIsRenumberedWhileUdevdReloadsAreRenewed(t *testing.T
 	h := hold(t, nil)
 	dir := bundleOf(t, h, map[string]any{"linux": map[string]any{"cgroupsPath": h.cgroup}})
 	write(t, filepath.Join(dir, config.Name), asJSON(t, map[string]any{"deviceToAdd": []devices.Device{was.record(link, "/dev/x", "rw")}}))
-	state := map[string]any{"id": h.id, "pid": h.pid, "bundle": dir, "root": h.image}
-	if code, stderr := stage(t, "prestart", state); code != 0 || stderr != "" {
-		t.Fatalf("exit code %d, %s", code, stderr)
-	}
-	defer func() {
-		if code, stderr := stage(t, "poststop", state); code != 0 || stderr != "" {
-			t.Errorf("exit code %d, %s", code, stderr)
-		}
-		must(t, os.Remove(rules))
-	}()
+	defer startsIn(t, h, dir)()
 	follows(t, is, was)
 	if got, want := reloads(), strings.Repeat("control --reload --timeout=3\n", 2); got != want {
 		t.Errorf("udevd was told %q, want %q", got, want)

@@ -455,16 +455,7 @@ func TestALimitFollowsItsDiskThroughAStop(t *testing.T) {
 	})
 	must(t, err)
 	must(t, os.WriteFile(filepath.Join(dir, config.Name), data, 0o600))
-	state := map[string]any{"id": h.id, "pid": h.pid, "bundle": dir, "root": h.image}
-	if code, stderr := stage(t, "prestart", state); code != 0 || stderr != "" {
-		t.Fatalf("exit code %d, %s", code, stderr)
-	}
-	defer func() {
-		if code, stderr := stage(t, "poststop", state); code != 0 || stderr != "" {
-			t.Errorf("exit code %d, %s", code, stderr)
-		}
-		must(t, os.Remove(rules))
-	}()
+	defer startsIn(t, h, dir)()
 	if got, want := read(t, blkio+"/blkio.throttle.read_iops_device"), fmt.Sprintf("7:%d 100\n", is.minor); got != want {
 		t.Errorf("the limits are %q, want %q", got, want)
 	}
@@ -474,5 +465,20 @@ func TestALimitFollowsItsDiskThroughAStop(t *testing.T) {
 	must(t, err)
 	if want := []devices.Limit{limit(is, link, "100")}; !slices.Equal(got, want) {
 		t.Errorf("%v, want %v", got, want)
+	}
+}
+
+// startsIn starts the container of a bundle, and returns what stops it.
+func startsIn(t *testing.T, h *fakeContainer, dir string) (stop func()) {
+	t.Helper()
+	state := map[string]any{"id": h.id, "pid": h.pid, "bundle": dir, "root": h.image}
+	if code, stderr := stage(t, "prestart", state); code != 0 || stderr != "" {
+		t.Fatalf("exit code %d, %s", code, stderr)
+	}
+	return func() {
+		if code, stderr := stage(t, "poststop", state); code != 0 || stderr != "" {
+			t.Errorf("exit code %d, %s", code, stderr)
+		}
+		must(t, os.Remove(rules))
 	}
 }

@@ -212,16 +212,19 @@ func (c *container) write(poststop bool) {
 // nothing is dead: then it is done once more.
 var killed = regexp.MustCompile("execute ovs-vsctl: .*(deadline exceeded|alarm clock)")
 
+// unlessKilled does something, and twice more while that is why it fails.
+func unlessKilled(do func() error) (err error) {
+	for range 3 {
+		if err = do(); err == nil || !killed.MatchString(err.Error()) {
+			return err
+		}
+	}
+	return err
+}
+
 func (c *container) start() {
 	c.t.Helper()
-	err := c.runc.Run(c.id, c.dir)
-	for range 2 {
-		if err == nil || !killed.MatchString(err.Error()) {
-			break
-		}
-		err = c.runc.Run(c.id, c.dir)
-	}
-	must(c.t, err)
+	must(c.t, unlessKilled(func() error { return c.runc.Run(c.id, c.dir) }))
 }
 
 // refused requires the start to fail within a time, and returns what it said.
@@ -286,16 +289,13 @@ func (c *container) pings(addresses ...string) {
 // tool runs a command, which must succeed.
 func (c *container) tool(args ...string) {
 	c.t.Helper()
-	out, err := c.try(args...)
-	for range 2 {
-		if err == nil || !killed.MatchString(out) {
-			break
+	must(c.t, unlessKilled(func() error {
+		out, err := c.try(args...)
+		if err != nil {
+			err = fmt.Errorf("%q: %w: %s", args, err, out)
 		}
-		out, err = c.try(args...)
-	}
-	if err != nil {
-		c.t.Fatalf("%q: %v: %s", args, err, out)
-	}
+		return err
+	}))
 }
 
 func (c *container) try(args ...string) (string, error) {
