@@ -54,7 +54,7 @@ func TestNothingThatIsSaidActsOnATerminal(t *testing.T) {
 		"a record that is none":      append(slices.Clone(tool), "list-path", "bad"),
 		"the log on standard output": append(slices.Clone(tool), "--log", ".", "list-path", "bad"),
 		"the same as JSON":           append(slices.Clone(tool), "--log", ".", "--log-format", "json", "list-path", "bad"),
-		"the log's file":             append(slices.Clone(tool), "--log", hostile, "list-path", "gold"),
+		"the log's file":             append(slices.Clone(tool), "--log", dir+hostile, "list-path", "gold"),
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
