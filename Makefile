@@ -87,8 +87,8 @@ fresh: ## forget how long the steps of the last run took
 	@$(if $(CI_RUN),,mkdir -p bin && rm -f "$(STAGES)")
 
 .PHONY: test-follow
-test-follow: deps build vm-image ## 20 rounds of devices that come and go, in a VM
-	$(ENV) GUEST_RUN='$(or $(GUEST_RUN),Follow)' FOLLOW_ROUNDS=$(or $(FOLLOW_ROUNDS),20) $(TEST) -count=1 -v -timeout 240m -run 'TestMachines/systemd' ./integration/vm
+test-follow: deps build vm-image ## 20 rounds of devices that come and go, in VMs with cgroup v1 and v2
+	$(ENV) GUEST_RUN='$(or $(GUEST_RUN),^Test(Systemd)?Follow)' FOLLOW_ROUNDS=$(or $(FOLLOW_ROUNDS),20) $(TEST) -count=1 -v -timeout 240m -run 'TestMachines/(systemd|cgroup_v1)' ./integration/vm
 
 .PHONY: test-operator
 test-operator: deps build vm-image ## the same on a host like an operator's: installed, and iSulad at work

@@ -25,7 +25,7 @@ type machine struct {
 	// limit is three times what the boot took on a busy machine, or more.
 	limit   time.Duration
 	script  string   // of the guest's shell, in the shared folder: runs the tests, "$@" are their flags
-	flags   []string // of the tests
+	flags   []string // more of them
 	sources string   // the files that declare the tests
 	wanted  func(test string) bool
 }
@@ -83,10 +83,9 @@ func (m *machine) boot(t *testing.T, share string) {
 	}
 	args := append([]string{"--timeout", strconv.Itoa(int(m.limit.Seconds()))}, m.options...)
 	args = append(args, "--share", share, "--env", "GUEST_BOOT="+m.name, "--", "sh", "-c", m.script, "sh")
+	wanted, others := m.declared(t)
 	args = append(args, m.flags...)
-	if only != "" { // the last one counts
-		args = append(args, "-test.run", only)
-	}
+	args = append(args, "-test.run", only, "-test.skip", "^("+strings.Join(others, "|")+")$")
 	cmd := exec.CommandContext(t.Context(), run, args...)
 	var out bytes.Buffer
 	cmd.Stdout = io.MultiWriter(t.Output(), &out)
@@ -104,7 +103,7 @@ func (m *machine) boot(t *testing.T, share string) {
 		t.Fatalf("tests in the guest: %v", err)
 	}
 	if only == "" {
-		m.requireTests(t, out.String())
+		requireTests(t, wanted, out.String())
 	}
 }
 
@@ -127,33 +126,40 @@ func noteTime(t *testing.T, boot string, took, processor time.Duration) {
 	}
 }
 
-// requireTests fails when the guest left out one of the tests that are wanted, or
-// ran nothing: an empty test binary exits with 0 too.
-func (m *machine) requireTests(t *testing.T, out string) {
+// declared are the tests of the sources, those that are wanted and the others.
+func (m *machine) declared(t *testing.T) (wanted, others []string) {
 	t.Helper()
 	files, err := filepath.Glob(m.sources)
 	if err != nil {
 		t.Fatal(err)
 	}
-	declared := 0
 	for _, f := range files {
 		text, err := os.ReadFile(f)
 		if err != nil {
 			t.Fatal(err)
 		}
 		for _, f := range regexp.MustCompile(`(?m)^func (Test\w+)\(t \*testing\.T\)`).FindAllSubmatch(text, -1) {
-			name := string(f[1])
-			if m.wanted != nil && !m.wanted(name) {
-				continue
-			}
-			declared++
-			if !strings.Contains("\n"+out, "\n--- PASS: "+name+" (") {
-				t.Errorf("%s did not pass in the guest", name)
+			if name := string(f[1]); m.wanted == nil || m.wanted(name) {
+				wanted = append(wanted, name)
+			} else {
+				others = append(others, name)
 			}
 		}
 	}
-	if declared == 0 {
-		t.Errorf("%s declares no test", m.sources)
+	if len(wanted) == 0 {
+		t.Fatalf("%s declares no test", m.sources)
+	}
+	return wanted, others
+}
+
+// requireTests fails when the guest left out one of the tests that are wanted: an empty
+// test binary exits with 0 too.
+func requireTests(t *testing.T, wanted []string, out string) {
+	t.Helper()
+	for _, name := range wanted {
+		if !strings.Contains("\n"+out, "\n--- PASS: "+name+" (") {
+			t.Errorf("%s did not pass in the guest", name)
+		}
 	}
 }
 

@@ -60,26 +60,30 @@ func TestMachines(t *testing.T) {
 	cores.Wait()
 }
 
+// hot are the disks that the guest plugs into itself, and how often it does.
+var hot = []string{
+	"--hot", "64M", "--hot", "64M", "--hot", "64M", "--hot", "64M", "--hot", "64M", "--hot", "64M",
+	"--env", "FOLLOW_ROUNDS=" + os.Getenv("FOLLOW_ROUNDS"),
+}
+
+// hotTime is how long it may be busy with that, beside other tests.
+func hotTime() time.Duration {
+	rounds, _ := strconv.Atoi(cmp.Or(os.Getenv("FOLLOW_ROUNDS"), "2"))
+	return time.Duration(rounds) * 300 * time.Second
+}
+
 // systemdIsPID1 runs them with cgroup v2 alone, as on today's hosts.
 func systemdIsPID1(t *testing.T) {
 	m := machine{
-		name: "systemd", limit: systemdLimit(), sources: guests, script: tests("guest"),
-		options: []string{
-			"--systemd", "--cgroup", "v2", "--hot", "64M", "--hot", "64M",
+		name: "systemd", limit: 1500*time.Second + hotTime(), sources: guests, script: tests("guest"),
+		options: append([]string{
+			"--systemd", "--cgroup", "v2",
 			// As a unit of their own, as daemons run.
 			"--env", "AS=systemd-run --quiet --wait --pipe --collect --same-dir --setenv=ISULAD_VM --setenv=GUEST_BOOT --setenv=HOME --setenv=FOLLOW_ROUNDS",
-			"--env", "FOLLOW_ROUNDS=" + os.Getenv("FOLLOW_ROUNDS"),
-		},
-		flags:  []string{"-test.run", "^" + systemdBoot},
+		}, hot...),
 		wanted: func(test string) bool { return strings.HasPrefix(test, systemdBoot) },
 	}
 	m.boot(t, share(t, "vm/guest"))
-}
-
-// systemdLimit is longer where devices come and go more often than they do otherwise.
-func systemdLimit() time.Duration {
-	rounds, _ := strconv.Atoi(cmp.Or(os.Getenv("FOLLOW_ROUNDS"), "2"))
-	return 1500*time.Second + time.Duration(rounds)*300*time.Second
 }
 
 // cgroupV1 boots twice: the second time with a disk as new, and in the shared
@@ -87,16 +91,14 @@ func systemdLimit() time.Duration {
 func cgroupV1(t *testing.T) {
 	dir := share(t, "vm/guest")
 	first := machine{
-		name: "1", limit: 900 * time.Second, sources: guests, script: tests("guest"),
-		options: []string{"--cgroup", "v1", "--append", blacklisted},
-		flags:   []string{"-test.skip", secondBoot + "|" + systemdBoot},
+		name: "1", limit: 900*time.Second + hotTime(), sources: guests, script: tests("guest"),
+		options: append([]string{"--cgroup", "v1", "--append", blacklisted}, hot...),
 		wanted: func(test string) bool {
 			return !strings.HasPrefix(test, secondBoot) && !strings.HasPrefix(test, systemdBoot)
 		},
 	}
 	second := first
 	second.name = "2"
-	second.flags = []string{"-test.run", "^" + secondBoot}
 	second.wanted = func(test string) bool { return strings.HasPrefix(test, secondBoot) }
 	first.boot(t, dir)
 	compress(t, filepath.Join(dir, "modules"))

@@ -3,7 +3,6 @@
 package guest
 
 import (
-	"bytes"
 	"errors"
 	"fmt"
 	"maps"
@@ -16,36 +15,265 @@ import (
 	"time"
 
 	"golang.org/x/sys/unix"
+
+	"isula.org/isulad-tools/config"
 )
+
+// followed is a device, or some that go together, that both containers have, and what
+// happens to it.
+type followed struct {
+	name string
+	// paths are where the containers have it, by its path on the host.
+	paths map[string]string
+	// selector gives it to them instead, or beside, if there is one.
+	selector string
+	// came is what the kernel says when it can be used: add or change.
+	came string
+	// round has it go, another come in its place, and itself return.
+	round func(t *testing.T, w *witnesses)
+}
+
+// kinds make devices, which go with the test.
+type kinds []func(*testing.T) followed
+
+var (
+	byPath     = kinds{wholeDisk, serialAdapter, hubOfAdapters, volume, array, multipathDisk, partitionAlone}
+	bySelector = kinds{selectedAdapter, usbDisk}
+)
+
+func TestSystemdFollow(t *testing.T)         { follow(t, byPath) }
+func TestSystemdFollowSelected(t *testing.T) { follow(t, bySelector) }
+
+// As where there is no systemd: no sandbox, and nobody to ask for a way out of it.
+func TestFollowUnderABareUdevd(t *testing.T) {
+	bareUdevd(t)
+	for name, list := range map[string]kinds{"by path": byPath, "by selector": bySelector} {
+		t.Run(name, func(t *testing.T) { follow(t, list) })
+	}
+}
+
+// follow has one container with and one without a user namespace have a device of each
+// kind, and each of these come and go.
+func follow(t *testing.T, kinds kinds) {
+	usb(t)
+	ramDisks(t, 4)
+	var list []followed
+	paths := map[string]string{}
+	var selectors []string
+	for _, kind := range kinds {
+		f := kind(t)
+		list = append(list, f)
+		maps.Copy(paths, f.paths)
+		if f.selector != "" {
+			selectors = append(selectors, f.selector)
+		}
+	}
+	settle(t)
+	t.Cleanup(func() {
+		if t.Failed() {
+			helperLog(t)
+		}
+	})
+	w := &witnesses{heard: listen(t)}
+	for _, mapped := range []bool{false, true} {
+		c := newPlugged(t, mapped, paths)
+		c.selects(t, selectors)
+		c.start()
+		w.containers = append(w.containers, c)
+	}
+	w.have(t, paths)
+	recorded := fmt.Sprint(w.recordedPaths(t))
+	for _, f := range list {
+		t.Run(f.name, func(t *testing.T) {
+			t.Cleanup(func() {
+				if t.Failed() {
+					helperLog(t)
+				}
+			})
+			w.came, w.waited = f.came, map[string][]time.Duration{}
+			for range rounds(t) {
+				f.round(t, w)
+			}
+			w.log(t)
+		})
+	}
+	settle(t)
+	if t.Failed() {
+		return // the devices are not what they were
+	}
+	w.have(t, paths)
+	if is := fmt.Sprint(w.recordedPaths(t)); is != recorded {
+		t.Errorf("recorded are %s, and were %s", is, recorded)
+	}
+	for _, c := range w.containers {
+		c.stop()
+	}
+	if text, err := os.ReadFile(rulesFile); err == nil && strings.Contains(string(text), "/dev/") || err != nil && !os.IsNotExist(err) {
+		t.Errorf("rules are left: %v\n%s", err, text)
+	}
+}
 
 // rounds is how often each device comes and goes: make test-follow has more.
 func rounds(t *testing.T) int {
 	t.Helper()
-	n, err := strconv.Atoi(os.Getenv("FOLLOW_ROUNDS"))
-	if err != nil {
+	text := os.Getenv("FOLLOW_ROUNDS")
+	if text == "" {
 		return 2
+	}
+	n, err := strconv.Atoi(text)
+	if err != nil {
+		t.Fatal(err)
 	}
 	return n
 }
 
-// times are how long the two containers waited since the kernel told.
-type times map[string][]time.Duration
-
-func (l times) note(what string, container int, took int64) {
-	what = [...]string{"plain, ", "user namespace, "}[container] + what
-	l[what] = append(l[what], time.Duration(took))
-}
-
-func (l times) log(t *testing.T) {
+// selects records selectors for the container, beside what is recorded.
+func (c *container) selects(t *testing.T, list []string) {
 	t.Helper()
-	for _, what := range slices.Sorted(maps.Keys(l)) {
-		list := slices.Sorted(slices.Values(l[what]))
-		t.Logf("from the kernel's event, %s: median %v, worst %v of %d", what, list[len(list)/2], list[len(list)-1], len(list))
+	doc, err := config.Load(c.dir)
+	if err == nil {
+		err = config.Put(doc, config.Selectors, list)
+	}
+	if err == nil {
+		err = doc.Save()
+	}
+	if err != nil {
+		t.Fatal(err)
 	}
 }
 
-// mayNot requires that a container cannot use a device of the host's by any node: one
-// is made for it.
+// witnesses are the containers that have the devices, and how long they waited for one of
+// them since the kernel's event.
+type witnesses struct {
+	containers []*container
+	heard      *uevents
+	came       string
+	waited     map[string][]time.Duration
+}
+
+// recordedPaths are those in the containers that are recorded where v0.9 looks, who knows no
+// selectors.
+func (w *witnesses) recordedPaths(t *testing.T) (list [][]string) {
+	t.Helper()
+	for _, c := range w.containers {
+		list = append(list, slices.Sorted(maps.Keys(c.recorded(t))))
+	}
+	return list
+}
+
+// found is what a container's probe says of a path.
+type found struct {
+	container int
+	host      string // its path there
+	answer    answer
+	err       error
+}
+
+// ask asks all containers of all paths, at the same time, while do is done. Without do the
+// host has the devices.
+func (w *witnesses) ask(t *testing.T, paths map[string]string, gone bool, do func()) []found {
+	t.Helper()
+	results := make(chan found, len(w.containers)*len(paths))
+	for i, c := range w.containers {
+		for host, path := range paths {
+			q := question{Path: path, Gone: gone, Limit: 6 * patience} // many go at once
+			if do == nil && !gone {
+				q.Rdev = stat(t, host).Rdev
+			}
+			go func() {
+				a, err := c.asks(q)
+				results <- found{i, host, a, err}
+			}()
+		}
+	}
+	if do != nil {
+		do()
+	}
+	var list []found
+	for range cap(results) {
+		f := <-results
+		if f.err != nil {
+			t.Error(f.err)
+		}
+		list = append(list, f)
+	}
+	if t.Failed() {
+		t.FailNow()
+	}
+	return list
+}
+
+func (w *witnesses) note(what string, f found, event int64) {
+	what = [...]string{"plain, ", "user namespace, "}[f.container] + what
+	w.waited[what] = append(w.waited[what], time.Duration(f.answer.Time-event))
+}
+
+func (w *witnesses) log(t *testing.T) {
+	t.Helper()
+	for _, what := range slices.Sorted(maps.Keys(w.waited)) {
+		list := slices.Sorted(slices.Values(w.waited[what]))
+		t.Logf("from the kernel's event, %s: median %v, worst %v of %d", what,
+			list[len(list)/2].Round(time.Millisecond), list[len(list)-1].Round(time.Millisecond), len(list))
+	}
+}
+
+// lose requires the devices, by their paths on the host, to vanish from the containers when
+// do is done.
+func (w *witnesses) lose(t *testing.T, paths map[string]string, do func()) {
+	t.Helper()
+	names := map[string]string{}
+	for host := range paths {
+		names[host] = nodeOf(t, host)
+	}
+	w.heard.forget()
+	for _, f := range w.ask(t, paths, true, do) {
+		w.note("gone", f, w.heard.at(t, "remove "+names[f.host]))
+	}
+}
+
+// get requires them to come into the containers when do is done.
+func (w *witnesses) get(t *testing.T, paths map[string]string, do func()) {
+	t.Helper()
+	w.heard.forget()
+	for _, f := range w.ask(t, paths, false, do) {
+		w.note("usable", f, w.heard.at(t, w.came+" "+nodeOf(t, f.host)))
+		if want := stat(t, f.host).Rdev; f.answer.Rdev != want {
+			t.Fatalf("container %d has device %#x, want %#x of %s", f.container, f.answer.Rdev, want, f.host)
+		}
+	}
+}
+
+// have requires the containers to have the devices, now or soon.
+func (w *witnesses) have(t *testing.T, paths map[string]string) {
+	t.Helper()
+	w.ask(t, paths, false, nil)
+}
+
+// haveNone requires them to have none, now or soon.
+func (w *witnesses) haveNone(t *testing.T, paths map[string]string) {
+	t.Helper()
+	w.ask(t, paths, true, nil)
+}
+
+// read requires what they read of disks to begin with want.
+func (w *witnesses) read(t *testing.T, paths map[string]string, want string) {
+	t.Helper()
+	for _, f := range w.ask(t, paths, false, nil) {
+		if !strings.HasPrefix(string(f.answer.Data), want) {
+			t.Errorf("container %d reads %q of %s, want %s", f.container, f.answer.Data, paths[f.host], want)
+		}
+	}
+}
+
+// mayNot requires that the containers cannot use a device of the host's by any node: one
+// is made for them.
+func (w *witnesses) mayNot(t *testing.T, host string) {
+	t.Helper()
+	for _, c := range w.containers {
+		c.mayNot(t, host)
+	}
+}
+
 func (c *container) mayNot(t *testing.T, host string) {
 	t.Helper()
 	st := stat(t, host)
@@ -66,70 +294,6 @@ func (c *container) mayNot(t *testing.T, host string) {
 	}
 }
 
-// usb makes a USB controller, and the back ends of serial adapters, once.
-func usb(t *testing.T) {
-	t.Helper()
-	load(t, "xhci_pci")
-	load(t, "ftdi_sio")
-	plug(t, "qemu-xhci", "xhci", nil)
-	t.Cleanup(func() { unplug(t, "xhci") })
-}
-
-// backends counts those of adapters: QEMU lets go of one long after its adapter.
-var backends int
-
-// adapter plugs a serial adapter in, and waits for its link.
-func adapter(t *testing.T, serial string, more map[string]any) {
-	t.Helper()
-	backends++
-	backend := fmt.Sprintf("serial%d", backends)
-	qmp(t, "chardev-add", map[string]any{"id": backend, "backend": map[string]any{"type": "null", "data": map[string]any{}}})
-	options := map[string]any{"chardev": backend, "bus": "xhci.0", "serial": serial, "always-plugged": true}
-	for k, v := range more {
-		options[k] = v
-	}
-	plug(t, "usb-serial", serial, options)
-	within(t, 3*patience, "udevd has the link of "+serial, func() bool {
-		_, err := os.Stat(byID(serial))
-		return err == nil
-	})
-}
-
-func pullAdapter(t *testing.T, serial string) {
-	t.Helper()
-	unplug(t, serial)
-	unlinked(t, serial)
-}
-
-// unlinked waits until udevd has noticed that an adapter is gone.
-func unlinked(t *testing.T, serial string) {
-	t.Helper()
-	within(t, 3*patience, "the link of "+serial+" is gone", func() bool {
-		_, err := os.Lstat(byID(serial))
-		return os.IsNotExist(err)
-	})
-}
-
-// away is loses of one of many devices that go at once.
-func (c *container) away(t *testing.T, path string) {
-	t.Helper()
-	if _, err := c.asks(question{Path: path, Gone: true, Limit: 6 * patience}); err != nil {
-		t.Fatal(err)
-	}
-}
-
-// back is gets of one of many devices that come at once.
-func (c *container) back(t *testing.T, path, host string) {
-	t.Helper()
-	if _, err := c.asks(question{Path: path, Rdev: stat(t, host).Rdev, Limit: 6 * patience}); err != nil {
-		t.Fatal(err)
-	}
-}
-
-func byID(serial string) string {
-	return "/dev/serial/by-id/usb-QEMU_QEMU_USB_SERIAL_" + serial + "-if00-port0"
-}
-
 // nodeOf is the kernel's name of what a link of the host leads to.
 func nodeOf(t *testing.T, link string) string {
 	t.Helper()
@@ -138,238 +302,4 @@ func nodeOf(t *testing.T, link string) string {
 		t.Fatal(err)
 	}
 	return filepath.Base(to)
-}
-
-func TestSystemdFollowSerialAdaptersThatSwapTheirNumbers(t *testing.T) {
-	usb(t)
-	adapter(t, "FTA", nil)
-	containers := twoContainers(t, map[string]string{byID("FTA"): "/dev/modem"})
-	heard := listen(t)
-	waited := times{}
-	for range rounds(t) {
-		name := nodeOf(t, byID("FTA"))
-		pullAdapter(t, "FTA")
-		since := heard.at(t, "remove "+name)
-		for i, c := range containers {
-			waited.note("gone", i, c.loses(t, "/dev/modem")-since)
-		}
-		adapter(t, "FTB", nil) // another takes the number
-		settle(t)
-		if is := nodeOf(t, byID("FTB")); is != name {
-			t.Fatalf("the other adapter is %s, want the name %s", is, name)
-		}
-		for _, c := range containers {
-			c.loses(t, "/dev/modem")
-			c.mayNot(t, byID("FTB"))
-		}
-		adapter(t, "FTA", nil)
-		since = heard.at(t, "add "+nodeOf(t, byID("FTA")))
-		for i, c := range containers {
-			waited.note("usable", i, c.gets(t, "/dev/modem", byID("FTA"))-since)
-			c.mayNot(t, byID("FTB"))
-		}
-		pullAdapter(t, "FTB")
-		pullAdapter(t, "FTA")
-		for _, c := range containers {
-			c.loses(t, "/dev/modem")
-		}
-		adapter(t, "FTA", nil) // by the number of before
-		for _, c := range containers {
-			c.gets(t, "/dev/modem", byID("FTA"))
-		}
-	}
-	waited.log(t)
-	for _, c := range containers {
-		c.stop()
-	}
-	pullAdapter(t, "FTA")
-}
-
-func TestSystemdFollowAHubThatIsPulledWithFourAdapters(t *testing.T) {
-	usb(t)
-	serials := []string{"HA", "HB", "HC", "HD"}
-	paths := map[string]string{}
-	plugHub := func() {
-		plug(t, "usb-hub", "hub", map[string]any{"bus": "xhci.0", "port": "1"})
-		for i, serial := range serials {
-			adapter(t, serial, map[string]any{"port": fmt.Sprintf("1.%d", i+1)})
-			paths[byID(serial)] = "/dev/modem-" + serial
-		}
-	}
-	plugHub()
-	containers := twoContainers(t, paths)
-	for range rounds(t) {
-		unplug(t, "hub")
-		for _, c := range containers {
-			for _, path := range paths {
-				c.away(t, path)
-			}
-		}
-		for _, serial := range serials {
-			unlinked(t, serial)
-		}
-		plugHub()
-		for _, c := range containers {
-			for host, path := range paths {
-				c.back(t, path, host)
-			}
-		}
-	}
-	for _, c := range containers {
-		c.stop()
-	}
-	unplug(t, "hub")
-	for _, serial := range serials {
-		unlinked(t, serial)
-	}
-}
-
-// volume makes a volume as LVM does, with its kind of uuid.
-func volume(t *testing.T, name, uuid, on string) {
-	t.Helper()
-	run(t, "0 16384 linear "+on+" 0\n", "dmsetup", "create", name, "--uuid", uuid)
-	within(t, patience, "the volume "+name, func() bool { return isBlock("/dev/mapper/" + name) })
-}
-
-// volumesComeAndGo has volumes take each other's numbers and names.
-func volumesComeAndGo(t *testing.T) {
-	load(t, "dm_mod")
-	run(t, "", "modprobe", "brd", "rd_nr=2", "rd_size=8192")
-	t.Cleanup(func() {
-		settle(t)
-		run(t, "", "modprobe", "-r", "--wait", "5000", "brd")
-	})
-	mark(t, "/dev/ram0", "ours")
-	mark(t, "/dev/ram1", "theirs")
-	const ours, lv = "LVM-ours", "/dev/mapper/vg-lv"
-	volume(t, "vg-lv", ours, "/dev/ram0")
-	containers := twoContainers(t, map[string]string{lv: "/dev/data"})
-	read := func(want string) {
-		t.Helper()
-		for _, c := range containers {
-			c.gets(t, "/dev/data", lv)
-			if a, err := c.asks(question{Path: "/dev/data"}); err != nil || !bytes.HasPrefix(a.Data, []byte(want)) {
-				t.Errorf("the container reads %q, %v, want %s", a.Data, err, want)
-			}
-		}
-	}
-	read("ours")
-	heard := listen(t)
-	waited := times{}
-	for range rounds(t) {
-		name := nodeOf(t, lv)
-		run(t, "", "dmsetup", "remove", "vg-lv")
-		since := heard.at(t, "remove "+name)
-		for i, c := range containers {
-			waited.note("gone", i, c.loses(t, "/dev/data")-since)
-		}
-		for _, other := range []string{"vg-other", "vg-lv"} { // its number, and then its name, too
-			volume(t, other, "LVM-theirs", "/dev/ram1")
-			settle(t)
-			if is := nodeOf(t, "/dev/mapper/"+other); is != name {
-				t.Fatalf("the other volume is %s, want %s", is, name)
-			}
-			for _, c := range containers {
-				c.loses(t, "/dev/data")
-				c.mayNot(t, "/dev/mapper/"+other)
-			}
-			run(t, "", "dmsetup", "remove", other)
-			settle(t)
-		}
-		volume(t, "vg-lv", ours, "/dev/ram0")
-		since = heard.at(t, "change "+nodeOf(t, lv))
-		for i, c := range containers {
-			waited.note("usable", i, c.gets(t, "/dev/data", lv)-since)
-		}
-		read("ours")
-	}
-	waited.log(t)
-	for _, c := range containers {
-		c.stop()
-	}
-	settle(t)
-	run(t, "", "dmsetup", "remove", "--retry", "vg-lv")
-}
-
-func TestSystemdFollowVolumesThatTakeEachOthersNumberAndName(t *testing.T) { volumesComeAndGo(t) }
-
-func TestFollowVolumesUnderABareUdevd(t *testing.T) {
-	bareUdevd(t)
-	volumesComeAndGo(t)
-}
-
-func TestSystemdFollowAnArray(t *testing.T) {
-	load(t, "raid1")
-	run(t, "", "modprobe", "brd", "rd_nr=2", "rd_size=8192")
-	t.Cleanup(func() {
-		settle(t)
-		run(t, "", "modprobe", "-r", "--wait", "5000", "brd")
-	})
-	// Monitoring arrays without anybody to tell fails.
-	systemctl(t, "mask", "--runtime", "mdmonitor.service")
-	run(t, "", "mdadm", "--create", "/dev/md9", "--run", "--assume-clean", "--level=1", "--metadata=1.2", "--raid-devices=2", "/dev/ram0", "/dev/ram1")
-	settle(t)
-	containers := twoContainers(t, map[string]string{"/dev/md9": "/dev/data"})
-	for range rounds(t) {
-		run(t, "", "mdadm", "--stop", "/dev/md9")
-		for _, c := range containers {
-			c.away(t, "/dev/data")
-		}
-		run(t, "", "mdadm", "--assemble", "/dev/md9", "/dev/ram0", "/dev/ram1")
-		for _, c := range containers {
-			c.back(t, "/dev/data", "/dev/md9")
-		}
-	}
-	for _, c := range containers {
-		c.stop()
-	}
-	settle(t)
-	run(t, "", "mdadm", "--stop", "/dev/md9")
-}
-
-// The other disk has the same table, as who writes a disk can have it.
-func TestSystemdFollowAPartitionWithoutItsDisk(t *testing.T) {
-	in := func(backend string) string {
-		return newDisk(t, func() { plug(t, "virtio-blk-pci", backend, map[string]any{"drive": backend, "serial": backend}) })
-	}
-	const table = "label: gpt\nstart=2048, size=8192, uuid=0FC63DAF-8483-4772-8E79-3D69D8477DE4\n"
-	const link = "/dev/disk/by-partuuid/0fc63daf-8483-4772-8e79-3d69d8477de4"
-	ours := in("hot0")
-	run(t, table, "sfdisk", "-q", "/dev/"+ours)
-	settle(t)
-	mark(t, link, "ours")
-	containers := twoContainers(t, map[string]string{link: "/dev/data"})
-	for range rounds(t) {
-		unplug(t, "hot0")
-		for _, c := range containers {
-			c.loses(t, "/dev/data")
-		}
-		other := in("hot1")
-		run(t, table, "sfdisk", "-q", "/dev/"+other)
-		settle(t)
-		if is := nodeOf(t, link); is != partition(ours, 1) {
-			t.Fatalf("the other partition is %s, want %s", is, partition(ours, 1))
-		}
-		for _, c := range containers {
-			c.loses(t, "/dev/data")
-			c.mayNot(t, link)
-		}
-		unplug(t, "hot1")
-		settle(t)
-		in("hot0")
-		for _, c := range containers {
-			within(t, patience, "the link", func() bool { return isBlock(link) })
-			c.gets(t, "/dev/data", link)
-			if a, err := c.asks(question{Path: "/dev/data"}); err != nil || !bytes.HasPrefix(a.Data, []byte("ours")) {
-				t.Errorf("the container reads %q, %v of its partition", a.Data, err)
-			}
-		}
-	}
-	for _, c := range containers {
-		c.stop()
-	}
-	unplug(t, "hot0")
-	if text, err := os.ReadFile(rulesFile); err == nil && strings.Contains(string(text), "by-partuuid") || err != nil && !os.IsNotExist(err) {
-		t.Errorf("rules are left: %v\n%s", err, text)
-	}
 }

@@ -92,7 +92,8 @@ func (q question) answer() answer {
 
 // look reads a block device's beginning, and opens a character device.
 func look(path string) (a answer, err error) {
-	f, err := os.OpenFile(path, unix.O_RDONLY|unix.O_NONBLOCK, 0) // a serial line may wait for its other end
+	// A serial line may wait for its other end, and hangs up on those that it controls.
+	f, err := os.OpenFile(path, unix.O_RDONLY|unix.O_NONBLOCK|unix.O_NOCTTY, 0)
 	if err != nil {
 		return a, err
 	}

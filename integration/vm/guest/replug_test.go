@@ -45,9 +45,11 @@ func goRounds(t *testing.T, mapped bool, rounds int) {
 	before := fmt.Sprint(c.dev(t), c.recorded(t))
 	var came, went []time.Duration
 	for range rounds {
+		heard.forget()
 		cut(t, disk, 1, true)
 		usable := c.gets(t, where, "/dev/"+part)
 		came = append(came, time.Duration(usable-heard.at(t, "add "+part)))
+		heard.forget()
 		cut(t, disk, 1, false)
 		gone := c.loses(t, where)
 		went = append(went, time.Duration(gone-heard.at(t, "remove "+part)))

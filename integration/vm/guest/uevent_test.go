@@ -72,7 +72,7 @@ func listen(t *testing.T) *uevents {
 	return u
 }
 
-// at returns when an event was heard last, and forgets it.
+// at returns when an event was heard last.
 func (u *uevents) at(t *testing.T, event string) int64 {
 	t.Helper()
 	var when int64
@@ -80,10 +80,16 @@ func (u *uevents) at(t *testing.T, event string) int64 {
 		u.mu.Lock()
 		defer u.mu.Unlock()
 		when = u.last[event]
-		delete(u.last, event)
 		return when != 0
 	})
 	return when
+}
+
+// forget has it know of no event before.
+func (u *uevents) forget() {
+	u.mu.Lock()
+	defer u.mu.Unlock()
+	clear(u.last)
 }
 
 func (u *uevents) number() int {
