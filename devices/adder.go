@@ -55,7 +55,7 @@ func (a *Adder) add(t *resource.Target, d Device) error {
 // different file in its place is replaced; a node that is this device already is
 // adopted.
 func (a *Adder) makeNode(t *resource.Target, d Device, commit func() error) (is made, err error) {
-	n := a.Host.node(d.PathOnHost)
+	n := a.Host.nodeOf(d)
 	if n.err != nil {
 		return is, n.err
 	}

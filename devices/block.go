@@ -38,6 +38,21 @@ func FindBlock(major, minor int64) (Block, error) {
 	return Block{Name: kernelName(filepath.Base(dir)), Type: blockType(dir), sysfs: dir, Major: major, Minor: minor}, nil
 }
 
+// blockDevices are those that the kernel has, by their numbers.
+func blockDevices() (list []Device) {
+	entries, err := os.ReadDir(sysBlock)
+	if err != nil {
+		return nil
+	}
+	for _, e := range entries {
+		d := Device{Type: "b"}
+		if n, err := fmt.Sscanf(e.Name(), "%d:%d", &d.Major, &d.Minor); n == 2 && err == nil {
+			list = append(list, d)
+		}
+	}
+	return list
+}
+
 // Partitionable tells whether b is a whole disk whose partitions the kernel makes
 // known. Of a loop device it does when it was asked to (losetup -P).
 func (b Block) Partitionable() bool {
@@ -66,14 +81,23 @@ func (b Block) Whole() (Block, error) {
 	if b.Type != "part" {
 		return b, nil
 	}
+	disk, err := blockNamed(strings.ReplaceAll(b.Parent(), "/", "!"))
+	if err != nil {
+		return b, fmt.Errorf("the disk of partition %s: %w", b.Name, err)
+	}
+	return disk, nil
+}
+
+// blockNamed is FindBlock by the name that sysfs has.
+func blockNamed(name string) (Block, error) {
 	var major, minor int64
-	dev := filepath.Join("/sys/class/block", strings.ReplaceAll(b.Parent(), "/", "!"), "dev")
+	dev := filepath.Join("/sys/class/block", name, "dev")
 	numbers, err := open.Read(dev, 64)
 	if err == nil {
 		_, err = fmt.Sscanf(string(numbers), "%d:%d", &major, &minor)
 	}
 	if err != nil {
-		return b, fmt.Errorf("the disk of partition %s: %s: %w", b.Name, dev, err)
+		return Block{}, fmt.Errorf("%s: %w", dev, err)
 	}
 	return FindBlock(major, minor)
 }

@@ -146,7 +146,7 @@ func lstatError(path string, err error) error {
 	if !errors.As(err, &number) {
 		return err
 	}
-	for range 40 { // as many as the kernel follows
+	for range maxLinks {
 		to, e := os.Readlink(path)
 		if e != nil {
 			break
@@ -201,6 +201,9 @@ func resolveTo(old Device, st unix.Stat_t) (now Device, renewed bool, err error)
 	}
 	if err := now.checkIdentity(); err != nil {
 		return old, false, err
+	}
+	if now.Identity == firstComer {
+		return now.Bind(), true, nil
 	}
 	return now, renewed, nil
 }

@@ -23,13 +23,9 @@ func (h OnHost) IsPlain() bool {
 	return h.err == nil && !h.link && filepath.Dir(h.PathOnHost) == "/dev"
 }
 
-func (d Device) onHost(n *node, in *sysfs) OnHost {
-	h := OnHost{Device: d, link: n.link, err: n.err}
-	if h.err == nil {
-		h.Device, _, h.err = resolveTo(d, n.Stat_t)
-	}
-	h.sysfs = in.of(h.Device)
-	return h
+func (h *Host) look(d Device, in *sysfs) OnHost {
+	now, _, err := h.resolve(d)
+	return OnHost{Device: now, link: h.node(d.PathOnHost).link, err: err, sysfs: in.of(now)}
 }
 
 // IsAway tells whether the host does not have the device.
@@ -95,7 +91,7 @@ func (d Device) isStacked() bool {
 // Away is the record of a device that the host does not have now. Its type is what its
 // path looks like, until it comes.
 func Away(path string) Device {
-	d := Device{Type: "c", PathOnHost: path, PathInContainer: path, CgroupPermissions: "rwm"}
+	d := Device{Type: "c", PathOnHost: path, PathInContainer: path, CgroupPermissions: "rwm", Identity: firstComer}
 	name := filepath.Base(path)
 	for _, block := range [...]string{"sd", "vd", "xvd", "nvme", "mmcblk", "dm-", "md", "sr", "nbd", "loop"} {
 		if strings.HasPrefix(name, block) {

@@ -1,6 +1,9 @@
 package devices
 
 import (
+	"cmp"
+	"strings"
+
 	"golang.org/x/sys/unix"
 )
 
@@ -46,7 +49,7 @@ func (h *Host) Look(records []Device) []OnHost {
 	defer in.close()
 	all := make([]OnHost, len(records))
 	for i, d := range records {
-		all[i] = d.onHost(h.node(d.PathOnHost), &in)
+		all[i] = h.look(d, &in)
 	}
 	return all
 }
@@ -60,8 +63,60 @@ func (h *Host) resolve(old Device) (now Device, renewed bool, err error) {
 		return old, false, err
 	}
 	n := h.node(old.PathOnHost)
-	if n.err != nil {
-		return old, false, n.err
+	if now, renewed, err = old, false, n.err; err == nil {
+		now, renewed, err = resolveTo(old, n.Stat_t)
 	}
-	return resolveTo(old, n.Stat_t)
+	// Whoever writes a disk, or makes an adapter, can take the name of another for it.
+	var own *node
+	switch {
+	case err == nil && now.Major == old.Major && now.Minor == old.Minor:
+	case err == nil:
+		own = h.keptBy(old, now)
+	case isItself(old.Identity):
+		own = h.elsewhere(old)
+	}
+	if own == nil {
+		return now, renewed, err
+	}
+	return resolveTo(old, own.Stat_t)
+}
+
+// keptBy is the node of old as long as it has its name, too, which leads to now: the name
+// of the hardware is that of the one which had it first. A volume takes it from its disks.
+func (h *Host) keptBy(old, now Device) *node {
+	link, ok := strings.CutPrefix(old.PathOnHost, "/dev/")
+	if ok && strings.Contains(link, "/by-id/") && old.Identity == "" && old.hasLink(link) && !now.isStacked() {
+		return h.own(old)
+	}
+	return nil
+}
+
+// elsewhere is the node of a device that is known by what it is: its name leads nowhere, or
+// to another one.
+func (h *Host) elsewhere(old Device) *node {
+	for _, d := range append([]Device{old}, blockDevices()...) {
+		if block, err := FindBlock(d.Major, d.Minor); err == nil && block.identity() == old.Identity {
+			return h.own(d)
+		}
+	}
+	return nil
+}
+
+// own is the kernel's node of a device, nil where there is none.
+func (h *Host) own(d Device) *node {
+	if name := d.nodeName(); name != "" {
+		if n := h.node("/dev/" + name); n.err == nil && isDevice(n.Stat_t, d) {
+			return n
+		}
+	}
+	return nil
+}
+
+// nodeOf is the host's node of a device that was found.
+func (h *Host) nodeOf(d Device) *node {
+	n := h.node(d.PathOnHost)
+	if n.err == nil && isDevice(n.Stat_t, d) || n.err != nil && !isItself(d.Identity) {
+		return n
+	}
+	return cmp.Or(h.own(d), n)
 }

@@ -7,6 +7,7 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"strings"
 
@@ -16,24 +17,51 @@ import (
 // writtenOnDisks are the folders of names that are written on a disk. Whoever
 // writes a disk, a container perhaps, can give it the name of another.
 var writtenOnDisks = [...]string{
-	linked + "by-uuid/", linked + "by-label/", linked + "by-partuuid/", linked + "by-partlabel/",
-	linked + "by-id/dm-", linked + "by-id/md-", linked + "by-id/lvm-", "/dev/mapper/", "/dev/md/",
+	"/by-uuid/", "/by-label/", "/by-partuuid/", "/by-partlabel/", "/by-loop-ref/",
+	linked + "by-id/dm-", linked + "by-id/md-", linked + "by-id/lvm-", "/dev/mapper/", "/dev/md/", "/dev/zvol/",
 }
+
+// isWrittenOnDisks tells whether a path, or a link that it leads by, is such a name.
+func isWrittenOnDisks(path string) bool {
+	for range maxLinks {
+		for _, name := range writtenOnDisks {
+			if strings.HasPrefix(path, "/dev/") && strings.Contains(path, name) {
+				return true
+			}
+		}
+		to, err := os.Readlink(path)
+		if err != nil {
+			return false
+		}
+		if !filepath.IsAbs(to) {
+			to = filepath.Join(filepath.Dir(path), to)
+		}
+		path = to
+	}
+	return false
+}
+
+// maxLinks is how many links the kernel follows.
+const maxLinks = 40
+
+// firstComer is the identity of a device that was away when it was added: it becomes that
+// of the first which comes by its path.
+const firstComer = "first"
 
 // Bind returns d bound to the device that it is now, where it is given by a name that
 // is written on a disk. Any other name is the hardware's, or the kernel's.
 func (d Device) Bind() Device {
+	if d.Identity == firstComer {
+		d.Identity = ""
+	}
 	if d.Type != "b" {
 		return d
-	}
-	written := false
-	for _, folder := range writtenOnDisks {
-		written = written || strings.HasPrefix(d.PathOnHost, folder)
 	}
 	block, err := FindBlock(d.Major, d.Minor)
 	if err != nil {
 		return d
 	}
+	written := isWrittenOnDisks(d.PathOnHost)
 	// The links of LVM are in a folder of any name: /dev/VG/LV.
 	if _, err := os.Readlink(d.PathOnHost); err == nil && !d.IsLinked() {
 		written = written || block.isMapped() || block.isArray()
@@ -54,7 +82,7 @@ func (d Device) checkIdentity() error {
 	if d.Select != "" && !d.isSelected() {
 		return vanished{fmt.Errorf("%s is no node of %s now", d.PathOnHost, d.Select)}
 	}
-	if d.Identity == "" {
+	if d.Identity == "" || d.Identity == firstComer {
 		return nil
 	}
 	block, err := FindBlock(d.Major, d.Minor)
@@ -70,6 +98,12 @@ func (d Device) checkIdentity() error {
 	return nil
 }
 
+// IsAnother tells whether now has the path of d and is not the device that d is bound to.
+func (d Device) IsAnother(now Device) bool {
+	known := func(d Device) bool { return d.Identity != "" && d.Identity != firstComer }
+	return d.PathOnHost == now.PathOnHost && known(d) && known(now) && d.Identity != now.Identity
+}
+
 // arrayMajor is the kernel's MD_MAJOR.
 const arrayMajor = 9
 
@@ -77,11 +111,11 @@ func (b Block) isMapped() bool { return strings.HasPrefix(b.Name, "dm-") }
 func (b Block) isArray() bool  { return strings.HasPrefix(b.Name, "md") }
 
 // identity is what b is, whatever its names: a partition is one of its disk, a
-// volume has an uuid. "" is not known.
+// volume has an uuid, or is what it is made of. "" is not known.
 func (b Block) identity() string {
 	switch {
 	case b.isMapped():
-		return prefixed("dm:", b.attribute("dm/uuid"))
+		return cmp.Or(prefixed("dm:", b.attribute("dm/uuid")), b.madeOf(), "name:"+b.attribute("dm/name"))
 	case b.Type == "part":
 		disk, err := b.Whole()
 		if err != nil {
@@ -90,7 +124,7 @@ func (b Block) identity() string {
 		number := cmp.Or(b.udev("ID_PART_ENTRY_UUID"), b.attribute("partition"))
 		return prefixed(disk.identity()+"#", number)
 	case b.isArray():
-		return prefixed("md:", b.udev("MD_UUID"))
+		return cmp.Or(prefixed("md:", cmp.Or(b.udev("MD_UUID"), b.attribute("md/uuid"))), b.madeOf(), "name:"+b.Name)
 	case strings.HasPrefix(b.Name, "loop"):
 		return prefixed("loop:", b.attribute("loop/backing_file"))
 	}
@@ -102,19 +136,41 @@ func (b Block) identity() string {
 	return b.bus()
 }
 
+// isItself tells whether an identity is a device's own, and nobody else's: another one can
+// be in the same place, or of the same file.
+func isItself(identity string) bool {
+	return slices.ContainsFunc([]string{"id:", "dm:", "md:", "usb:"}, func(kind string) bool { return strings.HasPrefix(identity, kind) })
+}
+
+// madeOf is the identity of what b is made of.
+func (b Block) madeOf() string {
+	slaves, err := os.ReadDir(filepath.Join(b.sysfs, "slaves"))
+	if err != nil {
+		return ""
+	}
+	var list []string
+	for _, s := range slaves {
+		if on, err := blockNamed(s.Name()); err == nil {
+			list = append(list, on.identity())
+		}
+	}
+	slices.Sort(list)
+	return prefixed("of:", strings.Join(list, "+"))
+}
+
 // bus is what a disk without an identifier of its own is known by: the USB device that
 // it is in, or its place.
 func (b Block) bus() string {
+	socket := socketOf(b.sysfs)
 	for dir := filepath.Dir(b.sysfs); strings.HasPrefix(dir, "/sys/devices/"); dir = filepath.Dir(dir) {
 		if usb := usbAt(dir); hasSerial(usb) {
-			return usb
-		}
-		subsystem, _ := os.Readlink(filepath.Join(dir, "subsystem"))
-		if filepath.Base(subsystem) == "pci" {
-			return "at:" + filepath.Base(dir)
+			return usb + unit(socket)
 		}
 	}
-	return "name:" + b.Name
+	if strings.HasPrefix(b.sysfs, "/sys/devices/virtual/") {
+		return "name:" + b.Name
+	}
+	return "at:" + socket
 }
 
 func prefixed(prefix, id string) string {

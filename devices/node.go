@@ -229,13 +229,13 @@ func removeNode(t *resource.Target, d Device) error {
 	known := t.Ledger.Made(kindName, d, &is)
 	theirs := known && is == (made{}) || !known && d.isContainers(t)
 	unbound, err := unbind(t, d)
-	host, noHost := stat(d.PathOnHost)
+	host := (*Host)(nil).nodeOf(d)
 	ours := func(st unix.Stat_t) bool {
 		switch {
 		case is.Ino != 0:
 			return is.is(st) && (isDevice(st, d) || isEmpty(st))
 		case isDevice(st, d): // by a bound directory it may be the host's own
-			return !known && (noHost != nil || madeOf(st) != madeOf(host))
+			return !known && (host.err != nil || madeOf(st) != madeOf(host.Stat_t))
 		}
 		return unbound && isEmpty(st)
 	}

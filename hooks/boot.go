@@ -2,9 +2,6 @@ package hooks
 
 import (
 	"context"
-	"errors"
-	"io/fs"
-	"os"
 	"slices"
 	"time"
 
@@ -46,10 +43,7 @@ func (h *Hook) afterBoot(ctx context.Context, bundle string, lock *config.Lock, 
 
 // anyMissing tells whether the host lacks a device that a start cannot do without.
 func anyMissing(list []devices.Device) bool {
-	return slices.ContainsFunc(list, func(d devices.Device) bool {
-		_, err := os.Stat(d.PathOnHost)
-		return !d.Optional && errors.Is(err, fs.ErrNotExist)
-	})
+	return slices.ContainsFunc(list, func(d devices.Device) bool { return !d.Optional && d.IsAway() })
 }
 
 // uptime is how long the host has been up; for ever when the kernel does not say.

@@ -1,6 +1,7 @@
 package units
 
 import (
+	"cmp"
 	"fmt"
 	"os"
 	"path/filepath"
@@ -8,6 +9,7 @@ import (
 	"testing"
 
 	"isula.org/isulad-tools/config"
+	"isula.org/isulad-tools/devices"
 )
 
 func TestAnOptionalDeviceThatIsAwayIsGivenWhenItComes(t *testing.T) {
@@ -80,4 +82,80 @@ func TestALimitOfADeviceThatIsAwayIsKeptForItsReturn(t *testing.T) {
 	if got, want := read(t, file), fmt.Sprintf("7:%d 3145728\n", is.minor); got != want {
 		t.Errorf("limited is %q, want %q", got, want)
 	}
+}
+
+// A name that is written on a disk is that of the first which comes with it.
+func TestADeviceThatWasAwayIsBoundToTheFirstThatComes(t *testing.T) {
+	is, impostor := plug(t), plug(t)
+	const link = "/dev/disk/by-uuid/test-away"
+	t.Cleanup(func() { os.RemoveAll("/dev/disk") })
+	h, b := withRules(t, "")
+	if o := b.tool(t, "add-device", "--optional", h.id, link+":/dev/x:rw"); o.code != 0 {
+		t.Fatalf("add-device: %d, %s", o.code, o.said)
+	}
+	box := &deviceFixture{fakeContainer: h, t: t, dir: b.dir, target: h.target(t, hostOwner)}
+	for _, step := range []struct {
+		name string
+		has  *plugged
+		want map[string]string
+	}{
+		{"it comes", is, map[string]string{"/dev/x": fmt.Sprintf("7:%d", is.minor)}},
+		{"it goes", nil, map[string]string{}},
+		{"another comes", impostor, map[string]string{}},
+		{"it is back", is, map[string]string{"/dev/x": fmt.Sprintf("7:%d", is.minor)}},
+	} {
+		t.Run(step.name, func(t *testing.T) {
+			repoint(t, link, step.has)
+			box.t = t
+			box.do("/dev/x", cmp.Or(step.has, is).name)
+			box.has(step.want)
+		})
+	}
+}
+
+func TestADeviceIsNotAddedAgainAsAnother(t *testing.T) {
+	is, impostor := plug(t), plug(t)
+	const link = "/dev/disk/by-label/test-again"
+	t.Cleanup(func() { os.RemoveAll("/dev/disk") })
+	repoint(t, link, is)
+	h, b := withRules(t, "")
+	add := func(want int, says string) {
+		t.Helper()
+		if o := b.tool(t, "add-device", "--optional", h.id, link+":/dev/x:rw"); o.code != want || !strings.Contains(o.said, says) {
+			t.Errorf("add-device: %d, %s, want %d, %s", o.code, o.said, want, says)
+		}
+	}
+	add(0, "done")
+	box := &deviceFixture{fakeContainer: h, t: t, dir: b.dir, target: h.target(t, hostOwner)}
+	repoint(t, link, impostor)
+	add(1, "is another device now")
+	box.has(map[string]string{})
+	repoint(t, link, is)
+	add(0, "done")
+	box.has(map[string]string{"/dev/x": fmt.Sprintf("7:%d", is.minor)})
+}
+
+// Two disks say that they are the same: udevd gives the link to one, and remembers that
+// both want it.
+func TestAnotherDiskThatSaysItIsOursDoesNotTakeItsPlace(t *testing.T) {
+	is, impostor := plug(t), plug(t)
+	const link = "/dev/disk/by-id/wwn-0x5"
+	must(t, os.MkdirAll("/run/udev/data", 0o755))
+	wants := fmt.Sprintf("/run/udev/data/b7:%d", is.minor)
+	write(t, wants, "S:disk/by-path/pci-0\nS:disk/by-id/wwn-0x5\n")
+	t.Cleanup(func() {
+		must(t, os.RemoveAll("/dev/disk"))
+		must(t, os.RemoveAll("/run/udev/data"))
+	})
+	repoint(t, link, is)
+	b := newDeviceFixture(t, map[string]any{"deviceToAdd": []devices.Device{is.record(link, "/dev/x", "rw")}}, pivoted)
+	b.start()
+	own := map[string]string{"/dev/x": fmt.Sprintf("7:%d", is.minor)}
+	b.has(own)
+	repoint(t, link, impostor)
+	b.do("/dev/x", impostor.name)
+	b.has(own)
+	must(t, os.Remove(wants)) // ours has another name now
+	b.do("/dev/x", impostor.name)
+	b.has(map[string]string{"/dev/x": fmt.Sprintf("7:%d", impostor.minor)})
 }

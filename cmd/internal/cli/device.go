@@ -122,9 +122,11 @@ func (s *session) addDevice(edit *resource.Edit[devices.Device], adder *devices.
 	for _, r := range edit.Records() {
 		switch {
 		case r.PathInContainer != d.PathInContainer && r.PathOnHost != d.PathOnHost:
+		case r.IsAnother(d):
+			return edit.Fail("add", d, fmt.Errorf("%s is another device now: it is %s, and was %s when it was added; remove-device first", d.PathOnHost, d.Identity, r.Identity))
 		case r.Select == "" && r.PathInContainer == d.PathInContainer && r.PathOnHost == d.PathOnHost && r.CgroupPermissions == d.CgroupPermissions &&
 			slices.Contains(recorded, r) && s.isLostDevice(r):
-			d.Own = r.Own
+			d.Own, d.Optional = r.Own, d.Optional || r.Optional
 			task = edit.Update(r, d)
 		default:
 			return edit.Fail("add", d, fmt.Errorf("device %s:%s has been already added into container", r.PathOnHost, r.PathInContainer))

@@ -172,13 +172,26 @@ func partitionAlone(t *testing.T) followed {
 	mark(t, link, "ours")
 	plugged := "hot3"
 	t.Cleanup(func() { unplug(t, plugged) })
-	f.round = func(t *testing.T, w *witnesses) {
-		name := nodeOf(t, link)
-		w.lose(t, f.paths, func() { unplug(t, "hot3") })
+	impostor := func(t *testing.T) string {
 		other := hotDisk(t, "hot4")
-		plugged = "hot4"
 		run(t, table, "sfdisk", "-q", "/dev/"+other)
 		settle(t)
+		return partition(other, 1)
+	}
+	f.round = func(t *testing.T, w *witnesses) {
+		name := nodeOf(t, link)
+		own := map[string]string{"/dev/" + name: "/dev/partition"} // whatever has the link
+		other := impostor(t)
+		w.have(t, own)
+		w.read(t, own, "ours")
+		w.mayNot(t, "/dev/"+other)
+		unplug(t, "hot4")
+		settle(t)
+		w.have(t, f.paths)
+
+		w.lose(t, f.paths, func() { unplug(t, "hot3") })
+		plugged = "hot4"
+		impostor(t)
 		if is := nodeOf(t, link); is != name {
 			t.Fatalf("the other partition is %s, want %s", is, name)
 		}

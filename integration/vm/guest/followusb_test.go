@@ -113,6 +113,7 @@ func selectedAdapter(t *testing.T) followed {
 	other := false // the other one is plugged in first
 	f.round = func(t *testing.T, w *witnesses) {
 		w.lose(t, paths, func() { pullAdapter(t, "SA") })
+		settle(t) // what comes waits for what went
 		if other {
 			adapter(t, "SB")
 			settle(t)
@@ -127,6 +128,7 @@ func selectedAdapter(t *testing.T) followed {
 		w.lose(t, paths, func() { pullAdapter(t, "SA") })
 		w.mayNot(t, adapterLink("SB"))
 		pullAdapter(t, "SB")
+		settle(t)
 		w.get(t, paths, func() { adapter(t, "SA") })
 		other = !other
 	}

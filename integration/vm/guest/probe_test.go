@@ -68,17 +68,7 @@ func probe() error {
 
 func (q question) answer() answer {
 	for end := time.Now().Add(q.Limit); ; time.Sleep(5 * time.Millisecond) { // the processor is udevd's, too
-		a, err := look(q.Path)
-		if err == nil && q.Rdev != 0 && q.Rdev != a.Rdev {
-			err = fmt.Errorf("it is device %#x, want %#x", a.Rdev, q.Rdev)
-		}
-		if q.Gone {
-			if errors.Is(err, fs.ErrNotExist) {
-				err = nil
-			} else {
-				err = fmt.Errorf("it is still there (%v)", err)
-			}
-		}
+		a, err := q.look()
 		a.Time = monotonic()
 		if err == nil {
 			return a
@@ -88,6 +78,20 @@ func (q question) answer() answer {
 			return a
 		}
 	}
+}
+
+func (q question) look() (a answer, err error) {
+	if q.Gone { // not opened: closing a serial line that was pulled takes up to 30 s
+		if _, err := os.Stat(q.Path); !errors.Is(err, fs.ErrNotExist) {
+			return a, fmt.Errorf("it is still there (%v)", err)
+		}
+		return a, nil
+	}
+	a, err = look(q.Path)
+	if err == nil && q.Rdev != 0 && q.Rdev != a.Rdev {
+		err = fmt.Errorf("it is device %#x, want %#x", a.Rdev, q.Rdev)
+	}
+	return a, err
 }
 
 // look reads a block device's beginning, and opens a character device.

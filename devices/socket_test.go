@@ -1,0 +1,38 @@
+package devices
+
+import "testing"
+
+func TestASocketIsKnownByWhatNoRebootRenumbers(t *testing.T) {
+	t.Parallel()
+	const pci = "/sys/devices/pci0000:00/0000:00:14.0/"
+	for _, c := range []struct{ name, dir, want string }{
+		{"usb", pci + "usb1/1-2/1-2:1.0/host6/target6:0:0/6:0:0:0/block/sda", "0000:00:14.0/usb/2/2:1.0/host0/0:0:0"},
+		{"its other bus and host", pci + "usb3/3-2/3-2:1.0/host9/target9:0:0/9:0:0:0/block/sdb", "0000:00:14.0/usb/2/2:1.0/host0/0:0:0"},
+		{"another port", pci + "usb1/1-3/1-3:1.0/host6/target6:0:0/6:0:0:0/block/sda", "0000:00:14.0/usb/3/3:1.0/host0/0:0:0"},
+		{"behind a hub", pci + "usb1/1-3/1-3.4/1-3.4:1.0/host6/target6:0:0/6:0:0:1/block/sda", "0000:00:14.0/usb/3/3.4/3.4:1.0/host0/0:0:1"},
+		{"scsi", "/sys/devices/pci0000:00/0000:00:1f.0/0000:02:01.0/host2/target2:0:5/2:0:5:1/block/sdc", "0000:02:01.0/host0/0:5:1"},
+		{"ata", "/sys/devices/pci0000:00/0000:00:1f.2/ata4/host3/target3:0:0/3:0:0:0/block/sda", "0000:00:1f.2/ata0/host0/0:0:0"},
+		{"virtio", "/sys/devices/pci0000:00/0000:00:05.0/virtio2/block/vda", "0000:00:05.0/virtio"},
+		{"platform", "/sys/devices/platform/a003e00.virtio_mmio/virtio1/block/vda", "platform/a003e00.virtio_mmio/virtio"},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			if got := socketOf(c.dir); got != c.want {
+				t.Errorf("%s, want %s", got, c.want)
+			}
+		})
+	}
+}
+
+func TestTheDisksOfAUSBDeviceAreToldApart(t *testing.T) {
+	t.Parallel()
+	for socket, want := range map[string]string{
+		"0000:00:14.0/usb/2/2:1.0/host0/0:0:0": "",
+		"0000:00:14.0/usb/2/2:1.0/host0/0:0:1": "/0:0:1",
+		"0000:00:05.0/virtio":                  "",
+		"":                                     "",
+	} {
+		if got := unit(socket); got != want {
+			t.Errorf("%q is %q, want %q", socket, got, want)
+		}
+	}
+}
