@@ -144,6 +144,10 @@ const linked = "/dev/disk/"
 // IsLinked tells whether d is recorded by such a link.
 func (d Device) IsLinked() bool { return strings.HasPrefix(d.PathOnHost, linked) }
 
+// isNamed tells whether d's path says which device it is. That has any name and number of the
+// kernel, and another one has those that it had.
+func (d Device) isNamed() bool { return d.IsLinked() || d.Identity != "" }
+
 // followed says how udevd knows the disk that d records and block is. While it is
 // away block is empty; then the kernel's name is that of its path.
 func (d Device) followed(block Block) Followed {

@@ -109,7 +109,7 @@ func (h *Hotplug) disk(d Device, block Block, name string) error {
 		return err
 	}
 	back := name == block.Name
-	if s, ok := h.snapshotOf(d); ok && !back && s.Plugged != 0 && s.Plugged != d.pluggingOf(block) {
+	if !back && h.cameBack(d) {
 		return nil // ours has gone, and its own event is on its way
 	}
 	if back || now != d {
@@ -285,7 +285,7 @@ func (h *Hotplug) follow(d Device, block Block, name string) error {
 		if old.Parent == "/dev/"+block.Name { // as v0.9 calls it
 			now.Parent = old.Parent
 		}
-		if now != old || block.Name+suffix == name {
+		if now != old || block.Name+suffix == name || h.lacks(old) {
 			h.devices.Update(old, now)
 		}
 	}
@@ -330,7 +330,7 @@ func (h *Hotplug) syncManualPartitions(d Device, block Block, force func(Block) 
 		switch now, e := h.resolve(r); {
 		case errors.Is(err, fs.ErrNotExist) || err == nil && p.Parent() != block.Name:
 			h.devices.Withdraw(r)
-		case err == nil && e == nil && (now != r || force(p)):
+		case err == nil && e == nil && (now != r || force(p) || h.lacks(r)):
 			h.devices.Update(r, now)
 		}
 	}
