@@ -17,8 +17,10 @@ type Followed struct {
 	// Of a disk, whose partitions are followed, too:
 	Name string // of the kernel; "" while it is away and known by its link
 	Link string // below /dev, when the operator gave the disk by such: disk/by-id/NAME
-	// Of any other device: the beginnings of its rules, and whether it is away. What
-	// the kernel calls it then, the rules of before know.
+	// Exchanged: it keeps its number when it is given another file, and its link goes.
+	Exchanged bool
+	// Of any other device: the beginnings of its rules, and whether it is away and was
+	// there before. What the kernel calls it then, the rules of before know.
 	Matches []string
 	Away    bool
 }
@@ -79,7 +81,7 @@ func followAll(d *config.Document, records []Device, found []OnHost, selectors [
 		block, isDisk := r.disk(known >= 0)
 		if !isDisk {
 			if matches := found[i].matches(); matches != nil && !isOfDisk(r, records) {
-				list = append(list, Followed{Path: r.PathInContainer, Matches: matches, Away: found[i].IsAway()})
+				list = append(list, Followed{Path: r.PathInContainer, Matches: matches, Away: found[i].IsAway() && !r.isUnknown()})
 			}
 			continue
 		}
@@ -155,7 +157,10 @@ func (d Device) followed(block Block) Followed {
 	switch link, ok := strings.CutPrefix(d.PathOnHost, "/dev/"); {
 	case !ok || !isPlain(link):
 	case d.IsLinked():
-		disk.Link = link
+		if block.Name != "" {
+			d.Major = block.Major
+		}
+		disk.Link, disk.Exchanged = link, d.isExchanged()
 	case block.Name == "":
 		disk.Name = link
 	}

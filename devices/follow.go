@@ -64,28 +64,45 @@ func (h OnHost) byName(path string, below bool) []string {
 func (h OnHost) byLink(link string) []string {
 	list := []string{h.match(`SYMLINK=="` + link + `"`)}
 	node := nodeNameAt(h.sysfs)
-	if h.err == nil && node != "" && !h.hasLink(link) {
+	if h.err == nil && node != "" && (h.isExchanged() || !h.hasLink(link)) {
 		list = append(list, h.match(`ENV{DEVNAME}=="/dev/`+node+`", SYMLINK!="`+link+`"`))
 	}
 	return list
 }
 
 // match is the beginning of a rule. The links of what is made of other devices, or of a
-// file, come and go with a change.
+// file, come and go with a change, and what was never there may be such.
 func (d Device) match(what string) string {
 	actions := "add|remove"
-	if d.Type == "b" && (d.Parent == "" || d.isStacked()) {
+	if d.Type == "b" && (d.Parent == "" || d.isStacked()) || d.isUnknown() {
 		actions = "add|change|remove"
 	}
 	return what + `,ACTION=="` + actions + `"`
 }
 
+// exchanged are the majors of what keeps its number when it is given another file, server
+// or medium: LOOP_MAJOR, NBD_MAJOR, SCSI_CDROM_MAJOR. All that udevd is told is a change, with
+// which a link goes; a rule for the link alone is not for that.
+var exchanged = [...]int64{loopMajor, 43, 11}
+
+func (d Device) isExchanged() bool { return d.Type == "b" && slices.Contains(exchanged[:], d.Major) }
+
+// isUnknown tells whether the host never had the device that d records, so that its type
+// is what its path looks like. No device node has these numbers.
+func (d Device) isUnknown() bool { return d.Major == 0 && d.Minor == 0 }
+
 // isStacked tells whether d is made of other devices, a volume or an array. While it is
-// away its path tells.
+// away its identity and its path tell: its number may be another's.
 func (d Device) isStacked() bool {
+	if d.Type != "b" {
+		return false
+	}
+	if d.Major == arrayMajor || strings.HasPrefix(d.Identity, "dm:") || strings.HasPrefix(d.Identity, "md:") {
+		return true
+	}
 	is := func(name string) bool { return strings.HasPrefix(name, "dm-") || strings.HasPrefix(name, "md") }
 	dir := filepath.Dir(d.PathOnHost)
-	return d.Type == "b" && (is(d.nodeName()) || dir == "/dev/mapper" || dir == "/dev/md" || dir == "/dev" && is(filepath.Base(d.PathOnHost)))
+	return is(d.nodeName()) || dir == "/dev/mapper" || dir == "/dev/md" || dir == "/dev" && is(filepath.Base(d.PathOnHost))
 }
 
 // Away is the record of a device that the host does not have now. Its type is what its

@@ -28,26 +28,33 @@ const maxRules = 64 << 20
 
 // ruleLines are the lines for one device of container id. A disk has one for its
 // partitions, and one for itself. The latter goes by the disk's link, if it has one: it
-// may come back under another name. The former goes without one while it is away.
+// may come back under another name. The former goes without one while it is away. A change is
+// of interest only where it is all that udevd is told: one follows every closing of a disk that
+// was open for writing.
 func ruleLines(g place.Generation, id string, f Followed) []string {
 	run := func(helper, disk string) string {
 		return fmt.Sprintf(`RUN{program}+="%s $env{ACTION} %s $name %s %s"`, helper, place.Short(id), f.Path, disk)
 	}
-	line := func(match, devtype, disk string) string {
-		return fmt.Sprintf(`%s,ACTION=="add|remove", ENV{DEVTYPE}=="%s", SUBSYSTEM=="block", %s`, match, devtype, run(HelperPath(g), disk))
+	line := func(match, actions, devtype, disk string) string {
+		return fmt.Sprintf(`%s,ACTION=="%s", ENV{DEVTYPE}=="%s", SUBSYSTEM=="block", %s`, match, actions, devtype, run(HelperPath(g), disk))
 	}
 	var lines []string
 	for _, match := range f.Matches {
 		lines = append(lines, match+", "+run(strings.Join(Helper(g), " "), Itself))
 	}
 	if f.Name != "" {
-		lines = append(lines, line(`KERNEL=="`+f.Name+`*"`, "partition", f.Name))
+		lines = append(lines, line(`KERNEL=="`+f.Name+`*"`, "add|remove", "partition", f.Name))
 	}
 	switch {
+	case f.Link != "" && f.Exchanged:
+		lines = append(lines, line(`SYMLINK=="`+f.Link+`"`, "add|change|remove", "disk", Itself))
+		if f.Name != "" {
+			lines = append(lines, line(`KERNEL=="`+f.Name+`", SYMLINK!="`+f.Link+`"`, "change", "disk", Itself))
+		}
 	case f.Link != "":
-		lines = append(lines, line(`SYMLINK=="`+f.Link+`"`, "disk", Itself))
+		lines = append(lines, line(`SYMLINK=="`+f.Link+`"`, "add|remove", "disk", Itself))
 	case f.Name != "":
-		lines = append(lines, line(`KERNEL=="`+f.Name+`"`, "disk", Itself))
+		lines = append(lines, line(`KERNEL=="`+f.Name+`"`, "add|remove", "disk", Itself))
 	}
 	return lines
 }

@@ -57,25 +57,34 @@ func TestTheRulesOfADisk(t *testing.T) {
 	parts := func(name string) string {
 		return `KERNEL=="` + name + `*",ACTION=="add|remove", ENV{DEVTYPE}=="partition", ` + run + name + `"`
 	}
-	itself := func(match string) string { return match + `,ACTION=="add|remove", ENV{DEVTYPE}=="disk", ` + run + `-"` }
+	changes := func(match, actions string) string {
+		return match + `,ACTION=="` + actions + `", ENV{DEVTYPE}=="disk", ` + run + `-"`
+	}
+	itself := func(match string) string { return changes(match, "add|remove") }
 	for name, c := range map[string]struct {
 		record Device
 		block  string // the kernel's name; "": it is away
 		want   []string
 	}{
-		"by the kernel's name":  {Device{PathOnHost: "/dev/sda"}, "sda", []string{parts("sda"), itself(`KERNEL=="sda"`)}},
-		"while it is away":      {Device{PathOnHost: "/dev/sda"}, "", []string{parts("sda"), itself(`KERNEL=="sda"`)}},
-		"by a node of its own":  {Device{PathOnHost: "/srv/node"}, "sda", []string{parts("sda"), itself(`KERNEL=="sda"`)}},
-		"in a folder":           {Device{PathOnHost: "/dev/cciss/c0d0"}, "cciss/c0d0", []string{parts("cciss/c0d0"), itself(`KERNEL=="cciss/c0d0"`)}},
-		"by what it is":         {Device{PathOnHost: "/dev/disk/by-id/ata-X_1"}, "sda", []string{parts("sda"), itself(`SYMLINK=="disk/by-id/ata-X_1"`)}},
-		"by that while away":    {Device{PathOnHost: "/dev/disk/by-id/ata-X_1"}, "", []string{itself(`SYMLINK=="disk/by-id/ata-X_1"`)}},
+		"by the kernel's name": {Device{PathOnHost: "/dev/sda"}, "sda", []string{parts("sda"), itself(`KERNEL=="sda"`)}},
+		"while it is away":     {Device{PathOnHost: "/dev/sda"}, "", []string{parts("sda"), itself(`KERNEL=="sda"`)}},
+		"by a node of its own": {Device{PathOnHost: "/srv/node"}, "sda", []string{parts("sda"), itself(`KERNEL=="sda"`)}},
+		"in a folder":          {Device{PathOnHost: "/dev/cciss/c0d0"}, "cciss/c0d0", []string{parts("cciss/c0d0"), itself(`KERNEL=="cciss/c0d0"`)}},
+		"by what it is":        {Device{PathOnHost: "/dev/disk/by-id/ata-X_1"}, "sda", []string{parts("sda"), itself(`SYMLINK=="disk/by-id/ata-X_1"`)}},
+		"by that while away":   {Device{PathOnHost: "/dev/disk/by-id/ata-X_1"}, "", []string{itself(`SYMLINK=="disk/by-id/ata-X_1"`)}},
+		"whose file is another": {
+			Device{Type: "b", PathOnHost: "/dev/disk/by-uuid/1", Major: loopMajor}, "loop3",
+			[]string{parts("loop3"), changes(`SYMLINK=="disk/by-uuid/1"`, "add|change|remove"), changes(`KERNEL=="loop3", SYMLINK!="disk/by-uuid/1"`, "change")},
+		},
+		"whose file is away":    {Device{Type: "b", PathOnHost: "/dev/disk/by-uuid/1", Major: loopMajor}, "", []string{changes(`SYMLINK=="disk/by-uuid/1"`, "add|change|remove")}},
+		"whatever file it has":  {Device{Type: "b", PathOnHost: "/dev/loop3", Major: loopMajor}, "loop3", []string{parts("loop3"), itself(`KERNEL=="loop3"`)}},
 		"by a link of no udev":  {Device{PathOnHost: "/dev/mine"}, "sda", []string{parts("sda"), itself(`KERNEL=="sda"`)}},
 		"by what is no pattern": {Device{PathOnHost: "/dev/disk/by-id/x|sd*"}, "sda", []string{parts("sda"), itself(`KERNEL=="sda"`)}},
 		"by what is no text":    {Device{PathOnHost: `/dev/disk/by-id/x",RUN="y`}, "sda", []string{parts("sda"), itself(`KERNEL=="sda"`)}},
 	} {
 		t.Run(name, func(t *testing.T) {
 			c.record.PathInContainer = "/dev/x"
-			if got := ruleLines(place.Isulad, id, c.record.followed(Block{Name: c.block})); !slices.Equal(got, c.want) {
+			if got := ruleLines(place.Isulad, id, c.record.followed(Block{Name: c.block, Major: c.record.Major})); !slices.Equal(got, c.want) {
 				t.Errorf("%s: %s\nwant %s", name, strings.Join(got, "\n"), strings.Join(c.want, "\n"))
 			}
 		})

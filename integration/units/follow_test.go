@@ -2,6 +2,7 @@ package units
 
 import (
 	"encoding/json"
+	"errors"
 	"fmt"
 	"os"
 	"path/filepath"
@@ -204,6 +205,12 @@ func TestUdevIsAskedToTellOfEachDeviceThatMayGo(t *testing.T) {
 		must(t, sandbox.Mknod(whole, unix.S_IFBLK|0o660, 7, uint32(minor), 0, 6))
 		t.Cleanup(func() { must(t, os.Remove(whole)) })
 	}
+	const media = "/dev/disk/by-uuid/test-media" // a link of udevd's to a device whose content is exchanged
+	must(t, os.MkdirAll(filepath.Dir(media), 0o755))
+	must(t, os.Symlink(whole, media))
+	known := fmt.Sprintf("/run/udev/data/b7:%d", minor)
+	write(t, known, "S:"+strings.TrimPrefix(media, "/dev/")+"\n")
+	t.Cleanup(func() { must(t, errors.Join(os.RemoveAll("/dev/disk"), os.Remove(known))) })
 	wrapper := place.Isulad.Helper
 	for _, c := range []struct {
 		name   string
@@ -218,6 +225,15 @@ func TestUdevIsAskedToTellOfEachDeviceThatMayGo(t *testing.T) {
 		{"a partition alone", devices.Device{Type: "b", PathOnHost: "/dev/" + p.part(1), Parent: "/dev/" + p.name}, []string{`ENV{DEVNAME}=="/dev/` + p.part(1) + `",ACTION=="add|remove"`}},
 		{"a volume that is away", devices.Device{Type: "b", PathOnHost: "/dev/mapper/vg-lv"}, []string{`SYMLINK=="mapper/vg-lv",ACTION=="add|change|remove"`}},
 		{"an array that is away, of other devices", devices.Device{Type: "b", PathOnHost: "/dev/md/test", Parent: "/dev/sda"}, []string{`SYMLINK=="md/test",ACTION=="add|change|remove"`}},
+		{"a volume that is away, of a disk", devices.Device{Type: "b", PathOnHost: "/dev/disk/by-uuid/test-crypt", Parent: "/dev/sda", Identity: "dm:CRYPT-LUKS2-1"}, []string{`SYMLINK=="disk/by-uuid/test-crypt",ACTION=="add|change|remove"`}},
+		{"an array that is away, by its number", devices.Device{Type: "b", Major: 9, PathOnHost: "/dev/disk/by-uuid/test-array", Parent: "/dev/sda"}, []string{`SYMLINK=="disk/by-uuid/test-array",ACTION=="add|change|remove"`}},
+		{"a partition that is away", devices.Device{Type: "b", Major: 8, PathOnHost: "/dev/disk/by-uuid/test-part", Parent: "/dev/sda", Identity: "id:eui.1#1"}, []string{`SYMLINK=="disk/by-uuid/test-part",ACTION=="add|remove"`}},
+		{"what was never there, a volume perhaps", devices.Away("/dev/vg/lv"), []string{`SYMLINK=="vg/lv",ACTION=="add|change|remove"`, `ENV{DEVNAME}=="/dev/vg/lv",ACTION=="add|change|remove"`}},
+		{"what was never there, by a link", devices.Away("/dev/serial/by-id/usb-Never"), []string{`SYMLINK=="serial/by-id/usb-Never",ACTION=="add|change|remove"`}},
+		{"a loop device by a link", devices.Device{Type: "b", PathOnHost: media}, []string{
+			`SYMLINK=="disk/by-uuid/test-media",ACTION=="add|change|remove"`,
+			`ENV{DEVNAME}=="` + whole + `", SYMLINK!="disk/by-uuid/test-media",ACTION=="add|change|remove"`,
+		}},
 		{"a path that cannot stand in a rule", devices.Device{Type: "c", PathOnHost: ours, PathInContainer: "/dev/a b"}, nil},
 	} {
 		t.Run(c.name, func(t *testing.T) {
@@ -273,6 +289,55 @@ func TestTheRulesOfADeviceThatGoesStay(t *testing.T) {
 	before := read(t, rules)
 	if changed := sync(away); changed || read(t, rules) != before {
 		t.Errorf("the rules are now\n%s", read(t, rules))
+	}
+}
+
+// What was never there had rules of no kernel's name: those of an older version go.
+func TestTheRulesOfWhatWasNeverThereAreRenewed(t *testing.T) {
+	dir := t.TempDir()
+	doc, err := config.Load(dir)
+	must(t, err)
+	t.Cleanup(func() { os.Remove(rules) })
+	lv := devices.Away("/dev/vg/lv")
+	for _, followed := range [][]devices.Followed{
+		{{Path: "/dev/vg/lv", Matches: []string{`SYMLINK=="vg/lv",ACTION=="add|remove"`}}}, nil,
+	} {
+		if followed == nil {
+			followed, err = devices.Follow(doc, []devices.Device{lv})
+			must(t, err)
+		}
+		changed, err := devices.SyncRules(t.Context(), place.Isulad, "c1", followed, 0)
+		must(t, err)
+		if !changed {
+			t.Errorf("the rules stay %s", read(t, rules))
+		}
+	}
+	if got := read(t, rules); strings.Contains(got, `"add|remove"`) || !strings.Contains(got, `SYMLINK=="vg/lv",ACTION=="add|change|remove"`) {
+		t.Errorf("the rules are %s", got)
+	}
+}
+
+// It is no partition of the disk that it is made of, of which no event tells of it.
+func TestAVolumeThatIsAwayGoesByItsOwnEvent(t *testing.T) {
+	p := plug(t)
+	disk := p.record("/dev/"+p.name, "/dev/x", "rw")
+	of := devices.Device{Type: "b", Major: 259, Minor: 70000, PathOnHost: "/dev/disk/by-uuid/test-away", PathInContainer: "/dev/v", Parent: disk.PathOnHost}
+	for identity, want := range map[string]bool{"dm:CRYPT-LUKS2-1": true, "md:1-2": true, "id:eui.1#1": false, "": false} {
+		t.Run(identity, func(t *testing.T) {
+			volume := of
+			volume.Identity = identity
+			dir := t.TempDir()
+			write(t, filepath.Join(dir, config.Name), asJSON(t, map[string]any{"deviceToAdd": []devices.Device{disk, volume}}))
+			doc, err := config.Load(dir)
+			must(t, err)
+			plan, err := devices.PlanHotplug(doc)
+			must(t, err)
+			must(t, plan.Event("/dev/v", "dm-7"))
+			withdrawn := len(plan.Change.Tasks) == 1 && plan.Change.Tasks[0].Verb == "withdraw" && plan.Change.Tasks[0].Record == volume
+			if withdrawn != want {
+				t.Errorf("planned %v, want it withdrawn: %v", plan.Change.Tasks, want)
+			}
+		})
 	}
 }
 
