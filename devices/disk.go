@@ -81,7 +81,7 @@ func followAll(d *config.Document, records []Device, found []OnHost, selectors [
 		block, isDisk := r.disk(known >= 0)
 		if !isDisk {
 			if matches := found[i].matches(); matches != nil && !isOfDisk(r, records) {
-				list = append(list, Followed{Path: r.PathInContainer, Matches: matches, Away: found[i].IsAway() && !r.isUnknown()})
+				list = append(list, Followed{Path: r.PathInContainer, Matches: matches, Away: found[i].IsAway() && !r.neverCame()})
 			}
 			continue
 		}
@@ -148,7 +148,15 @@ func (d Device) IsLinked() bool { return strings.HasPrefix(d.PathOnHost, linked)
 
 // isNamed tells whether d's path says which device it is. That has any name and number of the
 // kernel, and another one has those that it had.
-func (d Device) isNamed() bool { return d.IsLinked() || d.Identity != "" }
+func (d Device) isNamed() bool { return d.IsLinked() || d.bound() != "" }
+
+// bound is the identity of the device that d is bound to.
+func (d Device) bound() string {
+	if d.Identity == firstComer {
+		return ""
+	}
+	return d.Identity
+}
 
 // followed says how udevd knows the disk that d records and block is. While it is
 // away block is empty; then the kernel's name is that of its path.

@@ -74,7 +74,7 @@ func (h OnHost) byLink(link string) []string {
 // file, come and go with a change, and what was never there may be such.
 func (d Device) match(what string) string {
 	actions := "add|remove"
-	if d.Type == "b" && (d.Parent == "" || d.isStacked()) || d.isUnknown() {
+	if d.Type == "b" && (d.Parent == "" || d.isStacked()) || d.neverCame() {
 		actions = "add|change|remove"
 	}
 	return what + `,ACTION=="` + actions + `"`
@@ -87,9 +87,9 @@ var exchanged = [...]int64{loopMajor, 43, 11}
 
 func (d Device) isExchanged() bool { return d.Type == "b" && slices.Contains(exchanged[:], d.Major) }
 
-// isUnknown tells whether the host never had the device that d records, so that its type
+// neverCame tells whether the host never had the device that d records, so that its type
 // is what its path looks like. No device node has these numbers.
-func (d Device) isUnknown() bool { return d.Major == 0 && d.Minor == 0 }
+func (d Device) neverCame() bool { return d.Major == 0 && d.Minor == 0 }
 
 // isStacked tells whether d is made of other devices, a volume or an array. While it is
 // away its identity and its path tell: its number may be another's.

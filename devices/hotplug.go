@@ -7,7 +7,6 @@ import (
 	"fmt"
 	"io/fs"
 	"maps"
-	"path/filepath"
 	"slices"
 	"strings"
 
@@ -36,6 +35,7 @@ type Hotplug struct {
 	adding    Selector
 	before    []Device
 	limits    []*resource.Edit[Limit]
+	owners    LimitOwners // of before
 	looks     []diskScan
 }
 
@@ -166,6 +166,7 @@ func (h *Hotplug) Failed() error {
 // its partitions, may become another's. The disk stays recorded.
 func (h *Hotplug) unplug(d Device) {
 	h.devices.Withdraw(d)
+	h.nameLimits(d)
 	for _, r := range h.devices.Records() {
 		if _, ours := partitionOf(d, r); r.Parent != "" && r.Select == "" && !ours && r.Type == "b" && !r.isStacked() {
 			if _, err := r.block(); errors.Is(err, fs.ErrNotExist) {
@@ -192,65 +193,6 @@ func (h *Hotplug) unfollow(d Device) {
 // limits: those went with it.
 func (h *Hotplug) replug(d, now Device) {
 	h.renewLimits(d, now, h.devices.Update(d, now))
-}
-
-// renewLimits plans the limits of the disk d, which is now. One that was set by a
-// path that may be another disk's by now gets the link by which d is known.
-func (h *Hotplug) renewLimits(d, now Device, needs *resource.Task) {
-	major, minor := now.Major, now.Minor
-	if block, err := now.block(); err == nil && block.Type == "part" { // its limit is its disk's
-		if disk, err := block.Whole(); err == nil {
-			major, minor = disk.Major, disk.Minor
-		}
-	}
-	for _, edit := range h.limits {
-		for _, l := range edit.Records() {
-			if !h.isOf(l, d) {
-				continue
-			}
-			renewed := l
-			renewed.Major, renewed.Minor = major, minor
-			switch {
-			case d.IsLinked() && !d.Same(now):
-				renewed.Path = d.PathOnHost
-			case d.Select != "":
-				renewed.Path = now.PathOnHost
-			}
-			edit.Update(l, renewed).Needs = needs
-		}
-	}
-}
-
-// RenewLimits puts into the document d what a start needs to find the limits of
-// disks that are known by their links: the numbers of before are in it only until
-// the devices are renewed.
-func RenewLimits(d *config.Document) error {
-	list, err := config.List[Device](d, config.Devices)
-	if err != nil || !slices.ContainsFunc(list, Device.IsLinked) {
-		return err
-	}
-	h, err := PlanHotplug(d)
-	if err != nil {
-		return err
-	}
-	for _, d := range list {
-		now, _, err := resolve(d)
-		if err == nil && d.IsLinked() && !d.Same(now) {
-			h.renewLimits(d, now, nil)
-		}
-	}
-	return h.Change.Record()
-}
-
-// isOf tells whether the limit is that of the disk d. By its path it may be
-// another's, whose numbers were the same.
-func (h *Hotplug) isOf(l Limit, d Device) bool {
-	path := filepath.Clean(l.Path)
-	if path == d.PathOnHost {
-		return true
-	}
-	others := slices.ContainsFunc(h.devices.Records(), func(o Device) bool { return o.PathOnHost == path })
-	return !others && l.Major == d.Major && l.Minor == d.Minor
 }
 
 // follow plans to refresh the partitions of the disk d: those that the container has,

@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"io/fs"
 	"math"
 	"os"
 	"path/filepath"
@@ -25,6 +24,8 @@ type Limit struct {
 	Value string `json:"value"` // operations or bytes per second, or a weight
 	// Optional is the device's, see Device.
 	Optional bool `json:"optional,omitempty"`
+	// Identity is that of the device with this path, see Device.
+	Identity string `json:"identity,omitempty"`
 }
 
 // String is the record in the form path value, with the numbers.
@@ -86,46 +87,27 @@ func LimitKinds() []*resource.Kind[Limit] {
 	return kinds
 }
 
-// Of tells whether l limits d: as the device that it is, or as a partition of one. While
-// the container does not run, the recorded numbers of either may be old.
-func (l Limit) Of(d Device) bool {
-	path := filepath.Clean(l.Path)
-	if d.Type != "b" || d.Major == l.Major && d.Minor == l.Minor || d.PathOnHost == path {
-		return d.Type == "b"
-	}
-	block, err := d.block()
-	switch {
-	case errors.Is(err, fs.ErrNotExist):
-		return d.Parent != "" && d.Parent == path
-	case err != nil || block.Type != "part":
-		return false
-	}
-	disk, err := block.Whole()
-	return err == nil && (disk.Major == l.Major && disk.Minor == l.Minor || "/dev/"+disk.Name == path)
-}
-
 // resolveLimit renews the numbers from the host's node: of a partition, they are its
 // disk's, because the kernel limits nothing else.
 func resolveLimit(old Limit) (now Limit, renewed bool, err error) {
 	if old.Value == "" || strings.Trim(old.Value, "0123456789") != "" {
 		return old, false, fmt.Errorf("value %q: not a number", old.Value)
 	}
-	st, err := stat(old.Path)
+	// By the same way as the device: another one may have its name.
+	d := Device{Type: "b", Major: old.Major, Minor: old.Minor, PathOnHost: old.Path, PathInContainer: old.Path, Identity: old.Identity}
+	d, _, err = resolve(d)
+	if errors.Is(err, errNoDevice) || err == nil && d.Type != "b" {
+		return old, false, fmt.Errorf("%s: not a block device", old.Path)
+	}
 	if err != nil {
 		return old, false, err
 	}
-	if st.Mode&unix.S_IFMT != unix.S_IFBLK {
-		return old, false, fmt.Errorf("%s: not a block device", old.Path)
+	disk, err := wholeDisk(d.Major, d.Minor)
+	if err != nil {
+		return old, false, err
 	}
 	now = old
-	now.Major, now.Minor = int64(unix.Major(st.Rdev)), int64(unix.Minor(st.Rdev))
-	if block, err := FindBlock(now.Major, now.Minor); err == nil {
-		disk, err := block.Whole()
-		if err != nil {
-			return old, false, err
-		}
-		now.Major, now.Minor = disk.Major, disk.Minor
-	}
+	now.Major, now.Minor = disk.Major, disk.Minor
 	return now, now != old, nil
 }
 

@@ -33,6 +33,7 @@ func (h *Hotplug) renew(d Device) {
 	case errors.Is(err, fs.ErrNotExist), errors.Is(err, errNoDevice):
 		if h.Has == nil || h.Has(d) {
 			h.devices.Withdraw(d)
+			h.nameLimits(d)
 		}
 	case err != nil: // a start says what is wrong with the record
 	case now != d, h.Has == nil, !h.Has(d):

@@ -73,7 +73,8 @@ func TestTheRulesOfADisk(t *testing.T) {
 		"by what it is":        {Device{PathOnHost: "/dev/disk/by-id/ata-X_1"}, "sda", []string{parts("sda"), itself(`SYMLINK=="disk/by-id/ata-X_1"`)}},
 		"by that while away":   {Device{PathOnHost: "/dev/disk/by-id/ata-X_1"}, "", []string{itself(`SYMLINK=="disk/by-id/ata-X_1"`)}},
 		"whose file is another": {
-			Device{Type: "b", PathOnHost: "/dev/disk/by-uuid/1", Major: loopMajor}, "loop3",
+			Device{Type: "b", PathOnHost: "/dev/disk/by-uuid/1", Major: loopMajor},
+			"loop3",
 			[]string{parts("loop3"), changes(`SYMLINK=="disk/by-uuid/1"`, "add|change|remove"), changes(`KERNEL=="loop3", SYMLINK!="disk/by-uuid/1"`, "change")},
 		},
 		"whose file is away":    {Device{Type: "b", PathOnHost: "/dev/disk/by-uuid/1", Major: loopMajor}, "", []string{changes(`SYMLINK=="disk/by-uuid/1"`, "add|change|remove")}},

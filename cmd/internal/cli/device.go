@@ -100,10 +100,7 @@ func (a App) addDevices(c *cli.Context) error {
 		}
 		s.syncUnit(edit, recorded)
 		s.follow(s.followed(edit), !c.Bool(configOnlyFlag.Name))
-		for i := range limits {
-			limits[i].Optional = slices.ContainsFunc(edit.Records(), func(d devices.Device) bool { return d.Optional && limits[i].Of(d) })
-		}
-		return s.setLimits(limits, func(l limitRequest) *resource.Task {
+		return s.setLimits(limits, slices.Concat(list, recorded), func(l limitRequest) *resource.Task {
 			for i, d := range list {
 				if l.Of(d) {
 					return tasks[i]
@@ -295,6 +292,7 @@ func partitions(disk devices.Device, all, known []devices.Device) []devices.Devi
 
 // revokeDevices plans that the container loses devices, each with its limits.
 func (s *session) revokeDevices(edit *resource.Edit[devices.Device], gone []devices.Device) error {
+	owners := devices.OwnersOf(edit.Records())
 	rest := slices.DeleteFunc(slices.Clone(edit.Records()), func(d devices.Device) bool { return slices.Contains(gone, d) })
 	kinds := devices.LimitKinds()
 	edits := make([]*resource.Edit[devices.Limit], len(kinds))
@@ -311,13 +309,11 @@ func (s *session) revokeDevices(edit *resource.Edit[devices.Device], gone []devi
 		}
 		task := edit.Remove(d)
 		s.printOnSuccess(task, "Remove device (%s) from container(%s,%s) done.", d.PathOnHost, s.name, d.PathInContainer)
-		if slices.ContainsFunc(rest, func(o devices.Device) bool { return o.Type == d.Type && o.Major == d.Major && o.Minor == d.Minor }) {
-			continue // by another record the container still has the disk, and its limits
-		}
 		for i, limits := range edits {
 			for _, l := range limits.Records() {
-				if l.Of(d) && !slices.ContainsFunc(rest, l.Of) { // no partition of it is left either
-					t := limits.Remove(l)
+				stays := func(o devices.Device) bool { return owners.Own(l, o) } // by another record, or of a partition
+				if owners.Own(l, d) && !slices.ContainsFunc(rest, stays) {
+					t := removeLimit(limits, l, owners)
 					t.Needs = task
 					s.printOnSuccess(t, "Remove %s for device (%s) done.", kinds[i].Name, d.PathOnHost)
 				}
@@ -325,4 +321,13 @@ func (s *session) revokeDevices(edit *resource.Edit[devices.Device], gone []devi
 		}
 	}
 	return nil
+}
+
+// removeLimit plans a limit less. That of a device which is away went with it: its numbers may be
+// another's.
+func removeLimit(limits *resource.Edit[devices.Limit], l devices.Limit, owners devices.LimitOwners) *resource.Task {
+	if owners.AreThere(l) {
+		return limits.Remove(l)
+	}
+	return limits.RemoveRecord(l)
 }
