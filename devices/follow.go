@@ -53,7 +53,7 @@ func (h OnHost) byName(path string, below bool) []string {
 	switch {
 	case node != "":
 		path = node
-	case !below || !isPlain(path) || h.sysfs == "" && h.err == nil:
+	case !below || !isPlain(path) || h.isUnknown():
 		return nil // no kernel will tell of it
 	}
 	return []string{h.match(`ENV{DEVNAME}=="/dev/` + path + `"`)}
@@ -134,9 +134,14 @@ func (d Device) Unfollowed() string {
 		return ""
 	case CheckDiskPath(d.PathInContainer) != nil:
 		return "its path in the container has characters that a udev rule cannot hold"
+	case new(Host).Look([]Device{d})[0].isUnknown():
+		return "its driver tells udevd nothing"
 	}
 	return ""
 }
+
+// isUnknown tells whether the host has the device, and sysfs does not.
+func (h OnHost) isUnknown() bool { return h.err == nil && h.sysfs == "" }
 
 // isLinkFolder tells whether udev makes links in the folder of a path, and nothing else.
 func isLinkFolder(path string) bool {
@@ -180,18 +185,43 @@ func (d Device) hasLink(link string) bool {
 	return is
 }
 
-// fixed are the classes of character devices that are part of the kernel.
-var fixed = [...]string{"/sys/devices/virtual/mem/", "/sys/devices/virtual/misc/", "/sys/devices/virtual/tty/"}
+// fixed are the classes of character devices that are part of the kernel, and which of
+// their numbers never change. Another device of the class has the next number that is
+// free, and when its driver is unloaded somebody else has it.
+var fixed = [...]struct {
+	class string
+	has   func(d Device) bool
+}{
+	{"/sys/devices/virtual/mem/", func(Device) bool { return true }},
+	{"/sys/devices/virtual/misc/", func(d Device) bool { return 128 <= d.Minor && d.Minor < miscDynamic }},
+	{"/sys/devices/virtual/tty/", func(d Device) bool { return d.Major == 4 || d.Major == 5 }},
+}
 
-// loopMajor is the kernel's LOOP_MAJOR.
-const loopMajor = 7
+const (
+	// miscDynamic is the kernel's MISC_DYNAMIC_MINOR, which stands for any: older kernels take
+	// one below 128, newer ones one above this.
+	miscDynamic = 255
+	// loopMajor is the kernel's LOOP_MAJOR.
+	loopMajor = 7
+)
 
 // hasFixedNumber tells whether d's number is nobody else's, so that it need not be followed:
 // that of a loop device, whatever file it has, and of a part of the kernel. A link may
 // lead to another.
 func (d Device) hasFixedNumber() bool {
-	_, err := os.Readlink(d.PathOnHost)
-	return d.hasFixedNumberAt(err == nil, d.sysfsOf())
+	to, err := os.Readlink(d.PathOnHost)
+	if errors.Is(err, fs.ErrNotExist) && !d.hasKernelsName() {
+		return false // it may have been a link
+	}
+	return d.hasFixedNumberAt(to != "", d.sysfsOf())
+}
+
+// hasKernelsName tells whether d's path is what the kernel calls the device of its number.
+func (d Device) hasKernelsName() bool {
+	if d.Type == "b" && d.Major == loopMajor {
+		return d.PathOnHost == "/dev/loop"+strconv.FormatInt(d.Minor, 10)
+	}
+	return d.PathOnHost == "/dev/"+d.nodeName()
 }
 
 func (d Device) hasFixedNumberAt(link bool, dir string) bool {
@@ -201,7 +231,12 @@ func (d Device) hasFixedNumberAt(link bool, dir string) bool {
 	if d.Type == "b" {
 		return d.Major == loopMajor
 	}
-	return dir != "" && slices.ContainsFunc(fixed[:], func(class string) bool { return strings.HasPrefix(dir, class) })
+	for _, f := range fixed {
+		if strings.HasPrefix(dir, f.class) {
+			return f.has(d)
+		}
+	}
+	return false
 }
 
 // isOfDisk tells whether d is a partition of a disk in list, which is followed with it.

@@ -211,6 +211,10 @@ func TestUdevIsAskedToTellOfEachDeviceThatMayGo(t *testing.T) {
 	known := fmt.Sprintf("/run/udev/data/b7:%d", minor)
 	write(t, known, "S:"+strings.TrimPrefix(media, "/dev/")+"\n")
 	t.Cleanup(func() { must(t, errors.Join(os.RemoveAll("/dev/disk"), os.Remove(known))) })
+	static, dynamic := miscs(t, false)[0], miscs(t, true)[0]
+	for _, m := range [...]misc{static, dynamic} {
+		m.ensure(t)
+	}
 	wrapper := place.Isulad.Helper
 	for _, c := range []struct {
 		name   string
@@ -221,6 +225,9 @@ func TestUdevIsAskedToTellOfEachDeviceThatMayGo(t *testing.T) {
 		{"by a link that leads nowhere", char("/dev/serial/by-id/usb-Away"), []string{`SYMLINK=="serial/by-id/usb-Away",ACTION=="add|remove"`}},
 		{"by a name that is not there", char("/dev/ttyACM7"), []string{`SYMLINK=="ttyACM7",ACTION=="add|remove"`, `ENV{DEVNAME}=="/dev/ttyACM7",ACTION=="add|remove"`}},
 		{"a part of the kernel", devices.Device{Type: "c", Major: 1, Minor: 5, PathOnHost: "/dev/zero"}, nil},
+		{"a terminal", devices.Device{Type: "c", Major: 5, Minor: 0, PathOnHost: "/dev/tty"}, nil},
+		{"a driver with a number of its own", devices.Device{Type: "c", PathOnHost: "/dev/" + static.name}, nil},
+		{"a driver whose number is the next one", devices.Device{Type: "c", PathOnHost: "/dev/" + dynamic.name}, []string{`ENV{DEVNAME}=="/dev/` + dynamic.name + `",ACTION=="add|remove"`}},
 		{"a loop device", devices.Device{Type: "b", PathOnHost: whole}, nil},
 		{"a partition alone", devices.Device{Type: "b", PathOnHost: "/dev/" + p.part(1), Parent: "/dev/" + p.name}, []string{`ENV{DEVNAME}=="/dev/` + p.part(1) + `",ACTION=="add|remove"`}},
 		{"a volume that is away", devices.Device{Type: "b", PathOnHost: "/dev/mapper/vg-lv"}, []string{`SYMLINK=="mapper/vg-lv",ACTION=="add|change|remove"`}},
