@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"io/fs"
 	"os"
 	"path/filepath"
 	"slices"
@@ -146,15 +145,6 @@ func reconcile(_ context.Context, t *resource.Target, now, gone []Device) error 
 		}
 	}
 	return nil
-}
-
-// withCurrentNumbers leaves out the devices that the host does not have now, or not by
-// these numbers: those may be another's by now.
-func withCurrentNumbers(list []Device) []Device {
-	return slices.DeleteFunc(slices.Clone(list), func(d Device) bool {
-		now, _, err := resolve(d)
-		return errors.Is(err, fs.ErrNotExist) || err == nil && !d.Same(now)
-	})
 }
 
 // revocable returns the permissions of d that nothing else gives the container:

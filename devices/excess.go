@@ -49,7 +49,8 @@ func (p Permission) String() string {
 }
 
 // Permissions looks at what a running container may use and nobody asked for. records are
-// all its devices, and those that it was granted and that are recorded no more.
+// all its devices, and those that it was granted and that are recorded no more. Nobody asks
+// for a number that a device has no more.
 func Permissions(t *resource.Target, records []Device) ([]resource.View, error) {
 	list, err := allowed(t)
 	if err != nil || list == nil {
@@ -61,10 +62,9 @@ func Permissions(t *resource.Target, records []Device) ([]resource.View, error) 
 	}
 	wanted := slices.Clone(t.DeviceRules)
 	for _, d := range records {
-		if now, _, err := resolve(d); err == nil {
-			d = now
+		if now, gone := d.Current(); !gone {
+			wanted = append(wanted, now.deviceRule())
 		}
-		wanted = append(wanted, d.deviceRule())
 	}
 	for line := range strings.Lines(string(list)) {
 		rule := strings.TrimSpace(line)

@@ -37,13 +37,11 @@ func (n InContainer) String() string {
 
 // Views looks at the recorded devices of a running container.
 func Views(t *resource.Target, records []Device) ([]resource.View, error) {
-	list, err := allowed(t)
+	l, err := newLooker(t, records)
 	if err != nil {
 		return nil, err
 	}
-	return Kind.Views(t, records, func(d Device) string { return d.PathInContainer }, func(d Device, v *resource.View) error {
-		return d.view(t, list, v)
-	})
+	return Kind.Views(t, records, func(d Device) string { return d.PathInContainer }, l.look)
 }
 
 // allowed is the list of the controller of cgroup v1; nil: there is none.
@@ -58,31 +56,28 @@ func allowed(t *resource.Target) ([]byte, error) {
 	return open.Read(path.Join(dir, "devices.list"), maxList)
 }
 
-// view looks at one device. list is what its container may use on cgroup v1.
-func (d Device) view(t *resource.Target, list []byte, v *resource.View) error {
+// look looks at one device.
+func (l looker) look(d Device, v *resource.View) error {
 	now, renewed, err := resolve(d)
-	if errors.Is(err, errVanished) {
-		if !d.Optional && d.Parent == "" {
-			v.DifferForGood("device missing on the host", "the host has no %s", d.PathOnHost)
-		}
-		return nil
+	if errorIsGone(err) {
+		return l.gone(d, err, v)
 	}
 	if err != nil {
 		v.DifferForGood("record refused", "%v", err)
 		return nil
 	}
 	if v.Granted == nil {
-		v.Granted = Kind.Grant(t, now)
+		v.Granted = Kind.Grant(l.t, now)
 	}
 	if renewed {
 		v.Differ("other number", "the host's %s is %d:%d now, recorded is %d:%d", d.PathOnHost, now.Major, now.Minor, d.Major, d.Minor)
 	}
-	real, err := now.viewNode(t, v)
+	real, err := now.viewNode(l.t, v)
 	if err != nil {
 		return err
 	}
-	if list != nil {
-		lacks := missingAccess(string(list), now, accessByLine)
+	if l.list != nil {
+		lacks := missingAccess(string(l.list), now, accessByLine)
 		if real != nil {
 			have := cgroup.Without(now.access(), lacks)
 			real.Access = &have
@@ -97,47 +92,70 @@ func (d Device) view(t *resource.Target, list []byte, v *resource.View) error {
 	return nil
 }
 
-// viewNode looks at the device's node.
-func (d Device) viewNode(t *resource.Target, v *resource.View) (*InContainer, error) {
+// inPlace is where a device's node is, and what the container has there.
+type inPlace struct {
+	dir, file *os.File // nil: there is none
+	st        unix.Stat_t
+}
+
+func (p inPlace) close() {
+	p.file.Close()
+	p.dir.Close()
+}
+
+// node is what is there.
+func (p inPlace) node() *InContainer {
+	return &InContainer{
+		Type: typeOf(p.st.Mode), Major: int64(unix.Major(p.st.Rdev)), Minor: int64(unix.Minor(p.st.Rdev)),
+		Mode: fmt.Sprintf("%04o", p.st.Mode&0o7777), UID: p.st.Uid, GID: p.st.Gid,
+	}
+}
+
+// inContainer opens the device's place.
+func (d Device) inContainer(t *resource.Target) (at inPlace, err error) {
 	p, err := placeOf(t, d)
-	var dir, f *os.File
 	if err == nil {
-		dir, err = t.Root.Open(path.Dir(p), unix.O_PATH|unix.O_DIRECTORY)
+		at.dir, err = t.Root.Open(path.Dir(p), unix.O_PATH|unix.O_DIRECTORY)
 	}
 	if err == nil {
-		defer dir.Close()
-		f, err = rootfs.Get(t.Root, p, func() (*os.File, error) { return open.At(dir, path.Base(p), unix.O_PATH|unix.O_NOFOLLOW, 0) }, dir)
+		at.file, err = rootfs.Get(t.Root, p, func() (*os.File, error) { return open.At(at.dir, path.Base(p), unix.O_PATH|unix.O_NOFOLLOW, 0) }, at.dir)
+	}
+	if err == nil {
+		at.st, err = rootfs.Get(t.Root, p, func() (st unix.Stat_t, err error) {
+			err = unix.Fstat(int(at.file.Fd()), &st)
+			return st, os.NewSyscallError("fstat", err)
+		}, at.file)
 	}
 	if errors.Is(err, unix.ENOENT) || errors.Is(err, unix.ENOTDIR) || errors.Is(err, unix.ELOOP) {
-		return nil, d.missing(t, dir, v)
+		return at, nil
 	}
+	if err != nil {
+		at.close()
+	}
+	return at, err
+}
+
+// viewNode looks at the device's node.
+func (d Device) viewNode(t *resource.Target, v *resource.View) (*InContainer, error) {
+	at, err := d.inContainer(t)
 	if err != nil {
 		return nil, err
 	}
-	defer f.Close()
-	st, err := rootfs.Get(t.Root, p, func() (st unix.Stat_t, err error) {
-		err = unix.Fstat(int(f.Fd()), &st)
-		return st, os.NewSyscallError("fstat", err)
-	}, f)
-	if err != nil {
-		return nil, err
+	defer at.close()
+	if at.file == nil {
+		return nil, d.missing(t, at.dir, v)
 	}
-	kind := typeOf(st.Mode)
+	is := at.node()
 	switch {
-	case kind == "":
+	case is.Type == "":
 		v.Differ("node is another file", "%s in the container is no device", d.PathInContainer)
 		return nil, nil
-	case !isDevice(st, d):
-		v.Differ("node has another number", "%s in the container is %s %d:%d", d.PathInContainer, kind, unix.Major(st.Rdev), unix.Minor(st.Rdev))
+	case !isDevice(at.st, d):
+		v.Differ("node has another number", "%s in the container is %s %d:%d", d.PathInContainer, is.Type, is.Major, is.Minor)
 	default:
-		if err := d.compareOwnerAndMode(t, dir, f, st, v); err != nil {
-			return nil, err
-		}
+		err = d.compareOwnerAndMode(t, at.dir, at.file, at.st, v)
 	}
-	return &InContainer{
-		Type: kind, Major: int64(unix.Major(st.Rdev)), Minor: int64(unix.Minor(st.Rdev)),
-		Mode: fmt.Sprintf("%04o", st.Mode&0o7777), UID: st.Uid, GID: st.Gid,
-	}, nil
+	return is, err
 }
 
 // missing says that the container has no node. In a tree of the host none is made.

@@ -16,6 +16,7 @@ func kinds() []kind {
 		permissions{},
 		records[devices.Device]{
 			kind: &devices.Kind, repair: &devices.Kind, called: func(d devices.Device) string { return d.PathInContainer },
+			gone:  devices.Device.IsGone,
 			views: func(s *Subject, list []devices.Device) ([]resource.View, error) { return devices.Views(s.Target, list) },
 		},
 		selectors{},

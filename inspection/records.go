@@ -18,6 +18,9 @@ type records[T resource.Record] struct {
 	// reverts: what the container calls the same is one thing, so that a grant which is
 	// not recorded cannot be taken away from beside one that is.
 	reverts bool
+	// gone (optional) tells that the host does not have it: the container loses what it has
+	// of it, and it stays recorded.
+	gone func(T) bool
 	// views looks at the records of a running container, one view each.
 	views func(*Subject, []T) ([]resource.View, error)
 }
@@ -96,9 +99,12 @@ func (k records[T]) plan(_ *Subject, c *resource.Change, views []resource.View) 
 		if !ok {
 			return fmt.Errorf("repair %s %s: no record", k.kind.Name, v.Name)
 		}
-		if now, renewed, err := k.kind.Resolve(old); err == nil && renewed {
+		switch now, renewed, err := k.kind.Resolve(old); {
+		case k.gone != nil && k.gone(old):
+			edit.Withdraw(old)
+		case err == nil && renewed:
 			edit.Update(old, now)
-		} else {
+		default:
 			edit.Repair(old)
 		}
 	}

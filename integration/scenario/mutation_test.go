@@ -110,7 +110,7 @@ func (r *run) repairs(fails bool) {
 func (m mutation) run(r *run) {
 	m.do(r)
 	want := []string{}
-	names := strings.NewReplacer("DISK", r.disk.whole.path, "FILE", r.file, "RECORDS", filepath.Join(r.bundle, "device_hook.json"))
+	names := strings.NewReplacer("DISK", r.disk.whole.path, "PART", r.disk.part.String(), "FILE", r.file, "RECORDS", filepath.Join(r.bundle, "device_hook.json"))
 	for _, w := range m.want {
 		want = append(want, names.Replace(w))
 	}

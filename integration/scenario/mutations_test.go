@@ -28,7 +28,7 @@ const (
 
 // mutations are what may become of a container that has one of everything.
 func mutations() []mutation {
-	differ := slices.Concat(nodeMutations, permissionMutations)
+	differ := slices.Concat(nodeMutations, permissionMutations, goneMutations)
 	if sandbox.Unified() { // which is all the same to the others
 		return differ
 	}
@@ -83,6 +83,27 @@ var nodeMutations = []mutation{
 	{name: "a partition's node is gone", do: removes("/dev/disk1"), want: []string{"device /dev/disk1: node missing"}},
 	{name: "a node's directory is called otherwise", do: in("mv /dev/sub /dev/sub2"), want: []string{fuse + "node missing"}, undo: in("umount /dev/sub2/fuse; rm -r /dev/sub2")},
 	{name: "a bound node is unmounted", where: hasUsers, do: in("umount /dev/sub/fuse"), want: []string{fuse + "node is another file"}},
+}
+
+// pulled takes a device's node from the host, where no udevd tells of it; its number may be
+// another's.
+func pulled(r *run) { r.t.Helper(); check(r.t, os.Remove(r.disk.part.path)) }
+
+func plugged(r *run) { r.t.Helper(); check(r.t, ensureNode(r.disk.part)) }
+
+const partGone = "device /dev/disk1: device gone, not revoked"
+
+var goneMutations = []mutation{
+	{name: "a device is gone from the host", where: v1, do: pulled, want: []string{partGone, "permission b PART r: permission wider"}, undo: plugged},
+	{name: "a device is gone from the host and its node from the container", where: v1, do: func(r *run) {
+		pulled(r)
+		removes("/dev/disk1")(r)
+	}, want: []string{partGone, "permission b PART r: permission wider"}, undo: plugged},
+	{name: "a device is gone from the host, of which a program says nothing", where: v2, do: pulled, want: []string{partGone}, undo: plugged},
+	{name: "a device is gone from the host and its node from the container, of which a program says nothing", where: v2, do: func(r *run) {
+		pulled(r)
+		removes("/dev/disk1")(r)
+	}, want: []string{partGone}, undo: plugged},
 }
 
 // rule writes a rule to a file of the container's device controller.
