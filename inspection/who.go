@@ -78,12 +78,11 @@ func (t *HostResource) all(path string) []string {
 	return list
 }
 
-// isDevice tells whether a record is of the thing, or of one below the folder that it is.
+// isDevice tells whether a record is of the thing, or of one below the folder that it is. The
+// number of a device that is gone may be another's.
 func (t *HostResource) isDevice(d devices.Device) bool {
-	if now, _, err := devices.Kind.Resolve(d); err == nil {
-		d = now
-	}
-	return t.device != nil && t.device.Same(d) || slices.ContainsFunc(t.paths, func(p string) bool { return place.Within(filepath.Clean(d.PathOnHost), p) })
+	now, gone := d.Current()
+	return t.device != nil && !gone && t.device.Same(now) || slices.ContainsFunc(t.paths, func(p string) bool { return place.Within(filepath.Clean(d.PathOnHost), p) })
 }
 
 // isPath tells whether a record is of the thing, or of what is above it or below it.

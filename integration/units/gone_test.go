@@ -205,3 +205,29 @@ func TestCheckFindsAPartitionAndADiskThatArePulled(t *testing.T) {
 	box.has(nil)
 	l.checks(lost)
 }
+
+// A device that is away is known by its path: its number is another's.
+func TestWhoHasADeviceThatIsAwayIsSaidOfItsPathOnly(t *testing.T) {
+	host := newAdapters(t)
+	host.plug(0, true)
+	h, b := withRules(t, "")
+	if o := b.tool(t, "add-device", "--optional", h.id, ours+":/dev/modem:rw"); o.code != 0 {
+		t.Fatalf("add-device: %d, %s", o.code, o.said)
+	}
+	who := func(path string, want bool) {
+		t.Helper()
+		o := b.tool(t, "who", path)
+		if has := strings.Contains(o.said, h.id+": device "+ours); o.code != 0 || has != want {
+			t.Errorf("who %s: %d, %s, want it said: %v", path, o.code, o.said, want)
+		}
+	}
+	who("/dev/ttyUSB0", true)
+	who(ours, true)
+	host.pull(0)
+	host.plug(0, false)
+	who("/dev/ttyUSB0", false)
+	who(ours, true)
+	host.pull(0)
+	host.plug(0, true)
+	who("/dev/ttyUSB0", true)
+}
