@@ -16,15 +16,16 @@ const unitWait = 3 * time.Second
 
 // AllowInUnit tells systemd that a unit, the container's, may use devices too and
 // others no more, which it would take away and give back at its next
-// daemon-reload. A start calls it without any lock, as systemd may be slow. Where no
-// systemd runs there is nobody to tell.
+// daemon-reload. Of those to allow it is told of what the host has by these numbers now. A
+// start calls it without any lock, as systemd may be slow. Where no systemd runs there is
+// nobody to tell.
 func AllowInUnit(ctx context.Context, unit string, allow []Device, forget ...Device) error {
 	if !systemd.Runs() {
 		return nil
 	}
 	ctx, cancel := context.WithTimeout(ctx, unitWait)
 	defer cancel()
-	return systemd.AllowDevices(ctx, unit, unitDevices(allow), unitDevices(forget))
+	return systemd.AllowDevices(ctx, unit, unitDevices(withCurrentNumbers(allow)), unitDevices(forget))
 }
 
 func unitDevices(list []Device) []systemd.Device {

@@ -231,3 +231,27 @@ func TestWhoHasADeviceThatIsAwayIsSaidOfItsPathOnly(t *testing.T) {
 	host.plug(0, true)
 	who("/dev/ttyUSB0", true)
 }
+
+// systemd would give the container, at its next daemon-reload, what has the number now.
+func TestRepairTellsSystemdOfNoDeviceThatIsGone(t *testing.T) {
+	host := newAdapters(t)
+	host.plug(0, true)
+	away, there := char(ours), fuse(t, "/dev/f")
+	away.Optional = true
+	h := hold(t, nil, pivoted)
+	inScope(t, h)
+	b := inBundle(t, h, asJSON(t, map[string]any{"deviceToAdd": []devices.Device{away, there}}))
+	fakeProgram(t, "udevadm", "")
+	t.Cleanup(func() { os.RemoveAll(rules) })
+	if o := b.hook(t, "prestart"); o.code != 0 {
+		t.Fatalf("prestart: %d, %s", o.code, o.said)
+	}
+	t.Cleanup(func() { b.hook(t, "poststop") })
+	host.pull(0)
+	host.plug(0, false)
+	systemd := newSystemd(t)
+	looked{b, t}.repairs(0)
+	if got, want := systemd.allows(), "[{/dev/char/10:229 rw}]"; got != want {
+		t.Errorf("systemd allows %s, want %s", got, want)
+	}
+}
