@@ -21,17 +21,18 @@ import (
 	"isula.org/isulad-tools/internal/command"
 	"isula.org/isulad-tools/internal/logging"
 	"isula.org/isulad-tools/internal/place"
+	"isula.org/isulad-tools/internal/systemd"
 )
 
 // How long one event, and a lock that another command holds, are given: below
-// udevd, whose queue waits meanwhile, and in a unit of our own. udevd itself
-// would kill after 180 s.
+// udevd, whose queue waits meanwhile; and in a unit of our own, or where no systemd
+// runs and nobody else would serve the event. udevd itself would kill after 180 s.
 const (
 	eventTimeout  = 20 * time.Second
 	eventLockWait = 5 * time.Second
 
-	unitTimeout  = 2 * time.Minute
-	unitLockWait = time.Minute
+	lastTimeout  = 2 * time.Minute
+	lastLockWait = time.Minute
 )
 
 // direct is the argument in front of those that a rule gives, when the helper
@@ -60,12 +61,23 @@ func (e event) isOfDevice() bool { return e.disk == devices.Itself }
 
 func (e event) args() []string { return []string{e.action, e.container, e.name, e.path, e.disk} }
 
+// handsOver tells whether a unit of systemd serves what takes too long here.
+func (e event) handsOver() bool { return !e.direct && systemd.Runs() }
+
 // lockWait is how long a lock is waited for.
 func (e event) lockWait() time.Duration {
-	if e.direct {
-		return unitLockWait
+	if e.handsOver() {
+		return eventLockWait
 	}
-	return eventLockWait
+	return lastLockWait
+}
+
+// timeout is how long the event is served.
+func (e event) timeout() time.Duration {
+	if e.handsOver() {
+		return eventTimeout
+	}
+	return lastTimeout
 }
 
 // Helper is the program that the rules name. It returns the exit code; what
@@ -83,11 +95,7 @@ func Helper(g place.Generation, name string, args []string, stderr io.Writer) in
 }
 
 func serve(g place.Generation, name string, ev event) error {
-	limit := eventTimeout
-	if ev.direct {
-		limit = unitTimeout
-	}
-	ctx, cancel := context.WithTimeout(context.Background(), limit)
+	ctx, cancel := context.WithTimeout(context.Background(), ev.timeout())
 	defer cancel()
 	// A log that cannot be written is not worth a line per event in udevd's.
 	h := &helper{generation: g, log: logging.Helper(name, g.Log, io.Discard)}

@@ -13,7 +13,6 @@ import (
 	"isula.org/isulad-tools/internal/command"
 	"isula.org/isulad-tools/internal/deadline"
 	"isula.org/isulad-tools/internal/place"
-	"isula.org/isulad-tools/internal/systemd"
 	"isula.org/isulad-tools/mounts"
 	"isula.org/isulad-tools/resource"
 )
@@ -44,23 +43,27 @@ func (h *helper) serve(ctx context.Context, ev event) error {
 		return err
 	}
 	todo, err := h.applyPlan(ctx, ev, found, func(plan *devices.Hotplug) error { return plan.Event(ev.path, ev.name) })
-	// Whoever has the lock for long need not keep udevd waiting, too.
-	if todo.elsewhere || errors.Is(err, config.ErrBusy) && !ev.direct && systemd.Runs() {
-		return h.respawn(ctx, ev)
-	}
-	errs := []error{err}
+	errs := []error{h.leave(ctx, ev, todo, err)}
 	if todo.rules {
 		// udevd finds changed rules by itself, but only every few seconds.
 		errs = append(errs, devices.ReloadRules(ctx))
-		var again pending
-		again, err = h.applyPlan(ctx, ev, found, (*devices.Hotplug).ScanPartitions)
+		again, err := h.applyPlan(ctx, ev, found, (*devices.Hotplug).ScanPartitions)
 		todo.got, todo.lost = append(todo.got, again.got...), append(todo.lost, again.lost...)
-		errs = append(errs, err)
+		errs = append(errs, h.leave(ctx, ev, again, err))
 	}
 	if todo.unit != "" && len(todo.got)+len(todo.lost) > 0 {
 		errs = append(errs, devices.AllowInUnit(ctx, todo.unit, todo.got, todo.lost...))
 	}
 	return errors.Join(errs...)
+}
+
+// leave has a unit of systemd serve the event again, where this process may not do it or
+// another has a lock for long, who need not keep udevd waiting, too. Else it returns err.
+func (h *helper) leave(ctx context.Context, ev event, todo pending, err error) error {
+	if todo.elsewhere || errors.Is(err, config.ErrBusy) && ev.handsOver() {
+		return h.respawn(ctx, ev)
+	}
+	return err
 }
 
 // applyPlan does, under the container's lock, what plan plans.
@@ -104,7 +107,7 @@ func (h *helper) applyPlan(ctx context.Context, ev event, found container.Contai
 		if specErr != nil {
 			return todo, specErr
 		}
-		if todo.elsewhere = !ev.direct && systemd.Runs() && (spec.UserNS() || devices.Binds(found.ID)); todo.elsewhere {
+		if todo.elsewhere = ev.handsOver() && (spec.UserNS() || devices.Binds(found.ID)); todo.elsewhere {
 			return todo, nil // its nodes are bound
 		}
 		t, closeTarget, err := container.Open(wait, h.generation, found.ID, start, spec)

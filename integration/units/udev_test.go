@@ -10,7 +10,6 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
-	"time"
 
 	"golang.org/x/sys/unix"
 
@@ -285,28 +284,6 @@ func TestWhatUdevdMayNotDoIsLeftToSystemd(t *testing.T) {
 	helper(t, 0, "remove", b.id, p.part(1), "/dev/x", p.name)
 	if strings.Count(units(), "\n") != 1 {
 		t.Errorf("systemd-run %s", units())
-	}
-}
-
-func TestUdevdIsNotKeptWaitingForALock(t *testing.T) {
-	p := plug(t)
-	b := running(t, map[string]any{"deviceToAdd": []devices.Device{p.record("/dev/"+p.name, "/dev/x", "rw")}}, pivoted)
-	lock, err := config.LockContainer(t.Context(), b.dir, time.Second)
-	must(t, err)
-	defer lock.Unlock()
-	p.cut(t, 1)
-	args := []string{"add", b.id, p.part(1), "/dev/x", p.name}
-	start := time.Now()
-	if log := helper(t, 1, args...); !strings.Contains(log, "another command holds it") {
-		t.Errorf("logged %s", log)
-	}
-	units := booted(t)
-	helper(t, 0, args...)
-	if !strings.Contains(units(), "--direct "+strings.Join(args, " ")) {
-		t.Errorf("systemd-run %s", units())
-	}
-	if took := time.Since(start); took > 30*time.Second { // 5 s each
-		t.Errorf("two events took %v", took)
 	}
 }
 
