@@ -162,13 +162,16 @@ func TestANumberThatAnotherRecordHasNowStaysAllowed(t *testing.T) {
 
 func TestEveryCommandRenewsTheNumbersOfDevices(t *testing.T) {
 	for _, c := range []struct {
-		name    string
-		command []string
+		name          string
+		first, second []string
 	}{
-		{"a path, which older kernels refuse", []string{"add-path", "/etc:/mnt/etc:ro"}},
-		{"another device", []string{"add-device", "/dev/null:/dev/other"}},
-		{"the same device again", []string{"add-device", ours + ":/dev/modem:rw"}},
-		{"a limit that is refused", []string{"update-device", "--device-read-bps", "/dev/loop0:1m"}},
+		{"a path, which older kernels refuse", nil, []string{"add-path", "/etc:/mnt/etc:ro"}},
+		{"another device", nil, []string{"add-device", "/dev/null:/dev/other"}},
+		{"the same device again", nil, []string{"add-device", ours + ":/dev/modem:rw"}},
+		{"a limit that is refused", nil, []string{"update-device", "--device-read-bps", "/dev/loop0:1m"}},
+		{"a kernel module", nil, []string{"add-module", "loop"}},
+		{"a kernel module that there is not", nil, []string{"add-module", "no_such_module_anywhere"}},
+		{"a kernel module less", []string{"add-module", "loop"}, []string{"remove-module", "loop"}},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			host := newAdapters(t)
@@ -177,14 +180,20 @@ func TestEveryCommandRenewsTheNumbersOfDevices(t *testing.T) {
 			if o := b.tool(t, "add-device", h.id, ours+":/dev/modem:rw"); o.code != 0 {
 				t.Fatalf("add-device: %d, %s", o.code, o.said)
 			}
+			do := func(command []string) {
+				t.Helper()
+				args := append([]string{command[0], h.id}, command[1:]...)
+				if o := b.tool(t, args...); o.code != 0 && command[0] == "add-device" {
+					t.Errorf("%q: %d, %s", args, o.code, o.said)
+				}
+			}
+			if c.first != nil {
+				do(c.first)
+			}
 			host.pull(0)
 			host.plug(0, false)
 			host.plug(1, true)
-			args := append([]string{c.command[0], h.id}, c.command[1:]...)
-			o := b.tool(t, args...)
-			if o.code != 0 && c.command[0] == "add-device" {
-				t.Errorf("%q: %d, %s", args, o.code, o.said)
-			}
+			do(c.second)
 			box := &deviceFixture{fakeContainer: h, t: t, dir: b.dir}
 			box.modem(1)
 			if got := box.records(); !strings.HasPrefix(got, "/dev/modem="+ours+"<(rw)188:1") {

@@ -14,6 +14,7 @@ import (
 	"isula.org/isulad-tools/config"
 	"isula.org/isulad-tools/container"
 	"isula.org/isulad-tools/kmod"
+	"isula.org/isulad-tools/resource"
 )
 
 // commandLockWait is how long a command waits for a lock that another holds.
@@ -81,12 +82,31 @@ func (a App) moduleChange(c *cli.Context, verb string, do func(context.Context, 
 		var results []kmod.Result
 		results, err = do(ctx, args)
 		a.auditModules(c, verb, args, results, err)
+		if !errors.Is(err, config.ErrBusy) {
+			a.renewDevices(c, args)
+		}
 	}
 	if err != nil {
 		//lint:ignore ST1005 as for devices and paths
 		return fmt.Errorf("Failed to %s module: %w", verb, err)
 	}
 	return nil
+}
+
+// renewDevices makes the devices of a container that runs what they are on the host now, as
+// each other command does first: a driver that came or went has changed their numbers.
+func (a App) renewDevices(c *cli.Context, args moduleArgs) {
+	_, runs, err := container.Running(args.container)
+	if err == nil && !runs {
+		return
+	}
+	if doc, err := config.Load(args.container.Dir); err == nil && !hasDevices(doc) {
+		return
+	}
+	err = a.transactNamed(c, args.container, args.name, "", resource.Stop, func(*session) error { return nil })
+	if err != nil {
+		a.warn("the numbers of the devices of container "+args.name+" were not looked up again", err)
+	}
 }
 
 // addModules loads first and records afterwards: what is loaded stays, so there is

@@ -167,7 +167,7 @@ func (s *session) askContainer(plan *devices.Hotplug) {
 // refreshDevices makes the running container's devices what they are on the host now, whatever
 // the command is about: a number may be another device's by now.
 func (s *session) refreshDevices(ctx context.Context) error {
-	if !s.doc.Has(config.Devices) && !s.doc.Has(config.Selectors) {
+	if !hasDevices(s.doc) {
 		return nil
 	}
 	plan, err := devices.PlanHotplug(s.doc)
@@ -197,6 +197,11 @@ func (s *session) refreshDevices(ctx context.Context) error {
 		}
 	}
 	return nil
+}
+
+// hasDevices tells whether devices are recorded, or may be.
+func hasDevices(doc *config.Document) bool {
+	return doc.Has(config.Devices) || doc.Has(config.Selectors)
 }
 
 // open finds out, under the lock, whether the container runs, and opens it if it
