@@ -19,6 +19,8 @@ type Followed struct {
 	Link string // below /dev, when the operator gave the disk by such: disk/by-id/NAME
 	// Exchanged: it keeps its number when it is given another file, and its link goes.
 	Exchanged bool
+	// Bound: it is the container's also when its link is no more, or another's.
+	Bound bool
 	// Of any other device: the beginnings of its rules, and whether it is away and was
 	// there before. What the kernel calls it then, the rules of before know.
 	Matches []string
@@ -168,7 +170,7 @@ func (d Device) followed(block Block) Followed {
 		if block.Name != "" {
 			d.Major = block.Major
 		}
-		disk.Link, disk.Exchanged = link, d.isExchanged()
+		disk.Link, disk.Exchanged, disk.Bound = link, d.isExchanged(), d.bound() != ""
 	case block.Name == "":
 		disk.Name = link
 	}

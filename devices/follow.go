@@ -64,7 +64,7 @@ func (h OnHost) byName(path string, below bool) []string {
 func (h OnHost) byLink(link string) []string {
 	list := []string{h.match(`SYMLINK=="` + link + `"`)}
 	node := nodeNameAt(h.sysfs)
-	if h.err == nil && node != "" && (h.isExchanged() || !h.hasLink(link)) {
+	if h.err == nil && node != "" && (h.isExchanged() || h.bound() != "" || !h.hasLink(link)) {
 		list = append(list, h.match(`ENV{DEVNAME}=="/dev/`+node+`", SYMLINK!="`+link+`"`))
 	}
 	return list

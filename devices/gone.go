@@ -6,6 +6,8 @@ import (
 	"strings"
 	"sync"
 
+	"golang.org/x/sys/unix"
+
 	"isula.org/isulad-tools/internal/cgroup"
 	"isula.org/isulad-tools/resource"
 )
@@ -67,7 +69,11 @@ func (l looker) gone(d Device, why error, v *resource.View) error {
 	case errors.Is(why, errNoDevice):
 		v.DifferForGood("record refused", "%v", why)
 	case !d.Optional && d.Parent == "":
-		v.DifferForGood("device missing on the host", "the host has no %s", d.PathOnHost)
+		reason := "the host has no " + d.PathOnHost
+		if !errors.Is(why, unix.ENOENT) { // another has its name
+			reason = why.Error()
+		}
+		v.DifferForGood("device missing on the host", "%s", reason)
 	}
 	if d.hasFixedNumber() {
 		return nil

@@ -76,7 +76,7 @@ func (h *Hotplug) isStale(d Device) bool {
 	switch {
 	case err == nil && now == d && h.Has != nil && h.Has(d):
 		return h.cameBack(d)
-	case (err != nil || now == d) && !d.isNamed() && d.hasFixedNumber():
+	case (err != nil || now == d) && d.hasFixedNumber():
 		return false
 	case errors.Is(err, fs.ErrNotExist), errors.Is(err, errNoDevice):
 		return h.Has == nil || h.Has(d)

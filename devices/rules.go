@@ -46,13 +46,15 @@ func ruleLines(g place.Generation, id string, f Followed) []string {
 		lines = append(lines, line(`KERNEL=="`+f.Name+`*"`, "add|remove", "partition", f.Name))
 	}
 	switch {
-	case f.Link != "" && f.Exchanged:
-		lines = append(lines, line(`SYMLINK=="`+f.Link+`"`, "add|change|remove", "disk", Itself))
-		if f.Name != "" {
-			lines = append(lines, line(`KERNEL=="`+f.Name+`", SYMLINK!="`+f.Link+`"`, "change", "disk", Itself))
-		}
 	case f.Link != "":
-		lines = append(lines, line(`SYMLINK=="`+f.Link+`"`, "add|remove", "disk", Itself))
+		actions := "add|remove"
+		if f.Exchanged {
+			actions = "add|change|remove"
+		}
+		lines = append(lines, line(`SYMLINK=="`+f.Link+`"`, actions, "disk", Itself))
+		if f.Name != "" && (f.Exchanged || f.Bound) {
+			lines = append(lines, line(`KERNEL=="`+f.Name+`", SYMLINK!="`+f.Link+`"`, actions, "disk", Itself))
+		}
 	case f.Name != "":
 		lines = append(lines, line(`KERNEL=="`+f.Name+`"`, "add|remove", "disk", Itself))
 	}

@@ -177,10 +177,11 @@ func (d Device) missing(t *resource.Target, dir *os.File, v *resource.View) erro
 // compareOwnerAndMode looks at the owner and the mode of a node that this program made: what somebody
 // else has bound there, or the host's own node, keeps what it has.
 func (d Device) compareOwnerAndMode(t *resource.Target, dir, f *os.File, st unix.Stat_t, v *resource.View) error {
-	host, err := stat(d.PathOnHost)
-	if err != nil {
-		return err
+	n := new(Host).nodeOf(d)
+	if n.err != nil {
+		return n.err
 	}
+	host := n.Stat_t
 	var is made
 	bound, err := mounted(dir, f)
 	ours := t.Ledger.Made(kindName, d, &is) && is.Bound

@@ -62,7 +62,7 @@ func TestMachines(t *testing.T) {
 
 // hot are the disks that the guest plugs into itself, and how often it does.
 var hot = []string{
-	"--hot", "64M", "--hot", "64M", "--hot", "64M", "--hot", "64M", "--hot", "64M", "--hot", "64M",
+	"--hot", "64M", "--hot", "64M", "--hot", "64M", "--hot", "64M", "--hot", "64M", "--hot", "64M", "--hot", "64M",
 	"--env", "FOLLOW_ROUNDS=" + os.Getenv("FOLLOW_ROUNDS"),
 }
 

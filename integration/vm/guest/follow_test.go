@@ -37,7 +37,7 @@ type followed struct {
 type kinds []func(*testing.T) followed
 
 var (
-	byPath     = kinds{wholeDisk, serialAdapter, hubOfAdapters, volume, array, multipathDisk, partitionAlone}
+	byPath     = kinds{wholeDisk, renamedDisk, serialAdapter, hubOfAdapters, volume, array, multipathDisk, partitionAlone}
 	bySelector = kinds{selectedAdapter, usbDisk}
 )
 

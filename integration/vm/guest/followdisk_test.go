@@ -46,6 +46,37 @@ func wholeDisk(t *testing.T) followed {
 	return f
 }
 
+// renamedDisk is given by what is written on it, and loses that name while the container
+// has it, as one that the container formats.
+func renamedDisk(t *testing.T) followed {
+	const link = "/dev/disk/by-label/ours"
+	f := followed{name: "renamed disk", came: "add", paths: map[string]string{link: "/dev/renamed"}}
+	kernels := "/dev/" + hotDisk(t, "hot6")
+	t.Cleanup(func() { unplug(t, "hot6") })
+	label := func(t *testing.T, name string) {
+		t.Helper()
+		run(t, "", "mkfs.ext4", "-q", "-F", "-L", name, kernels)
+		settle(t)
+	}
+	label(t, "ours")
+	f.round = func(t *testing.T, w *witnesses) {
+		label(t, "theirs")
+		if _, err := os.Lstat(link); !os.IsNotExist(err) {
+			t.Fatalf("the link is still there: %v", err)
+		}
+		own := map[string]string{kernels: "/dev/renamed"}
+		w.have(t, own)
+		w.lose(t, own, func() { unplug(t, "hot6") })
+		kernels = "/dev/" + hotDisk(t, "hot6")
+		settle(t)
+		w.get(t, f.paths, func() {
+			label(t, "ours")
+			run(t, "", "udevadm", "trigger", "--action=add", kernels)
+		})
+	}
+	return f
+}
+
 // dm makes a device of the device mapper by a table of so many sectors.
 func dm(t *testing.T, name, uuid, target string) {
 	t.Helper()
