@@ -45,9 +45,8 @@ func blockDevices() (list []Device) {
 		return nil
 	}
 	for _, e := range entries {
-		d := Device{Type: "b"}
-		if n, err := fmt.Sscanf(e.Name(), "%d:%d", &d.Major, &d.Minor); n == 2 && err == nil {
-			list = append(list, d)
+		if major, minor, err := parseNumbers(e.Name()); err == nil {
+			list = append(list, Device{Type: "b", Major: major, Minor: minor})
 		}
 	}
 	return list
@@ -90,16 +89,25 @@ func (b Block) Whole() (Block, error) {
 
 // blockNamed is FindBlock by the name that sysfs has.
 func blockNamed(name string) (Block, error) {
-	var major, minor int64
 	dev := filepath.Join("/sys/class/block", name, "dev")
 	numbers, err := open.Read(dev, 64)
-	if err == nil {
-		_, err = fmt.Sscanf(string(numbers), "%d:%d", &major, &minor)
+	if err != nil {
+		return Block{}, err
 	}
+	major, minor, err := parseNumbers(strings.TrimSpace(string(numbers)))
 	if err != nil {
 		return Block{}, fmt.Errorf("%s: %w", dev, err)
 	}
 	return FindBlock(major, minor)
+}
+
+// parseNumbers reads major:minor.
+func parseNumbers(text string) (major, minor int64, err error) {
+	first, second, _ := strings.Cut(text, ":")
+	if major, err = strconv.ParseInt(first, 10, 64); err == nil {
+		minor, err = strconv.ParseInt(second, 10, 64)
+	}
+	return major, minor, err
 }
 
 // ParentPath is the host path of what Parent names, as lsblk(8) prints it.
@@ -179,12 +187,11 @@ func (b Block) Partitions() ([]string, error) {
 		if err != nil { // it is no partition, or gone meanwhile
 			continue
 		}
-		var p part
-		if _, err := fmt.Sscan(string(data), &p.number); err != nil {
+		number, err := strconv.Atoi(strings.TrimSpace(string(data)))
+		if err != nil {
 			return nil, fmt.Errorf("%s/%s/partition: %w", b.sysfs, e.Name(), err)
 		}
-		p.name = kernelName(e.Name())
-		parts = append(parts, p)
+		parts = append(parts, part{number, kernelName(e.Name())})
 	}
 	sort.Slice(parts, func(i, j int) bool { return parts[i].number < parts[j].number })
 	names := make([]string, len(parts))

@@ -1,13 +1,13 @@
 package devices
 
 import (
-	"cmp"
 	"context"
 	"errors"
 	"fmt"
 	"io/fs"
 	"maps"
 	"slices"
+	"sort"
 	"strings"
 
 	"isula.org/isulad-tools/config"
@@ -239,7 +239,8 @@ func (h *Hotplug) follow(d Device, block Block, name string) error {
 func (h *Hotplug) addNew(d Device, block Block, name string, there map[string]Device, recorded map[string]bool) {
 	seen, known := h.snapshotOf(d)
 	l := diskScan{adds: map[string]*resource.Task{}}
-	suffixes := slices.SortedFunc(maps.Keys(there), func(a, b string) int { return cmp.Or(len(a)-len(b), strings.Compare(a, b)) })
+	suffixes := slices.Sorted(maps.Keys(there))
+	sort.SliceStable(suffixes, func(a, b int) bool { return len(suffixes[a]) < len(suffixes[b]) })
 	for _, suffix := range suffixes {
 		if recorded[suffix] || block.Name+suffix != name && (!known || seen.has(suffix)) || h.isRecordedOtherwise(there[suffix]) {
 			continue

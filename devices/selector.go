@@ -151,7 +151,7 @@ func usbNodes() (list []usbNode, err error) {
 				continue
 			}
 			d := Device{Type: kind, PathOnHost: "/dev/" + name, PathInContainer: "/dev/" + name, CgroupPermissions: "rwm", Optional: true}
-			if _, err := fmt.Sscanf(e.Name(), "%d:%d", &d.Major, &d.Minor); err != nil {
+			if d.Major, d.Minor, err = parseNumbers(e.Name()); err != nil {
 				continue
 			}
 			if there, err := FromNode(d.PathOnHost); err != nil || !there.Same(d) {

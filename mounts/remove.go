@@ -10,6 +10,7 @@ import (
 	"io/fs"
 	"path/filepath"
 	"slices"
+	"sort"
 	"strings"
 
 	"golang.org/x/sys/unix"
@@ -253,7 +254,7 @@ func reconcile(ctx context.Context, t *resource.Target, now, gone []Bind) error 
 		points[filepath.Clean(b.Container)] = true
 	}
 	ordered := slices.Clone(now)
-	slices.SortStableFunc(ordered, outermostFirst)
+	sort.SliceStable(ordered, func(a, b int) bool { return outermostFirst(ordered[a], ordered[b]) < 0 })
 	for _, b := range ordered {
 		hidden := isBelowAny(points, b.Container) && verify(ctx, t, b) != nil
 		if (hidden || slices.ContainsFunc(gone, b.mayHaveGoneWith) && !isThere(t, b)) && b.hostPathExists(t.Wait) {

@@ -9,6 +9,7 @@ import (
 	"io/fs"
 	"path/filepath"
 	"slices"
+	"sort"
 
 	"isula.org/isulad-tools/internal/ledger"
 	"isula.org/isulad-tools/internal/place"
@@ -107,7 +108,7 @@ func (w *session) removeAll(ctx context.Context, grants []*grant) error {
 	var errs []error
 	var stillInUse error
 	w.containerEnded = true
-	slices.SortStableFunc(grants, func(a, b *grant) int { return cmp.Compare(cmp.Or(b.Type, "veth"), cmp.Or(a.Type, "veth")) })
+	sort.SliceStable(grants, func(a, b int) bool { return cmp.Or(grants[a].Type, "veth") > cmp.Or(grants[b].Type, "veth") })
 	w.deleteVeths(grants)
 	for _, g := range grants {
 		err := w.remove(ctx, g.NIC, g.is)

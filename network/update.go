@@ -2,11 +2,11 @@ package network
 
 import (
 	"bytes"
-	"cmp"
 	"context"
 	"errors"
 	"net"
 	"slices"
+	"sort"
 
 	"golang.org/x/sys/unix"
 
@@ -204,7 +204,7 @@ func readConfig(side *rtnl.Conn, index int) (k linkConfig, err error) {
 		}
 	}
 	// A gateway may be behind a link route.
-	slices.SortStableFunc(k.routes, func(a, b rtnl.Route) int { return cmp.Compare(a.GW.BitLen(), b.GW.BitLen()) })
+	sort.SliceStable(k.routes, func(a, b int) bool { return k.routes[a].GW.BitLen() < k.routes[b].GW.BitLen() })
 	return k, nil
 }
 

@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+	"sort"
 
 	"isula.org/isulad-tools/config"
 )
@@ -39,7 +40,7 @@ type Kind[T Record] struct {
 	// Resolve, which Restore needs, returns the record with the host's present facts (a device's number),
 	// and whether it must be saved. It reads the host and changes nothing.
 	Resolve func(T) (now T, changed bool, err error)
-	// Order (optional) is the order in which a start applies records, for slices.SortFunc;
+	// Order (optional) is the order in which a start applies records, as slices.SortFunc has it;
 	// without it the file's order counts.
 	Order func(a, b T) int
 	// Apply makes the record real, all of it or nothing; a record that is real already
@@ -134,7 +135,7 @@ func (p *Plan[T]) sort(order func(a, b T) int) {
 	for i := range places {
 		places[i] = i
 	}
-	slices.SortStableFunc(places, func(a, b int) int { return order(p.Records[a], p.Records[b]) })
+	sort.SliceStable(places, func(a, b int) bool { return order(p.Records[places[a]], p.Records[places[b]]) < 0 })
 	records, refused := p.Records, p.refused
 	p.Records, p.refused = slices.Clone(records), slices.Clone(refused)
 	for i, place := range places {
