@@ -202,7 +202,7 @@ func resolveTo(old Device, st unix.Stat_t) (now Device, renewed bool, err error)
 	if err := now.checkIdentity(); err != nil {
 		return old, false, err
 	}
-	if now.Identity == firstComer {
+	if now.Identity == onArrival {
 		return now.Bind(), true, nil
 	}
 	return now, renewed, nil

@@ -154,7 +154,7 @@ func (d Device) isNamed() bool { return d.IsLinked() || d.bound() != "" }
 
 // bound is the identity of the device that d is bound to.
 func (d Device) bound() string {
-	if d.Identity == firstComer {
+	if d.Identity == onArrival {
 		return ""
 	}
 	return d.Identity

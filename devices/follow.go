@@ -25,7 +25,9 @@ func (h OnHost) IsPlain() bool {
 
 func (h *Host) look(d Device, in *sysfs) OnHost {
 	now, _, err := h.resolve(d)
-	return OnHost{Device: now, link: h.node(d.PathOnHost).link, err: err, sysfs: in.of(now)}
+	n := h.node(d.PathOnHost)
+	lost := err == nil && n.err != nil // its link is: it was found without
+	return OnHost{Device: now, link: n.link || lost, err: err, sysfs: in.of(now)}
 }
 
 // IsAway tells whether the host does not have the device.
@@ -60,12 +62,14 @@ func (h OnHost) byName(path string, below bool) []string {
 }
 
 // byLink is the rule for a link. udevd knows those that it has made, and no others:
-// while such leads to a device, that one is told of by its name.
+// while such leads to a device, that one is told of by its name. Where both rules match, the
+// helper has nothing to do the second time: no SYMLINK!= keeps it away, for which systemd 244
+// to 253 ask only the first of a device's links.
 func (h OnHost) byLink(link string) []string {
 	list := []string{h.match(`SYMLINK=="` + link + `"`)}
 	node := nodeNameAt(h.sysfs)
 	if h.err == nil && node != "" && (h.isExchanged() || h.bound() != "" || !h.hasLink(link)) {
-		list = append(list, h.match(`ENV{DEVNAME}=="/dev/`+node+`", SYMLINK!="`+link+`"`))
+		list = append(list, h.match(`ENV{DEVNAME}=="/dev/`+node+`"`))
 	}
 	return list
 }
@@ -108,7 +112,7 @@ func (d Device) isStacked() bool {
 // Away is the record of a device that the host does not have now. Its type is what its
 // path looks like, until it comes.
 func Away(path string) Device {
-	d := Device{Type: "c", PathOnHost: path, PathInContainer: path, CgroupPermissions: "rwm", Identity: firstComer}
+	d := Device{Type: "c", PathOnHost: path, PathInContainer: path, CgroupPermissions: "rwm", Identity: onArrival}
 	name := filepath.Base(path)
 	for _, block := range [...]string{"sd", "vd", "xvd", "nvme", "mmcblk", "dm-", "md", "sr", "nbd", "loop"} {
 		if strings.HasPrefix(name, block) {

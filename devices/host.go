@@ -1,7 +1,7 @@
 package devices
 
 import (
-	"cmp"
+	"fmt"
 	"strings"
 
 	"golang.org/x/sys/unix"
@@ -71,9 +71,9 @@ func (h *Host) resolve(old Device) (now Device, renewed bool, err error) {
 	switch {
 	case err == nil && now.Major == old.Major && now.Minor == old.Minor:
 	case err == nil:
-		own = h.keptBy(old, now)
+		own = h.stillClaims(old, now)
 	case isItself(old.Identity):
-		own = h.elsewhere(old)
+		own = h.byIdentity(old)
 	}
 	if own == nil {
 		return now, renewed, err
@@ -81,29 +81,30 @@ func (h *Host) resolve(old Device) (now Device, renewed bool, err error) {
 	return resolveTo(old, own.Stat_t)
 }
 
-// keptBy is the node of old as long as it has its name, too, which leads to now: the name
+// stillClaims is the node of old as long as it claims its name, too, which leads to now: the name
 // of the hardware is that of the one which had it first. A volume takes it from its disks.
-func (h *Host) keptBy(old, now Device) *node {
+func (h *Host) stillClaims(old, now Device) *node {
 	link, ok := strings.CutPrefix(old.PathOnHost, "/dev/")
 	if ok && strings.Contains(link, "/by-id/") && old.Identity == "" && old.hasLink(link) && !now.isStacked() {
-		return h.own(old)
+		return h.kernelNode(old)
 	}
 	return nil
 }
 
-// elsewhere is the node of a device that is known by what it is: its name leads nowhere, or
+// byIdentity is the node of a device that is known by what it is: its name leads nowhere, or
 // to another one.
-func (h *Host) elsewhere(old Device) *node {
+func (h *Host) byIdentity(old Device) *node {
 	for _, d := range append([]Device{old}, blockDevices()...) {
-		if block, err := FindBlock(d.Major, d.Minor); err == nil && block.identity() == old.Identity {
-			return h.own(d)
+		block, err := FindBlock(d.Major, d.Minor)
+		if err == nil && block.mayBe(old.Identity) && block.identity() == old.Identity {
+			return h.kernelNode(d)
 		}
 	}
 	return nil
 }
 
-// own is the kernel's node of a device, nil where there is none.
-func (h *Host) own(d Device) *node {
+// kernelNode is the kernel's node of a device, nil where there is none.
+func (h *Host) kernelNode(d Device) *node {
 	if name := d.nodeName(); name != "" {
 		if n := h.node("/dev/" + name); n.err == nil && isDevice(n.Stat_t, d) {
 			return n
@@ -112,11 +113,15 @@ func (h *Host) own(d Device) *node {
 	return nil
 }
 
-// nodeOf is the host's node of a device that was found.
+// nodeOf is the host's node of a device that was found: never another one's.
 func (h *Host) nodeOf(d Device) *node {
 	n := h.node(d.PathOnHost)
-	if n.err == nil && isDevice(n.Stat_t, d) || n.err != nil && !isItself(d.Identity) {
+	has := n.err == nil && n.Rdev == unix.Mkdev(uint32(d.Major), uint32(d.Minor))
+	if has || n.err != nil && !isItself(d.Identity) {
 		return n
 	}
-	return cmp.Or(h.own(d), n)
+	if own := h.kernelNode(d); own != nil {
+		return own
+	}
+	return &node{err: vanished{fmt.Errorf("%s is another device now", d.PathOnHost)}}
 }

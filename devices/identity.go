@@ -18,7 +18,7 @@ import (
 // writes a disk, a container perhaps, can give it the name of another.
 var writtenOnDisks = [...]string{
 	"/by-uuid/", "/by-label/", "/by-partuuid/", "/by-partlabel/", "/by-loop-ref/",
-	linked + "by-id/dm-", linked + "by-id/md-", linked + "by-id/lvm-", "/dev/mapper/", "/dev/md/", "/dev/zvol/",
+	linked + "by-id/dm-", linked + "by-id/md-", linked + "by-id/lvm-", "/dev/mapper/", "/dev/md/",
 }
 
 // isWrittenOnDisks tells whether a path, or a link that it leads by, is such a name.
@@ -44,16 +44,14 @@ func isWrittenOnDisks(path string) bool {
 // maxLinks is how many links the kernel follows.
 const maxLinks = 40
 
-// firstComer is the identity of a device that was away when it was added: it becomes that
+// onArrival is the identity of a device that was away when it was added: it becomes that
 // of the first which comes by its path.
-const firstComer = "first"
+const onArrival = "on arrival"
 
 // Bind returns d bound to the device that it is now, where it is given by a name that
 // is written on a disk. Any other name is the hardware's, or the kernel's.
 func (d Device) Bind() Device {
-	if d.Identity == firstComer {
-		d.Identity = ""
-	}
+	d.Identity = d.bound()
 	if d.Type != "b" {
 		return d
 	}
@@ -82,7 +80,7 @@ func (d Device) checkIdentity() error {
 	if d.Select != "" && !d.isSelected() {
 		return vanished{fmt.Errorf("%s is no node of %s now", d.PathOnHost, d.Select)}
 	}
-	if d.Identity == "" || d.Identity == firstComer {
+	if d.bound() == "" {
 		return nil
 	}
 	block, err := FindBlock(d.Major, d.Minor)
@@ -100,8 +98,7 @@ func (d Device) checkIdentity() error {
 
 // IsAnother tells whether now has the path of d and is not the device that d is bound to.
 func (d Device) IsAnother(now Device) bool {
-	known := func(d Device) bool { return d.Identity != "" && d.Identity != firstComer }
-	return d.PathOnHost == now.PathOnHost && known(d) && known(now) && d.Identity != now.Identity
+	return d.PathOnHost == now.PathOnHost && d.bound() != "" && now.bound() != "" && d.Identity != now.Identity
 }
 
 // arrayMajor is the kernel's MD_MAJOR.
@@ -110,21 +107,27 @@ const arrayMajor = 9
 func (b Block) isMapped() bool { return strings.HasPrefix(b.Name, "dm-") }
 func (b Block) isArray() bool  { return strings.HasPrefix(b.Name, "md") }
 
-// identity is what b is, whatever its names: a partition is one of its disk, a
-// volume has an uuid, or is what it is made of. "" is not known.
+// identity is what b is, whatever its names: a partition is one of its disk, after a #.
+// "" is not known.
 func (b Block) identity() string {
+	if b.Type != "part" || b.isMapped() {
+		return strings.ReplaceAll(b.wholeIdentity(), "#", "?")
+	}
+	disk, err := b.Whole()
+	if err != nil {
+		return ""
+	}
+	return prefixed(disk.identity()+"#", cmp.Or(b.udev("ID_PART_ENTRY_UUID"), b.attribute("partition")))
+}
+
+// wholeIdentity is that of what is no partition: a volume has an uuid, or is what it is made of.
+func (b Block) wholeIdentity() string {
 	switch {
 	case b.isMapped():
 		return cmp.Or(prefixed("dm:", b.attribute("dm/uuid")), b.madeOf(), "name:"+b.attribute("dm/name"))
-	case b.Type == "part":
-		disk, err := b.Whole()
-		if err != nil {
-			return ""
-		}
-		number := cmp.Or(b.udev("ID_PART_ENTRY_UUID"), b.attribute("partition"))
-		return prefixed(disk.identity()+"#", number)
 	case b.isArray():
-		return cmp.Or(prefixed("md:", cmp.Or(b.udev("MD_UUID"), b.attribute("md/uuid"))), b.madeOf(), "name:"+b.Name)
+		uuid := cmp.Or(b.udev("MD_UUID"), b.attribute("md/uuid")) // which divide it otherwise
+		return cmp.Or(prefixed("md:", strings.NewReplacer(":", "", "-", "").Replace(uuid)), b.madeOf(), "name:"+b.Name)
 	case strings.HasPrefix(b.Name, "loop"):
 		return prefixed("loop:", b.attribute("loop/backing_file"))
 	}
@@ -140,6 +143,19 @@ func (b Block) identity() string {
 // be in the same place, or of the same file.
 func isItself(identity string) bool {
 	return slices.ContainsFunc([]string{"id:", "dm:", "md:", "usb:"}, func(kind string) bool { return strings.HasPrefix(identity, kind) })
+}
+
+// mayBe tells, by what is known without asking a driver, whether b can have an identity
+// that is a device's own.
+func (b Block) mayBe(identity string) bool {
+	kind, id, _ := strings.Cut(identity, ":")
+	switch kind {
+	case "dm":
+		return b.isMapped()
+	case "md":
+		return b.isArray() && strings.Contains(id, "#") == (b.Type == "part")
+	}
+	return !b.isMapped() && !b.isArray() && strings.Contains(id, "#") == (b.Type == "part")
 }
 
 // madeOf is the identity of what b is made of.
@@ -159,18 +175,18 @@ func (b Block) madeOf() string {
 }
 
 // bus is what a disk without an identifier of its own is known by: the USB device that
-// it is in, or its place.
+// it is in, or where it is plugged in.
 func (b Block) bus() string {
-	socket := socketOf(b.sysfs)
+	path := busPath(b.sysfs)
 	for dir := filepath.Dir(b.sysfs); strings.HasPrefix(dir, "/sys/devices/"); dir = filepath.Dir(dir) {
 		if usb := usbAt(dir); hasSerial(usb) {
-			return usb + unit(socket)
+			return usb + unit(path)
 		}
 	}
 	if strings.HasPrefix(b.sysfs, "/sys/devices/virtual/") {
 		return "name:" + b.Name
 	}
-	return "at:" + socket
+	return "at:" + path
 }
 
 func prefixed(prefix, id string) string {

@@ -32,8 +32,9 @@ func TestWhatIsMadeOfOthersIsAlwaysSomebody(t *testing.T) {
 		{"a volume", "dm-0", map[string]string{"dm/uuid": "LVM-a\n", "dm/name": "vg-lv\n"}, "dm:LVM-a"},
 		{"without an uuid, of what the kernel has not", "dm-0", map[string]string{"dm/uuid": "\n", "dm/name": "vg-lv\n", "slaves/none": ""}, "name:vg-lv"},
 		{"of nothing", "dm-0", map[string]string{"dm/name": "vg-lv\n"}, "name:vg-lv"},
-		{"an array that no udevd knows", "md9", map[string]string{"md/uuid": "1234\n"}, "md:1234"},
+		{"an array that no udevd knows", "md9", map[string]string{"md/uuid": "12-34\n"}, "md:1234"},
 		{"an array without an uuid", "md9", nil, "name:md9"},
+		{"a disk whose serial number looks like a partition's", "sda", map[string]string{"serial": "x#1\n"}, "id:x?1"},
 		{"a disk with an identifier", "sda", map[string]string{"wwid": "naa.5\n"}, "id:naa.5"},
 	} {
 		t.Run(c.name, func(t *testing.T) {

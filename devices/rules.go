@@ -53,7 +53,7 @@ func ruleLines(g place.Generation, id string, f Followed) []string {
 		}
 		lines = append(lines, line(`SYMLINK=="`+f.Link+`"`, actions, "disk", Itself))
 		if f.Name != "" && (f.Exchanged || f.Bound) {
-			lines = append(lines, line(`KERNEL=="`+f.Name+`", SYMLINK!="`+f.Link+`"`, actions, "disk", Itself))
+			lines = append(lines, line(`KERNEL=="`+f.Name+`"`, actions, "disk", Itself))
 		}
 	case f.Name != "":
 		lines = append(lines, line(`KERNEL=="`+f.Name+`"`, "add|remove", "disk", Itself))

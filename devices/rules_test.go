@@ -75,11 +75,11 @@ func TestTheRulesOfADisk(t *testing.T) {
 		"whose file is another": {
 			Device{Type: "b", PathOnHost: "/dev/disk/by-uuid/1", Major: loopMajor},
 			"loop3",
-			[]string{parts("loop3"), changes(`SYMLINK=="disk/by-uuid/1"`, "add|change|remove"), changes(`KERNEL=="loop3", SYMLINK!="disk/by-uuid/1"`, "add|change|remove")},
+			[]string{parts("loop3"), changes(`SYMLINK=="disk/by-uuid/1"`, "add|change|remove"), changes(`KERNEL=="loop3"`, "add|change|remove")},
 		},
 		"that lost its name": {
 			Device{PathOnHost: "/dev/disk/by-uuid/1", Identity: "id:naa.5"}, "sda",
-			[]string{parts("sda"), itself(`SYMLINK=="disk/by-uuid/1"`), itself(`KERNEL=="sda", SYMLINK!="disk/by-uuid/1"`)},
+			[]string{parts("sda"), itself(`SYMLINK=="disk/by-uuid/1"`), itself(`KERNEL=="sda"`)},
 		},
 		"whose file is away":    {Device{Type: "b", PathOnHost: "/dev/disk/by-uuid/1", Major: loopMajor}, "", []string{changes(`SYMLINK=="disk/by-uuid/1"`, "add|change|remove")}},
 		"whatever file it has":  {Device{Type: "b", PathOnHost: "/dev/loop3", Major: loopMajor}, "loop3", []string{parts("loop3"), itself(`KERNEL=="loop3"`)}},

@@ -2,6 +2,9 @@ package hooks
 
 import (
 	"context"
+	"errors"
+	"io/fs"
+	"os"
 	"slices"
 	"time"
 
@@ -43,7 +46,10 @@ func (h *Hook) afterBoot(ctx context.Context, bundle string, lock *config.Lock, 
 
 // anyMissing tells whether the host lacks a device that a start cannot do without.
 func anyMissing(list []devices.Device) bool {
-	return slices.ContainsFunc(list, func(d devices.Device) bool { return !d.Optional && d.IsAway() })
+	return slices.ContainsFunc(list, func(d devices.Device) bool {
+		_, err := os.Stat(d.PathOnHost)
+		return !d.Optional && errors.Is(err, fs.ErrNotExist)
+	})
 }
 
 // uptime is how long the host has been up; for ever when the kernel does not say.

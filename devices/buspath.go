@@ -7,29 +7,29 @@ import (
 	"strings"
 )
 
-// socketOf is where the disk is that sysfs has at dir: the way from its PCI device, without
-// the numbers that the kernel counts up, so that it is the same after a reboot. Two sockets
-// of one controller, and two units of one target, are two places.
-func socketOf(dir string) string {
+// busPath is where the disk is plugged in that sysfs has at dir: the path from its PCI device
+// on, without the numbers that the kernel counts up, so that it is the same after a reboot,
+// as the links in by-path are. Two ports, and two units of one target, have two.
+func busPath(dir string) string {
 	parts := strings.Split(strings.TrimPrefix(dir, "/sys/devices/"), "/")
 	parts = parts[:max(0, len(parts)-2)] // block/sda
-	var way []string
+	var path []string
 	parent := "/sys/devices"
 	for _, part := range parts {
 		if isPCI(part) {
-			way = nil
+			path = nil
 		}
-		if p := lasting(parent, part); p != "" {
-			way = append(way, p)
+		if p := persistent(parent, part); p != "" {
+			path = append(path, p)
 		}
 		parent = filepath.Join(parent, part)
 	}
-	return strings.Join(way, "/")
+	return strings.Join(path, "/")
 }
 
-// unit is which of a USB device's disks the one in a socket is: "" is the first.
-func unit(socket string) string {
-	address := socket[strings.LastIndexByte(socket, '/')+1:]
+// unit is which of a USB device's disks the one with this path is: "" is the first.
+func unit(busPath string) string {
+	address := busPath[strings.LastIndexByte(busPath, '/')+1:]
 	if strings.Count(address, ":") != 2 || address == "0:0:0" {
 		return ""
 	}
@@ -41,9 +41,9 @@ func isPCI(part string) bool {
 	return len(part) == 12 && part[4] == ':' && part[7] == ':' && part[10] == '.'
 }
 
-// lasting is what of a part of a path below parent stays as long as the device is plugged
+// persistent is what of a part of a path below parent stays as long as the device is plugged
 // in there; "": nothing.
-func lasting(parent, part string) string {
+func persistent(parent, part string) string {
 	name := strings.TrimRight(part, "0123456789")
 	bus, rest, _ := strings.Cut(part, ":")
 	hub, port, _ := strings.Cut(part, "-")
@@ -58,7 +58,7 @@ func lasting(parent, part string) string {
 		return rest
 	case name == "host", name == "ata":
 		return name + strconv.Itoa(rank(parent, name, part))
-	case name != "" && name != part:
+	case name == "usb", name == "virtio":
 		return name
 	}
 	return part
