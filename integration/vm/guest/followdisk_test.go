@@ -56,14 +56,12 @@ func renamedDisk(t *testing.T) followed {
 	label := func(t *testing.T, name string) {
 		t.Helper()
 		run(t, "", "mkfs.ext4", "-q", "-F", "-L", name, kernels)
-		settle(t)
+		within(t, patience, "udevd has heard of it", func() bool { return isBlock("/dev/disk/by-label/" + name) })
 	}
 	label(t, "ours")
 	f.round = func(t *testing.T, w *witnesses) {
 		label(t, "theirs")
-		if _, err := os.Lstat(link); !os.IsNotExist(err) {
-			t.Fatalf("the link is still there: %v", err)
-		}
+		within(t, patience, "its name is gone", func() bool { return !isBlock(link) })
 		own := map[string]string{kernels: "/dev/renamed"}
 		w.have(t, own)
 		w.lose(t, own, func() { unplug(t, "hot6") })
