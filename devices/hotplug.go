@@ -39,12 +39,6 @@ type Hotplug struct {
 	looks     []diskScan
 }
 
-// diskScan is one disk that was looked at.
-type diskScan struct {
-	seen PartitionSnapshot
-	adds map[string]*resource.Task // by suffix
-}
-
 // PlanHotplug returns a plan with nothing in it, for the records in d. The caller
 // holds the container's lock.
 func PlanHotplug(d *config.Document) (*Hotplug, error) {
@@ -87,36 +81,49 @@ func (h *Hotplug) Event(path, name string) error {
 	if i < 0 {
 		return nil
 	}
-	_, known := h.snapshotOf(list[i])
-	block, isDisk := list[i].disk(known)
+	f := h.look(list[i])
 	switch {
 	case isOfDisk(list[i], list): // it goes by the disk's event
 		return nil
-	case !isDisk:
-		h.renew(list[i])
+	case !f.isDisk:
+		h.renew(list[i], f)
 		return nil
-	case block.Name == "":
+	case f.away:
 		h.unplug(list[i])
 		return nil
 	}
-	return h.disk(list[i], block, name)
+	return h.disk(list[i], f, name)
 }
 
-// disk plans that the disk d, which block is, and its partitions are what they are now.
-func (h *Hotplug) disk(d Device, block Block, name string) error {
-	now, err := h.resolve(d)
+// disk plans that the disk d, as it was found, and its partitions are what they are now.
+func (h *Hotplug) disk(d Device, f found, name string) error {
+	if f.err != nil {
+		return f.err
+	}
+	back := name == f.block.Name
+	if !back && h.cameBack(d, f) {
+		return nil // ours has gone, and its own event is on its way
+	}
+	there, err := f.now.partitions(f.block)
 	if err != nil {
 		return err
 	}
-	back := name == block.Name
-	if !back && h.cameBack(d) {
-		return nil // ours has gone, and its own event is on its way
+	back = back && !h.isOnlyWritten(d, f)
+	var task *resource.Task
+	if back || f.now != d {
+		task = h.replug(d, f.now)
 	}
-	if back || now != d {
-		h.replug(d, now)
-	}
-	h.syncManualPartitions(now, block, func(p Block) bool { return back || p.Name == name })
-	return h.follow(now, block, name)
+	h.syncManualPartitions(f.now, f.block, func(p Block) bool { return back || p.Name == name })
+	h.follow(f.now, f.block, name, there, back || !h.lacks(d))
+	h.looks[len(h.looks)-1].disk = task
+	return nil
+}
+
+// isOnlyWritten tells whether the container has the disk d as it is: the event is a change, one
+// of which follows each closing of a disk that was written. Nothing is lost when d was given another
+// file meanwhile: it keeps its number, and partitions are looked at.
+func (h *Hotplug) isOnlyWritten(d Device, f found) bool {
+	return d.IsLinked() && d.isExchanged() && f.now == d && h.Has != nil && h.Has(d) && !h.cameBack(d, f)
 }
 
 // Followed returns the devices that are to be followed afterwards; see Follow.
@@ -169,14 +176,14 @@ func (h *Hotplug) unplug(d Device) {
 	h.nameLimits(d)
 	for _, r := range h.devices.Records() {
 		if _, ours := partitionOf(d, r); r.Parent != "" && r.Select == "" && !ours && r.Type == "b" && !r.isStacked() {
-			if _, err := r.block(); errors.Is(err, fs.ErrNotExist) {
+			if h.look(r).away {
 				h.devices.Withdraw(r)
 			}
 		}
 	}
 	h.unfollow(d)
 	// Forget which partitions were seen: when the disk returns, all its partitions are added.
-	h.looks = append(h.looks, diskScan{seen: PartitionSnapshot{Path: d.PathInContainer}})
+	h.looks = append(h.looks, diskScan{seen: PartitionSnapshot{d.PathInContainer, "", d.withdrawn()}})
 }
 
 // unfollow plans that the partitions of a disk go, which is away: by their
@@ -191,26 +198,33 @@ func (h *Hotplug) unfollow(d Device) {
 
 // replug plans that the disk d, which is there, is what now says, with its
 // limits: those went with it.
-func (h *Hotplug) replug(d, now Device) {
-	h.renewLimits(d, now, h.devices.Update(d, now))
+func (h *Hotplug) replug(d, now Device) *resource.Task {
+	task := h.devices.Update(d, now)
+	h.renewLimits(d, now, task)
+	return task
 }
 
-// follow plans to refresh the partitions of the disk d: those that the container has,
-// those that are new, and the one of this name. block is d's block device.
-func (h *Hotplug) follow(d Device, block Block, name string) error {
+// partitions are those that the disk d, which block is, has now, by suffix.
+func (d Device) partitions(block Block) (map[string]Device, error) {
 	names, err := block.Partitions()
 	if err != nil {
-		return err
+		return nil, err
 	}
-	there := map[string]Device{} // by suffix
+	there := map[string]Device{}
 	for _, n := range names {
 		switch p, err := d.partition(block, n); {
 		case err == nil:
 			there[strings.TrimPrefix(n, block.Name)] = p
 		case !errors.Is(err, fs.ErrNotExist): // gone meanwhile
-			return err
+			return nil, err
 		}
 	}
+	return there, nil
+}
+
+// follow plans to refresh the partitions of the disk d, which are there now: those that the
+// container has, or lacks though it has d, those that are new, and the one of this name.
+func (h *Hotplug) follow(d Device, block Block, name string, there map[string]Device, has bool) {
 	recorded := map[string]bool{}
 	for _, old := range h.devices.Records() {
 		suffix, ours := partitionOf(d, old)
@@ -227,12 +241,11 @@ func (h *Hotplug) follow(d Device, block Block, name string) error {
 		if old.Parent == "/dev/"+block.Name { // as v0.9 calls it
 			now.Parent = old.Parent
 		}
-		if now != old || block.Name+suffix == name || h.lacks(old) {
+		if now != old || block.Name+suffix == name || has && h.lacks(old) {
 			h.devices.Update(old, now)
 		}
 	}
 	h.addNew(d, block, name, there, recorded)
-	return nil
 }
 
 // addNew plans the partitions that the container does not have yet.
@@ -263,18 +276,20 @@ func (h *Hotplug) isRecordedOtherwise(p Device) bool {
 
 // syncManualPartitions plans to refresh the partitions of the disk d that were added under names
 // of their own. Their records are never removed. force reports which partitions are
-// applied again even if their record has not changed.
+// applied again even if their record has not changed. One that the container lacks it is given
+// if it was away at the last look: else nobody has applied its record yet.
 func (h *Hotplug) syncManualPartitions(d Device, block Block, force func(Block) bool) {
+	seen, _ := h.snapshotOf(d)
 	for _, r := range h.devices.Records() {
 		if _, ours := partitionOf(d, r); ours || r.Type != "b" || r.Select != "" || r.isStacked() || r.Parent != d.PathOnHost && r.Parent != "/dev/"+block.Name {
 			continue
 		}
-		p, err := r.block()
-		switch now, e := h.resolve(r); {
-		case errors.Is(err, fs.ErrNotExist) || err == nil && p.Parent() != block.Name:
+		switch f := h.look(r); {
+		case f.away || f.block.Name != "" && f.block.Parent() != block.Name:
 			h.devices.Withdraw(r)
-		case err == nil && e == nil && (now != r || force(p) || h.lacks(r)):
-			h.devices.Update(r, now)
+		case f.block.Name == "" || f.err != nil: // a start says what is wrong with the record
+		case f.now != r, force(f.block), h.lacks(r) && !seen.has(strings.TrimPrefix(f.block.Name, block.Name)):
+			h.devices.Update(r, f.now)
 		}
 	}
 }
@@ -295,42 +310,4 @@ func appended(name, suffix string) bool {
 	digit := func(at int) bool { return at >= 0 && '0' <= disk[at] && disk[at] <= '9' }
 	last := len(disk) - 1
 	return ok && last >= 0 && digit(last) == strings.HasPrefix(suffix, "p") && !(disk[last] == 'p' && digit(last-1))
-}
-
-// snapshotOf is what was recorded of the disk d at the last look.
-func (h *Hotplug) snapshotOf(d Device) (PartitionSnapshot, bool) {
-	for _, l := range slices.Backward(h.looks) {
-		if l.seen.Path == d.PathInContainer {
-			return l.seen, true
-		}
-	}
-	list, err := config.List[PartitionSnapshot](h.doc, config.Partitions)
-	i := slices.IndexFunc(list, func(s PartitionSnapshot) bool { return s.Path == d.PathInContainer })
-	if err != nil || i < 0 {
-		return PartitionSnapshot{}, false
-	}
-	return list[i], true
-}
-
-// saveSnapshots puts into the document what was seen. What the container could not be
-// given is left for the next look.
-func (h *Hotplug) saveSnapshots() error {
-	list, err := config.List[PartitionSnapshot](h.doc, config.Partitions)
-	if err != nil || len(h.looks) == 0 {
-		return err
-	}
-	list = slices.Clone(list)
-	for _, l := range h.looks {
-		suffixes := slices.DeleteFunc(strings.Fields(l.seen.Partitions), func(s string) bool {
-			task := l.adds[s]
-			return task != nil && task.Err != nil
-		})
-		now := PartitionSnapshot{l.seen.Path, strings.Join(suffixes, " "), l.seen.Plugged}
-		if i := slices.IndexFunc(list, func(s PartitionSnapshot) bool { return s.Path == now.Path }); i >= 0 {
-			list[i] = now
-		} else {
-			list = append(list, now)
-		}
-	}
-	return config.Put(h.doc, config.Partitions, list)
 }

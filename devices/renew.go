@@ -3,7 +3,6 @@ package devices
 import (
 	"errors"
 	"io/fs"
-	"slices"
 
 	"isula.org/isulad-tools/internal/ledger"
 )
@@ -16,28 +15,50 @@ func Granted(l *ledger.Ledger) func(Device) bool {
 	return func(d Device) bool { return l.Has(kindName, d) }
 }
 
-// resolve is resolve of a path that no container chooses.
-func (h *Hotplug) resolve(d Device) (Device, error) {
-	now, _, err := h.Host.resolve(d)
-	if err == nil && now != d && h.Check != nil {
-		err = h.Check(d.PathOnHost)
-	}
-	return now, err
+// found is what the host has of a recorded device.
+type found struct {
+	now    Device
+	err    error // why the container cannot have it: another may choose its path, too
+	block  Block // that it is; without a name: none, or nobody knows
+	away   bool  // it is no block device now
+	isDisk bool  // whose partitions are followed
 }
 
-// renew plans that the device d, which is no disk, is what it is now: while it is away,
+// look looks at the host once for all that is to be known of d.
+func (h *Hotplug) look(d Device) (f found) {
+	f.now, _, f.err = h.Host.resolve(d)
+	err := f.err
+	if err == nil && f.now.Type != "b" {
+		err = fs.ErrNotExist
+	}
+	if err == nil {
+		if f.block, err = FindBlock(f.now.Major, f.now.Minor); err != nil {
+			f.block = Block{}
+		}
+	}
+	f.away = errors.Is(err, fs.ErrNotExist)
+	if d.mayBeDisk() {
+		_, known := h.snapshotOf(d)
+		f.isDisk = known && (err == nil || f.away) || f.block.Partitionable()
+	}
+	if f.err == nil && f.now != d && h.Check != nil {
+		f.err = h.Check(d.PathOnHost)
+	}
+	return f
+}
+
+// renew plans that the device d, which is no disk, is what was found: while it is away,
 // or another one has its name, the container loses it, and it stays recorded.
-func (h *Hotplug) renew(d Device) {
-	now, err := h.resolve(d)
+func (h *Hotplug) renew(d Device, f found) {
 	switch {
-	case errors.Is(err, fs.ErrNotExist), errors.Is(err, errNoDevice):
-		if h.Has == nil || h.Has(d) {
+	case errorIsGone(f.err):
+		if !h.lacks(d) {
 			h.devices.Withdraw(d)
 			h.nameLimits(d)
 		}
-	case err != nil: // a start says what is wrong with the record
-	case now != d, h.Has == nil, !h.Has(d):
-		h.replug(d, now)
+	case f.err != nil: // a start says what is wrong with the record
+	case f.now != d, h.Has == nil, h.lacks(d):
+		h.replug(d, f.now)
 	}
 }
 
@@ -48,96 +69,83 @@ func (h *Hotplug) Renew() error {
 		return err
 	}
 	list := h.devices.Records()
-	var disks []Device // each looked at once, for itself and its partitions
-	for _, d := range list {
-		if d.Select != "" || !h.isStale(d) {
-			continue
-		}
-		disk, isDisk := h.diskOf(d, list)
-		switch {
-		case !isDisk:
-			h.renew(d)
-		case !slices.Contains(disks, disk):
-			disks = append(disks, disk)
+	all := make([]found, len(list))
+	for i, d := range list {
+		if d.Select == "" {
+			all[i] = h.look(d)
 		}
 	}
-	for _, d := range disks {
-		if err := h.renewDisk(d); err != nil {
-			return err
+	stale := make([]bool, len(list)) // the disks: each is renewed once, for itself and its partitions
+	for i, d := range list {
+		if d.Select != "" {
+			continue
+		}
+		disk := diskOf(i, list, all)
+		switch {
+		case !h.isStale(d, all[i], disk >= 0):
+		case disk >= 0:
+			stale[disk] = true
+		default:
+			h.renew(d, all[i])
+		}
+	}
+	for i, d := range list {
+		if stale[i] {
+			h.renewDisk(d, all[i])
 		}
 	}
 	return nil
 }
 
 // isStale tells whether the container may have something else than what d is now, or not all
-// that it should have.
-func (h *Hotplug) isStale(d Device) bool {
-	now, err := h.resolve(d)
+// that it should have. ofDisk: d is a disk, or a partition of one that is recorded.
+func (h *Hotplug) isStale(d Device, f found, ofDisk bool) bool {
+	same := f.err == nil && f.now == d
 	switch {
-	case err == nil && now == d && h.Has != nil && h.Has(d):
-		return h.cameBack(d)
-	case (err != nil || now == d) && d.hasFixedNumber():
+	case same && h.Has != nil && h.Has(d):
+		return h.cameBack(d, f)
+	case (f.err != nil || same) && d.hasFixedNumber():
 		return false
-	case errors.Is(err, fs.ErrNotExist), errors.Is(err, errNoDevice):
-		return h.Has == nil || h.Has(d)
-	case err != nil: // a start says what is wrong with the record
+	case errorIsGone(f.err):
+		return !h.lacks(d)
+	case f.err != nil: // a start says what is wrong with the record
 		return false
-	case now != d || h.Has != nil || h.cameBack(d):
+	case !same, !ofDisk, h.cameBack(d, f):
 		return true
 	}
-	// Nobody knows what it was given. Of a disk that would be all its partitions, each time.
-	_, isDisk := h.diskOf(d, h.devices.Records())
-	return !isDisk
+	// Where nobody knows what it was given, all partitions would be given each time.
+	return h.lacks(d) && (!f.isDisk || h.wasAway(d))
 }
 
 // lacks tells whether the running container was not given d, as far as anybody knows.
 func (h *Hotplug) lacks(d Device) bool { return h.Has != nil && !h.Has(d) }
 
-// diskOf returns the disk with which d is renewed: d, or the one of which it is a partition.
-func (h *Hotplug) diskOf(d Device, list []Device) (Device, bool) {
-	isDisk := func(disk Device) bool {
-		_, known := h.snapshotOf(disk)
-		_, is := disk.disk(known)
-		return is
+// diskOf is where list has the disk with which the i-th device is renewed: itself, or the one
+// of which it is a partition. -1: nowhere.
+func diskOf(i int, list []Device, all []found) int {
+	if all[i].isDisk {
+		return i
 	}
-	if isDisk(d) {
-		return d, true
+	for j := range list {
+		if all[j].isDisk && isOfDisk(list[i], list[j:j+1]) {
+			return j
+		}
 	}
-	i := slices.IndexFunc(list, func(disk Device) bool { return isOfDisk(d, []Device{disk}) && isDisk(disk) })
-	if i < 0 {
-		return d, false
-	}
-	return list[i], true
+	return -1
 }
 
-// renewDisk plans what the event would of which nobody told.
-func (h *Hotplug) renewDisk(d Device) error {
-	_, known := h.snapshotOf(d)
-	block, _ := d.disk(known)
-	_, err := h.resolve(d)
+// renewDisk plans what the event would of which nobody told. A disk that goes at this moment,
+// or cannot be looked at, is left to its event, or the next command: this one is about another.
+func (h *Hotplug) renewDisk(d Device, f found) {
+	name := ""
 	switch {
-	case block.Name == "":
+	case f.away:
 		h.unplug(d)
-		return nil
-	case err != nil: // a start says what is wrong with the record
-		return nil
-	case h.cameBack(d), h.lacks(d):
-		return h.disk(d, block, block.Name)
+		return
+	case h.cameBack(d, f), h.lacks(d) && h.wasAway(d):
+		name = f.block.Name
 	}
-	return h.disk(d, block, "")
-}
-
-// cameBack tells whether the disk d went and came back since somebody looked last.
-func (h *Hotplug) cameBack(d Device) bool {
-	if !d.IsLinked() {
-		return false
-	}
-	s, known := h.snapshotOf(d)
-	if !known || s.Plugged == 0 {
-		return false
-	}
-	block, err := d.block()
-	return err == nil && s.Plugged != d.pluggingOf(block)
+	_ = h.disk(d, f, name)
 }
 
 // ScanPartitions plans that the container gets the partitions of its disks, and the devices of its
@@ -150,21 +158,28 @@ func (h *Hotplug) ScanPartitions() error {
 		if !d.mayBeDisk() {
 			continue
 		}
-		switch block, err := d.block(); {
-		case errors.Is(err, fs.ErrNotExist):
-			h.unfollow(d)
-		case err != nil: // a start says what is wrong with the record
-		case h.cameBack(d):
-			if err := h.disk(d, block, block.Name); err != nil {
-				return err
-			}
-		default:
-			if err := h.follow(d, block, ""); err != nil {
-				return err
-			}
+		if err := h.scan(d, h.look(d)); err != nil {
+			return err
 		}
 	}
 	return nil
+}
+
+func (h *Hotplug) scan(d Device, f found) error {
+	switch {
+	case f.away:
+		h.unfollow(d)
+		return nil
+	case f.block.Name == "": // a start says what is wrong with the record
+		return nil
+	case h.cameBack(d, f):
+		return h.disk(d, f, f.block.Name)
+	}
+	there, err := d.partitions(f.block)
+	if err == nil {
+		h.follow(d, f.block, "", there, !h.lacks(d))
+	}
+	return err
 }
 
 // Renewed lists the devices that the container got, as they are now.

@@ -2,11 +2,15 @@ package units
 
 import (
 	"encoding/json"
+	"errors"
 	"fmt"
+	"maps"
 	"os"
 	"path/filepath"
 	"strings"
 	"testing"
+
+	"golang.org/x/sys/unix"
 
 	"isula.org/isulad-tools/config"
 	"isula.org/isulad-tools/devices"
@@ -170,5 +174,124 @@ func TestACommandRenewsThePartitionsOfADiskThatStayed(t *testing.T) {
 			command()
 			box.has(map[string]string{"/dev/x": disk, c.by: now})
 		})
+	}
+}
+
+// Each closing of a loop device that was written sends a change, and a file that it is given
+// later has its number, too.
+func TestAChangeOfADiskThatStayedIsNothingToDo(t *testing.T) {
+	const link = "/dev/disk/by-id/test-ours"
+	p := plug(t)
+	t.Cleanup(func() { os.RemoveAll("/dev/disk") })
+	repoint(t, link, p)
+	record := p.record(link, "/dev/x", "rw")
+	b := newDeviceFixture(t, map[string]any{"deviceToAdd": []devices.Device{record}})
+	b.start()
+	for _, c := range []struct {
+		name string
+		has  func(devices.Device) bool
+		old  string // in the file
+		now  string
+		want int
+	}{
+		{"it has the disk", func(devices.Device) bool { return true }, "", "", 0},
+		{"it lost the disk", func(devices.Device) bool { return false }, "", "", 1},
+		{"nobody knows", nil, "", "", 1},
+		{"it was another's number", func(devices.Device) bool { return true }, fmt.Sprintf(`"Minor":%d`, p.minor), `"Minor":77`, 1},
+		{"it was plugged in anew", func(devices.Device) bool { return true }, `"plugged":`, `"plugged":1`, 1},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			dir := t.TempDir()
+			text := read(t, filepath.Join(b.dir, config.Name))
+			if !strings.Contains(text, c.old) {
+				t.Fatalf("%s is not in %s", c.old, text)
+			}
+			write(t, filepath.Join(dir, config.Name), strings.Replace(text, c.old, c.now, 1))
+			doc, err := config.Load(dir)
+			must(t, err)
+			plan, err := devices.PlanHotplug(doc)
+			must(t, err)
+			plan.Has = c.has
+			must(t, plan.Event("/dev/x", p.name))
+			if got := len(plan.Change.Tasks); got != c.want {
+				t.Errorf("%d tasks are planned, want %d", got, c.want)
+			}
+		})
+	}
+}
+
+// What is only recorded the next start gives, and no command that is about something else. What
+// was withdrawn any command gives when it is back.
+func TestACommandGivesNothingThatIsOnlyRecorded(t *testing.T) {
+	for _, link := range []string{"/dev/disk/by-id/test-ours", "/dev/test-ours"} {
+		t.Run(link, func(t *testing.T) {
+			p, other := plug(t), plug(t)
+			t.Cleanup(func() { must(t, errors.Join(os.Remove(link), os.RemoveAll("/dev/disk"))) })
+			must(t, errors.Join(os.MkdirAll(filepath.Dir(link), 0o755), os.Symlink("/dev/"+p.name, link)))
+			one := p.cut(t, 1)
+			other.cut(t, 1)
+			h, b := withRules(t, "")
+			box := &deviceFixture{fakeContainer: h, t: t, dir: b.dir}
+			tool := func(args ...string) {
+				t.Helper()
+				if o := b.tool(t, args...); o.code != 0 {
+					t.Fatalf("%q: %d, %s", args, o.code, o.said)
+				}
+			}
+			command := func(want map[string]string) {
+				t.Helper()
+				b.tool(t, "add-path", h.id, "/etc:/mnt/etc:ro") // which older kernels refuse
+				box.has(want)
+			}
+			tool("add-device", h.id, "/dev/"+other.name+":/dev/y:rw")
+			has := map[string]string{"/dev/y": fmt.Sprintf("7:%d", other.minor)}
+			tool("add-device", "--update-config-only", h.id, "/dev/"+other.part(1)+":/dev/data:rw")
+			tool("add-device", "--update-config-only", "--follow-partition", h.id, link+":/dev/x:rw")
+			command(has)
+
+			tool("remove-device", "--follow-partition", h.id, link+":/dev/x")
+			tool("add-device", "--follow-partition", h.id, link+":/dev/x:rw")
+			given := maps.Clone(has)
+			given["/dev/x"], given["/dev/xp1"] = fmt.Sprintf("7:%d", p.minor), one
+			command(given)
+			must(t, os.Rename(link, link+"-hidden"))
+			command(has)
+			must(t, os.Rename(link+"-hidden", link))
+			command(given)
+		})
+	}
+}
+
+// A command about something else does not fail for a disk that goes while it looks.
+func TestADiskThatGoesMeanwhileIsLeftToItsEvent(t *testing.T) {
+	const link, sysfs = "/dev/disk/by-id/test-ours", "/sys/devices/virtual/block"
+	was, is := plug(t), plug(t)
+	t.Cleanup(func() { os.RemoveAll("/dev/disk") })
+	repoint(t, link, was)
+	b := newDeviceFixture(t, map[string]any{"deviceToAdd": []devices.Device{was.record(link, "/dev/x", "rw")}})
+	b.start()
+	repoint(t, link, is)
+	doc, err := config.Load(b.dir)
+	must(t, err)
+	plan, err := devices.PlanHotplug(doc)
+	must(t, err)
+	hidden := false
+	plan.Check = func(string) error { // asked after the disk was found
+		hidden = true
+		return unix.Mount("none", sysfs, "tmpfs", 0, "")
+	}
+	err = plan.Renew()
+	if !hidden {
+		t.Fatal("nobody asked whether the path may be used")
+	}
+	must(t, unix.Unmount(sysfs, 0))
+	must(t, err)
+	if got := len(plan.Change.Tasks); got != 0 {
+		t.Errorf("%d tasks are planned", got)
+	}
+	plan.Check = nil
+	must(t, plan.Renew())
+	if len(plan.Change.Tasks) == 0 {
+		t.Error("nothing is planned when it can be looked at again")
 	}
 }
