@@ -35,7 +35,7 @@ type Hotplug struct {
 	adding    Selector
 	before    []Device
 	limits    []*resource.Edit[Limit]
-	owners    LimitOwners // of before
+	targets   LimitTargets // of before
 	looks     []diskScan
 }
 

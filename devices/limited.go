@@ -4,105 +4,39 @@ import (
 	"errors"
 	"io/fs"
 	"path/filepath"
-	"slices"
 )
 
-// LimitOwners are the devices of a container, which tell of each recorded limit whose it
-// is. Recorded numbers may be another device's by now: those of a device that is away are only
-// what it had in common with its limit when both were recorded.
-type LimitOwners []limitOwner
-
-type limitOwner struct {
+// LimitTarget is a device that may be limited, as it was found. Recorded numbers may be another
+// device's by now: those of a device that is away are only what it had in common with its limit
+// when both were recorded.
+type LimitTarget struct {
 	Device
 	disk  Block // that it is now, or is a partition of
-	there bool
+	whole bool  // it is that disk itself
+	err   error // why nobody knows; fs.ErrNotExist: it is away
 }
 
-// OwnersOf looks at all records.
-func OwnersOf(records []Device) (all LimitOwners) {
+// LimitTargets are those of a container.
+type LimitTargets []LimitTarget
+
+// LimitTargets looks once at each record.
+func (h *Host) LimitTargets(records []Device) (all LimitTargets) {
 	for _, d := range records {
-		if d.MayBeLimited() {
-			disk, err := d.wholeDisk()
-			all = append(all, limitOwner{d, disk, err == nil})
+		if d.Type != "b" && !d.neverCame() { // what never came may be a block device
+			continue
 		}
+		now, _, err := h.resolve(d)
+		if err == nil && now.Type != "b" {
+			err = fs.ErrNotExist
+		}
+		t := LimitTarget{Device: d}
+		if t.err = err; err == nil {
+			t.disk, t.err = wholeDisk(now.Major, now.Minor)
+		}
+		t.whole = t.isNumbered(now.Major, now.Minor)
+		all = append(all, t)
 	}
 	return all
-}
-
-// Own tells whether l limits d: as the device that it is, or as a partition of one.
-func (all LimitOwners) Own(l Limit, d Device) bool {
-	path := filepath.Clean(l.Path)
-	if !d.MayBeLimited() || d.PathOnHost == path {
-		return d.MayBeLimited()
-	}
-	disk, err := d.wholeDisk()
-	there := err == nil
-	owners := all.of(l)
-	switch {
-	case len(owners) == 0 && there:
-		return disk.Major == l.Major && disk.Minor == l.Minor || "/dev/"+disk.Name == path
-	case !there && d.isPartOf(path):
-		return true
-	}
-	return slices.ContainsFunc(owners, func(o limitOwner) bool {
-		if there && o.there {
-			return disk.Major == o.disk.Major && disk.Minor == o.disk.Minor
-		}
-		return o.Device == d || !there && !o.there && o.Same(d)
-	})
-}
-
-// of are the devices of which l is recorded: those of its path, else those of its numbers. Of
-// the latter it is rather one's that is there than one's that is away.
-func (all LimitOwners) of(l Limit) LimitOwners {
-	path := filepath.Clean(l.Path)
-	those := func(from LimitOwners, is func(limitOwner) bool) LimitOwners {
-		return slices.DeleteFunc(slices.Clone(from), func(o limitOwner) bool { return !is(o) })
-	}
-	if list := those(all, func(o limitOwner) bool { return o.PathOnHost == path }); len(list) > 0 {
-		return list
-	}
-	paired := those(all, func(o limitOwner) bool { return !o.neverCame() && o.Major == l.Major && o.Minor == l.Minor })
-	if list := those(paired, func(o limitOwner) bool { return o.has(l) }); len(list) > 0 {
-		return list
-	}
-	return paired
-}
-
-// has tells whether the limit's numbers are those of now.
-func (o limitOwner) has(l Limit) bool {
-	return o.there && o.disk.Major == l.Major && o.disk.Minor == l.Minor
-}
-
-// AreThere tells whether the numbers of l are its device's, and not another's by now.
-func (all LimitOwners) AreThere(l Limit) bool {
-	owners := all.of(l)
-	if len(owners) == 0 {
-		_, renewed, err := resolveLimit(l)
-		return err == nil && !renewed
-	}
-	return slices.ContainsFunc(owners, func(o limitOwner) bool { return o.has(l) })
-}
-
-// MayBeLimited tells whether d is a block device, or may be one when it comes.
-func (d Device) MayBeLimited() bool { return d.Type == "b" || d.neverCame() }
-
-// isPartOf tells whether d was recorded as a partition of the disk at path.
-func (d Device) isPartOf(path string) bool {
-	return d.Parent != "" && d.Parent == path && !d.isStacked()
-}
-
-// wholeDisk is the disk that the host has now as d, or of which that is a partition.
-// fs.ErrNotExist: it is away.
-func (d Device) wholeDisk() (Block, error) {
-	now, _, err := resolve(d)
-	switch {
-	case err != nil:
-		return Block{}, err
-	case now.Type != "b":
-		return Block{}, fs.ErrNotExist
-	}
-	return wholeDisk(now.Major, now.Minor)
 }
 
 // wholeDisk is what the kernel limits of the device of these numbers: nothing but disks.
@@ -117,43 +51,105 @@ func wholeDisk(major, minor int64) (Block, error) {
 	return block.Whole()
 }
 
-// Of tells whether l, whose numbers are those of now, limits d: as the device that it is, or
-// as a partition of one.
-func (l Limit) Of(d Device) bool {
+// isNumbered tells whether the target's disk has these numbers now.
+func (t LimitTarget) isNumbered(major, minor int64) bool {
+	return t.err == nil && t.disk.Major == major && t.disk.Minor == minor
+}
+
+// isPartOf tells whether the target was recorded as a partition of the disk at path, and is away.
+func (t LimitTarget) isPartOf(path string) bool {
+	return t.err != nil && t.Parent != "" && t.Parent == path && !t.isStacked()
+}
+
+// Has tells whether l, whose numbers are those of now, limits the target: as the device that it
+// is, or as a partition of one. While that is away, its disk is where it is known by the
+// kernel's name.
+func (t LimitTarget) Has(l Limit) bool {
 	path := filepath.Clean(l.Path)
-	if !d.MayBeLimited() || d.PathOnHost == path {
-		return d.MayBeLimited()
-	}
-	disk, err := d.wholeDisk()
-	if err != nil { // where it is known by the kernel's name, its disk is
-		return d.isPartOf(path) && IsPartition(d.PathOnHost, path)
-	}
-	return disk.Major == l.Major && disk.Minor == l.Minor
+	return t.PathOnHost == path || t.isNumbered(l.Major, l.Minor) || t.isPartOf(path) && IsPartition(t.PathOnHost, path)
 }
 
-// OfWhole tells whether l, whose numbers are those of now, limits d, which is no partition.
-func (l Limit) OfWhole(d Device) bool {
-	now, _, err := resolve(d)
-	return err == nil && now.Type == "b" && now.Major == l.Major && now.Minor == l.Minor
-}
+// IsDiskOf tells whether l, whose numbers are those of now, is of the target, which is no partition.
+func (t LimitTarget) IsDiskOf(l Limit) bool { return t.whole && t.isNumbered(l.Major, l.Minor) }
 
-// At returns l as the limit of d, by whose path it is given: of the disk that d is now, or,
-// while d is away, which fs.ErrNotExist tells, of none.
-func (l Limit) At(d Device) (Limit, error) {
-	l.Identity, l.Major, l.Minor = d.bound(), d.Major, d.Minor
-	disk, err := d.wholeDisk()
-	if err == nil {
-		l.Major, l.Minor = disk.Major, disk.Minor
+// Number returns l, which is given by the target's path, with the numbers of the disk that it is
+// now, or, while it is away, which fs.ErrNotExist tells, with those that are recorded.
+func (t LimitTarget) Number(l Limit) (Limit, error) {
+	l.Major, l.Minor = t.Major, t.Minor
+	if t.err == nil {
+		l.Major, l.Minor = t.disk.Major, t.disk.Minor
 	}
-	return l, err
+	return l, t.err
 }
 
-// BoundAs returns l with the identity of the device in list that has its path.
-func (l Limit) BoundAs(list []Device) Limit {
+// LimitedBy are the targets which the recorded l limits, whatever its numbers are by now.
+func (all LimitTargets) LimitedBy(l Limit) (limited LimitTargets) {
+	path := filepath.Clean(l.Path)
+	owners := all.ownersOf(l)
+	for _, t := range all {
+		unowned := len(owners) == 0 && (t.isNumbered(l.Major, l.Minor) || t.err == nil && "/dev/"+t.disk.Name == path)
+		if t.PathOnHost == path || unowned || t.isPartOf(path) || t.isOneOf(owners) {
+			limited = append(limited, t)
+		}
+	}
+	return limited
+}
+
+// isOneOf tells whether the target is, or is a partition of, what one of the owners is.
+func (t LimitTarget) isOneOf(owners LimitTargets) bool {
+	for _, o := range owners {
+		if o.isNumbered(t.disk.Major, t.disk.Minor) && t.err == nil || o.Device == t.Device || t.err != nil && o.err != nil && o.Same(t.Device) {
+			return true
+		}
+	}
+	return false
+}
+
+// ownersOf are the targets of which l is recorded: those of its path, else those of its numbers.
+// Of the latter it is rather one's that is there than one's that is away.
+func (all LimitTargets) ownersOf(l Limit) LimitTargets {
+	var named, numbered, recorded LimitTargets
+	for _, t := range all {
+		switch {
+		case t.PathOnHost == filepath.Clean(l.Path):
+			named = append(named, t)
+		case t.neverCame() || t.Major != l.Major || t.Minor != l.Minor:
+		case t.isNumbered(l.Major, l.Minor):
+			numbered = append(numbered, t)
+		default:
+			recorded = append(recorded, t)
+		}
+	}
+	switch {
+	case named != nil:
+		return named
+	case numbered != nil:
+		return numbered
+	}
+	return recorded
+}
+
+// AreThere tells whether the numbers of l are its device's, and not another's by now.
+func (all LimitTargets) AreThere(l Limit) bool {
+	owners := all.ownersOf(l)
+	for _, o := range owners {
+		if o.isNumbered(l.Major, l.Minor) {
+			return true
+		}
+	}
+	if len(owners) > 0 {
+		return false
+	}
+	_, renewed, err := resolveLimit(l)
+	return err == nil && !renewed
+}
+
+// Bind returns l with the identity of the target that has its path.
+func (all LimitTargets) Bind(l Limit) Limit {
 	l.Identity = ""
-	for _, d := range list {
-		if d.PathOnHost == filepath.Clean(l.Path) {
-			l.Identity = d.bound()
+	for _, t := range all {
+		if t.PathOnHost == filepath.Clean(l.Path) {
+			l.Identity = t.bound()
 		}
 	}
 	return l

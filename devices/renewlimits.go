@@ -13,8 +13,11 @@ import (
 // renewLimits plans the limits of the disk d, which is now. One that was set by a
 // path that may be another disk's by now gets the path by which d is known.
 func (h *Hotplug) renewLimits(d, now Device, needs *resource.Task) {
-	disk, err := now.wholeDisk()
-	if err != nil { // no block device, or gone meanwhile
+	if now.Type != "b" {
+		return
+	}
+	disk, err := wholeDisk(now.Major, now.Minor)
+	if err != nil { // gone meanwhile
 		return
 	}
 	h.eachLimit(d, func(edit *resource.Edit[Limit], l Limit) {
@@ -56,10 +59,14 @@ func (h *Hotplug) nameLimits(d Device) {
 func (h *Hotplug) eachLimit(d Device, f func(*resource.Edit[Limit], Limit)) {
 	for _, edit := range h.limits {
 		for _, l := range edit.Records() {
-			if h.owners == nil {
-				h.owners = OwnersOf(h.before)
+			if h.targets == nil {
+				h.targets = h.Host.LimitTargets(h.before)
 			}
-			if filepath.Clean(l.Path) == d.PathOnHost || slices.ContainsFunc(h.owners.of(l), func(o limitOwner) bool { return o.Device == d }) {
+			is := filepath.Clean(l.Path) == d.PathOnHost
+			for _, o := range h.targets.ownersOf(l) {
+				is = is || o.Device == d
+			}
+			if is {
 				f(edit, l)
 			}
 		}

@@ -322,3 +322,20 @@ func TestALimitOfWhatWasNeverThereIsKeptForItsComing(t *testing.T) {
 		})
 	}
 }
+
+// Whose a limit is, is asked for each of a hundred limits: the host is looked at before.
+func TestTheHostIsLookedAtOnceForAllLimits(t *testing.T) {
+	is, other := plug(t), plug(t)
+	t.Cleanup(func() { os.RemoveAll("/dev/disk") })
+	repoint(t, away, is)
+	record := is.record(away, "/dev/x", "rw")
+	targets := new(devices.Host).LimitTargets([]devices.Device{record, other.record("/dev/"+other.name, "/dev/y", "rw")})
+	repoint(t, away, other)
+	l := limitOn(is, "/dev/"+is.name, "1000")
+	if got := targets.LimitedBy(l); len(got) != 1 || got[0].Device != record {
+		t.Errorf("it limits %v, want %v", got, record)
+	}
+	if !targets.AreThere(l) || !targets[0].Has(l) || targets[1].Has(l) {
+		t.Error("its numbers are another's")
+	}
+}

@@ -91,7 +91,8 @@ func (a App) addDevices(c *cli.Context) error {
 		if err != nil {
 			return err
 		}
-		if err := limitsHaveDevices(limits, slices.Concat(list, recorded)); err != nil {
+		targets := s.host.LimitTargets(slices.Concat(list, recorded))
+		if err := limitsHaveDevices(limits, targets); err != nil {
 			return err
 		}
 		tasks := make([]*resource.Task, len(list))
@@ -100,9 +101,9 @@ func (a App) addDevices(c *cli.Context) error {
 		}
 		s.syncUnit(edit, recorded)
 		s.follow(s.followed(edit), !c.Bool(configOnlyFlag.Name))
-		return s.setLimits(limits, slices.Concat(list, recorded), func(l limitRequest) *resource.Task {
-			for i, d := range list {
-				if l.Of(d) {
+		return s.setLimits(limits, targets, func(l limitRequest) *resource.Task {
+			for _, t := range targets {
+				if i := slices.Index(list, t.Device); i >= 0 && l.isOf(t) {
 					return tasks[i]
 				}
 			}
@@ -292,8 +293,7 @@ func partitions(disk devices.Device, all, known []devices.Device) []devices.Devi
 
 // revokeDevices plans that the container loses devices, each with its limits.
 func (s *session) revokeDevices(edit *resource.Edit[devices.Device], gone []devices.Device) error {
-	owners := devices.OwnersOf(edit.Records())
-	rest := slices.DeleteFunc(slices.Clone(edit.Records()), func(d devices.Device) bool { return slices.Contains(gone, d) })
+	targets := s.host.LimitTargets(edit.Records())
 	kinds := devices.LimitKinds()
 	edits := make([]*resource.Edit[devices.Limit], len(kinds))
 	for i, k := range kinds {
@@ -311,9 +311,8 @@ func (s *session) revokeDevices(edit *resource.Edit[devices.Device], gone []devi
 		s.printOnSuccess(task, "Remove device (%s) from container(%s,%s) done.", d.PathOnHost, s.name, d.PathInContainer)
 		for i, limits := range edits {
 			for _, l := range limits.Records() {
-				stays := func(o devices.Device) bool { return owners.Own(l, o) } // by another record, or of a partition
-				if owners.Own(l, d) && !slices.ContainsFunc(rest, stays) {
-					t := removeLimit(limits, l, owners)
+				if goesWith(d, gone, targets.LimitedBy(l)) {
+					t := removeLimit(limits, l, targets)
 					t.Needs = task
 					s.printOnSuccess(t, "Remove %s for device (%s) done.", kinds[i].Name, d.PathOnHost)
 				}
@@ -323,10 +322,22 @@ func (s *session) revokeDevices(edit *resource.Edit[devices.Device], gone []devi
 	return nil
 }
 
+// goesWith tells whether a limit goes with d, which it limits: not if another record, or one of
+// a partition, stays.
+func goesWith(d devices.Device, gone []devices.Device, limited devices.LimitTargets) (is bool) {
+	for _, t := range limited {
+		if !slices.Contains(gone, t.Device) {
+			return false
+		}
+		is = is || t.Device == d
+	}
+	return is
+}
+
 // removeLimit plans a limit less. That of a device which is away went with it: its numbers may be
 // another's.
-func removeLimit(limits *resource.Edit[devices.Limit], l devices.Limit, owners devices.LimitOwners) *resource.Task {
-	if owners.AreThere(l) {
+func removeLimit(limits *resource.Edit[devices.Limit], l devices.Limit, targets devices.LimitTargets) *resource.Task {
+	if targets.AreThere(l) {
 		return limits.Remove(l)
 	}
 	return limits.RemoveRecord(l)

@@ -34,48 +34,49 @@ func (a App) updateDevices(c *cli.Context) error {
 		if err != nil {
 			return err
 		}
-		if err := limitsHaveDevices(limits, recorded); err != nil {
+		targets := s.host.LimitTargets(recorded)
+		if err := limitsHaveDevices(limits, targets); err != nil {
 			return err
 		}
-		return s.setLimits(limits, recorded, func(limitRequest) *resource.Task { return nil })
+		return s.setLimits(limits, targets, func(limitRequest) *resource.Task { return nil })
 	})
 }
 
-// limitsHaveDevices refuses a limit whose device is not in list, and finds the path by
+// limitsHaveDevices refuses a limit whose device is not among the targets, and finds the path by
 // which the device is recorded, and what is to be known of it.
-func limitsHaveDevices(limits []limitRequest, list []devices.Device) error {
+func limitsHaveDevices(limits []limitRequest, targets devices.LimitTargets) error {
 	for i := range limits {
 		l := &limits[i]
-		at := indexOfPath(list, l.Path)
+		at := slices.IndexFunc(targets, func(t devices.LimitTarget) bool { return t.PathOnHost == filepath.Clean(l.Path) })
 		if at < 0 && l.away != nil {
 			return bareError{l.away}
 		}
 		if at >= 0 {
-			if err := l.lookAt(list[at]); err != nil {
+			if err := l.lookAt(targets[at]); err != nil {
 				return err
 			}
 		}
-		if !slices.ContainsFunc(list, l.Of) {
+		var has bool
+		for _, t := range targets {
+			if l.isOf(t) {
+				has, l.Optional = true, l.Optional || t.Optional
+			}
+		}
+		if !has {
 			return fmt.Errorf("device %s was not added to container or not in add-device args", cmp.Or(l.partition, l.Path))
 		}
 		if l.away == nil {
-			l.Path = l.recordedPath(list)
+			l.Path = l.recordedPath(targets)
 		}
-		l.Limit = l.BoundAs(list)
-		l.Optional = slices.ContainsFunc(list, func(d devices.Device) bool { return d.Optional && l.Of(d) })
+		l.Limit = targets.Bind(l.Limit)
 	}
 	return nil
 }
 
-// indexOfPath is where list has what may be limited by this path, -1: nowhere.
-func indexOfPath(list []devices.Device, path string) int {
-	return slices.IndexFunc(list, func(d devices.Device) bool { return d.MayBeLimited() && d.PathOnHost == filepath.Clean(path) })
-}
-
-// lookAt makes l the limit of the device that is recorded by its path, whatever the path
+// lookAt makes l the limit of the target that is recorded by its path, whatever the path
 // leads to now.
-func (l *limitRequest) lookAt(d devices.Device) error {
-	now, err := l.At(d)
+func (l *limitRequest) lookAt(t devices.LimitTarget) error {
+	now, err := t.Number(l.Limit)
 	switch {
 	case errors.Is(err, fs.ErrNotExist):
 		l.away, l.partition = cmp.Or(l.away, err), ""
@@ -88,32 +89,31 @@ func (l *limitRequest) lookAt(d devices.Device) error {
 	return nil
 }
 
-// Of tells whether l limits d. While l's device is away, its numbers may be another's.
-func (l limitRequest) Of(d devices.Device) bool {
+// isOf tells whether l limits the target. While l's device is away, its numbers may be another's.
+func (l limitRequest) isOf(t devices.LimitTarget) bool {
 	if l.away != nil {
 		l.Major, l.Minor = -1, -1
 	}
-	return l.Limit.Of(d)
+	return t.Has(l.Limit)
 }
 
-// recordedPath is as typed, but for a limit by a partition's path that of its disk in
-// list. Where list has only a partition, known by what it is or holds, so is the limit:
+// recordedPath is as typed, but for a limit by a partition's path that of its disk among the
+// targets. Where they have only a partition, known by what it is or holds, so is the limit:
 // the name of its disk may be another's at the next start.
-func (l limitRequest) recordedPath(list []devices.Device) string {
-	disk := slices.IndexFunc(list, l.OfWhole)
-	part := slices.IndexFunc(list, func(d devices.Device) bool { return d.IsLinked() && l.Of(d) })
+func (l limitRequest) recordedPath(targets devices.LimitTargets) string {
+	disk := slices.IndexFunc(targets, func(t devices.LimitTarget) bool { return t.IsDiskOf(l.Limit) })
+	part := slices.IndexFunc(targets, func(t devices.LimitTarget) bool { return t.IsLinked() && l.isOf(t) })
 	switch {
 	case disk >= 0 && l.partition != "":
-		return list[disk].PathOnHost
+		return targets[disk].PathOnHost
 	case disk < 0 && part >= 0:
-		return list[part].PathOnHost
+		return targets[part].PathOnHost
 	}
 	return l.Path
 }
 
-// setLimits plans I/O limits of devices in list. Each needs the task that adds its disk.
-func (s *session) setLimits(limits []limitRequest, list []devices.Device, needs func(limitRequest) *resource.Task) error {
-	owners := devices.OwnersOf(list)
+// setLimits plans I/O limits of targets. Each needs the task that adds its disk.
+func (s *session) setLimits(limits []limitRequest, targets devices.LimitTargets, needs func(limitRequest) *resource.Task) error {
 	for _, kind := range devices.LimitKinds() {
 		edit, err := kind.Edit(s.change)
 		if err != nil {
@@ -128,7 +128,7 @@ func (s *session) setLimits(limits []limitRequest, list []devices.Device, needs 
 				s.printLater(func() string { return none })
 				continue
 			}
-			task := setLimit(edit, l, list, l.recordedAmong(edit.Records(), list, owners))
+			task := setLimit(edit, l, targets)
 			task.Needs = needs(l)
 			s.printOnSuccess(task, "Update %s for device (%s,%s) done.", kind.Name, l.Path, l.Value)
 			if l.away != nil {
@@ -149,16 +149,17 @@ func (s *session) setLimits(limits []limitRequest, list []devices.Device, needs 
 }
 
 // recordedAmong is where limits has one of the same device, -1: nowhere.
-func (l limitRequest) recordedAmong(limits []devices.Limit, list []devices.Device, owners devices.LimitOwners) int {
+func (l limitRequest) recordedAmong(limits []devices.Limit, targets devices.LimitTargets) int {
 	return slices.IndexFunc(limits, func(old devices.Limit) bool {
-		return old.Path == l.Path || slices.ContainsFunc(list, func(d devices.Device) bool { return l.Of(d) && owners.Own(old, d) })
+		return old.Path == l.Path || slices.ContainsFunc(targets.LimitedBy(old), l.isOf)
 	})
 }
 
-// setLimit plans to add a limit, to change the i-th recorded one, or to remove it (value 0).
+// setLimit plans to add a limit, to change a recorded one, or to remove it (value 0).
 // The limit of a missing device is only recorded: another device may have its number.
-func setLimit(edit *resource.Edit[devices.Limit], l limitRequest, devs []devices.Device, i int) *resource.Task {
+func setLimit(edit *resource.Edit[devices.Limit], l limitRequest, targets devices.LimitTargets) *resource.Task {
 	list := edit.Records()
+	i := l.recordedAmong(list, targets)
 	switch {
 	case l.away != nil && l.Value == "0":
 		if i >= 0 {
@@ -177,5 +178,5 @@ func setLimit(edit *resource.Edit[devices.Limit], l limitRequest, devs []devices
 		return edit.Remove(list[i])
 	}
 	l.Path = list[i].Path
-	return edit.Update(list[i], l.BoundAs(devs))
+	return edit.Update(list[i], targets.Bind(l.Limit))
 }
