@@ -5,6 +5,7 @@ import (
 	"os"
 	"path/filepath"
 	"reflect"
+	"slices"
 	"strings"
 	"testing"
 
@@ -255,6 +256,45 @@ func TestALimitOfAPartitionFollowsItsLink(t *testing.T) {
 			}
 			if o := b.hook(t, "poststop"); o.code != 0 {
 				t.Errorf("poststop: %d, %s", o.code, o.said)
+			}
+		})
+	}
+}
+
+// Whoever writes a disk can give it the name of another.
+func TestThePartitionsOfAnImpostorAreNotTakenAwayWithTheDisk(t *testing.T) {
+	const link = "/dev/disk/by-uuid/test-written"
+	for _, c := range []struct {
+		name string
+		left string
+		to   func(is, impostor *plugged) *plugged
+	}{
+		{"its own go", "/dev/impostor1", func(is, _ *plugged) *plugged { return is }},
+		{"those of an impostor stay", "/dev/impostor1 /dev/own1", func(_, impostor *plugged) *plugged { return impostor }},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			is, impostor := plug(t), plug(t)
+			t.Cleanup(func() { os.RemoveAll("/dev/disk") })
+			is.cut(t, 1)
+			impostor.cut(t, 1)
+			repoint(t, link, is)
+			h, b := withRules(t, "")
+			for _, args := range []string{link + ":/dev/x:rw", "/dev/" + is.part(1) + ":/dev/own1:rw", "/dev/" + impostor.part(1) + ":/dev/impostor1:rw"} {
+				if o := b.tool(t, "add-device", h.id, args); o.code != 0 {
+					t.Fatalf("add-device %s: %d, %s", args, o.code, o.said)
+				}
+			}
+			repoint(t, link, c.to(is, impostor))
+			if o := b.tool(t, "remove-device", "--follow-partition", h.id, link+":/dev/x"); o.code != 0 {
+				t.Errorf("remove-device: %d, %s", o.code, o.said)
+			}
+			var left []string
+			for _, d := range (&deviceFixture{t: t, dir: b.dir}).recorded() {
+				left = append(left, d.PathInContainer)
+			}
+			slices.Sort(left)
+			if got := strings.Join(left, " "); got != c.left {
+				t.Errorf("left are %q, want %q", got, c.left)
 			}
 		})
 	}

@@ -277,8 +277,9 @@ func (m mapping) find(list []devices.Device) (devices.Device, bool) {
 // partition that was added by itself names the disk by its kernel name.
 func partitions(disk devices.Device, all, known []devices.Device) []devices.Device {
 	kernel := disk.PathOnHost
-	if d, err := devices.FromNode(disk.PathOnHost); err == nil && d.Type == "b" {
-		if block, err := devices.FindBlock(d.Major, d.Minor); err == nil {
+	// Not what its path leads to: that may be another disk, whose partitions stay.
+	if now, _, err := devices.Kind.Resolve(disk); err == nil && now.Type == "b" {
+		if block, err := devices.FindBlock(now.Major, now.Minor); err == nil {
 			kernel = "/dev/" + block.Name
 		}
 	}
