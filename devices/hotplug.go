@@ -269,7 +269,7 @@ func (h *Hotplug) addNew(d Device, block Block, name string, there map[string]De
 // isRecordedOtherwise tells whether a record that was added by hand has the partition or its path.
 func (h *Hotplug) isRecordedOtherwise(p Device) bool {
 	return slices.ContainsFunc(h.devices.Records(), func(r Device) bool {
-		now, _, err := resolve(r)
+		now, _, err := h.Host.resolve(r)
 		return r.PathInContainer == p.PathInContainer || err == nil && now.Type == "b" && now.Major == p.Major && now.Minor == p.Minor
 	})
 }

@@ -85,8 +85,9 @@ func RenewLimits(d *config.Document) error {
 	if err != nil {
 		return err
 	}
+	h.Host = new(Host)
 	for _, d := range list {
-		switch now, _, err := resolve(d); {
+		switch now, _, err := h.Host.resolve(d); {
 		case err == nil && now.isNamed() && !d.Same(now):
 			h.renewLimits(d, now, nil)
 		case err == nil && d.Identity != "", errors.Is(err, fs.ErrNotExist):
