@@ -114,8 +114,10 @@ func (h *Hotplug) disk(d Device, f found, name string) error {
 		task = h.replug(d, f.now)
 	}
 	h.syncManualPartitions(f.now, f.block, func(p Block) bool { return back || p.Name == name })
-	h.follow(f.now, f.block, name, there, back || !h.lacks(d))
-	h.looks[len(h.looks)-1].disk = task
+	h.follow(f.now, f.block, name, there, task != nil || !h.lacks(d))
+	if task != nil {
+		h.looks[len(h.looks)-1].disk = task
+	}
 	return nil
 }
 
@@ -223,7 +225,8 @@ func (d Device) partitions(block Block) (map[string]Device, error) {
 }
 
 // follow plans to refresh the partitions of the disk d, which are there now: those that the
-// container has, or lacks though it has d, those that are new, and the one of this name.
+// container has, those that are new, and the one of this name. has: the container has d, or gets
+// it. Without, it gets no partition but what an event tells of.
 func (h *Hotplug) follow(d Device, block Block, name string, there map[string]Device, has bool) {
 	recorded := map[string]bool{}
 	for _, old := range h.devices.Records() {
@@ -245,11 +248,13 @@ func (h *Hotplug) follow(d Device, block Block, name string, there map[string]De
 			h.devices.Update(old, now)
 		}
 	}
-	h.addNew(d, block, name, there, recorded)
+	if has || name != "" {
+		h.addNew(d, block, name, there, recorded, has)
+	}
 }
 
 // addNew plans the partitions that the container does not have yet.
-func (h *Hotplug) addNew(d Device, block Block, name string, there map[string]Device, recorded map[string]bool) {
+func (h *Hotplug) addNew(d Device, block Block, name string, there map[string]Device, recorded map[string]bool, has bool) {
 	seen, known := h.snapshotOf(d)
 	l := diskScan{adds: map[string]*resource.Task{}}
 	suffixes := slices.Sorted(maps.Keys(there))
@@ -262,6 +267,13 @@ func (h *Hotplug) addNew(d Device, block Block, name string, there map[string]De
 	}
 	if known || block.Partitionable() {
 		l.seen = PartitionSnapshot{d.PathInContainer, strings.Join(suffixes, " "), d.pluggingOf(block)}
+		switch {
+		case has:
+		case known: // nobody has told of d itself yet
+			l.seen.Plugged = seen.Plugged
+		default:
+			l.seen.Plugged = d.withdrawn()
+		}
 		h.looks = append(h.looks, l)
 	}
 }

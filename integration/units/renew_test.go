@@ -248,15 +248,25 @@ func TestACommandGivesNothingThatIsOnlyRecorded(t *testing.T) {
 			tool("add-device", "--update-config-only", h.id, "/dev/"+other.part(1)+":/dev/data:rw")
 			tool("add-device", "--update-config-only", "--follow-partition", h.id, link+":/dev/x:rw")
 			command(has)
+			two := p.cut(t, 2)
+			command(has)
 
 			tool("remove-device", "--follow-partition", h.id, link+":/dev/x")
 			tool("add-device", "--follow-partition", h.id, link+":/dev/x:rw")
 			given := maps.Clone(has)
-			given["/dev/x"], given["/dev/xp1"] = fmt.Sprintf("7:%d", p.minor), one
+			given["/dev/x"], given["/dev/xp1"], given["/dev/xp2"] = fmt.Sprintf("7:%d", p.minor), one, two
 			command(given)
 			must(t, os.Rename(link, link+"-hidden"))
 			command(has)
 			must(t, os.Rename(link+"-hidden", link))
+			// The event of a partition comes, and that of the disk is lost.
+			doc, err := config.Load(b.dir)
+			must(t, err)
+			plan, err := devices.PlanHotplug(doc)
+			must(t, err)
+			plan.Has = func(devices.Device) bool { return false }
+			must(t, plan.Event("/dev/x", p.part(2)))
+			must(t, plan.Do(t.Context(), nil))
 			command(given)
 		})
 	}
