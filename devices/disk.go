@@ -33,7 +33,7 @@ type PartitionSnapshot struct {
 	Path       string `json:"path"`       // of the disk in the container
 	Partitions string `json:"partitions"` // what the kernel appends to the disk's name, space separated
 	// Plugged is, of a disk that is known by its link, which plugging in of a disk
-	// that was.
+	// that was; 0: none, it was away. Of any other disk 1: it was away.
 	Plugged uint64 `json:"plugged,omitempty"`
 }
 

@@ -86,46 +86,46 @@ func (h *Hotplug) Event(path, name string) error {
 	case isOfDisk(list[i], list): // it goes by the disk's event
 		return nil
 	case !f.isDisk:
-		h.renew(list[i], f)
+		h.renew(f)
 		return nil
 	case f.away:
 		h.unplug(list[i])
 		return nil
 	}
-	return h.disk(list[i], f, name)
+	return h.disk(f, name)
 }
 
-// disk plans that the disk d, as it was found, and its partitions are what they are now.
-func (h *Hotplug) disk(d Device, f found, name string) error {
+// disk plans that a disk, as it was found, and its partitions are what they are now.
+func (h *Hotplug) disk(f found, name string) error {
 	if f.err != nil {
 		return f.err
 	}
 	back := name == f.block.Name
-	if !back && h.cameBack(d, f) {
+	if !back && h.cameBack(f) {
 		return nil // ours has gone, and its own event is on its way
 	}
 	there, err := f.now.partitions(f.block)
 	if err != nil {
 		return err
 	}
-	back = back && !h.isOnlyWritten(d, f)
+	back = back && !h.isOnlyWritten(f)
 	var task *resource.Task
-	if back || f.now != d {
-		task = h.replug(d, f.now)
+	if back || !f.isSame() {
+		task = h.replug(f.Device, f.now)
 	}
 	h.syncManualPartitions(f.now, f.block, func(p Block) bool { return back || p.Name == name })
-	h.follow(f.now, f.block, name, there, task != nil || !h.lacks(d))
+	h.follow(f.now, f.block, name, there, task != nil || !h.lacks(f.Device))
 	if task != nil {
 		h.looks[len(h.looks)-1].disk = task
 	}
 	return nil
 }
 
-// isOnlyWritten tells whether the container has the disk d as it is: the event is a change, one
+// isOnlyWritten tells whether the container has the disk as it is: the event is a change, one
 // of which follows each closing of a disk that was written. Nothing is lost when d was given another
 // file meanwhile: it keeps its number, and partitions are looked at.
-func (h *Hotplug) isOnlyWritten(d Device, f found) bool {
-	return d.IsLinked() && d.isExchanged() && f.now == d && h.Has != nil && h.Has(d) && !h.cameBack(d, f)
+func (h *Hotplug) isOnlyWritten(f found) bool {
+	return f.IsLinked() && f.isExchanged() && f.isSame() && h.Has != nil && !h.lacks(f.Device) && !h.cameBack(f)
 }
 
 // Followed returns the devices that are to be followed afterwards; see Follow.

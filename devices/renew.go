@@ -3,6 +3,7 @@ package devices
 import (
 	"errors"
 	"io/fs"
+	"slices"
 
 	"isula.org/isulad-tools/internal/ledger"
 )
@@ -17,6 +18,7 @@ func Granted(l *ledger.Ledger) func(Device) bool {
 
 // found is what the host has of a recorded device.
 type found struct {
+	Device // as it is recorded
 	now    Device
 	err    error // why the container cannot have it: another may choose its path, too
 	block  Block // that it is; without a name: none, or nobody knows
@@ -26,6 +28,7 @@ type found struct {
 
 // look looks at the host once for all that is to be known of d.
 func (h *Hotplug) look(d Device) (f found) {
+	f.Device = d
 	f.now, _, f.err = h.Host.resolve(d)
 	err := f.err
 	if err == nil && f.now.Type != "b" {
@@ -47,18 +50,21 @@ func (h *Hotplug) look(d Device) (f found) {
 	return f
 }
 
-// renew plans that the device d, which is no disk, is what was found: while it is away,
+// isSame tells whether the host has the device, as it is recorded.
+func (f found) isSame() bool { return f.err == nil && f.now == f.Device }
+
+// renew plans that a device, which is no disk, is what was found: while it is away,
 // or another one has its name, the container loses it, and it stays recorded.
-func (h *Hotplug) renew(d Device, f found) {
+func (h *Hotplug) renew(f found) {
 	switch {
 	case errorIsGone(f.err):
-		if !h.lacks(d) {
-			h.devices.Withdraw(d)
-			h.nameLimits(d)
+		if !h.lacks(f.Device) {
+			h.devices.Withdraw(f.Device)
+			h.nameLimits(f.Device)
 		}
 	case f.err != nil: // a start says what is wrong with the record
-	case f.now != d, h.Has == nil, h.lacks(d):
-		h.replug(d, f.now)
+	case !f.isSame(), h.Has == nil, h.lacks(f.Device):
+		h.replug(f.Device, f.now)
 	}
 }
 
@@ -68,84 +74,77 @@ func (h *Hotplug) Renew() error {
 	if err := h.selected(true); err != nil {
 		return err
 	}
-	list := h.devices.Records()
-	all := make([]found, len(list))
-	for i, d := range list {
-		if d.Select == "" {
-			all[i] = h.look(d)
-		}
-	}
-	stale := make([]bool, len(list)) // the disks: each is renewed once, for itself and its partitions
-	for i, d := range list {
+	var all []found // but what needs nothing, and no other for which it is looked at
+	for _, d := range h.devices.Records() {
 		if d.Select != "" {
 			continue
 		}
-		disk := diskOf(i, list, all)
+		if f := h.look(d); f.isDisk || !f.isSame() || h.Has == nil || h.lacks(d) {
+			all = append(all, f)
+		}
+	}
+	stale := make([]bool, len(all)) // the disks: each is renewed once, for itself and its partitions
+	for i, f := range all {
+		disk := diskOf(i, all)
 		switch {
-		case !h.isStale(d, all[i], disk >= 0):
+		case !h.isStale(f, disk >= 0):
 		case disk >= 0:
 			stale[disk] = true
 		default:
-			h.renew(d, all[i])
+			h.renew(f)
 		}
 	}
-	for i, d := range list {
+	for i, f := range all {
 		if stale[i] {
-			h.renewDisk(d, all[i])
+			h.renewDisk(f)
 		}
 	}
 	return nil
 }
 
-// isStale tells whether the container may have something else than what d is now, or not all
-// that it should have. ofDisk: d is a disk, or a partition of one that is recorded.
-func (h *Hotplug) isStale(d Device, f found, ofDisk bool) bool {
-	same := f.err == nil && f.now == d
+// isStale tells whether the container may have something else than what the device is now, or
+// not all that it should have. ofDisk: it is a disk, or a partition of one that is recorded.
+func (h *Hotplug) isStale(f found, ofDisk bool) bool {
 	switch {
-	case same && h.Has != nil && h.Has(d):
-		return h.cameBack(d, f)
-	case (f.err != nil || same) && d.hasFixedNumber():
+	case f.isSame() && h.Has != nil && !h.lacks(f.Device):
+		return h.cameBack(f)
+	case (f.err != nil || f.isSame()) && f.hasFixedNumber():
 		return false
 	case errorIsGone(f.err):
-		return !h.lacks(d)
+		return !h.lacks(f.Device)
 	case f.err != nil: // a start says what is wrong with the record
 		return false
-	case !same, !ofDisk, h.cameBack(d, f):
+	case !f.isSame(), !ofDisk, h.cameBack(f):
 		return true
 	}
 	// Where nobody knows what it was given, all partitions would be given each time.
-	return h.lacks(d) && (!f.isDisk || h.wasAway(d))
+	return h.lacks(f.Device) && (!f.isDisk || h.wasAway(f.Device))
 }
 
 // lacks tells whether the running container was not given d, as far as anybody knows.
 func (h *Hotplug) lacks(d Device) bool { return h.Has != nil && !h.Has(d) }
 
-// diskOf is where list has the disk with which the i-th device is renewed: itself, or the one
+// diskOf is where the disk is with which the i-th device is renewed: itself, or the one
 // of which it is a partition. -1: nowhere.
-func diskOf(i int, list []Device, all []found) int {
+func diskOf(i int, all []found) int {
 	if all[i].isDisk {
 		return i
 	}
-	for j := range list {
-		if all[j].isDisk && isOfDisk(list[i], list[j:j+1]) {
-			return j
-		}
-	}
-	return -1
+	return slices.IndexFunc(all, func(disk found) bool { return disk.isDisk && isOfDisk(all[i].Device, []Device{disk.Device}) })
 }
 
 // renewDisk plans what the event would of which nobody told. A disk that goes at this moment,
 // or cannot be looked at, is left to its event, or the next command: this one is about another.
-func (h *Hotplug) renewDisk(d Device, f found) {
+func (h *Hotplug) renewDisk(f found) {
 	name := ""
 	switch {
 	case f.away:
-		h.unplug(d)
+		h.unplug(f.Device)
 		return
-	case h.cameBack(d, f), h.lacks(d) && h.wasAway(d):
+	case h.cameBack(f), h.lacks(f.Device) && h.wasAway(f.Device):
 		name = f.block.Name
 	}
-	_ = h.disk(d, f, name)
+	_ = h.disk(f, name)
 }
 
 // ScanPartitions plans that the container gets the partitions of its disks, and the devices of its
@@ -158,26 +157,26 @@ func (h *Hotplug) ScanPartitions() error {
 		if !d.mayBeDisk() {
 			continue
 		}
-		if err := h.scan(d, h.look(d)); err != nil {
+		if err := h.scan(h.look(d)); err != nil {
 			return err
 		}
 	}
 	return nil
 }
 
-func (h *Hotplug) scan(d Device, f found) error {
+func (h *Hotplug) scan(f found) error {
 	switch {
 	case f.away:
-		h.unfollow(d)
+		h.unfollow(f.Device)
 		return nil
 	case f.block.Name == "": // a start says what is wrong with the record
 		return nil
-	case h.cameBack(d, f):
-		return h.disk(d, f, f.block.Name)
+	case h.cameBack(f):
+		return h.disk(f, f.block.Name)
 	}
-	there, err := d.partitions(f.block)
+	there, err := f.partitions(f.block)
 	if err == nil {
-		h.follow(d, f.block, "", there, !h.lacks(d))
+		h.follow(f.Device, f.block, "", there, !h.lacks(f.Device))
 	}
 	return err
 }

@@ -31,11 +31,13 @@ func (h *Hotplug) wasAway(d Device) bool {
 	return !known || s.Plugged == d.withdrawn()
 }
 
-// cameBack tells whether the disk d, which was found, went and came back since somebody
-// looked last.
-func (h *Hotplug) cameBack(d Device, f found) bool {
-	s, known := h.snapshotOf(d)
-	return known && d.IsLinked() && s.Plugged != 0 && f.block.Name != "" && s.Plugged != d.pluggingOf(f.block)
+// cameBack tells whether a disk went and came back since somebody looked last.
+func (h *Hotplug) cameBack(f found) bool {
+	if !f.IsLinked() || f.block.Name == "" {
+		return false
+	}
+	s, known := h.snapshotOf(f.Device)
+	return known && s.Plugged != 0 && s.Plugged != f.pluggingOf(f.block)
 }
 
 // snapshotOf is what was recorded of the disk d at the last look.

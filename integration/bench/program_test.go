@@ -165,7 +165,7 @@ func (i invocation) start(attr *syscall.SysProcAttr, wait func(int, time.Time) (
 		return err
 	}
 	said := words.String()
-	if !status.Exited() || status.ExitStatus() != 0 || !strings.HasPrefix(said, i.says) || (said == "") != (i.says == "") {
+	if !status.Exited() || status.ExitStatus() != 0 || !strings.Contains(said, i.says) || (said == "") != (i.says == "") {
 		return fmt.Errorf("%s: wait status %#x, it said %q", strings.Join(i.args, " "), status, said)
 	}
 	return nil
