@@ -78,7 +78,8 @@ func TestTheRulesOfADisk(t *testing.T) {
 			[]string{parts("loop3"), changes(`SYMLINK=="disk/by-uuid/1"`, "add|change|remove"), changes(`KERNEL=="loop3"`, "add|change|remove")},
 		},
 		"that lost its name": {
-			Device{PathOnHost: "/dev/disk/by-uuid/1", Identity: "id:naa.5"}, "sda",
+			Device{PathOnHost: "/dev/disk/by-uuid/1", Identity: "id:naa.5"},
+			"sda",
 			[]string{parts("sda"), itself(`SYMLINK=="disk/by-uuid/1"`), itself(`KERNEL=="sda"`)},
 		},
 		"whose file is away":    {Device{Type: "b", PathOnHost: "/dev/disk/by-uuid/1", Major: loopMajor}, "", []string{changes(`SYMLINK=="disk/by-uuid/1"`, "add|change|remove")}},
