@@ -232,7 +232,12 @@ func (w *worker) toggle(i int, two bool) {
 		args = append(args, it.arg)
 	}
 	w.ops.do(command, func() error {
-		out, err := w.b.tool(args...)
+		out, said, err := w.b.streams(args...)
+		for line := range strings.Lines(said) { // of devices that no driver has
+			if err == nil && !strings.Contains(line, "is not followed") {
+				return fmt.Errorf("%q said %q", args, line)
+			}
+		}
 		if lines := strings.Count(out, " done"); err == nil && lines != len(chosen) {
 			return fmt.Errorf("%q printed %q", args, out)
 		}

@@ -56,7 +56,9 @@ func renamedDisk(t *testing.T) followed {
 	label := func(t *testing.T, name string) {
 		t.Helper()
 		run(t, "", "mkfs.ext4", "-q", "-F", "-L", name, kernels)
-		within(t, patience, "udevd has heard of it", func() bool { return isBlock("/dev/disk/by-label/" + name) })
+		// Of a closing while it looks at the disk udevd does not hear.
+		run(t, "", "udevadm", "trigger", "--settle", "--action=change", kernels)
+		within(t, 3*patience, "udevd has heard of it", func() bool { return isBlock("/dev/disk/by-label/" + name) })
 	}
 	label(t, "ours")
 	f.round = func(t *testing.T, w *witnesses) {

@@ -67,7 +67,7 @@ func probe() error {
 }
 
 func (q question) answer() answer {
-	for end := time.Now().Add(q.Limit); ; time.Sleep(5 * time.Millisecond) { // the processor is udevd's, too
+	for end := time.Now().Add(q.Limit); ; time.Sleep(20 * time.Millisecond) { // the processor is udevd's, too
 		a, err := q.look()
 		a.Time = monotonic()
 		if err == nil {

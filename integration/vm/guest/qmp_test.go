@@ -78,7 +78,7 @@ func unplug(t *testing.T, id string) {
 // within requires a condition to become true in time.
 func within(t *testing.T, limit time.Duration, what string, true_ func() bool) {
 	t.Helper()
-	for end := time.Now().Add(limit); !true_(); time.Sleep(10 * time.Millisecond) {
+	for end := time.Now().Add(limit); !true_(); time.Sleep(30 * time.Millisecond) {
 		if time.Now().After(end) {
 			t.Fatalf("not within %v: %s", limit, what)
 		}
