@@ -212,9 +212,10 @@ func (c *container) write(poststop bool) {
 // nothing is dead: then it is done once more.
 var killed = regexp.MustCompile("execute ovs-vsctl: .*(deadline exceeded|alarm clock)")
 
-// unlessKilled does something, and twice more while that is why it fails.
+// unlessKilled does something, and again while that is why it fails: beside racers the machine
+// has an eighth of a processor, for a minute.
 func unlessKilled(do func() error) (err error) {
-	for range 3 {
+	for range 10 {
 		if err = do(); err == nil || !killed.MatchString(err.Error()) {
 			return err
 		}
