@@ -147,6 +147,10 @@ func (h *Hotplug) renewDisk(f found) {
 	_ = h.disk(f, name)
 }
 
+// Rescan plans what the events would have of which nobody told, because udevd did not know the
+// rules yet.
+func (h *Hotplug) Rescan() error { return errors.Join(h.ScanPartitions(), h.Renew()) }
+
 // ScanPartitions plans that the container gets the partitions of its disks, and the devices of its
 // selectors, that came since somebody looked last, and loses those that went.
 func (h *Hotplug) ScanPartitions() error {

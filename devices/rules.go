@@ -225,6 +225,21 @@ func editRules(g place.Generation, text []byte, id string, want []string) ([]byt
 	return text, true
 }
 
+// Settle has udevd told of rules, if they changed, and then has the container's devices looked at
+// again: nobody tells of what comes or goes before udevd knows the rules. That look may change
+// the rules, too. A device that never comes to rest is left to its next event.
+func Settle(changed bool, tell func(), look func() (changed bool)) {
+	for range 5 {
+		if changed {
+			tell()
+		}
+		if changed = look(); !changed {
+			return
+		}
+	}
+	tell()
+}
+
 // reloadWait bounds udevadm, which gives up by itself, unless it hangs, after three
 // seconds. A container can do without.
 const reloadWait = 5 * time.Second

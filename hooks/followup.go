@@ -31,25 +31,25 @@ func (f *followUp) do(ctx context.Context, started bool, warn func(what string, 
 	if f == nil {
 		return
 	}
-	tell := func(changed bool) {
-		if !changed {
-			return
-		}
+	tell := func() {
 		if err := devices.ReloadRules(ctx); err != nil {
 			warn("udev rules changed, but udevd was not told", err)
 		}
 	}
-	tell(f.reload)
-	if !started {
-		return
-	}
-	if f.rescan != nil {
+	look := func() bool {
+		if !started || f.rescan == nil {
+			return false
+		}
 		found, err := f.rescan()
 		if err != nil {
 			warn("devices that came or went meanwhile", err)
 		}
-		tell(found.reload)
-		f.allowed, f.removed = append(f.allowed, found.added...), found.removed
+		f.allowed, f.removed = append(f.allowed, found.added...), append(f.removed, found.removed...)
+		return found.reload
+	}
+	devices.Settle(f.reload, tell, look)
+	if !started {
+		return
 	}
 	if f.unit != "" && len(f.allowed) > 0 {
 		if err := devices.AllowInUnit(ctx, f.unit, f.allowed, f.removed...); err != nil {

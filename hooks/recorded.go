@@ -130,7 +130,7 @@ func (h *Hook) rescan(ctx context.Context, st state, sp *container.Spec, init pr
 		defer grants.Close()
 	}
 	plan.Check = mounts.Container{ID: st.ID, Bundle: st.Bundle, Trees: sp.Trees(st.Bundle)}.DeviceCheck(h.wait)
-	if err := errors.Join(plan.ScanPartitions(), plan.Renew()); err != nil || len(plan.Change.Tasks) == 0 {
+	if err := plan.Rescan(); err != nil || len(plan.Change.Tasks) == 0 {
 		return found, err
 	}
 	target, closeTarget, err := container.Open(h.wait, h.Generation, st.ID, container.Start{Init: init, Bundle: st.Bundle, Root: st.Root}, sp)

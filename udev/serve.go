@@ -1,6 +1,7 @@
 package udev
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"io/fs"
@@ -44,12 +45,15 @@ func (h *helper) serve(ctx context.Context, ev event) error {
 	}
 	todo, err := h.applyPlan(ctx, ev, found, func(plan *devices.Hotplug) error { return plan.Event(ev.path, ev.name) })
 	errs := []error{h.leave(ctx, ev, todo, err)}
-	if todo.rules {
+	if todo.rules || ev.direct { // which may have been left what the second look found
 		// udevd finds changed rules by itself, but only every few seconds.
-		errs = append(errs, devices.ReloadRules(ctx))
-		again, err := h.applyPlan(ctx, ev, found, (*devices.Hotplug).ScanPartitions)
-		todo.got, todo.lost = append(todo.got, again.got...), append(todo.lost, again.lost...)
-		errs = append(errs, h.leave(ctx, ev, again, err))
+		devices.Settle(todo.rules, func() { errs = append(errs, devices.ReloadRules(ctx)) }, func() bool {
+			again, err := h.applyPlan(ctx, ev, found, (*devices.Hotplug).Rescan)
+			errs = append(errs, h.leave(ctx, ev, again, err))
+			todo.unit = cmp.Or(todo.unit, again.unit)
+			todo.got, todo.lost = append(todo.got, again.got...), append(todo.lost, again.lost...)
+			return again.rules
+		})
 	}
 	if todo.unit != "" && len(todo.got)+len(todo.lost) > 0 {
 		errs = append(errs, devices.AllowInUnit(ctx, todo.unit, todo.got, todo.lost...))

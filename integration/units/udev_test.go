@@ -11,12 +11,9 @@ import (
 	"strings"
 	"testing"
 
-	"golang.org/x/sys/unix"
-
 	"isula.org/isulad-tools/config"
 	"isula.org/isulad-tools/container"
 	"isula.org/isulad-tools/devices"
-	"isula.org/isulad-tools/integration/sandbox"
 	"isula.org/isulad-tools/internal/logging"
 	"isula.org/isulad-tools/internal/place"
 	"isula.org/isulad-tools/internal/process"
@@ -284,53 +281,6 @@ func TestWhatUdevdMayNotDoIsLeftToSystemd(t *testing.T) {
 	helper(t, 0, "remove", b.id, p.part(1), "/dev/x", p.name)
 	if strings.Count(units(), "\n") != 1 {
 		t.Errorf("systemd-run %s", units())
-	}
-}
-
-func TestAPartitionThatComesWhileUdevdReloadsIsNotMissed(t *testing.T) {
-	p := plug(t)
-	host := "/dev/" + p.name
-	reloading, cut := filepath.Join(t.TempDir(), "reloading"), filepath.Join(t.TempDir(), "cut")
-	fakeProgram(t, "udevadm", "touch "+reloading+"; while [ ! -e "+cut+" ]; do sleep 0.01; done")
-	h := hold(t, nil)
-	dir := bundleOf(t, h, map[string]any{"linux": map[string]any{"cgroupsPath": h.cgroup}})
-	file, err := json.Marshal(map[string]any{"deviceToAdd": []devices.Device{p.record(host, "/dev/x", "rw")}})
-	must(t, err)
-	write(t, filepath.Join(dir, config.Name), string(file))
-	done := make(chan string, 1)
-	go func() {
-		numbers := ""
-		if sandbox.Await(func() bool { _, err := os.Stat(reloading); return err == nil }) {
-			numbers = p.cut(t, 1)
-		}
-		if err := os.WriteFile(cut, nil, 0o600); err != nil {
-			t.Error(err)
-		}
-		done <- numbers
-	}()
-	state := map[string]any{"id": h.id, "pid": h.pid, "bundle": dir, "root": h.image}
-	if code, stderr := stage(t, "prestart", state); code != 0 || stderr != "" {
-		t.Fatalf("exit code %d, %s", code, stderr)
-	}
-	defer func() {
-		if code, stderr := stage(t, "poststop", map[string]any{"id": h.id, "pid": h.pid, "bundle": dir}); code != 0 || stderr != "" {
-			t.Errorf("exit code %d, %s", code, stderr)
-		}
-		if text := read(t, rules); strings.Contains(text, h.id) {
-			t.Errorf("left are\n%s", text)
-		}
-		must(t, os.Remove(rules))
-	}()
-	var st unix.Stat_t
-	must(t, unix.Stat(h.root+"/dev/xp1", &st))
-	if got, want := fmt.Sprintf("%d:%d", unix.Major(st.Rdev), unix.Minor(st.Rdev)), <-done; got != want {
-		t.Errorf("the container has %s, want %s", got, want)
-	}
-	if !strings.Contains(read(t, filepath.Join(dir, config.Name)), `"/dev/xp1"`) {
-		t.Error("it is not recorded")
-	}
-	if n, err := sandbox.Lstat(h.root + "/dev/xp1"); err != nil || !strings.HasPrefix(n.String(), "b 0660 0:6") {
-		t.Errorf("%v, %v", n, err)
 	}
 }
 

@@ -9,6 +9,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"strings"
+	"time"
 
 	"github.com/urfave/cli"
 
@@ -84,14 +85,7 @@ func (a App) transactNamed(c *cli.Context, found container.Container, name, pref
 	}
 	if s.reload {
 		// After all locks: udevd may wait for a helper that waits for one.
-		if e := devices.ReloadRules(context.Background()); e != nil {
-			// All is done; it is what udevd will find when it starts.
-			what := "udev rules changed, but udevd was not told"
-			if !devices.UdevdRuns() {
-				what += ", because none runs here: only the next command or start notices a device that goes or comes"
-			}
-			a.warn(what, e)
-		}
+		devices.Settle(true, s.tellUdevd, func() bool { return s.lookAgain(found) })
 	}
 	return s.report(prefix, err)
 }
@@ -104,16 +98,11 @@ func (a App) warn(what string, err error) {
 }
 
 func (s *session) locked(ctx context.Context, c *cli.Context, found container.Container, p resource.Policy, plan func(*session) error) error {
-	lock, err := config.LockContainer(ctx, found.Dir, commandLockWait)
+	leave, err := s.enter(ctx, found, commandLockWait)
 	if err != nil {
 		return err
 	}
-	defer lock.Unlock()
-	s.wait = deadline.NewWaiter(ctx)
-	defer s.wait.Close()
-	if s.doc, err = config.Load(found.Dir); err != nil {
-		return err
-	}
+	defer leave()
 	s.forget = c.Bool(forgetFlag.Name)
 	closeTarget, err := s.open(found)
 	defer closeTarget()
@@ -130,7 +119,7 @@ func (s *session) locked(ctx context.Context, c *cli.Context, found container.Co
 		s.target = nil
 	}
 	if s.target != nil && !c.Bool(dryRunFlag.Name) {
-		if err := s.refreshDevices(context.WithoutCancel(ctx)); err != nil {
+		if err := s.refreshDevices(context.WithoutCancel(ctx), (*devices.Hotplug).Renew); err != nil {
 			return err
 		}
 	}
@@ -151,57 +140,27 @@ func (s *session) locked(ctx context.Context, c *cli.Context, found container.Co
 	return s.change.Do(context.WithoutCancel(ctx), s.target)
 }
 
+// enter takes the container's lock, for so long, and reads its records.
+func (s *session) enter(ctx context.Context, found container.Container, wait time.Duration) (leave func(), err error) {
+	lock, err := config.LockContainer(ctx, found.Dir, wait)
+	if err != nil {
+		return nil, err
+	}
+	s.wait = deadline.NewWaiter(ctx)
+	leave = func() {
+		s.wait.Close()
+		lock.Unlock()
+	}
+	if s.doc, err = config.Load(found.Dir); err != nil {
+		leave()
+		return nil, err
+	}
+	return leave, nil
+}
+
 // container is the one for which the host's paths are opened.
 func (s *session) container() mounts.Container {
 	return mounts.Container{ID: s.id, Bundle: s.dir, Trees: s.spec.Trees(s.dir)}
-}
-
-// askContainer has plan ask what the container may choose, and what it was given.
-func (s *session) askContainer(plan *devices.Hotplug) {
-	plan.Check = s.container().DeviceCheck(s.wait)
-	if s.target != nil && s.target.Doubt == nil {
-		plan.Has = devices.Granted(s.target.Ledger)
-	}
-}
-
-// refreshDevices makes the running container's devices what they are on the host now, whatever
-// the command is about: a number may be another device's by now.
-func (s *session) refreshDevices(ctx context.Context) error {
-	if !hasDevices(s.doc) {
-		return nil
-	}
-	plan, err := devices.PlanHotplug(s.doc)
-	if err != nil {
-		return nil // whoever changes devices says so
-	}
-	s.askContainer(plan)
-	plan.Host = s.host
-	if err := plan.Renew(); err != nil || len(plan.Change.Tasks) == 0 {
-		return err
-	}
-	s.host = &devices.Host{} // which may change meanwhile
-	if err := plan.Do(ctx, s.target); err != nil && s.target.Init.Lives() {
-		return err
-	}
-	if err := plan.Failed(); err != nil {
-		s.app.warn("the container does not have all its devices under their present numbers", err)
-	}
-	s.renewed = plan.Renewed()
-	if s.reload, err = plan.SyncRules(ctx, s.app.Generation, s.id, commandLockWait); err != nil {
-		s.app.warn("udev rules not renewed: until the next command or start nobody notices when a renumbered device goes", err)
-	}
-	if unit := s.target.Cgroups.Unit(); unit != "" {
-		got, lost := plan.Changed(s.target)
-		if err := devices.AllowInUnit(ctx, unit, got, lost...); err != nil {
-			s.app.warn("systemd's next daemon-reload undoes the change of the container's devices", err)
-		}
-	}
-	return nil
-}
-
-// hasDevices tells whether devices are recorded, or may be.
-func hasDevices(doc *config.Document) bool {
-	return doc.Has(config.Devices) || doc.Has(config.Selectors)
 }
 
 // open finds out, under the lock, whether the container runs, and opens it if it
