@@ -16,7 +16,17 @@ import (
 
 // qmp tells the guest's own QEMU something, as hack/vm/guest/qmp does, and
 // requires it to agree.
-func qmp(t *testing.T, command string, arguments map[string]any) (answer json.RawMessage) {
+func qmp(t *testing.T, command string, arguments map[string]any) json.RawMessage {
+	t.Helper()
+	answer, refused := askQMP(t, command, arguments)
+	if refused != "" {
+		t.Fatalf("qmp %s %v: %s", command, arguments, refused)
+	}
+	return answer
+}
+
+// askQMP is qmp that may be refused.
+func askQMP(t *testing.T, command string, arguments map[string]any) (answer json.RawMessage, refused string) {
 	t.Helper()
 	port, err := os.OpenFile("/run/qmp", os.O_RDWR, 0)
 	if err != nil {
@@ -46,23 +56,27 @@ func qmp(t *testing.T, command string, arguments map[string]any) (answer json.Ra
 		if err := json.Unmarshal(lines.Bytes(), &answer); err != nil || answer.ID != id {
 			continue
 		}
-		if answer.Error != nil {
-			t.Fatalf("qmp %s %v: %s", command, arguments, answer.Error)
-		}
-		return answer.Return
+		return answer.Return, string(answer.Error)
 	}
 	t.Fatalf("qmp %s %v: no answer: %v", command, arguments, lines.Err())
-	return nil
+	return nil, ""
 }
 
-// plug plugs a device into the machine. It does not wait for the kernel.
+// plug plugs a device into the machine. It does not wait for the kernel. QEMU lets go of a
+// drive a moment after the device that had it.
 func plug(t *testing.T, driver, id string, more map[string]any) {
 	t.Helper()
 	arguments := map[string]any{"driver": driver, "id": id}
 	for k, v := range more {
 		arguments[k] = v
 	}
-	qmp(t, "device_add", arguments)
+	within(t, patience, id+" is plugged in", func() bool {
+		_, refused := askQMP(t, "device_add", arguments)
+		if refused != "" && !strings.Contains(refused, "Permission conflict on node") {
+			t.Fatalf("qmp device_add %v: %s", arguments, refused)
+		}
+		return refused == ""
+	})
 }
 
 // unplug pulls a device out and waits until the kernel has let it go.
