@@ -82,7 +82,7 @@ func followAll(d *config.Document, records []Device, found []OnHost, selectors [
 		known := slices.IndexFunc(seen, func(s PartitionSnapshot) bool { return s.Path == r.PathInContainer })
 		block, isDisk := r.disk(known >= 0)
 		if !isDisk {
-			if matches := found[i].matches(); matches != nil && !isOfDisk(r, records) {
+			if matches := found[i].matches(); matches != nil && !isOfDisk(i, found) {
 				list = append(list, Followed{Path: r.PathInContainer, Matches: matches, Away: found[i].IsAway() && !r.neverCame()})
 			}
 			continue

@@ -67,11 +67,30 @@ func (h OnHost) byName(path string, below bool) []string {
 // to 253 ask only the first of a device's links.
 func (h OnHost) byLink(link string) []string {
 	list := []string{h.match(`SYMLINK=="` + link + `"`)}
+	if to := h.danglesTo(); to != "" {
+		list = append(list, h.match(`ENV{DEVNAME}=="`+to+`"`))
+	}
 	node := nodeNameAt(h.sysfs)
 	if h.err == nil && node != "" && (h.isExchanged() || h.bound() != "" || !h.hasLink(link)) {
 		list = append(list, h.match(`ENV{DEVNAME}=="/dev/`+node+`"`))
 	}
 	return list
+}
+
+// danglesTo is where the link of a device that is away leads: udevd does not know it, whose links
+// go with the device.
+func (h OnHost) danglesTo() string {
+	to, err := os.Readlink(h.PathOnHost)
+	if err != nil || !h.IsAway() {
+		return ""
+	}
+	if !filepath.IsAbs(to) {
+		to = filepath.Join(filepath.Dir(h.PathOnHost), to)
+	}
+	if name, below := strings.CutPrefix(to, "/dev/"); !below || !isPlain(name) {
+		return ""
+	}
+	return to
 }
 
 // match is the beginning of a rule. The links of what is made of other devices, or of a
@@ -243,10 +262,10 @@ func (d Device) hasFixedNumberAt(link bool, dir string) bool {
 	return false
 }
 
-// isOfDisk tells whether d is a partition of a disk in list, which is followed with it.
-func isOfDisk(d Device, list []Device) bool {
-	return d.Parent != "" && !d.isStacked() && slices.ContainsFunc(list, func(disk Device) bool {
-		_, ours := partitionOf(disk, d)
-		return disk.mayBeDisk() && (ours || d.Parent == disk.PathOnHost || d.Parent == "/dev/"+disk.nodeName())
+// isOfDisk tells whether the i-th is a partition of a disk among all, which is followed with it.
+func isOfDisk(i int, all []OnHost) bool {
+	part := all[i]
+	return part.Parent != "" && slices.ContainsFunc(all, func(disk OnHost) bool {
+		return part.goesWith(disk.Device, "") || disk.err == nil && disk.mayBeDisk() && part.goesWith(disk.Device, nodeNameAt(disk.sysfs))
 	})
 }

@@ -26,6 +26,9 @@ type Hotplug struct {
 	Check func(path string) error
 	// Host, when there is one, is the host as it is looked at for all that is done.
 	Host *Host
+	// Given, when it is set: a device that is there, and that the container lacks, stays so. It may be recorded for
+	// the next start only, and of one that came an event tells.
+	Given bool
 	// Hides, when there is one, refuses a device that the container could not see.
 	Hides func(Device) error
 
@@ -83,7 +86,7 @@ func (h *Hotplug) Event(path, name string) error {
 	}
 	f := h.look(list[i])
 	switch {
-	case isOfDisk(list[i], list): // it goes by the disk's event
+	case list[i].Parent != "" && isOfDisk(i, new(Host).Look(list)): // it goes by the disk's event
 		return nil
 	case !f.isDisk:
 		h.renew(f)
@@ -114,7 +117,7 @@ func (h *Hotplug) disk(f found, name string) error {
 		task = h.replug(f.Device, f.now)
 	}
 	h.syncManualPartitions(f.now, f.block, func(p Block) bool { return back || p.Name == name })
-	h.follow(f.now, f.block, name, there, task != nil || !h.lacks(f.Device))
+	h.syncPartitions(f.now, f.block, name, there, task != nil || !h.lacks(f.Device))
 	if task != nil {
 		h.looks[len(h.looks)-1].disk = task
 	}
@@ -153,12 +156,6 @@ func (h *Hotplug) Do(ctx context.Context, t *resource.Target) error {
 	return h.doc.Save()
 }
 
-// Changed lists the devices that the running container t was given, and those
-// that it lost and has by nothing else.
-func (h *Hotplug) Changed(t *resource.Target) (got, lost []Device) {
-	return Changed(h.Change, t, h.before, h.devices.Records())
-}
-
 // Failed says what could not be done. Limits that the disk's scheduler does not
 // have are no failure.
 func (h *Hotplug) Failed() error {
@@ -183,14 +180,14 @@ func (h *Hotplug) unplug(d Device) {
 			}
 		}
 	}
-	h.unfollow(d)
+	h.removePartitions(d)
 	// Forget which partitions were seen: when the disk returns, all its partitions are added.
 	h.looks = append(h.looks, diskScan{seen: PartitionSnapshot{d.PathInContainer, "", d.withdrawn()}})
 }
 
-// unfollow plans that the partitions of a disk go, which is away: by their
+// removePartitions plans that the partitions of a disk go, which is away: by their
 // names, which are the kernel's, they would be those of another one.
-func (h *Hotplug) unfollow(d Device) {
+func (h *Hotplug) removePartitions(d Device) {
 	for _, r := range h.devices.Records() {
 		if _, ours := partitionOf(d, r); ours {
 			h.devices.Remove(r)
@@ -224,10 +221,10 @@ func (d Device) partitions(block Block) (map[string]Device, error) {
 	return there, nil
 }
 
-// follow plans to refresh the partitions of the disk d, which are there now: those that the
+// syncPartitions plans to refresh the partitions of the disk d, which are there now: those that the
 // container has, those that are new, and the one of this name. has: the container has d, or gets
 // it. Without, it gets no partition but what an event tells of.
-func (h *Hotplug) follow(d Device, block Block, name string, there map[string]Device, has bool) {
+func (h *Hotplug) syncPartitions(d Device, block Block, name string, there map[string]Device, has bool) {
 	recorded := map[string]bool{}
 	for _, old := range h.devices.Records() {
 		suffix, ours := partitionOf(d, old)
@@ -297,8 +294,10 @@ func (h *Hotplug) syncManualPartitions(d Device, block Block, force func(Block) 
 			continue
 		}
 		switch f := h.look(r); {
-		case f.away || f.block.Name != "" && f.block.Parent() != block.Name:
+		case f.away || f.block.Name != "" && f.block.Parent() != block.Name && r.Parent != "/dev/"+block.Name:
 			h.devices.Withdraw(r)
+		case f.block.Name != "" && f.block.Parent() != block.Name: // its disk had the name
+			h.renew(f)
 		case f.block.Name == "" || f.err != nil: // a start says what is wrong with the record
 		case f.now != r, force(f.block), h.lacks(r) && !seen.has(strings.TrimPrefix(f.block.Name, block.Name)):
 			h.devices.Update(r, f.now)
@@ -307,11 +306,23 @@ func (h *Hotplug) syncManualPartitions(d Device, block Block, force func(Block) 
 }
 
 // partitionOf tells whether r records a partition of the disk d, under the
-// names that it gets by itself, and returns what the kernel appended to them.
+// names that it gets by itself, and returns what the kernel appended to them. Of a disk that is
+// given by a link it may be recorded under a name of before.
 func partitionOf(d, r Device) (suffix string, ours bool) {
 	suffix, ok := strings.CutPrefix(r.PathInContainer, d.PathInContainer)
 	return suffix, ok && r.Parent != "" && r.Select == "" && r.Type == "b" && isSuffix(suffix) &&
-		strings.HasPrefix(r.PathOnHost, "/dev/") && !strings.HasPrefix(r.PathOnHost, linked) && appended(r.PathOnHost, suffix)
+		strings.HasPrefix(r.PathOnHost, "/dev/") && !strings.HasPrefix(r.PathOnHost, linked) && appended(r.PathOnHost, suffix) &&
+		(r.Parent == d.PathOnHost || !isKernelsName(d.PathOnHost))
+}
+
+// goesWith tells whether d is a partition of a disk, which the kernel calls name while it is
+// there, and is followed with it.
+func (d Device) goesWith(disk Device, name string) bool {
+	if d.Parent == "" || d.isStacked() || !disk.mayBeDisk() {
+		return false
+	}
+	_, ours := partitionOf(disk, d)
+	return ours || d.Parent == disk.PathOnHost || name != "" && d.Parent == "/dev/"+name
 }
 
 // appended tells whether the kernel made a partition's name of a disk's by

@@ -70,7 +70,13 @@ func (h *Hotplug) renew(f found) {
 
 // Renew plans that the container has its devices by the numbers that they have now, and
 // none whose number is another's. No event is behind it: one may have been lost.
-func (h *Hotplug) Renew() error {
+func (h *Hotplug) Renew() error { return h.renewAll(false) }
+
+// Rescan is Renew that plans what comes and goes with the partitions of disks, too: what the
+// events would have, of which nobody told because udevd did not know the rules yet.
+func (h *Hotplug) Rescan() error { return h.renewAll(true) }
+
+func (h *Hotplug) renewAll(partitions bool) error {
 	if err := h.selected(true); err != nil {
 		return err
 	}
@@ -79,7 +85,11 @@ func (h *Hotplug) Renew() error {
 		if d.Select != "" {
 			continue
 		}
-		if f := h.look(d); f.isDisk || !f.isSame() || h.Has == nil || h.lacks(d) {
+		f := h.look(d)
+		if h.Given && !f.isDisk && f.isSame() && h.lacks(d) {
+			continue
+		}
+		if f.isDisk || !f.isSame() || h.Has == nil || h.lacks(d) {
 			all = append(all, f)
 		}
 	}
@@ -95,8 +105,13 @@ func (h *Hotplug) Renew() error {
 		}
 	}
 	for i, f := range all {
-		if stale[i] {
+		switch {
+		case stale[i]:
 			h.renewDisk(f)
+		case partitions && f.isDisk:
+			if err := h.scan(f); err != nil {
+				return err
+			}
 		}
 	}
 	return nil
@@ -130,7 +145,7 @@ func diskOf(i int, all []found) int {
 	if all[i].isDisk {
 		return i
 	}
-	return slices.IndexFunc(all, func(disk found) bool { return disk.isDisk && isOfDisk(all[i].Device, []Device{disk.Device}) })
+	return slices.IndexFunc(all, func(disk found) bool { return disk.isDisk && all[i].now.goesWith(disk.Device, disk.block.Name) })
 }
 
 // renewDisk plans what the event would of which nobody told. A disk that goes at this moment,
@@ -146,10 +161,6 @@ func (h *Hotplug) renewDisk(f found) {
 	}
 	_ = h.disk(f, name)
 }
-
-// Rescan plans what the events would have of which nobody told, because udevd did not know the
-// rules yet.
-func (h *Hotplug) Rescan() error { return errors.Join(h.ScanPartitions(), h.Renew()) }
 
 // ScanPartitions plans that the container gets the partitions of its disks, and the devices of its
 // selectors, that came since somebody looked last, and loses those that went.
@@ -171,7 +182,7 @@ func (h *Hotplug) ScanPartitions() error {
 func (h *Hotplug) scan(f found) error {
 	switch {
 	case f.away:
-		h.unfollow(f.Device)
+		h.removePartitions(f.Device)
 		return nil
 	case f.block.Name == "": // a start says what is wrong with the record
 		return nil
@@ -180,7 +191,7 @@ func (h *Hotplug) scan(f found) error {
 	}
 	there, err := f.partitions(f.block)
 	if err == nil {
-		h.follow(f.Device, f.block, "", there, !h.lacks(f.Device))
+		h.syncPartitions(f.Device, f.block, "", there, !h.lacks(f.Device))
 	}
 	return err
 }

@@ -229,7 +229,7 @@ func editRules(g place.Generation, text []byte, id string, want []string) ([]byt
 // again: nobody tells of what comes or goes before udevd knows the rules. That look may change
 // the rules, too. A device that never comes to rest is left to its next event.
 func Settle(changed bool, tell func(), look func() (changed bool)) {
-	for range 5 {
+	for range 3 {
 		if changed {
 			tell()
 		}

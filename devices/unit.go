@@ -28,6 +28,21 @@ func AllowInUnit(ctx context.Context, unit string, allow []Device, forget ...Dev
 	return systemd.AllowDevices(ctx, unit, unitDevices(withCurrentNumbers(allow)), unitDevices(forget))
 }
 
+// AllowInUnit tells systemd what the unit of the running container t got and lost by the plan,
+// under the container's lock: when that is gone, somebody else may give the container a number
+// that it lost.
+func (h *Hotplug) AllowInUnit(ctx context.Context, t *resource.Target) error {
+	unit := t.Cgroups.Unit()
+	if unit == "" {
+		return nil
+	}
+	got, lost := Changed(h.Change, t, h.before, h.devices.Records())
+	if len(got)+len(lost) == 0 {
+		return nil
+	}
+	return AllowInUnit(ctx, unit, got, lost...)
+}
+
 func unitDevices(list []Device) []systemd.Device {
 	var out []systemd.Device
 	for _, d := range list {

@@ -122,7 +122,7 @@ func (h *Hook) rules(ctx context.Context, s *startRun) error {
 		return err
 	}
 	if len(followed) > 0 {
-		s.after.rescan = func() (rescanned, error) {
+		s.after.rescan = func() (reload bool, err error) {
 			return h.rescan(ctx, s.state, s.spec, s.target.Init)
 		}
 	}

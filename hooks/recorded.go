@@ -110,19 +110,19 @@ func (r *recorded) scan() (changed bool, err error) {
 
 // rescan makes the container's devices, and their rules, what they became after it was
 // looked, and before udevd knew whom to tell of them.
-func (h *Hook) rescan(ctx context.Context, st state, sp *container.Spec, init process.ID) (found rescanned, err error) {
+func (h *Hook) rescan(ctx context.Context, st state, sp *container.Spec, init process.ID) (reload bool, err error) {
 	lock, err := config.LockContainer(ctx, st.Bundle, hookLockWait)
 	if err != nil {
-		return found, err
+		return false, err
 	}
 	defer lock.Unlock()
 	doc, err := config.Load(st.Bundle)
 	if err != nil {
-		return found, err
+		return false, err
 	}
 	plan, err := devices.PlanHotplug(doc)
 	if err != nil {
-		return found, err
+		return false, err
 	}
 	// Without a full ledger nobody knows what the container was given.
 	if grants, doubt := container.OpenLedger(h.Generation, st.ID, container.Start{Init: init, Bundle: st.Bundle}, nil); doubt == nil {
@@ -131,18 +131,18 @@ func (h *Hook) rescan(ctx context.Context, st state, sp *container.Spec, init pr
 	}
 	plan.Check = mounts.Container{ID: st.ID, Bundle: st.Bundle, Trees: sp.Trees(st.Bundle)}.DeviceCheck(h.wait)
 	if err := plan.Rescan(); err != nil || len(plan.Change.Tasks) == 0 {
-		return found, err
+		return false, err
 	}
 	target, closeTarget, err := container.Open(h.wait, h.Generation, st.ID, container.Start{Init: init, Bundle: st.Bundle, Root: st.Root}, sp)
 	if err != nil {
-		return found, err
+		return false, err
 	}
 	defer closeTarget()
 	target.Detect = mounts.DetectSharedPath
 	if err := plan.Do(ctx, target); err != nil {
-		return found, err
+		return false, err
 	}
-	found.added, found.removed = plan.Changed(target)
-	found.reload, err = plan.SyncRules(ctx, h.Generation, st.ID, hookLockWait)
-	return found, errors.Join(plan.Failed(), err)
+	told := plan.AllowInUnit(ctx, target)
+	reload, err = plan.SyncRules(ctx, h.Generation, st.ID, hookLockWait)
+	return reload, errors.Join(plan.Failed(), told, err)
 }

@@ -1,7 +1,6 @@
 package udev
 
 import (
-	"cmp"
 	"context"
 	"errors"
 	"io/fs"
@@ -27,8 +26,6 @@ type helper struct {
 type pending struct {
 	elsewhere bool // this process may not do what it takes
 	rules     bool // udevd must be told that they changed
-	unit      string
-	got, lost []devices.Device // which the unit may, and may not, use any more
 }
 
 // serve brings the container's records, and the container if it runs, in line
@@ -43,22 +40,23 @@ func (h *helper) serve(ctx context.Context, ev event) error {
 	if err != nil {
 		return err
 	}
-	todo, err := h.applyPlan(ctx, ev, found, func(plan *devices.Hotplug) error { return plan.Event(ev.path, ev.name) })
+	ofEvent := func(plan *devices.Hotplug) error { return plan.Event(ev.path, ev.name) }
+	todo, err := h.applyPlan(ctx, ev, found, ofEvent, ev.isOfDevice())
 	errs := []error{h.leave(ctx, ev, todo, err)}
 	if todo.rules || ev.direct { // which may have been left what the second look found
 		// udevd finds changed rules by itself, but only every few seconds.
 		devices.Settle(todo.rules, func() { errs = append(errs, devices.ReloadRules(ctx)) }, func() bool {
-			again, err := h.applyPlan(ctx, ev, found, (*devices.Hotplug).Rescan)
+			again, err := h.applyPlan(ctx, ev, found, rescan, true)
 			errs = append(errs, h.leave(ctx, ev, again, err))
-			todo.unit = cmp.Or(todo.unit, again.unit)
-			todo.got, todo.lost = append(todo.got, again.got...), append(todo.lost, again.lost...)
 			return again.rules
 		})
 	}
-	if todo.unit != "" && len(todo.got)+len(todo.lost) > 0 {
-		errs = append(errs, devices.AllowInUnit(ctx, todo.unit, todo.got, todo.lost...))
-	}
 	return errors.Join(errs...)
+}
+
+func rescan(plan *devices.Hotplug) error {
+	plan.Given = true
+	return plan.Rescan()
 }
 
 // leave has a unit of systemd serve the event again, where this process may not do it or
@@ -70,8 +68,9 @@ func (h *helper) leave(ctx context.Context, ev event, todo pending, err error) e
 	return err
 }
 
-// applyPlan does, under the container's lock, what plan plans.
-func (h *helper) applyPlan(ctx context.Context, ev event, found container.Container, plan func(*devices.Hotplug) error) (todo pending, err error) {
+// applyPlan does, under the container's lock, what plan plans; that may change its rules, unless it
+// is about a partition only.
+func (h *helper) applyPlan(ctx context.Context, ev event, found container.Container, plan func(*devices.Hotplug) error, rules bool) (todo pending, err error) {
 	lock, err := config.LockContainer(ctx, found.Dir, ev.lockWait())
 	if err != nil {
 		return todo, err
@@ -132,10 +131,9 @@ func (h *helper) applyPlan(ctx context.Context, ev event, found container.Contai
 	h.report(found.ID, hotplug.Change)
 	err = hotplug.Failed()
 	if target != nil {
-		todo.unit = target.Cgroups.Unit()
-		todo.got, todo.lost = hotplug.Changed(target)
+		err = errors.Join(err, hotplug.AllowInUnit(ctx, target))
 	}
-	if ev.isOfDevice() {
+	if rules {
 		var e error
 		todo.rules, e = hotplug.SyncRules(ctx, h.generation, found.ID, ev.lockWait())
 		err = errors.Join(err, e)

@@ -170,3 +170,126 @@ func numbersAt(t *testing.T, path string) string {
 	}
 	return fmt.Sprintf("%d:%d", unix.Major(st.Rdev), unix.Minor(st.Rdev))
 }
+
+// The kernel's name of a partition's disk is recorded, and may be another disk's by now.
+func TestAPartitionIsOfTheDiskThatItIsOnNow(t *testing.T) {
+	was, is := plug(t), plug(t)
+	was.cut(t, 1)
+	one := was.part(1)
+	two := is.cut(t, 1)
+	const link = "/dev/of-the-administrators-partition"
+	point := func(name string) {
+		t.Helper()
+		must(t, os.RemoveAll(link))
+		must(t, os.Symlink(name, link))
+	}
+	t.Cleanup(func() { must(t, os.Remove(link)) })
+	h, b := withRules(t, "")
+	box := &deviceFixture{fakeContainer: h, t: t, dir: b.dir}
+	add := func(device string) {
+		t.Helper()
+		if o := b.tool(t, "add-device", h.id, device); o.code != 0 {
+			t.Fatalf("add-device %s: %d, %s", device, o.code, o.said)
+		}
+	}
+	point(one)
+	add(link + ":/dev/data:rw")
+	point(is.part(1)) // its disk has another name, and that of before is another disk's
+	add("/dev/" + was.name + ":/dev/z:rw")
+	want := map[string]string{"/dev/data": two, "/dev/z": fmt.Sprintf("7:%d", was.minor)}
+	box.has(want)
+	if got := box.records(); !strings.Contains(got, "</dev/"+is.name+"(") || strings.Contains(got, "</dev/"+was.name+"(") {
+		t.Errorf("recorded are\n%s", got)
+	}
+	if got := read(t, rules); !strings.Contains(got, `SYMLINK=="`+strings.TrimPrefix(link, "/dev/")+`"`) || !strings.Contains(got, `"/dev/`+is.part(1)+`"`) {
+		t.Errorf("no rule of the partition's own in\n%s", got)
+	}
+
+	// As it is recorded by who did not look: the other disk's event takes nothing.
+	stale := was.record(link, "/dev/data", "rw")
+	stale.Parent = "/dev/" + was.name
+	f := running(t, map[string]any{"deviceToAdd": []devices.Device{stale, was.record("/dev/"+was.name, "/dev/z", "rw")}}, pivoted)
+	f.start()
+	f.has(want)
+	helper(t, 0, "add", f.id, was.name, "/dev/z", "-")
+	f.has(want)
+}
+
+// Only what the kernel has on a disk goes with it, whatever its path in the container looks like.
+func TestAPathLikeThatOfAPartitionIsNone(t *testing.T) {
+	disk, other, third := plug(t), plug(t), plug(t)
+	number := other.cut(t, 1)
+	h, b := withRules(t, "")
+	box := &deviceFixture{fakeContainer: h, t: t, dir: b.dir}
+	other1 := "/dev/" + other.part(1)
+	for _, args := range [][]string{
+		{"add-device", h.id, "/dev/" + disk.name + ":/dev/data:rw", other1 + ":/dev/datap1:rw"},
+		{"add-device", h.id, "/dev/" + third.name + ":/dev/other:rw"},
+	} {
+		if o := b.tool(t, args...); o.code != 0 {
+			t.Fatalf("%q: %d, %s", args, o.code, o.said)
+		}
+		if got := box.records(); !strings.Contains(got, "/dev/datap1="+other1) {
+			t.Errorf("after %q recorded are\n%s", args, got)
+		}
+	}
+	box.has(map[string]string{"/dev/data": fmt.Sprintf("7:%d", disk.minor), "/dev/datap1": number, "/dev/other": fmt.Sprintf("7:%d", third.minor)})
+	if o := b.tool(t, "remove-device", "--follow-partition", h.id, "/dev/"+disk.name); o.code != 0 {
+		t.Fatalf("remove-device: %d, %s", o.code, o.said)
+	}
+	box.has(map[string]string{"/dev/datap1": number, "/dev/other": fmt.Sprintf("7:%d", third.minor)})
+}
+
+// A unit of systemd's looks at all devices, so it writes the rules of all.
+func TestAPartitionsEventRenewsTheRulesOfWhatItRenews(t *testing.T) {
+	p, was, is := plug(t), plug(t), plug(t)
+	link, point := administrators(t, was)
+	b := running(t, map[string]any{"deviceToAdd": []devices.Device{p.record("/dev/"+p.name, "/dev/x", "rw"), was.record(link, "/dev/y", "rw")}}, boundNodes()...)
+	b.start()
+	fakeProgram(t, "udevadm", "")
+	t.Cleanup(func() { must(t, os.Remove(rules)) })
+	helper(t, 0, "add", b.id, p.name, "/dev/x", "-")
+	follows(t, was, is)
+	point(is)
+	one := p.cut(t, 1)
+	booted(t)
+	helper(t, 0, "--direct", "add", b.id, p.part(1), "/dev/x", p.name)
+	b.has(map[string]string{"/dev/x": fmt.Sprintf("7:%d", p.minor), "/dev/xp1": one, "/dev/y": fmt.Sprintf("7:%d", is.minor)})
+	follows(t, is, was)
+}
+
+// What --update-config-only recorded is the next start's, whatever happens to other devices.
+func TestAnEventGivesNothingThatIsOnlyRecorded(t *testing.T) {
+	p := plug(t)
+	b := running(t, map[string]any{"deviceToAdd": []devices.Device{p.record("/dev/"+p.name, "/dev/x", "rw")}}, pivoted)
+	b.start()
+	fakeProgram(t, "udevadm", "")
+	t.Cleanup(func() { must(t, os.Remove(rules)) })
+	other := plug(t)
+	other.cut(t, 1)
+	later, err := devices.FromNode("/dev/" + other.part(1))
+	must(t, err)
+	later.PathInContainer, later.Parent = "/dev/later", "/dev/"+other.name
+	doc, err := config.Load(b.dir)
+	must(t, err)
+	must(t, config.Put(doc, config.Devices, append(b.recorded(), later)))
+	must(t, doc.Save())
+	for _, direct := range [][]string{nil, {"--direct"}} {
+		helper(t, 0, append(direct, "add", b.id, p.name, "/dev/x", "-")...)
+		b.has(map[string]string{"/dev/x": fmt.Sprintf("7:%d", p.minor)})
+	}
+}
+
+// udevd does not know the operator's link, and what it leads to is not there yet.
+func TestWhatALinkWillLeadToIsFollowed(t *testing.T) {
+	const link = "/dev/of-the-administrators-modem"
+	must(t, os.Symlink("ttyTEST7", link))
+	t.Cleanup(func() { must(t, os.Remove(link)) })
+	h, b := withRules(t, "")
+	if o := b.tool(t, "add-device", "--optional", h.id, link+":/dev/modem"); o.code != 0 {
+		t.Fatalf("add-device: %d, %s", o.code, o.said)
+	}
+	if got := read(t, rules); !strings.Contains(got, `ENV{DEVNAME}=="/dev/ttyTEST7"`) {
+		t.Errorf("rules\n%s", got)
+	}
+}

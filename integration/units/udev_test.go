@@ -262,6 +262,8 @@ func TestWhatUdevdMayNotDoIsLeftToSystemd(t *testing.T) {
 	host, disk := "/dev/"+p.name, fmt.Sprintf("7:%d", p.minor)
 	b := running(t, map[string]any{"deviceToAdd": []devices.Device{p.record(host, "/dev/x", "rw")}}, boundNodes()...)
 	b.start()
+	fakeProgram(t, "udevadm", "")
+	t.Cleanup(func() { must(t, os.Remove(rules)) })
 	units := booted(t)
 	one := p.cut(t, 1)
 	args := []string{"add", b.id, p.part(1), "/dev/x", p.name}

@@ -36,18 +36,16 @@ func (s *session) refreshDevices(ctx context.Context, renew func(*devices.Hotplu
 	if err := plan.Do(ctx, s.target); err != nil && s.target.Init.Lives() {
 		return err
 	}
-	if err := plan.Failed(); err != nil {
+	if err := plan.Failed(); err != nil && err.Error() != s.failed {
+		s.failed = err.Error()
 		s.app.warn("the container does not have all its devices under their present numbers", err)
 	}
 	s.renewed = plan.Renewed()
 	if s.reload, err = plan.SyncRules(ctx, s.app.Generation, s.id, commandLockWait); err != nil {
 		s.app.warn("udev rules not renewed: until the next command or start nobody notices when a renumbered device goes", err)
 	}
-	if unit := s.target.Cgroups.Unit(); unit != "" {
-		got, lost := plan.Changed(s.target)
-		if err := devices.AllowInUnit(ctx, unit, got, lost...); err != nil {
-			s.app.warn("systemd's next daemon-reload undoes the change of the container's devices", err)
-		}
+	if err := plan.AllowInUnit(ctx, s.target); err != nil {
+		s.app.warn("systemd's next daemon-reload undoes the change of the container's devices", err)
 	}
 	return nil
 }
@@ -79,7 +77,7 @@ func (s *session) lookAgain(found container.Container) bool {
 	if s.target == nil {
 		return false
 	}
-	again := &session{app: s.app, name: s.name, id: s.id, dir: s.dir, host: &devices.Host{}}
+	again := &session{app: s.app, name: s.name, id: s.id, dir: s.dir, host: &devices.Host{}, failed: s.failed}
 	if err := again.renew(context.WithoutCancel(s.app.interrupts), found); err != nil {
 		s.app.warn("devices that came or went meanwhile", err)
 	}

@@ -53,6 +53,7 @@ type session struct {
 	after    func()           // once the change is done
 	host     *devices.Host    // looked at under the lock
 	renewed  []devices.Device // that the container got by other numbers before all else
+	failed   string           // what was said of those that it could not get
 }
 
 // bareError is an error that says by itself what failed.
