@@ -234,27 +234,17 @@ func (d Device) partition(block Block, name string) (Device, error) {
 	return p, nil
 }
 
-// parentNow is the path of the disk that d, which has the numbers of now, is a partition of: as it
-// is recorded, or, where d's path is no name of the kernel's, by the name that its disk has by now.
-func (d Device) parentNow() string {
-	if d.Type != "b" || d.Parent == "" || d.Select != "" || d.isStacked() {
+// ParentNow is the path of the disk that d is a partition of, by the kernel's name. As it is recorded it may
+// be another's by now.
+func (d Device) ParentNow() string {
+	if d.Parent == "" || d.isByKernelsName() {
 		return d.Parent
 	}
-	block, err := FindBlock(d.Major, d.Minor)
+	block, err := d.block()
 	if err != nil || block.Type != "part" {
 		return d.Parent
 	}
-	if now := block.ParentPath(); now != "" && now != d.Parent && !isKernelsName(d.PathOnHost) {
-		return now
-	}
-	return d.Parent
-}
-
-// isKernelsName tells whether path is where the kernel has a node, as far as it looks: no link,
-// and in no folder of links.
-func isKernelsName(path string) bool {
-	_, err := os.Readlink(path)
-	return err != nil && filepath.Dir(path) == "/dev"
+	return block.ParentPath()
 }
 
 // atPathsOf returns d as the device that p is, at p's paths. All else are d's options.

@@ -195,7 +195,6 @@ func (d Device) check() error {
 func resolveTo(old Device, st unix.Stat_t) (now Device, renewed bool, err error) {
 	now = old
 	now.Major, now.Minor = int64(unix.Major(st.Rdev)), int64(unix.Minor(st.Rdev))
-	now.Parent = now.parentNow()
 	renewed = now != old
 	if now.Type = typeOf(st.Mode); now.Type == "" {
 		return old, false, fmt.Errorf("%s: %w", old.PathOnHost, errNoDevice)

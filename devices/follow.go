@@ -8,6 +8,8 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+
+	"golang.org/x/sys/unix"
 )
 
 // OnHost is what the host has at the path of a recorded device.
@@ -45,6 +47,11 @@ func (h OnHost) matches() []string {
 	case h.link || !h.IsAway() || isLinkFolder(h.PathOnHost):
 		return h.byLink(name)
 	}
+	return h.byAny(name)
+}
+
+// byAny are the rules for what may be a link or the kernel's name.
+func (h OnHost) byAny(name string) []string {
 	return []string{h.match(`SYMLINK=="` + name + `"`), h.match(`ENV{DEVNAME}=="/dev/` + name + `"`)}
 }
 
@@ -68,7 +75,7 @@ func (h OnHost) byName(path string, below bool) []string {
 func (h OnHost) byLink(link string) []string {
 	list := []string{h.match(`SYMLINK=="` + link + `"`)}
 	if to := h.danglesTo(); to != "" {
-		list = append(list, h.match(`ENV{DEVNAME}=="`+to+`"`))
+		list = append(list, h.byAny(to)...)
 	}
 	node := nodeNameAt(h.sysfs)
 	if h.err == nil && node != "" && (h.isExchanged() || h.bound() != "" || !h.hasLink(link)) {
@@ -77,20 +84,28 @@ func (h OnHost) byLink(link string) []string {
 	return list
 }
 
-// danglesTo is where the link of a device that is away leads: udevd does not know it, whose links
-// go with the device.
+// danglesTo is where, below /dev, the link of a device that is away leads: udevd does not know it,
+// whose links go with the device. "": it is no link.
 func (h OnHost) danglesTo() string {
-	to, err := os.Readlink(h.PathOnHost)
-	if err != nil || !h.IsAway() {
+	if !h.IsAway() {
 		return ""
 	}
-	if !filepath.IsAbs(to) {
-		to = filepath.Join(filepath.Dir(h.PathOnHost), to)
+	path := h.PathOnHost
+	for range maxLinks {
+		to, err := os.Readlink(path)
+		if err != nil {
+			break
+		}
+		if !filepath.IsAbs(to) {
+			to = filepath.Join(filepath.Dir(path), to)
+		}
+		path = filepath.Clean(to)
 	}
-	if name, below := strings.CutPrefix(to, "/dev/"); !below || !isPlain(name) {
+	name, below := strings.CutPrefix(path, "/dev/")
+	if !below || path == h.PathOnHost || !isPlain(name) {
 		return ""
 	}
-	return to
+	return name
 }
 
 // match is the beginning of a rule. The links of what is made of other devices, or of a
@@ -132,16 +147,26 @@ func (d Device) isStacked() bool {
 // path looks like, until it comes.
 func Away(path string) Device {
 	d := Device{Type: "c", PathOnHost: path, PathInContainer: path, CgroupPermissions: "rwm", Identity: onArrival}
-	name := filepath.Base(path)
-	for _, block := range [...]string{"sd", "vd", "xvd", "nvme", "mmcblk", "dm-", "md", "sr", "nbd", "loop"} {
-		if strings.HasPrefix(name, block) {
-			d.Type = "b"
-		}
-	}
-	if strings.HasPrefix(path, linked) || filepath.Dir(path) == "/dev/mapper" || filepath.Dir(path) == "/dev/md" {
+	if looksLikeBlock(path) || strings.HasPrefix(path, linked) || filepath.Dir(path) == "/dev/mapper" || filepath.Dir(path) == "/dev/md" {
 		d.Type = "b"
 	}
 	return d
+}
+
+// isByKernelsName tells whether d is given by a path that is the kernel's, and no link to it.
+func (d Device) isByKernelsName() bool {
+	if filepath.Dir(d.PathOnHost) != "/dev" {
+		return false
+	}
+	_, err := os.Readlink(d.PathOnHost)
+	return errors.Is(err, unix.EINVAL) || errors.Is(err, fs.ErrNotExist) && looksLikeBlock(d.PathOnHost)
+}
+
+// looksLikeBlock tells whether the kernel gives block devices such names.
+func looksLikeBlock(path string) bool {
+	return slices.ContainsFunc([]string{"sd", "vd", "xvd", "nvme", "mmcblk", "dm-", "md", "sr", "nbd", "loop"}, func(kind string) bool {
+		return strings.HasPrefix(filepath.Base(path), kind)
+	})
 }
 
 // IsAway tells whether the host does not have the device that d records.

@@ -290,14 +290,12 @@ func (h *Hotplug) isRecordedOtherwise(p Device) bool {
 func (h *Hotplug) syncManualPartitions(d Device, block Block, force func(Block) bool) {
 	seen, _ := h.snapshotOf(d)
 	for _, r := range h.devices.Records() {
-		if _, ours := partitionOf(d, r); ours || r.Type != "b" || r.Select != "" || r.isStacked() || r.Parent != d.PathOnHost && r.Parent != "/dev/"+block.Name {
+		if _, ours := partitionOf(d, r); ours || r.Type != "b" || r.Select != "" || !r.goesWith(d, block.Name) {
 			continue
 		}
 		switch f := h.look(r); {
-		case f.away || f.block.Name != "" && f.block.Parent() != block.Name && r.Parent != "/dev/"+block.Name:
+		case f.away || f.block.Name != "" && f.block.Parent() != block.Name:
 			h.devices.Withdraw(r)
-		case f.block.Name != "" && f.block.Parent() != block.Name: // its disk had the name
-			h.renew(f)
 		case f.block.Name == "" || f.err != nil: // a start says what is wrong with the record
 		case f.now != r, force(f.block), h.lacks(r) && !seen.has(strings.TrimPrefix(f.block.Name, block.Name)):
 			h.devices.Update(r, f.now)
@@ -307,22 +305,32 @@ func (h *Hotplug) syncManualPartitions(d Device, block Block, force func(Block) 
 
 // partitionOf tells whether r records a partition of the disk d, under the
 // names that it gets by itself, and returns what the kernel appended to them. Of a disk that is
-// given by a link it may be recorded under a name of before.
+// given by a link v0.9 recorded it under the name which that had then.
 func partitionOf(d, r Device) (suffix string, ours bool) {
 	suffix, ok := strings.CutPrefix(r.PathInContainer, d.PathInContainer)
 	return suffix, ok && r.Parent != "" && r.Select == "" && r.Type == "b" && isSuffix(suffix) &&
 		strings.HasPrefix(r.PathOnHost, "/dev/") && !strings.HasPrefix(r.PathOnHost, linked) && appended(r.PathOnHost, suffix) &&
-		(r.Parent == d.PathOnHost || !isKernelsName(d.PathOnHost))
+		(r.Parent == d.PathOnHost || !d.isByKernelsName())
+}
+
+// TakesForPartition tells whether r, which is on another disk, would be taken for a partition of
+// the disk d, given by a link, because of their paths in the container.
+func (d Device) TakesForPartition(r Device) bool {
+	if _, ours := partitionOf(d, r); !ours || !d.mayBeDisk() || r.Parent == d.PathOnHost {
+		return false
+	}
+	block, err := d.block()
+	return err == nil && r.Parent != "/dev/"+block.Name
 }
 
 // goesWith tells whether d is a partition of a disk, which the kernel calls name while it is
-// there, and is followed with it.
+// there, and is followed with it: by the kernel's name. One that is given by a link is followed by that.
 func (d Device) goesWith(disk Device, name string) bool {
 	if d.Parent == "" || d.isStacked() || !disk.mayBeDisk() {
 		return false
 	}
 	_, ours := partitionOf(disk, d)
-	return ours || d.Parent == disk.PathOnHost || name != "" && d.Parent == "/dev/"+name
+	return ours || IsPartition(d.PathOnHost, d.Parent) && (d.Parent == disk.PathOnHost || name != "" && d.Parent == "/dev/"+name)
 }
 
 // appended tells whether the kernel made a partition's name of a disk's by

@@ -145,7 +145,7 @@ func diskOf(i int, all []found) int {
 	if all[i].isDisk {
 		return i
 	}
-	return slices.IndexFunc(all, func(disk found) bool { return disk.isDisk && all[i].now.goesWith(disk.Device, disk.block.Name) })
+	return slices.IndexFunc(all, func(disk found) bool { return disk.isDisk && all[i].goesWith(disk.Device, disk.block.Name) })
 }
 
 // renewDisk plans what the event would of which nobody told. A disk that goes at this moment,

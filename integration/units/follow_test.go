@@ -333,23 +333,29 @@ func TestTheRulesOfWhatWasNeverThereAreRenewed(t *testing.T) {
 	}
 }
 
-// It is no partition of the disk that it is made of, of which no event tells of it.
-func TestAVolumeThatIsAwayGoesByItsOwnEvent(t *testing.T) {
+// Of a volume the disk that it is made of has no event, and by a link a partition has its own, too.
+func TestWhatIsGivenByALinkGoesByItsOwnEvent(t *testing.T) {
 	p := plug(t)
 	disk := p.record("/dev/"+p.name, "/dev/x", "rw")
 	of := devices.Device{Type: "b", Major: 259, Minor: 70000, PathOnHost: "/dev/disk/by-uuid/test-away", PathInContainer: "/dev/v", Parent: disk.PathOnHost}
-	for identity, want := range map[string]bool{"dm:CRYPT-LUKS2-1": true, "md:1-2": true, "id:eui.1#1": false, "": false} {
-		t.Run(identity, func(t *testing.T) {
-			volume := of
-			volume.Identity = identity
+	byName := of
+	byName.PathOnHost = "/dev/" + p.part(1)
+	for what, device := range map[string]devices.Device{
+		"dm:CRYPT-LUKS2-1": of, "md:1-2": of, "id:eui.1#1": of, "": of, "the kernel's name": byName,
+	} {
+		t.Run(what, func(t *testing.T) {
+			want := device == of
+			if want {
+				device.Identity = what
+			}
 			dir := t.TempDir()
-			write(t, filepath.Join(dir, config.Name), asJSON(t, map[string]any{"deviceToAdd": []devices.Device{disk, volume}}))
+			write(t, filepath.Join(dir, config.Name), asJSON(t, map[string]any{"deviceToAdd": []devices.Device{disk, device}}))
 			doc, err := config.Load(dir)
 			must(t, err)
 			plan, err := devices.PlanHotplug(doc)
 			must(t, err)
 			must(t, plan.Event("/dev/v", "dm-7"))
-			withdrawn := len(plan.Change.Tasks) == 1 && plan.Change.Tasks[0].Verb == "withdraw" && plan.Change.Tasks[0].Record == volume
+			withdrawn := len(plan.Change.Tasks) == 1 && plan.Change.Tasks[0].Verb == "withdraw" && plan.Change.Tasks[0].Record == device
 			if withdrawn != want {
 				t.Errorf("planned %v, want it withdrawn: %v", plan.Change.Tasks, want)
 			}

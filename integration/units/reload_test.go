@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"maps"
 	"os"
 	"path/filepath"
 	"strings"
@@ -12,8 +13,11 @@ import (
 	"golang.org/x/sys/unix"
 
 	"isula.org/isulad-tools/config"
+	"isula.org/isulad-tools/container"
 	"isula.org/isulad-tools/devices"
 	"isula.org/isulad-tools/integration/sandbox"
+	"isula.org/isulad-tools/internal/place"
+	"isula.org/isulad-tools/internal/process"
 )
 
 // administrators points a link of which udevd does not know to a disk, or nowhere.
@@ -198,21 +202,32 @@ func TestAPartitionIsOfTheDiskThatItIsOnNow(t *testing.T) {
 	add("/dev/" + was.name + ":/dev/z:rw")
 	want := map[string]string{"/dev/data": two, "/dev/z": fmt.Sprintf("7:%d", was.minor)}
 	box.has(want)
-	if got := box.records(); !strings.Contains(got, "</dev/"+is.name+"(") || strings.Contains(got, "</dev/"+was.name+"(") {
-		t.Errorf("recorded are\n%s", got)
-	}
 	if got := read(t, rules); !strings.Contains(got, `SYMLINK=="`+strings.TrimPrefix(link, "/dev/")+`"`) || !strings.Contains(got, `"/dev/`+is.part(1)+`"`) {
 		t.Errorf("no rule of the partition's own in\n%s", got)
 	}
 
-	// As it is recorded by who did not look: the other disk's event takes nothing.
-	stale := was.record(link, "/dev/data", "rw")
-	stale.Parent = "/dev/" + was.name
-	f := running(t, map[string]any{"deviceToAdd": []devices.Device{stale, was.record("/dev/"+was.name, "/dev/z", "rw")}}, pivoted)
-	f.start()
-	f.has(want)
-	helper(t, 0, "add", f.id, was.name, "/dev/z", "-")
-	f.has(want)
+	add("/dev/" + is.name + ":/dev/y:rw")
+	want["/dev/y"] = fmt.Sprintf("7:%d", is.minor)
+	init, err := process.ByPID(h.pid)
+	must(t, errors.Join(err, container.WriteStart(place.Isulad, h.id, container.Start{Init: init, Bundle: b.dir, Root: h.image})))
+	t.Cleanup(func() { must(t, container.RemoveStart(h.id)) })
+	helper(t, 0, "add", h.id, was.name, "/dev/z", "-") // whose name is recorded for the other
+	helper(t, 0, "add", h.id, is.name, "/dev/y", "-")
+	box.has(want)
+	// Its own events are about it, also while its disk is recorded.
+	without := maps.Clone(want)
+	delete(without, "/dev/data")
+	must(t, os.Remove(link))
+	helper(t, 0, "remove", h.id, is.part(1), "/dev/data", "-")
+	box.has(without)
+	point(is.part(1))
+	helper(t, 0, "add", h.id, is.part(1), "/dev/data", "-")
+	box.has(want)
+	if o := b.tool(t, "remove-device", "--follow-partition", h.id, "/dev/"+was.name+":/dev/z"); o.code != 0 {
+		t.Fatalf("remove-device: %d, %s", o.code, o.said)
+	}
+	delete(want, "/dev/z")
+	box.has(want)
 }
 
 // Only what the kernel has on a disk goes with it, whatever its path in the container looks like.
@@ -238,6 +253,22 @@ func TestAPathLikeThatOfAPartitionIsNone(t *testing.T) {
 		t.Fatalf("remove-device: %d, %s", o.code, o.said)
 	}
 	box.has(map[string]string{"/dev/datap1": number, "/dev/other": fmt.Sprintf("7:%d", third.minor)})
+
+	// Of a disk that is given by a link v0.9 recorded partitions under names of before.
+	link, _ := administrators(t, disk)
+	for _, c := range []struct {
+		args []string
+		code int
+	}{
+		{[]string{"add-device", h.id, link + ":/dev/data:rw"}, 1},
+		{[]string{"remove-device", h.id, other1}, 0},
+		{[]string{"add-device", h.id, link + ":/dev/data:rw"}, 0},
+		{[]string{"add-device", h.id, other1 + ":/dev/datap1:rw"}, 1},
+	} {
+		if o := b.tool(t, c.args...); o.code != c.code || c.code != 0 != strings.Contains(o.said, "taken for a partition") {
+			t.Errorf("%q: %d, %s", c.args, o.code, o.said)
+		}
+	}
 }
 
 // A unit of systemd's looks at all devices, so it writes the rules of all.

@@ -119,6 +119,10 @@ func (s *session) addDevice(edit *resource.Edit[devices.Device], adder *devices.
 	var task *resource.Task
 	for _, r := range edit.Records() {
 		switch {
+		case r.TakesForPartition(d):
+			return edit.Fail("add", d, looksLikePartition(d, r))
+		case d.TakesForPartition(r):
+			return edit.Fail("add", d, looksLikePartition(r, d))
 		case r.PathInContainer != d.PathInContainer && r.PathOnHost != d.PathOnHost:
 		case r.IsAnother(d):
 			return edit.Fail("add", d, fmt.Errorf("%s is another device now: it is %s, and was %s when it was added; remove-device first", d.PathOnHost, d.Identity, r.Identity))
@@ -151,6 +155,10 @@ func (s *session) addDevice(edit *resource.Edit[devices.Device], adder *devices.
 	})
 	s.printOnSuccess(task, "Add device (%s) to container(%s,%s) done.", d.PathOnHost, s.name, d.PathInContainer)
 	return task
+}
+
+func looksLikePartition(d, disk devices.Device) error {
+	return fmt.Errorf("%s in the container would be taken for a partition of %s, which %s is not: choose another path in the container", d.PathInContainer, disk.PathInContainer, d.PathOnHost)
 }
 
 // unfollowed plans the word that nobody tells when d goes.
@@ -285,7 +293,7 @@ func partitions(disk devices.Device, all, known []devices.Device) []devices.Devi
 	}
 	var list []devices.Device
 	for _, d := range all {
-		if (d.Parent == disk.PathOnHost || d.Parent == kernel) && !slices.Contains(known, d) {
+		if on := d.ParentNow(); (on == disk.PathOnHost || on == kernel) && !slices.Contains(known, d) {
 			list = append(list, d)
 		}
 	}
