@@ -1,7 +1,9 @@
 package devices
 
 import (
+	"errors"
 	"fmt"
+	"io/fs"
 	"os"
 	"path/filepath"
 	"sort"
@@ -235,13 +237,16 @@ func (d Device) partition(block Block, name string) (Device, error) {
 }
 
 // ParentNow is the path of the disk that d is a partition of, by the kernel's name. As it is recorded it may
-// be another's by now.
+// be another's by now. "": nobody knows, it is away, and its path is a link.
 func (d Device) ParentNow() string {
 	if d.Parent == "" || d.isByKernelsName() {
 		return d.Parent
 	}
 	block, err := d.block()
-	if err != nil || block.Type != "part" {
+	switch {
+	case errors.Is(err, fs.ErrNotExist):
+		return ""
+	case err != nil || block.Type != "part":
 		return d.Parent
 	}
 	return block.ParentPath()

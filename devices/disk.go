@@ -1,6 +1,7 @@
 package devices
 
 import (
+	"cmp"
 	"errors"
 	"io/fs"
 	"slices"
@@ -21,8 +22,8 @@ type Followed struct {
 	Exchanged bool
 	// Bound: it is the container's also when its link is no more, or another's.
 	Bound bool
-	// Of any other device: the beginnings of its rules, and whether it is away and was
-	// there before. What the kernel calls it then, the rules of before know.
+	// Of any other device, and of a disk that is away and known by a link of the operator's: the
+	// beginnings of its rules. Of the former, whether it is away and was there before. What the kernel calls it then, the rules of before know.
 	Matches []string
 	Away    bool
 }
@@ -88,6 +89,9 @@ func followAll(d *config.Document, records []Device, found []OnHost, selectors [
 			continue
 		}
 		disk := r.followed(block)
+		if block.Name == "" && disk.Link == "" && !looksLikeBlock(r.PathOnHost) { // a link of the operator's
+			disk.Matches = found[i].byAny(cmp.Or(found[i].danglesTo(), disk.Name))
+		}
 		if disk.Name == "" && disk.Link == "" {
 			continue
 		}

@@ -84,8 +84,8 @@ func (h OnHost) byLink(link string) []string {
 	return list
 }
 
-// danglesTo is where, below /dev, the link of a device that is away leads: udevd does not know it,
-// whose links go with the device. "": it is no link.
+// danglesTo is where the link of a device that is away leads, without /dev/. It is none of udevd's,
+// whose links go with their device. "": it is no link, or leads out of /dev.
 func (h OnHost) danglesTo() string {
 	if !h.IsAway() {
 		return ""
@@ -153,7 +153,8 @@ func Away(path string) Device {
 	return d
 }
 
-// isByKernelsName tells whether d is given by a path that is the kernel's, and no link to it.
+// isByKernelsName tells whether d is given by a path that is the kernel's, and no link to it. Of
+// one that is not there now the name tells.
 func (d Device) isByKernelsName() bool {
 	if filepath.Dir(d.PathOnHost) != "/dev" {
 		return false
@@ -162,11 +163,28 @@ func (d Device) isByKernelsName() bool {
 	return errors.Is(err, unix.EINVAL) || errors.Is(err, fs.ErrNotExist) && looksLikeBlock(d.PathOnHost)
 }
 
-// looksLikeBlock tells whether the kernel gives block devices such names.
+// lettered and numbered are the kernel's names for block devices, without what tells one from
+// the next.
+var (
+	lettered = [...]string{"sd", "vd", "xvd", "hd", "dasd"}
+	numbered = [...]string{"nvme", "mmcblk", "dm-", "md", "sr", "nbd", "loop", "rbd", "pmem", "ram", "zram"}
+)
+
+// looksLikeBlock tells whether the kernel gives block devices such names: sda, sda1, nvme0n1p1.
 func looksLikeBlock(path string) bool {
-	return slices.ContainsFunc([]string{"sd", "vd", "xvd", "nvme", "mmcblk", "dm-", "md", "sr", "nbd", "loop"}, func(kind string) bool {
-		return strings.HasPrefix(filepath.Base(path), kind)
-	})
+	name := filepath.Base(path)
+	for _, kind := range lettered {
+		disk := strings.TrimRight(name, "0123456789")
+		if rest, ok := strings.CutPrefix(disk, kind); ok && rest != "" && strings.Trim(rest, "abcdefghijklmnopqrstuvwxyz") == "" {
+			return true
+		}
+	}
+	for _, kind := range numbered {
+		if rest, ok := strings.CutPrefix(name, kind); ok && rest != "" && '0' <= rest[0] && rest[0] <= '9' {
+			return true
+		}
+	}
+	return false
 }
 
 // IsAway tells whether the host does not have the device that d records.

@@ -26,8 +26,8 @@ type Hotplug struct {
 	Check func(path string) error
 	// Host, when there is one, is the host as it is looked at for all that is done.
 	Host *Host
-	// Given, when it is set: a device that is there, and that the container lacks, stays so. It may be recorded for
-	// the next start only, and of one that came an event tells.
+	// Given leaves what the container lacks: it may be recorded for the next start only, and of
+	// what comes an event tells.
 	Given bool
 	// Hides, when there is one, refuses a device that the container could not see.
 	Hides func(Device) error
@@ -304,27 +304,32 @@ func (h *Hotplug) syncManualPartitions(d Device, block Block, force func(Block) 
 }
 
 // partitionOf tells whether r records a partition of the disk d, under the
-// names that it gets by itself, and returns what the kernel appended to them. Of a disk that is
-// given by a link v0.9 recorded it under the name which that had then.
+// names that it gets by itself, and returns what the kernel appended to them.
 func partitionOf(d, r Device) (suffix string, ours bool) {
 	suffix, ok := strings.CutPrefix(r.PathInContainer, d.PathInContainer)
-	return suffix, ok && r.Parent != "" && r.Select == "" && r.Type == "b" && isSuffix(suffix) &&
-		strings.HasPrefix(r.PathOnHost, "/dev/") && !strings.HasPrefix(r.PathOnHost, linked) && appended(r.PathOnHost, suffix) &&
-		(r.Parent == d.PathOnHost || !d.isByKernelsName())
+	if !ok || r.Parent == "" || r.Select != "" || r.Type != "b" || !isSuffix(suffix) || !appended(r.PathOnHost, suffix) ||
+		!strings.HasPrefix(r.PathOnHost, "/dev/") || r.IsLinked() {
+		return suffix, false
+	}
+	if IsPartition(r.PathOnHost, d.PathOnHost) {
+		return suffix, true
+	}
+	// Of a disk that is given by a link v0.9 recorded the kernel's name of that day as the parent.
+	return suffix, (r.Parent == d.PathOnHost || IsPartition(r.PathOnHost, r.Parent)) && !d.isByKernelsName()
 }
 
-// TakesForPartition tells whether r, which is on another disk, would be taken for a partition of
-// the disk d, given by a link, because of their paths in the container.
+// TakesForPartition tells whether r, which is no partition of the disk d, would be taken for one
+// because of its path in the container: d is given by a link.
 func (d Device) TakesForPartition(r Device) bool {
 	if _, ours := partitionOf(d, r); !ours || !d.mayBeDisk() || r.Parent == d.PathOnHost {
 		return false
 	}
 	block, err := d.block()
-	return err == nil && r.Parent != "/dev/"+block.Name
+	return errors.Is(err, fs.ErrNotExist) || err == nil && r.Parent != "/dev/"+block.Name
 }
 
-// goesWith tells whether d is a partition of a disk, which the kernel calls name while it is
-// there, and is followed with it: by the kernel's name. One that is given by a link is followed by that.
+// goesWith tells whether the events of a disk, which the kernel calls name while it is there, are
+// about d, too, a partition of it. One that is given by a link has events of its own.
 func (d Device) goesWith(disk Device, name string) bool {
 	if d.Parent == "" || d.isStacked() || !disk.mayBeDisk() {
 		return false

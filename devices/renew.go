@@ -86,7 +86,7 @@ func (h *Hotplug) renewAll(partitions bool) error {
 			continue
 		}
 		f := h.look(d)
-		if h.Given && !f.isDisk && f.isSame() && h.lacks(d) {
+		if h.Given && !f.isDisk && (h.lacks(d) || h.Has == nil && f.isSame()) {
 			continue
 		}
 		if f.isDisk || !f.isSame() || h.Has == nil || h.lacks(d) {
@@ -184,13 +184,14 @@ func (h *Hotplug) scan(f found) error {
 	case f.away:
 		h.removePartitions(f.Device)
 		return nil
-	case f.block.Name == "": // a start says what is wrong with the record
+	case f.block.Name == "" || f.err != nil: // a start says what is wrong with the record
 		return nil
 	case h.cameBack(f):
 		return h.disk(f, f.block.Name)
 	}
 	there, err := f.partitions(f.block)
 	if err == nil {
+		h.syncManualPartitions(f.Device, f.block, func(Block) bool { return false })
 		h.syncPartitions(f.Device, f.block, "", there, !h.lacks(f.Device))
 	}
 	return err

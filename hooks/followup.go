@@ -40,7 +40,7 @@ func (f *followUp) do(ctx context.Context, started bool, warn func(what string, 
 		}
 		changed, err := f.rescan()
 		if err != nil {
-			warn("devices that came or went meanwhile", err)
+			warn("devices that came or went meanwhile are not looked up", err)
 		}
 		return changed
 	}

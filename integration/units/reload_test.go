@@ -147,12 +147,16 @@ func TestWhatChangesWhileUdevdReloadsIsNotMissed(t *testing.T) {
 				if !strings.Contains(file, `"/dev/x"`) || strings.Contains(file, `"/dev/xp1"`) != (xp1 != "") {
 					t.Errorf("recorded is %s", file)
 				}
-				times := 1
-				if what == "renumbered" {
+				times := 2
+				switch what {
+				case "renumbered":
 					follows(t, is, was)
-				}
-				if what != "partitioned" {
-					times = 2
+				case "gone": // and its return is told of
+					if got := read(t, rules); !strings.Contains(got, `SYMLINK=="`+strings.TrimPrefix(link, "/dev/")+`"`) {
+						t.Errorf("rules %s", got)
+					}
+				default:
+					times = 1
 				}
 				if got, want := reloads(), strings.Repeat("control --reload --timeout=3\n", times); got != want {
 					t.Errorf("udevd was told %q, want %q", got, want)
@@ -181,7 +185,7 @@ func TestAPartitionIsOfTheDiskThatItIsOnNow(t *testing.T) {
 	was.cut(t, 1)
 	one := was.part(1)
 	two := is.cut(t, 1)
-	const link = "/dev/of-the-administrators-partition"
+	const link = "/dev/of-the-administrators-disk7p1" // as if it were of the kernel
 	point := func(name string) {
 		t.Helper()
 		must(t, os.RemoveAll(link))
@@ -197,10 +201,10 @@ func TestAPartitionIsOfTheDiskThatItIsOnNow(t *testing.T) {
 		}
 	}
 	point(one)
-	add(link + ":/dev/data:rw")
+	add(link + ":/dev/zp1:rw")
 	point(is.part(1)) // its disk has another name, and that of before is another disk's
 	add("/dev/" + was.name + ":/dev/z:rw")
-	want := map[string]string{"/dev/data": two, "/dev/z": fmt.Sprintf("7:%d", was.minor)}
+	want := map[string]string{"/dev/zp1": two, "/dev/z": fmt.Sprintf("7:%d", was.minor)}
 	box.has(want)
 	if got := read(t, rules); !strings.Contains(got, `SYMLINK=="`+strings.TrimPrefix(link, "/dev/")+`"`) || !strings.Contains(got, `"/dev/`+is.part(1)+`"`) {
 		t.Errorf("no rule of the partition's own in\n%s", got)
@@ -216,12 +220,12 @@ func TestAPartitionIsOfTheDiskThatItIsOnNow(t *testing.T) {
 	box.has(want)
 	// Its own events are about it, also while its disk is recorded.
 	without := maps.Clone(want)
-	delete(without, "/dev/data")
+	delete(without, "/dev/zp1")
 	must(t, os.Remove(link))
-	helper(t, 0, "remove", h.id, is.part(1), "/dev/data", "-")
+	helper(t, 0, "remove", h.id, is.part(1), "/dev/zp1", "-")
 	box.has(without)
 	point(is.part(1))
-	helper(t, 0, "add", h.id, is.part(1), "/dev/data", "-")
+	helper(t, 0, "add", h.id, is.part(1), "/dev/zp1", "-")
 	box.has(want)
 	if o := b.tool(t, "remove-device", "--follow-partition", h.id, "/dev/"+was.name+":/dev/z"); o.code != 0 {
 		t.Fatalf("remove-device: %d, %s", o.code, o.said)
@@ -255,7 +259,7 @@ func TestAPathLikeThatOfAPartitionIsNone(t *testing.T) {
 	box.has(map[string]string{"/dev/datap1": number, "/dev/other": fmt.Sprintf("7:%d", third.minor)})
 
 	// Of a disk that is given by a link v0.9 recorded partitions under names of before.
-	link, _ := administrators(t, disk)
+	link, point := administrators(t, disk)
 	for _, c := range []struct {
 		args []string
 		code int
@@ -264,7 +268,14 @@ func TestAPathLikeThatOfAPartitionIsNone(t *testing.T) {
 		{[]string{"remove-device", h.id, other1}, 0},
 		{[]string{"add-device", h.id, link + ":/dev/data:rw"}, 0},
 		{[]string{"add-device", h.id, other1 + ":/dev/datap1:rw"}, 1},
+		{nil, 1}, // the disk is away
+		{[]string{"add-device", h.id, other1 + ":/dev/datap1:rw"}, 1},
+		{[]string{"add-device", h.id, other1 + ":/dev/more:rw"}, 0},
 	} {
+		if c.args == nil {
+			point(nil)
+			continue
+		}
 		if o := b.tool(t, c.args...); o.code != c.code || c.code != 0 != strings.Contains(o.said, "taken for a partition") {
 			t.Errorf("%q: %d, %s", c.args, o.code, o.said)
 		}

@@ -79,8 +79,9 @@ func (s *session) lookAgain(found container.Container) bool {
 	}
 	again := &session{app: s.app, name: s.name, id: s.id, dir: s.dir, host: &devices.Host{}, failed: s.failed}
 	if err := again.renew(context.WithoutCancel(s.app.interrupts), found); err != nil {
-		s.app.warn("devices that came or went meanwhile", err)
+		s.app.warn("devices that came or went meanwhile are not looked up", err)
 	}
+	s.failed = again.failed
 	return again.reload
 }
 
