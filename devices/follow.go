@@ -195,15 +195,16 @@ func (d Device) IsAway() bool {
 
 // Unfollowed says why nobody tells when the device d goes; "": somebody does, or need not.
 func (d Device) Unfollowed() string {
-	switch {
-	case d.hasFixedNumber():
-		return ""
-	case CheckDiskPath(d.PathInContainer) != nil:
+	if CheckDiskPath(d.PathInContainer) != nil && !d.hasFixedNumber() {
 		return "its path in the container has characters that a udev rule cannot hold"
-	case new(Host).Look([]Device{d})[0].isUnknown():
-		return "its driver tells udevd nothing"
 	}
 	return ""
+}
+
+// IsUnknown tells whether the host has the device, and its driver tells udevd nothing of it, as
+// nvidia's, whose numbers are reserved for it.
+func (d Device) IsUnknown() bool {
+	return !d.hasFixedNumber() && new(Host).Look([]Device{d})[0].isUnknown()
 }
 
 // isUnknown tells whether the host has the device, and sysfs does not.

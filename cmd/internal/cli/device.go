@@ -161,12 +161,18 @@ func looksLikePartition(d, disk devices.Device) error {
 	return fmt.Errorf("%s in the container would be taken for a partition of %s, which %s is not: choose another path in the container", d.PathInContainer, disk.PathInContainer, d.PathOnHost)
 }
 
-// unfollowed plans the word that nobody tells when d goes.
+// unfollowed plans the word that nobody tells when d goes. Of a driver that tells of no device
+// only the log has it: its numbers are nobody else's.
 func (s *session) unfollowed(task *resource.Task, d devices.Device) {
-	why := d.Unfollowed()
+	why, unknown := d.Unfollowed(), d.IsUnknown()
 	s.printLater(func() string {
-		if why != "" && task.Err == nil {
-			s.app.warn(fmt.Sprintf("device %s is not followed: only starts and commands look up its number", d.PathOnHost), errors.New(why))
+		what := fmt.Sprintf("device %s is not followed: only starts and commands look up its number", d.PathOnHost)
+		switch {
+		case task.Err != nil:
+		case why != "":
+			s.app.warn(what, errors.New(why))
+		case unknown:
+			s.app.log.Warn(what + ": its driver tells udevd nothing")
 		}
 		return ""
 	})
