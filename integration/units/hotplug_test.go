@@ -479,6 +479,9 @@ func startsIn(t *testing.T, h *fakeContainer, dir string) (stop func()) {
 		if code, stderr := stage(t, "poststop", state); code != 0 || stderr != "" {
 			t.Errorf("exit code %d, %s", code, stderr)
 		}
+		if text := read(t, rules); strings.Contains(text, h.id) {
+			t.Errorf("left are\n%s", text)
+		}
 		must(t, os.Remove(rules))
 	}
 }
