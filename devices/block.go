@@ -236,8 +236,8 @@ func (d Device) partition(block Block, name string) (Device, error) {
 	return p, nil
 }
 
-// ParentNow is the path of the disk that d is a partition of, by the kernel's name. As it is recorded it may
-// be another's by now. "": nobody knows, it is away, and its path is a link.
+// ParentNow is the path of the disk that d is a partition of, by the kernel's name. As it is
+// recorded it may be another's by now. "": nobody knows, it is away, and its path is a link.
 func (d Device) ParentNow() string {
 	if d.Parent == "" || d.isByKernelsName() {
 		return d.Parent

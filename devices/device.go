@@ -147,12 +147,9 @@ func lstatError(path string, err error) error {
 		return err
 	}
 	for range maxLinks {
-		to, e := os.Readlink(path)
+		to, e := linkTarget(path)
 		if e != nil {
 			break
-		}
-		if !filepath.IsAbs(to) {
-			to = filepath.Join(filepath.Dir(path), to)
 		}
 		path = to
 	}

@@ -23,7 +23,8 @@ type Followed struct {
 	// Bound: it is the container's also when its link is no more, or another's.
 	Bound bool
 	// Of any other device, and of a disk that is away and known by a link of the operator's: the
-	// beginnings of its rules. Of the former, whether it is away and was there before. What the kernel calls it then, the rules of before know.
+	// beginnings of its rules. Of the former, whether it is away and was there before: what the
+	// kernel calls it then, the rules of before know.
 	Matches []string
 	Away    bool
 }

@@ -92,12 +92,9 @@ func (h OnHost) danglesTo() string {
 	}
 	path := h.PathOnHost
 	for range maxLinks {
-		to, err := os.Readlink(path)
+		to, err := linkTarget(path)
 		if err != nil {
 			break
-		}
-		if !filepath.IsAbs(to) {
-			to = filepath.Join(filepath.Dir(path), to)
 		}
 		path = filepath.Clean(to)
 	}
@@ -202,7 +199,7 @@ func (d Device) Unfollowed() string {
 }
 
 // IsUnknown tells whether the host has the device, and its driver tells udevd nothing of it, as
-// nvidia's, whose numbers are reserved for it.
+// nvidia's.
 func (d Device) IsUnknown() bool {
 	return !d.hasFixedNumber() && new(Host).Look([]Device{d})[0].isUnknown()
 }

@@ -29,16 +29,22 @@ func isWrittenOnDisks(path string) bool {
 				return true
 			}
 		}
-		to, err := os.Readlink(path)
+		to, err := linkTarget(path)
 		if err != nil {
 			return false
-		}
-		if !filepath.IsAbs(to) {
-			to = filepath.Join(filepath.Dir(path), to)
 		}
 		path = to
 	}
 	return false
+}
+
+// linkTarget is the path that the link at path leads to, which may be one, too.
+func linkTarget(path string) (string, error) {
+	to, err := os.Readlink(path)
+	if err != nil || filepath.IsAbs(to) {
+		return to, err
+	}
+	return filepath.Join(filepath.Dir(path), to), nil
 }
 
 // maxLinks is how many links the kernel follows.

@@ -161,8 +161,8 @@ func looksLikePartition(d, disk devices.Device) error {
 	return fmt.Errorf("%s in the container would be taken for a partition of %s, which %s is not: choose another path in the container", d.PathInContainer, disk.PathInContainer, d.PathOnHost)
 }
 
-// unfollowed plans the word that nobody tells when d goes. Of a driver that tells of no device
-// only the log has it: its numbers are nobody else's.
+// unfollowed plans the word that nobody tells when d goes. That its driver does not, which nobody
+// can do anything about, only the log has.
 func (s *session) unfollowed(task *resource.Task, d devices.Device) {
 	why, unknown := d.Unfollowed(), d.IsUnknown()
 	s.printLater(func() string {
